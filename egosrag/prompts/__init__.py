@@ -1,0 +1,85 @@
+"""Prompts as reviewed text files: one file a prompt and language, rendered by ``load(name, language)``.
+
+A file is ``name.language.txt``. Its first line is a comment with the report's section. ``[system]``, ``[user]``
+and ``[assistant]`` open the messages; a fragment that is put into other prompts has the one part ``[text]``.
+Variables are ``$name``; a value is inserted as it is and never read for variables again.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from string import Template
+from typing import NamedTuple
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from egosrag.errors import PromptError
+
+_MESSAGE = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+
+
+class Prompt(NamedTuple):
+    """A prompt file, parsed: ``parts`` are (role, template) pairs in the order of the file."""
+
+    name: str
+    parts: tuple[tuple[str, Template], ...]
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that ``messages`` and ``text`` need."""
+        return frozenset(v for _, template in self.parts for v in template.get_identifiers())
+
+    def _rendered(self, values: dict[str, str]) -> list[tuple[str, str]]:
+        missing = sorted(self.variables - values.keys())
+        if missing:
+            raise PromptError(f"prompt {self.name} needs {', '.join(missing)}: give every one of them a value")
+        return [(role, _fill(template.template, values)) for role, template in self.parts]
+
+    def messages(self, **values: str) -> list[BaseMessage]:
+        """The prompt as chat messages; a line of the file whose variables are all empty is left out.
+
+        Raises:
+            PromptError: values are missing; the message names all of them.
+        """
+        return [_MESSAGE[role](text) for role, text in self._rendered(values)]
+
+    def text(self, **values: str) -> str:
+        """A fragment ([text]) as a string; a line of the file whose variables are all empty is left out.
+
+        Raises:
+            PromptError: values are missing; the message names all of them.
+        """
+        return self._rendered(values)[0][1]
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    kept = []
+    for line in map(Template, text.split("\n")):
+        names = line.get_identifiers()
+        if not names or any(values[name] for name in names):
+            kept.append(line.substitute(values))
+    return "\n".join(kept)
+
+
+@cache
+def load(name: str, language: str) -> Prompt:
+    """The prompt ``name`` in ``language`` ("en" or "zh").
+
+    Raises:
+        PromptError: there is no such file, or it is not a prompt file.
+    """
+    path = files(__package__) / f"{name}.{language}.txt"
+    if not path.is_file():
+        raise PromptError(f"there is no prompt {name} in {language}: see egosrag/prompts for those there are")
+    parts: list[tuple[str, str]] = []
+    for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]:
+        label = line[1:-1] if line.startswith("[") and line.endswith("]") else None
+        if label in (*_MESSAGE, "text"):
+            parts.append((label, ""))
+        elif not parts:
+            raise PromptError(f"prompt {name}.{language}: text before the first [system], [user] or [text]")
+        else:
+            role, text = parts[-1]
+            parts[-1] = (role, f"{text}\n{line}" if text else line)
+    return Prompt(f"{name}.{language}", tuple((role, Template(text)) for role, text in parts))

@@ -1,0 +1,171 @@
+"""The nouns of EGOS-RAG: what flows between its rooms, as pydantic models, frozen.
+
+Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``), ``Turn``, ``Reply``.
+Manual QA (report section 6): ``Page``, ``Passage``, ``Citation``, ``Answer``.
+Both: ``Usage`` and ``Timing``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Language = Literal["en", "zh"]
+StopReason = Literal["quote", "eos", "stop", "length", "speaker", "interrupted"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Usage(_Frozen):
+    """Tokens of one or more model calls, counted by the model's own tokenizer where it has one."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = Field(0, description="the part of prompt_tokens that was not computed again")
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
+
+
+class Timing(_Frozen):
+    """Wall-clock seconds, from the moment the line or question was received."""
+
+    first_token_s: float | None = None
+    total_s: float = 0.0
+
+
+class Evidence(_Frozen):
+    """Where a statement stands: ``source[start:end] == quote``, in characters of the cleaned source text."""
+
+    source: str
+    start: int
+    end: int
+    quote: str
+
+
+class Statement(_Frozen):
+    """One thing that is told about a role, with where it was told. A plain string is accepted."""
+
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+
+class DialogueLine(_Frozen):
+    """One spoken line of a sample dialogue."""
+
+    speaker: str
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Role(BaseModel):
+    """A role card (report 7.2.2): what Extract finds and Generate speaks from.
+
+    ``{"name": ...}`` alone is a valid card. Lists may hold plain strings. Keys that are not known here are
+    kept and written back.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(min_length=1)
+    language: Language | None = Field(None, description="the card's language; guessed from its text when absent")
+    background: tuple[Statement, ...] = ()
+    personality: tuple[Statement, ...] = ()
+    speaking_style: tuple[Statement, ...] = ()
+    relations: tuple[Statement, ...] = ()
+    sample_dialogue: tuple[DialogueLine, ...] = ()
+    greeting: str | None = Field(None, description="what the role says before the first line of the user")
+
+    @field_validator("background", "personality", "speaking_style", "relations", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) and value else (value or ())
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("a role needs a name")
+        return " ".join(value.split())
+
+
+class Turn(_Frozen):
+    """One line of a conversation, as it is stored: the speech alone, without its quotation marks."""
+
+    speaker: str
+    text: str
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    status: Literal["complete", "interrupted"] = "complete"
+
+
+class Scene(_Frozen):
+    """One line of a summary (report 7.2.4), with the ids of the turns that it stands for."""
+
+    text: str
+    turn_ids: tuple[str, ...]
+
+
+class Reply(_Frozen):
+    """What Generate gives back for one line."""
+
+    speaker: str
+    text: str
+    stop_reason: StopReason
+    usage: Usage = Usage()
+    timing: Timing = Timing()
+
+
+class Page(_Frozen):
+    """One page of a document after cleaning. ``page`` is 1-based; text formats without pages have one."""
+
+    source: str
+    page: int
+    text: str
+    section: str = Field("", description="the path of headings that the page opens in, joined by ' > '")
+
+
+class Passage(_Frozen):
+    """A window over one page: ``page.text[start:end] == text``."""
+
+    id: str
+    source: str
+    page: int
+    start: int
+    end: int
+    text: str
+    section: str = ""
+
+
+class Citation(_Frozen):
+    """A quote that was checked to stand on that page of that source. ``score`` is the support, 0 to 1."""
+
+    source: str
+    page: int
+    quote: str
+    score: float
+
+
+class Answer(_Frozen):
+    """What the manual's engine gives back for one question."""
+
+    answer: str
+    refused: bool
+    citations: tuple[Citation, ...] = ()
+    mode: Literal["generated", "quoted", "refused"] = Field(
+        "generated", description="'quoted': the model's own words were not supported, so the passage speaks"
+    )
+    usage: Usage = Usage()
+    timing: Timing = Timing()
