@@ -1,0 +1,100 @@
+"""How cards, turns and passages are written into prompts: one place for serving and for training.
+
+Untrusted text passes through here: a user's line, a card and a passage are encoded so that they cannot close
+their quotation marks, start a turn of their own or open a new line of the prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from egosrag.prompts import load
+from egosrag.schema import DialogueLine, Passage, Role, Scene, Statement, Turn
+
+MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
+COLON = {"en": ": ", "zh": "："}
+USER = {"en": "Me", "zh": "我"}
+_INNER = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
+_SPACES = re.compile(r"\s+")
+_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+
+
+def one_line(text: str) -> str:
+    """``text`` with every run of white space as one space, so that it cannot open a line of the prompt."""
+    return _SPACES.sub(" ", text).strip()
+
+
+def language_of(text: str) -> str:
+    """The prompt language that fits ``text``: "zh" from one Chinese character in six letters on, else "en"."""
+    letters = sum(c.isalpha() for c in text)
+    return "zh" if letters and len(_CJK.findall(text)) * 6 >= letters else "en"
+
+
+def speech_prefix(speaker: str, language: str) -> str:
+    """What stands before a speech, its opening mark included: ``Tim: "`` or ``悟空：“`` (report 7.2.3)."""
+    return one_line(speaker) + COLON[language] + MARKS[language][0]
+
+
+def quoted(speaker: str, text: str, language: str) -> str:
+    """One turn as a line, ``Me: "Who are you?"``; marks inside become inner marks, so none closes it early."""
+    return speech_prefix(speaker, language) + one_line(text).translate(_INNER[language]) + MARKS[language][1]
+
+
+def plain(speaker: str, text: str, language: str) -> str:
+    """One turn as a line of the no-quote mode, ``Me: Who are you?``."""
+    return one_line(speaker) + COLON[language] + one_line(text)
+
+
+def transcript(turns: Iterable[Turn], language: str, *, quote: bool = True) -> str:
+    """The turns, a line each: the single-prompt history of report 7.2.4."""
+    write = quoted if quote else plain
+    return "\n".join(write(turn.speaker, turn.text, language) for turn in turns)
+
+
+def scene_block(scenes: Sequence[Scene], language: str) -> str:
+    """The scenes that stand for old turns, a numbered line each; empty when there are none."""
+    lines = "\n".join(f"{n}. {one_line(scene.text)}" for n, scene in enumerate(scenes, 1))
+    return load("memory", language).text(scenes=lines) if lines else ""
+
+
+def card(role: Role, language: str) -> str:
+    """The role card as the system prompt reads it, without evidence, in one order: a stable prefix."""
+    return load("card", language).text(
+        name=one_line(role.name),
+        background=_joined(role.background, language),
+        personality=_joined(role.personality, language),
+        speaking_style=_joined(role.speaking_style, language),
+        relations=_joined(role.relations, language),
+        sample_dialogue=_dialogue(role.sample_dialogue, language),
+    )
+
+
+def _joined(statements: Iterable[Statement], language: str) -> str:
+    stop = "。" if language == "zh" else "."
+    texts = (one_line(s.text) for s in statements)
+    ended = (t if t[-1] in ".!?。！？…\"”’」』" else t + stop for t in texts if t)
+    return ("" if language == "zh" else " ").join(ended)
+
+
+def _dialogue(lines: Iterable[DialogueLine], language: str) -> str:
+    return " ".join(quoted(line.speaker, line.text, language) for line in lines)
+
+
+def passages(found: Iterable[Passage], language: str) -> str:
+    """Numbered passages, a line each, with page and section: ``[1] (p. 17, Doors > Tailgate) ...``."""
+    lines = []
+    for n, passage in enumerate(found, 1):
+        section = one_line(passage.section)
+        if language == "zh":
+            head = f"[{n}]（第{passage.page}页{'，' + section if section else ''}）"
+        else:
+            head = f"[{n}] (p. {passage.page}{', ' + section if section else ''}) "
+        lines.append(head + one_line(passage.text))
+    return "\n".join(lines)
+
+
+def question_history(history: Iterable[tuple[str, str]], language: str) -> str:
+    """Earlier questions and answers of a manual chat, two lines a pair; empty when there are none."""
+    ask, answer = ("问：", "答：") if language == "zh" else ("Q: ", "A: ")
+    return "\n".join(f"{ask}{one_line(q)}\n{answer}{one_line(a)}" for q, a in history)
