@@ -1,0 +1,53 @@
+"""What every test stands on: no network, no hub, folders of its own, and a tiny Qwen2 checkpoint."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports transformers or huggingface_hub: they read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["LANGSMITH_TRACING"] = "false"
+
+from pathlib import Path
+
+import pytest
+from pytest_socket import socket_allow_hosts
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Any connection but to this machine fails the test that tries it."""
+    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees neither the settings nor the keys, stores and caches of whoever runs it."""
+    for name in [n for n in os.environ if n.startswith("EGOSRAG_")] + ["OPENAI_API_KEY", "DEEPSEEK_API_KEY"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("EGOSRAG_DATA_DIR", str(tmp_path / "egosrag-data"))
+    monkeypatch.setenv("EGOSRAG_CACHE_DIR", str(tmp_path / "egosrag-cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random Qwen2 checkpoint, laid out as Qwen2.5's."""
+    from tests.tiny import make_tiny_qwen
+
+    path = tmp_path_factory.mktemp("tiny_qwen")
+    make_tiny_qwen(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout, for tests that measure on it."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("the real data is not beside this checkout: ../shared/data is absent")
+    return path
