@@ -11,7 +11,8 @@ The tree::
     ├── SourceError          a document or role source cannot be read (missing, empty, encrypted, binary, ...)
     ├── RoleError            a role file is not a role card
     ├── StoreError           a document index is missing, damaged, or was built by other settings
-    └── SessionError         a session's store cannot be opened, or the line is not a turn
+    ├── SessionError         a session's store cannot be opened, or the line is not a turn
+    └── TrainingError        training data, a checkpoint or the machine does not fit the run that was asked for
 
 A message says what is wrong, where, and what to do about it, in one line: it is shown as it is.
 """
@@ -55,3 +56,7 @@ class StoreError(EgosRagError):
 
 class SessionError(EgosRagError):
     """A session's store cannot be opened, or a line given to it is not a turn."""
+
+
+class TrainingError(EgosRagError):
+    """Training data, a checkpoint or the machine does not fit the run that was asked for."""
