@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import SettingsError
 
@@ -61,6 +61,11 @@ class Settings(BaseModel):
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("egosrag"), description="folder of what can be made again: indexes"
     )
+
+    @field_validator("data_dir", "cache_dir")
+    @classmethod
+    def _at_home(cls, path: Path) -> Path:
+        return path.expanduser()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

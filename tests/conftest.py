@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 # Before anything imports transformers or huggingface_hub: they read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,6 +17,25 @@ import pytest
 from pytest_socket import socket_allow_hosts
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden anew instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)``: the text is the one in ``tests/golden/name``, so that a change shows in review."""
+
+    def compare(name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if request.config.getoption("--write-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"{path} is missing: look at the new text, then run pytest --write-golden"
+        assert text == path.read_text(encoding="utf-8"), "if the change is meant, run pytest --write-golden"
+
+    return compare
 
 
 @pytest.hookimpl(trylast=True)

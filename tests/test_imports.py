@@ -1,0 +1,148 @@
+"""The house's plan: who may import whom, what an import may load, and how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import egosrag
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "egosrag"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+EVERY_FILE = [f for folder in ("egosrag", "apps", "finetune", "evals", "tests") for f in (ROOT / folder).rglob("*.py")]
+HEAVY = ("torch", "transformers", "peft", "langchain", "langchain_core", "langgraph", "llama_index", "faiss", "jieba")
+
+# A module may import modules of lower layers and of its own room; the longest matching prefix decides.
+LAYERS = {
+    "egosrag": 0,
+    "egosrag.errors": 0,
+    "egosrag.schema": 0,
+    "egosrag.quotes": 1,
+    "egosrag.settings": 1,
+    "egosrag.prompts": 1,
+    "egosrag.models": 2,
+    "egosrag.rag.documents": 2,
+    "egosrag.rag.clean": 2,
+    "egosrag.rag.encoding": 2,
+    "egosrag.rag.readers": 2,
+    "egosrag.egos": 3,
+    "egosrag.rag": 3,
+    "egosrag.chat": 3,
+    "egosrag.assemble": 4,
+    "egosrag.doctor": 5,
+    "egosrag.demo": 5,
+    "egosrag.cli": 6,
+}
+STEPS = {"egosrag.egos." + step for step in ("extract", "generate", "organize", "summarize")}
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(file: Path) -> set[str]:
+    """The egosrag modules that a file imports anywhere, inside functions and for types too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute in this house"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                known = (PACKAGE.parent / whole.replace(".", "/")).with_suffix(".py").is_file()
+                found.add(whole if known or node.module == "egosrag" else str(node.module))
+    return {name for name in found if name.split(".")[0] in ("egosrag", "apps", "finetune", "evals", "tests")}
+
+
+def room_of(name: str) -> str:
+    return max((room for room in LAYERS if name == room or name.startswith(room + ".")), key=len)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_imports_point_one_way(file: Path) -> None:
+    name, imported = name_of(file), imports_of(file)
+    if name == "egosrag":
+        return  # the catalogue of public names: it loads them lazily, wherever they live
+    assert name.split(".")[0] == "egosrag"
+    assert not {i for i in imported if not i.startswith("egosrag")}, "nothing in egosrag imports outward"
+    room = room_of(name)
+    assert room != "egosrag", f"{name} has no place in the plan: give it a layer in this test and in the design"
+    for other in imported:
+        beside = name.rsplit(".", 1)[0] == other.rsplit(".", 1)[0] != "egosrag"
+        if room_of(other) != room and not (beside and LAYERS[room_of(other)] == LAYERS[room]):
+            assert LAYERS[room_of(other)] < LAYERS[room], f"{name} may not import {other}"
+
+
+def test_steps_never_import_each_other() -> None:
+    for step in STEPS:
+        file = ROOT / (step.replace(".", "/") + ".py")
+        assert not imports_of(file) & (STEPS - {step})
+
+
+def test_roles_and_manuals_do_not_know_each_other() -> None:
+    for one, other in (("egosrag.egos", "egosrag.rag"), ("egosrag.rag", "egosrag.egos")):
+        for file in (PACKAGE / one.split(".")[1]).rglob("*.py"):
+            assert not {i for i in imports_of(file) if i.startswith(other)}, name_of(file)
+
+
+def test_rooms_are_handed_values_and_never_settings() -> None:
+    for file in MODULES:
+        if room_of(name_of(file)) in ("egosrag.models", "egosrag.egos", "egosrag.rag", "egosrag.chat"):
+            assert "egosrag.settings" not in imports_of(file), name_of(file)
+
+
+def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() -> None:
+    allowed = {
+        "apps": {"egosrag", "egosrag.assemble"},
+        "evals": {"egosrag", "egosrag.assemble", "egosrag.schema", "egosrag.errors", "egosrag.quotes"},
+        "finetune": {"egosrag.schema", "egosrag.prompts", "egosrag.errors"},
+    }
+    public = {f"egosrag.{name}" for name in egosrag.__all__}
+    for folder, rooms in allowed.items():
+        for file in (ROOT / folder).rglob("*.py"):
+            for other in imports_of(file):
+                if other.split(".")[0] == "egosrag" and other not in public:
+                    assert {other, room_of(other)} & rooms, f"{file.relative_to(ROOT)} may not import {other}"
+                assert other.split(".")[0] in ("egosrag", folder), f"{file.relative_to(ROOT)} imports {other}"
+
+
+def test_import_egosrag_loads_no_heavy_library() -> None:
+    code = f"import egosrag, sys; print([m for m in {HEAVY} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = f"import egosrag.cli, sys; print([m for m in {HEAVY} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_public_names_are_at_most_twelve_and_all_there() -> None:
+    assert len(egosrag.__all__) <= 12
+    for name in egosrag.__all__:
+        assert getattr(egosrag, name).__name__ == name
+    with pytest.raises(AttributeError, match="no_such_name"):
+        egosrag.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("file", EVERY_FILE, ids=lambda f: str(f.relative_to(ROOT)))
+def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 260
+
+
+def test_every_core_dependency_is_imported_and_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    sources = "\n".join(f.read_text(encoding="utf-8") for f in MODULES)
+    import_name = {"faiss-cpu": "faiss", "beautifulsoup4": "bs4", "langgraph-checkpoint-sqlite": "langgraph.checkpoint"}
+    for requirement in project["dependencies"]:
+        name = requirement.split(">")[0].split("=")[0]
+        module = import_name.get(name, name.replace("-", "_").replace("llama_index_core", "llama_index.core"))
+        assert f"import {module}" in sources or f"from {module}" in sources, f"{name} is required but never imported"
+        assert name in pinned, f"{name} is not in constraints.txt"

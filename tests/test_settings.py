@@ -1,0 +1,104 @@
+"""Settings: flags > environment > file > defaults, and nothing misspelt passes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from egosrag.errors import SettingsError
+from egosrag.settings import Settings
+
+PACKAGE = Path(__file__).resolve().parent.parent / "egosrag"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().top_k == 5
+    Path("egosrag.toml").write_text("top_k = 6\nwindow = 400\n")
+    assert (Settings.load().top_k, Settings.load().window) == (6, 400)
+    monkeypatch.setenv("EGOSRAG_TOP_K", "7")
+    assert (Settings.load().top_k, Settings.load().window) == (7, 400)
+    assert Settings.load(top_k=8).top_k == 8
+
+
+def test_a_flag_that_was_not_given_leaves_the_rest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EGOSRAG_QUOTE", "false")
+    assert Settings.load(quote=None).quote is False
+    assert Settings.load(quote=True).quote is True
+
+
+def test_a_named_file_replaces_the_one_in_the_folder(tmp_path: Path) -> None:
+    Path("egosrag.toml").write_text("top_k = 6\n")
+    other = tmp_path / "other.toml"
+    other.write_text("window = 500\n")
+    assert (Settings.load(other).top_k, Settings.load(other).window) == (5, 500)
+
+
+@pytest.mark.parametrize("place", ["file", "environment", "flag"])
+def test_a_misspelt_key_fails_and_names_the_one_that_was_meant(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {}
+    if place == "file":
+        Path("egosrag.toml").write_text("modle = 'pocket'\n")
+    elif place == "environment":
+        monkeypatch.setenv("EGOSRAG_MODLE", "pocket")
+    else:
+        flags = {"modle": "pocket"}
+    with pytest.raises(SettingsError, match=r"modle \(did you mean model\?\)"):
+        Settings.load(**flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"top_k": 0}, "top_k is 0"),
+        ({"history": "both"}, "history is 'both'"),
+        ({"window": 100, "overlap": 100}, r"overlap \(100\) must be smaller than window \(100\)"),
+        ({"temperature": -1}, "temperature is -1"),
+        ({"top_p": 1.5, "seed": "x"}, "top_p is 1.5.*; seed is 'x'"),
+    ],
+)
+def test_values_that_do_not_fit_are_named_in_one_line(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        Settings.load(**flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no settings file"):
+        Settings.load(tmp_path / "none.toml")
+    Path("egosrag.toml").write_text("top_k: 6")
+    with pytest.raises(SettingsError, match="cannot be read as TOML"):
+        Settings.load()
+    Path("egosrag.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="cannot be read as TOML"):
+        Settings.load()
+
+
+def test_sessions_are_kept_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:
+    assert Settings.load(data_dir=tmp_path).sessions == str(tmp_path / "sessions.sqlite")
+    assert Settings.load(store="postgresql://localhost/x").sessions == "postgresql://localhost/x"
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EGOSRAG_DATA_DIR", "~/kept")
+    assert Settings.load().data_dir == Path.home() / "kept"
+
+
+def test_every_setting_is_described_and_used() -> None:
+    users = ["settings.py", "assemble.py", "cli.py", "demo.py", "doctor.py"]
+    trees = [ast.parse((PACKAGE / name).read_text(encoding="utf-8")) for name in users]
+    read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for name, field in Settings.model_fields.items():
+        assert field.description, f"{name} has no description"
+        assert name in read, f"nobody reads the setting {name}"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.load().top_k = 3  # type: ignore[misc]
