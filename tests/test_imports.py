@@ -23,6 +23,8 @@ LAYERS = {
     "egosrag": 0,
     "egosrag.errors": 0,
     "egosrag.schema": 0,
+    "egosrag.marks": 0,
+    "egosrag.console": 1,
     "egosrag.quotes": 1,
     "egosrag.settings": 1,
     "egosrag.prompts": 1,
@@ -37,6 +39,7 @@ LAYERS = {
     "egosrag.assemble": 4,
     "egosrag.doctor": 5,
     "egosrag.demo": 5,
+    "egosrag.talk": 5,
     "egosrag.cli": 6,
 }
 STEPS = {"egosrag.egos." + step for step in ("extract", "generate", "organize", "summarize")}

@@ -1,0 +1,248 @@
+"""The command line: what was asked for goes to ``assemble``, what comes back to standard output.
+
+Answers go to standard output and everything else to standard error. Exit 0: done; 1: it could not be done, and
+one line says why (the traceback only with --debug); 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from egosrag.console import Progress, lines_of_stdin, print_json
+from egosrag.errors import EgosRagError, SourceError
+
+if TYPE_CHECKING:
+    from egosrag.rag.engine import ManualEngine
+    from egosrag.settings import Settings
+
+app = typer.Typer(
+    help="Roles that speak for themselves, and manuals that answer with their page, on small local models.",
+    epilog="Start with: egosrag demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it opens three times as fast
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_show_traceback = False
+
+
+def _debug(wanted: bool) -> None:
+    global _show_traceback
+    _show_traceback = _show_traceback or wanted
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="pocket, a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.", show_default="pocket"
+    ),
+]
+Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter, put on a local model.")]
+Embedder = Annotated[
+    str | None,
+    typer.Option(help="Hub id or folder of an embedding model, beside BM25.", show_default="BM25 alone"),
+]
+Sources = Annotated[list[Path], typer.Argument(help="PDF, Markdown, HTML, text, JSONL of pages; or folders of them.")]
+Json = Annotated[bool, typer.Option("--json", help="A line of JSON for each answer.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as temperature=0.7; repeatable."),
+]
+Config = Annotated[Path | None, typer.Option(help="Settings file.", show_default="egosrag.toml where there is one")]
+Debug = Annotated[bool, typer.Option("--debug", callback=_debug, expose_value=False, help="Show an error's traceback.")]
+
+
+def _examples(*lines: str) -> str:
+    return "Examples:\n\n" + "\n\n".join(lines)
+
+
+def _settings(config: Path | None, pairs: list[str] | None, **flags: Any) -> Settings:
+    from egosrag.settings import Settings
+
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} has no =: write KEY=VALUE", param_hint="--set")
+        flags[key.strip()] = value.strip()
+    return Settings.load(config, **flags)
+
+
+@app.callback()
+def _root(debug: Debug = False) -> None:
+    pass
+
+
+@app.command(epilog=_examples("egosrag demo", "egosrag demo --language zh"))
+def demo(
+    language: Annotated[Literal["en", "zh"], typer.Option(help="Language of the samples.")] = "en",
+    debug: Debug = False,
+) -> None:
+    """Show both jobs on the embedded model, offline, in under a minute."""
+    from egosrag.demo import run
+
+    run(language)
+
+
+@app.command(epilog=_examples("egosrag index manual.pdf --out runs/manual", "egosrag index docs/ --out runs/docs"))
+def index(
+    paths: Sources,
+    out: Annotated[str, typer.Option(help="Folder to write the index into.")],
+    embedder: Embedder = None,
+    pairs: Set = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Index documents once, to answer from them many times."""
+    from egosrag import assemble
+
+    settings = _settings(config, pairs, embedder=embedder)
+    with Progress() as progress:
+        assemble.build_index(settings, paths, out, progress)
+    print(out)
+
+
+@app.command(
+    epilog=_examples(
+        'egosrag ask "Which engine oil does it need?" --doc manual.pdf',
+        'egosrag ask "如何打开前机舱盖？" --doc manual.pdf --json',
+        "egosrag ask - --index runs/manual --json < questions.txt",
+    )
+)
+def ask(
+    question: Annotated[str, typer.Argument(help="The question; - for one on each line of standard input.")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Further documents.")] = None,
+    doc: Annotated[list[Path] | None, typer.Option(help="Document or folder to answer from; repeatable.")] = None,
+    index: Annotated[Path | None, typer.Option(help="Index to answer from.")] = None,
+    model: Model = None,
+    adapter: Adapter = None,
+    top_k: Annotated[int | None, typer.Option(help="Passages that the model reads.", show_default="5")] = None,
+    embedder: Embedder = None,
+    as_json: Json = False,
+    pairs: Set = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Answer from a manual with page and quote, or say that it does not tell."""
+    from egosrag import assemble
+
+    documents = [*(doc or []), *(more or [])]
+    if bool(documents) == bool(index):
+        raise typer.BadParameter("give the manual with --doc PATH or with --index DIR, one of the two")
+    settings = _settings(config, pairs, model=model, adapter=adapter, top_k=top_k, embedder=embedder)
+    with Progress() as progress:
+        engine = assemble.manual(settings, documents, index, progress)
+    for one in lines_of_stdin() if question == "-" else [question]:
+        _answer(engine, one, as_json)
+
+
+def _answer(engine: ManualEngine, question: str, as_json: bool) -> None:
+    if not question.strip():
+        raise SourceError("the question is empty: write one, and leave no blank lines between questions")
+    if as_json:
+        fields = {"answer", "refused", "citations", "usage", "timing"}
+        print_json(engine.ask(question).model_dump(mode="json", include=fields))
+        return
+    for piece in engine.stream(question):
+        if isinstance(piece, str):
+            print(piece, end="", flush=True)
+        else:
+            print(*(f"\n  {c.source}, p. {c.page}: {c.quote}" for c in piece.citations), sep="")
+
+
+@app.command(
+    epilog=_examples(
+        "egosrag extract novel.txt --name Gatsby --out gatsby.json",
+        "egosrag extract wiki.html story.txt --name Edda --out edda.json",
+    )
+)
+def extract(
+    paths: Sources,
+    name: Annotated[str, typer.Option(help="Whose card, by the name that the texts use.")],
+    out: Annotated[Path, typer.Option(help="The role card to write, as JSON.")],
+    strategy: Annotated[Literal["static"], typer.Option(help="static: summarise the texts piece by piece.")] = "static",
+    model: Model = None,
+    adapter: Adapter = None,
+    pairs: Set = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Extract a role card from texts."""
+    from egosrag import assemble
+
+    settings = _settings(config, pairs, model=model, adapter=adapter)
+    with Progress() as progress:
+        assemble.extract_role(settings, paths, name, out, progress)
+    print(out)
+
+
+@app.command(
+    epilog=_examples(
+        "egosrag chat --role edda.json",
+        "egosrag chat --role edda.json --session monday --set temperature=0.7",
+        'echo "Who are you?" | egosrag chat --role edda.json --json',
+    )
+)
+def chat(
+    role: Annotated[Path, typer.Option(help="Role card: ours, or a character card V2 or V3 (JSON, PNG).")],
+    session: Annotated[str | None, typer.Option(help="Conversation to begin or go on with.", show_default="new")] = None,
+    store: Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL that keeps sessions.")] = None,
+    model: Model = None,
+    adapter: Adapter = None,
+    history: Annotated[
+        Literal["single", "multiple"] | None,
+        typer.Option(help="Past turns in one message, or one message each.", show_default="single"),
+    ] = None,
+    quote: Annotated[
+        bool | None, typer.Option("--quote/--no-quote", help="Speak between quotation marks.", show_default="quote")
+    ] = None,
+    memory: Annotated[Literal["static"], typer.Option(help="static: scenes stand for the old turns.")] = "static",
+    as_json: Json = False,
+    pairs: Set = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Talk with a role; without a terminal, each line of standard input is a turn."""
+    from egosrag import assemble
+    from egosrag.talk import talk
+
+    flags = {"model": model, "adapter": adapter, "store": store, "history": history, "quote": quote}
+    with assemble.conversation(_settings(config, pairs, **flags), role, session) as conversation:
+        talk(conversation, as_json=as_json)
+
+
+@app.command(epilog=_examples("egosrag doctor", "egosrag doctor --json"))
+def doctor(as_json: Json = False, config: Config = None, debug: Debug = False) -> None:
+    """Say what is installed, found and set, and the command that mends what is missing."""
+    from egosrag.doctor import examine
+
+    if not examine(_settings(config, None), as_json):
+        raise typer.Exit(1)
+
+
+def main() -> int:
+    """Run the command line and give its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BrokenPipeError:
+        # Whoever read the answers has gone. Python flushes at exit once more: give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if _show_traceback:
+            raise
+        reason = str(error) if isinstance(error, EgosRagError) else f"unexpected {type(error).__name__}: {error}"
+        hint = "" if isinstance(error, EgosRagError) else " (this is a bug; --debug shows where)"
+        print(f"egosrag: {' '.join(reason.split())}{hint}", file=sys.stderr)
+        return 1
+    return 0

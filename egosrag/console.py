@@ -1,0 +1,78 @@
+"""Manners at the console: progress on standard error, lines of standard input, JSON by the line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from egosrag.errors import SourceError
+
+
+class Progress:
+    """Tells on standard error how far a step is: a bar on a terminal, a line now and then elsewhere.
+
+    Call it as ``progress(what, done, total)``; ``note`` tells something once.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._told: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            self._bar = Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` parts of the step ``what`` are done."""
+        if self._bar:
+            if what not in self._told:
+                self._told[what] = self._bar.add_task(what, total=total)
+            self._bar.update(self._told[what], completed=done, total=total)
+            return
+        # At most ten lines a step, its first and last among them.
+        tenth = done * 10 // max(total, 1)
+        if done == total or tenth > self._told.get(what, -1):
+            self._told[what] = tenth
+            print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Say one thing, in a line of its own."""
+        if self._bar:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def lines_of_stdin() -> Iterator[str]:
+    """The lines of standard input as they come, without their ends.
+
+    Raises:
+        SourceError: the input is not UTF-8.
+    """
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"line {number} of standard input is not UTF-8: convert it first") from error
+        yield text.rstrip("\r\n")
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on standard output, at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)

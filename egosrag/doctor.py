@@ -1,0 +1,118 @@
+"""What is installed, found and set on this machine, and the command that mends what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+from egosrag.console import print_json
+from egosrag.settings import Settings
+
+State = Literal["ok", "missing", "note"]
+CORE = ("torch", "transformers", "peft", "langchain-core", "langgraph", "llama-index-core", "faiss-cpu")
+EXTRAS = {"app": "streamlit", "finetune": "datasets", "evals": "matplotlib", "postgres": "psycopg"}
+KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}
+
+
+class Finding(NamedTuple):
+    """One line of the report; ``mend`` is what to run or set, empty where nothing is to be done."""
+
+    what: str
+    state: State
+    detail: str
+    mend: str = ""
+
+
+def examine(settings: Settings, as_json: bool) -> bool:
+    """Print the report; whether everything that the core needs is there."""
+    findings = [*_versions(), _device(), *_models(settings), *_keys(), *_extras(), *_folders(settings)]
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("what", "state", "found", "what to do"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            table.add_row(*finding)
+        Console(highlight=False, markup=False).print(table)
+    return all(finding.state != "missing" for finding in findings)
+
+
+def _versions() -> list[Finding]:
+    found = [Finding("egosrag", "ok", metadata.version("egosrag"))]
+    found.append(Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"))
+    for name in CORE:
+        try:
+            found.append(Finding(name, "ok", metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append(Finding(name, "missing", "not installed", f"pip install {name}"))
+    return found
+
+
+def _device() -> Finding:
+    if not find_spec("torch"):
+        return Finding("device", "missing", "torch is not installed", "pip install torch")
+    import torch
+
+    if torch.cuda.is_available():
+        name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
+        return Finding("device", "ok", f"cuda: {name}, {memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        return Finding("device", "ok", "mps: Apple GPU")
+    return Finding("device", "ok", f"cpu: {torch.get_num_threads()} threads")
+
+
+def _models(settings: Settings) -> list[Finding]:
+    weights = files("egosrag") / "data" / "pocket" / "model.safetensors"
+    pocket = (
+        Finding("model pocket", "ok", "embedded")
+        if weights.is_file()
+        else Finding("model pocket", "missing", "its weights are not in the package", "pip install --force-reinstall egosrag")
+    )
+    chosen = Finding("chosen model", "note", settings.model + (f" with {settings.adapter}" if settings.adapter else ""))
+    if not find_spec("huggingface_hub"):
+        return [pocket, chosen]
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
+    except CacheNotFound:
+        repos = []
+    return [pocket, chosen, Finding("models downloaded", "note", ", ".join(repos) or "none")]
+
+
+def _keys() -> list[Finding]:
+    """Whether keys are set; never what they are."""
+    found = []
+    for name, use in KEYS.items():
+        state = ("set", "") if os.environ.get(name) else ("not set", f"export {name}=... to use --model {use}")
+        found.append(Finding(name, "note", *state))
+    return found
+
+
+def _extras() -> list[Finding]:
+    return [
+        Finding(f"extra {extra}", "note", "installed")
+        if find_spec(module)
+        else Finding(f"extra {extra}", "note", "not installed", f"pip install 'egosrag[{extra}]'")
+        for extra, module in EXTRAS.items()
+    ]
+
+
+def _folders(settings: Settings) -> list[Finding]:
+    found = []
+    for name, folder in (("data_dir", settings.data_dir), ("cache_dir", settings.cache_dir)):
+        # The folder need not exist yet: its nearest existing parent decides.
+        parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        writable = parent.is_dir() and os.access(parent, os.W_OK)
+        mend = "" if writable else f"set EGOSRAG_{name.upper()} to a folder that you may write"
+        found.append(Finding(name, "ok" if writable else "missing", str(folder), mend))
+    return found

@@ -1,0 +1,72 @@
+"""A conversation at the console: on a terminal it streams, elsewhere each line of standard input is a turn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from egosrag.console import lines_of_stdin, print_json
+from egosrag.errors import SessionError
+
+if TYPE_CHECKING:
+    from egosrag.egos.pipeline import Conversation
+    from egosrag.schema import Reply
+
+
+def talk(conversation: Conversation, *, as_json: bool) -> None:
+    """Say each line to the role and print its replies, until the lines end.
+
+    Ctrl-C stops a reply, or ends the conversation between replies; Ctrl-D ends it.
+
+    Raises:
+        SessionError: a line that came from no terminal is empty.
+    """
+    at_terminal = sys.stdin.isatty()
+    name = conversation.role.name
+    past = conversation.turns()
+    again = f"egosrag chat ... --session {conversation.session}"
+    state = f"{len(past)} turns so far" if past else "new"
+    print(f"session {conversation.session}: {state}; go on with it later: {again}", file=sys.stderr)
+    if at_terminal:
+        print("Ctrl-C stops a reply, Ctrl-D ends the conversation.", file=sys.stderr)
+    if at_terminal and conversation.role.greeting and not past:
+        print(f"{name}: {conversation.role.greeting}")
+    for line in _typed() if at_terminal else lines_of_stdin():
+        if not line.strip() and at_terminal:
+            continue
+        if as_json:
+            print_json(_fields(conversation.say(line)))
+        else:
+            _stream(conversation, line, name)
+
+
+def _typed() -> Iterator[str]:
+    import readline  # noqa: F401  (gives input() its line editing)
+
+    while True:
+        try:
+            yield input("> ")
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+
+
+def _fields(reply: Reply) -> object:
+    return reply.model_dump(mode="json", include={"speaker", "text", "stop_reason", "usage", "timing"})
+
+
+def _stream(conversation: Conversation, line: str, name: str) -> None:
+    print(f"{name}: ", end="", flush=True)
+    pieces = conversation.stream(line)
+    try:
+        for piece in pieces:
+            if isinstance(piece, str):
+                print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        pieces.close()
+        print(" [stopped]", end="", flush=True)
+    except SessionError:
+        print()
+        raise
+    print()

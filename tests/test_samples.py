@@ -1,0 +1,91 @@
+"""The samples: the PDFs print the Markdown, every answer stands on its page, the two languages say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from egosrag.prompts.render import language_of
+from egosrag.schema import Role
+from tests.make_samples import FONT, SAMPLES, build, pages
+
+LANGUAGES = ["en", "zh"]
+ROLES = {"en": "edda.en", "zh": "gu.zh"}
+
+
+def manual(language: str) -> dict[int, str]:
+    return pages((SAMPLES / f"manual.{language}.md").read_text(encoding="utf-8"))
+
+
+def questions(language: str) -> list[dict[str, object]]:
+    rows = json.loads((SAMPLES / f"manual.{language}.questions.json").read_text(encoding="utf-8"))
+    assert isinstance(rows, list)
+    return rows
+
+
+def bare(text: str) -> str:
+    """The text without white space and the marks of Markdown."""
+    return re.sub(r"[\s|#\-\x02\ufffe]", "", text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_pdf_prints_the_markdown_page_by_page(language: str) -> None:
+    import pypdfium2
+
+    path = SAMPLES / f"manual.{language}.pdf"
+    assert path.stat().st_size < 300_000
+    document = pypdfium2.PdfDocument(path)
+    assert len(document) == len(manual(language)) == 21
+    for number, text in manual(language).items():
+        assert bare(text) in bare(document[number - 1].get_textpage().get_text_range()), f"page {number}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_printing_again_gives_the_same_bytes(language: str, tmp_path: Path) -> None:
+    if language == "zh" and not Path(FONT).is_file():
+        pytest.skip(f"the Chinese font is not installed: {FONT}")
+    build(language, tmp_path / "again.pdf", FONT)
+    assert (tmp_path / "again.pdf").read_bytes() == (SAMPLES / f"manual.{language}.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_answer_stands_on_its_page(language: str) -> None:
+    texts, rows = manual(language), questions(language)
+    assert len(rows) >= 60
+    for row in rows:
+        if row["kind"] == "unanswerable":
+            assert "reference" not in row
+            continue
+        named = row["reference"] if isinstance(row["reference"], list) else [row["reference"]]
+        here = [texts[int(str(name).removeprefix("page_"))] for name in named]
+        assert any(str(row["answer"]).lower() in text.lower() for text in here), row
+        assert (row["kind"] == "followup") == ("history" in row)
+
+
+def test_both_languages_ask_the_same() -> None:
+    english, chinese = questions("en"), questions("zh")
+    assert [(r["kind"], r.get("reference")) for r in english] == [(r["kind"], r.get("reference")) for r in chinese]
+    assert all(language_of(str(r["question"])) == "en" for r in english)
+    assert all(language_of(str(r["question"])) == "zh" for r in chinese)
+
+
+def numbers(text: str) -> list[str]:
+    return sorted(re.findall(r"\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3})", "", text)))
+
+
+@pytest.mark.parametrize("number", [4, 13, 18, 20])
+def test_both_languages_give_the_same_values(number: int) -> None:
+    assert set(numbers(manual("en")[number])) == set(numbers(manual("zh")[number]))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_cards_tell_what_the_sources_tell(language: str) -> None:
+    card, html, story = ((SAMPLES / f"{ROLES[language]}.{end}").read_text("utf-8") for end in ("json", "html", "txt"))
+    role, sources = Role.model_validate_json(card), html + story
+    assert role.language == language
+    assert role.name in sources
+    assert len(role.background) >= 4
+    assert role.sample_dialogue[-1].text.rstrip(".。")[-10:] in sources
