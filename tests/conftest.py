@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import sys
 from collections.abc import Callable
 
 # Before anything imports transformers or huggingface_hub: they read these once.
@@ -12,11 +15,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["LANGSMITH_TRACING"] = "false"
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from pytest_socket import socket_allow_hosts
 
 ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "egosrag" / "data" / "samples"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,3 +76,47 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the real data is not beside this checkout: ../shared/data is absent")
     return path
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Standard output as lines of JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """``run(*words, stdin=b"...")`` as the shell would, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    from egosrag import cli
+
+    def call(*words: str, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr(sys, "argv", ["egosrag", *words])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        monkeypatch.setattr(cli, "_show_traceback", False)
+        code = cli.main()
+        sys.stdout.flush()
+        return Done(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., str]:
+    """``script("one", "two")``: the --model that says so, in this order, and then raises."""
+
+    def write(*responses: str) -> str:
+        path = tmp_path / "script.json"
+        path.write_text(json.dumps(responses), encoding="utf-8")
+        return f"scripted:{path}"
+
+    return write

@@ -1,0 +1,149 @@
+"""Every command and every Python block of the READMEs runs here, and what they show is what comes out.
+
+A block after ``<!-- needs: ... -->`` wants a model, a key or a person: of its commands only the words are
+checked. A line ``...`` in shown output stands for any lines. ``pytest --write-golden`` writes the output anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ["README.md", "README.zh.md"]
+_BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^\n]+) -->\n)?```(?P<kind>console|python)\n(?P<text>.*?)```", re.S)
+
+
+class Block(NamedTuple):
+    document: str
+    kind: str
+    needs: str
+    text: str
+
+
+def blocks(kind: str) -> list[Block]:
+    found = []
+    for name in DOCUMENTS:
+        for match in _BLOCK.finditer((ROOT / name).read_text(encoding="utf-8")):
+            found.append(Block(name, match["kind"], match["needs"] or "", match["text"]))
+    return [block for block in found if block.kind == kind]
+
+
+def commands(block: Block) -> list[tuple[str, str]]:
+    """The commands of a console block, each with the output shown."""
+    parts = re.split(r"^\$ (.*)\n", block.text, flags=re.M)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def every_command(runs: bool) -> list[tuple[Block, str, str]]:
+    """The commands that run here, or those that do not; once, where both READMEs show the same."""
+    found = {(command, shown): block for block in blocks("console") for command, shown in commands(block)}
+    rows = [(block, command, shown) for (command, shown), block in found.items()]
+    return [r for r in rows if (not r[0].needs and r[1].startswith(("egosrag ", "echo ", "make demo"))) == runs]
+
+
+def matches(shown: str, real: str) -> bool:
+    return bool(re.fullmatch(re.escape(shown.strip()).replace(re.escape("..."), r".*"), real.strip(), re.S))
+
+
+def renew(command: str, shown: str, real: str) -> None:
+    for path in (ROOT / name for name in DOCUMENTS):
+        text = path.read_text(encoding="utf-8")
+        end = "\n\n" if shown.endswith("\n\n") else "\n"
+        path.write_text(text.replace(f"$ {command}\n{shown}", f"$ {command}\n{real.rstrip()}{end}"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_there_is_something_to_check(document: str) -> None:
+    assert any(block.document == document for block in blocks("python"))
+    assert any(block.document == document for block in blocks("console"))
+
+
+def label(value: object) -> str | None:
+    return value if isinstance(value, str) and "\n" not in value else ""
+
+
+@pytest.mark.parametrize(("block", "command", "shown"), every_command(runs=True), ids=label)
+def test_a_command_gives_what_is_shown(
+    block: Block, command: str, shown: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    line = command.replace("make demo", "egosrag demo")
+    line = line.replace("runs/", f"{tmp_path}/")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    real = done.stdout.replace(f"{tmp_path}/", "runs/")
+    if request.config.getoption("--write-golden") and "..." not in shown:
+        renew(command, shown, real)
+    else:
+        assert matches(shown, real), f"shown:\n{shown}\nreal:\n{real}\nif it is meant: pytest --write-golden"
+
+
+@pytest.mark.parametrize(("block", "command", "shown"), every_command(runs=False), ids=label)
+def test_a_command_that_cannot_run_here_names_what_exists(block: Block, command: str, shown: str) -> None:
+    words = shlex.split(command.split("|")[-1])
+    if words[0] == "make":
+        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    elif words[:2] == ["pip", "install"]:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        for extra in re.findall(r"\[(.*?)\]", command):
+            assert set(extra.split(",")) <= set(project["optional-dependencies"])
+    else:
+        assert words[0] in ("python", "egosrag"), f"this test does not know how to check: {command}"
+        script = str(Path(sys.executable).parent / "egosrag")
+        program = [sys.executable, *words[1:3]] if words[0] == "python" else [script, words[1]]
+        help_text = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for word in words:
+            if word.startswith("--"):
+                assert word in help_text
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.document)
+def test_a_python_block_prints_what_is_shown(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block.text, block.document, "exec"), {"__name__": "__main__"})
+    shown = [line.removeprefix("#> ") for line in block.text.splitlines() if line.startswith("#> ")]
+    assert shown == printed.getvalue().splitlines()
+
+
+def test_both_languages_show_the_same() -> None:
+    shape = [
+        [(len(re.findall(r"^#+ ", text, re.M)), text.count("```"), text.count("\n| "))]
+        for text in ((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
+    ]
+    assert shape[0] == shape[1]
+
+
+def test_what_a_newcomer_needs_is_on_the_first_screen() -> None:
+    for name in DOCUMENTS:
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        assert any("make demo" in line for line in lines[:25])
+
+
+def test_every_file_that_is_named_exists() -> None:
+    for name in DOCUMENTS:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (ROOT / target).exists(), f"{name} names {target}"
+
+
+def test_every_setting_in_the_documents_exists() -> None:
+    from egosrag.settings import Settings
+
+    for name in DOCUMENTS:
+        for key in re.findall(r"EGOSRAG_([A-Z_]+)", (ROOT / name).read_text(encoding="utf-8")):
+            assert key.lower() in Settings.model_fields

@@ -1,0 +1,209 @@
+"""Bad input: one line of error that says what to do, exit 1, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from egosrag import errors
+from tests.conftest import SAMPLES, Done, Run
+
+MANUAL = str(SAMPLES / "manual.en.pdf")
+EDDA = str(SAMPLES / "edda.en.json")
+EGOSRAG = str(Path(sys.executable).parent / "egosrag")
+
+
+def assert_one_line(done: Done, *words: str) -> None:
+    """Exit 1, nothing said as an answer, and the last line of standard error says all of ``words``."""
+    assert done.code == 1, done
+    assert done.out == ""
+    said = [line for line in done.err.splitlines() if line.startswith("egosrag: ")]
+    assert len(said) == 1, done.err
+    assert "Traceback" not in done.err
+    assert "unexpected" not in done.err
+    for word in words:
+        assert word.lower() in said[0].lower(), said[0]
+
+
+# --- extract ----------------------------------------------------------------------------------------------------
+
+
+def test_extract_writes_a_card_that_chat_takes(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    source = tmp_path / "edda.txt"
+    source.write_text("Edda keeps the lighthouse. Edda is stubborn.", encoding="utf-8")
+    model = script("Background: Edda keeps the lighthouse.\nPersonality: Edda is stubborn.")
+    done = run("extract", str(source), "--name", "Edda", "--out", "cards/edda.json", "--model", model)
+    assert (done.code, done.out) == (0, "cards/edda.json\n")
+    card = json.loads((tmp_path / "cards" / "edda.json").read_text(encoding="utf-8"))
+    assert card["name"] == "Edda"
+    assert "lighthouse" in json.dumps(card["background"])
+    talked = run("chat", "--role", "cards/edda.json", "--model", script('I am Edda."'), "--json", stdin=b"Who?\n")
+    assert talked.rows[0]["text"] == "I am Edda."
+
+
+def test_extract_leaves_nothing_behind_when_it_fails(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "edda.txt").write_text("Edda keeps the lighthouse.", encoding="utf-8")
+    done = run("extract", "edda.txt", "--name", "Edda", "--out", "edda.json", "--model", script())
+    assert done.code == 1
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".json") == ["script.json"]
+
+
+# --- documents --------------------------------------------------------------------------------------------------
+
+
+def pdf(path: Path, *, text: str = "", pages: int = 1, password: str = "") -> str:
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(path), encrypt=password or None)
+    for _ in range(pages):
+        canvas.rect(50, 50, 200, 200, fill=1)
+        canvas.drawString(72, 720, text)
+        canvas.showPage()
+    canvas.save()
+    return str(path)
+
+
+def bad_documents(folder: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """By kind: the path, and words that the error must have."""
+    (folder / "empty.txt").write_text("")
+    (folder / "binary.txt").write_bytes(bytes(range(256)) * 40)
+    (folder / "zero.pdf").write_bytes(b"")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 and then nothing of the kind")
+    (folder / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (folder / "folder").mkdir()
+    return {
+        "missing": (str(folder / "missing.pdf"), ("missing.pdf",)),
+        "empty text": (str(folder / "empty.txt"), ("empty.txt",)),
+        "binary": (str(folder / "binary.txt"), ("binary.txt",)),
+        "zero bytes": (str(folder / "zero.pdf"), ("zero.pdf",)),
+        "broken": (str(folder / "broken.pdf"), ("broken.pdf",)),
+        "images only": (pdf(folder / "scan.pdf"), ("scan.pdf", "ocr")),
+        "encrypted": (pdf(folder / "locked.pdf", text="Secret", password="x"), ("locked.pdf", "password")),
+        "other format": (str(folder / "photo.png"), ("photo.png",)),
+        "empty folder": (str(folder / "folder"), ("folder",)),
+    }
+
+
+BAD = ["missing", "empty text", "binary", "zero bytes", "broken"]
+BAD += ["images only", "encrypted", "other format", "empty folder"]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_document_is_told_in_one_line(kind: str, run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    path, words = bad_documents(tmp_path / "documents")[kind]
+    assert_one_line(run("ask", "Why?", "--doc", path, "--model", script(), "--json"), *words)
+    assert_one_line(run("index", path, "--out", "kept"), *words)
+    assert not (tmp_path / "kept").exists()
+    assert_one_line(run("extract", path, "--name", "X", "--out", "x.json", "--model", script()), *words)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_an_index_that_is_none_says_so(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    assert_one_line(run("ask", "Why?", "--index", "nowhere", "--model", script()), "nowhere")
+    run("index", MANUAL, "--out", "kept")
+    for file in (tmp_path / "kept").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    assert_one_line(run("ask", "Why?", "--index", "kept", "--model", script()), "kept")
+
+
+def test_an_empty_question_says_so(run: Run, script: Callable[..., str]) -> None:
+    assert_one_line(run("ask", " ", "--doc", MANUAL, "--model", script()), "question is empty")
+
+
+# --- models -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("./no/such/folder", ("no/such/folder",)),
+        ("Nobody/no-such-model", ("Nobody/no-such-model",)),
+        ("scripted:missing.json", ("missing.json",)),
+        ("openai:some-model", ("OPENAI_API_KEY",)),
+        ("deepseek:some-model", ("DEEPSEEK_API_KEY",)),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_in_one_line(model: str, words: tuple[str, ...], run: Run) -> None:
+    assert_one_line(run("chat", "--role", EDDA, "--model", model, stdin=b"Hello!\n"), *words)
+
+
+def test_a_prompt_longer_than_the_window_is_told_with_both_lengths(run: Run, tiny_qwen: Path) -> None:
+    long = b"word " * 4000 + b"\n"
+    assert_one_line(run("chat", "--role", EDDA, "--model", str(tiny_qwen), stdin=long), "window")
+
+
+def test_a_script_that_runs_out_says_so(run: Run, script: Callable[..., str]) -> None:
+    done = run("chat", "--role", EDDA, "--model", script('Hello."'), "--json", stdin=b"Hello!\nAnd now?\n")
+    assert done.code == 1
+    assert [row["text"] for row in done.rows] == ["Hello."]
+    assert "script" in done.err.splitlines()[-1]
+
+
+# --- roles, lines and sessions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ("role.json",)),
+        (b"", ("role.json",)),
+        (b"{", ("role.json",)),
+        (b"[1, 2]", ("role.json",)),
+        (b'{"background": "x"}', ("role.json", "name")),
+        (b"\xff\xfe\x00broken", ("role.json",)),
+    ],
+)
+def test_a_bad_role_is_told_in_one_line(
+    content: bytes | None, words: tuple[str, ...], run: Run, script: Callable[..., str], tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "role.json").write_bytes(content)
+    assert_one_line(run("chat", "--role", "role.json", "--model", script(), stdin=b"Hello!\n"), *words)
+
+
+def test_unknown_keys_of_a_card_are_no_error(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "role.json").write_text(json.dumps({"name": "Tim", "shoe_size": 44}), encoding="utf-8")
+    done = run("chat", "--role", "role.json", "--model", script('Hello."'), "--json", stdin=b"Hello!\n")
+    assert done.rows[0]["text"] == "Hello."
+
+
+@pytest.mark.parametrize("line", [b"\n", b"   \n", b"\xff\xfe\n"])
+def test_a_line_that_is_no_turn_is_told_in_one_line(line: bytes, run: Run, script: Callable[..., str]) -> None:
+    assert_one_line(run("chat", "--role", EDDA, "--model", script(), "--json", stdin=line), "line")
+
+
+def test_a_store_that_is_none_is_told_in_one_line(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite").write_text("this is no database, and it is long enough to be seen as none " * 20)
+    for store in ("store.sqlite", str(tmp_path), "postgresql://nobody@127.0.0.1:1/none"):
+        done = run("chat", "--role", EDDA, "--store", store, "--model", script('Hi."'), "--json", stdin=b"Hello!\n")
+        assert_one_line(done)
+
+
+# --- manners ----------------------------------------------------------------------------------------------------
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    with pytest.raises(errors.SourceError):
+        run("index", "missing.pdf", "--out", "kept", "--debug")
+
+
+def test_a_reader_who_leaves_is_no_error_to_shout_about(tmp_path: Path) -> None:
+    line = f"{EGOSRAG} doctor --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=os.environ)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_every_error_is_in_the_tree_that_its_module_draws() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.EgosRagError)]
+    assert len(classes) >= 8
+    for c in classes:
+        assert c.__name__ in str(errors.__doc__)
