@@ -116,6 +116,7 @@ class Scene(_Frozen):
 
     text: str
     turn_ids: tuple[str, ...]
+    epoch: int = Field(0, description="the run of Summarize that wrote it; a later one may stand for the same turns")
 
 
 class Reply(_Frozen):
@@ -128,6 +129,14 @@ class Reply(_Frozen):
     timing: Timing = Timing()
 
 
+class Heading(_Frozen):
+    """A heading line of a page: ``page.text[start:start + len(title)] == title``; ``level`` 1 is the highest."""
+
+    start: int
+    level: int
+    title: str
+
+
 class Page(_Frozen):
     """One page of a document after cleaning. ``page`` is 1-based; text formats without pages have one."""
 
@@ -135,6 +144,7 @@ class Page(_Frozen):
     page: int
     text: str
     section: str = Field("", description="the path of headings that the page opens in, joined by ' > '")
+    headings: tuple[Heading, ...] = Field((), description="the headings that stand in the text, in order")
 
 
 class Passage(_Frozen):

@@ -1,0 +1,1 @@
+"""Manual question answering (report section 6): documents, index, retrieval, answers with checked citations."""

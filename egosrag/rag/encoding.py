@@ -1,0 +1,95 @@
+"""Bytes to text by one rule, so that a wrong encoding is an error and never a page of wrong characters.
+
+Byte order mark, then UTF-8, then UTF-16 where it decodes to text, then GB18030 where most of its Chinese
+characters are the everyday ones of GB 2312 level 1, then what charset-normalizer is sure of.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+
+from egosrag.errors import SourceError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+
+
+def decode(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        SourceError: the bytes are no text, or text in an encoding that cannot be told.
+    """
+    data = path.read_bytes()
+    if data.startswith((b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x7fELF")):
+        raise SourceError(f"{path} is not text but binary data: name it with the suffix of its real format")
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return _strict(data, encoding, path)
+    for guess in (_utf8, _utf16, _gb18030, _other):
+        text = guess(data)
+        if text is not None:
+            return text
+    if b"\x00" in data:
+        raise SourceError(f"{path} is not text but binary data: name it with the suffix of its real format")
+    raise SourceError(f"{path} is in an encoding that cannot be told: save it as UTF-8")
+
+
+def _strict(data: bytes, encoding: str, path: Path) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is damaged {encoding} at byte {error.start}: save it again as UTF-8") from error
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return text if len(_CONTROL.findall(text[:65536])) * 50 <= min(len(text), 65536) else None
+
+
+def _utf8(data: bytes) -> str | None:
+    text = _decoded(data, "utf-8")
+    return None if text is None or text.count("\x00") * 50 > len(text) else text
+
+
+def _utf16(data: bytes) -> str | None:
+    """UTF-16 without a mark: only where every second byte of its line ends, or of its ASCII, is zero."""
+    if len(data) % 2:
+        return None
+    for encoding, newline in (("utf-16-le", b"\n\x00"), ("utf-16-be", b"\x00\n")):
+        text = _decoded(data, encoding) if newline in data or b" \x00" in data or b"\x00 " in data else None
+        if text and sum(c.isalnum() or c.isspace() or c.isprintable() for c in text) >= 0.98 * len(text):
+            common = sum(c.isascii() or bool(_HAN.match(c)) or c in "，。！？：；“”、" for c in text)
+            if common >= 0.8 * len(text):
+                return text
+    return None
+
+
+def _gb18030(data: bytes) -> str | None:
+    text = _decoded(data, "gb18030")
+    han = _HAN.findall(text or "")
+    everyday = sum(len(b) == 2 and 0xB0 <= b[0] <= 0xD7 for b in (c.encode("gb18030") for c in han))
+    others = sum(not c.isascii() for c in text or "")
+    return text if han and everyday >= 0.7 * len(han) and len(han) * 2 >= others else None
+
+
+def _other(data: bytes) -> str | None:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(data).best()
+    if best is None or best.percent_chaos > 5 or b"\x00" in data:
+        return None
+    text = str(best)
+    return None if len(_CONTROL.findall(text)) * 50 > len(text) else text

@@ -1,0 +1,233 @@
+"""The index of one or more manuals: pages, passages, BM25 and, with an embedder, dense vectors (report 6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from egosrag.errors import SourceError, StoreError
+from egosrag.rag import store
+from egosrag.rag.clean import contents
+from egosrag.rag.dense import DenseIndex, Embedder, embed_missing, load_embedder
+from egosrag.rag.documents import file_hash, find_files, load_document
+from egosrag.rag.lexical import Bm25
+from egosrag.rag.readers import Line
+from egosrag.rag.split import split_pages
+from egosrag.rag.store import Data, EmbedderCard, Manifest
+from egosrag.schema import Page, Passage
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
+    from egosrag.rag.dense import Vectors
+
+Progress = Callable[[str, int, int], None]
+# The lexical indexes: over windows with their headings, over whole pages, and over the pages' headings alone.
+LEXICAL = {
+    "windows-words": "words",
+    "windows-pairs": "pairs",
+    "pages-words": "words",
+    "pages-pairs": "pairs",
+    "titles-pairs": "pairs",
+}
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """The progress of a caller who does not want one."""
+
+
+class ManualIndex:
+    """What retrieval searches. Make one with :meth:`build`, :meth:`load` or :meth:`cached`."""
+
+    def __init__(self, manifest: Manifest, data: Data, embedder: Embedder | None = None) -> None:
+        self.manifest = manifest
+        self.pages: list[Page] = data.pages
+        self.passages: list[Passage] = data.passages
+        self.lexical: dict[str, Bm25] = data.lexical
+        self.dense = DenseIndex(data.vectors) if data.vectors is not None else None
+        self._data = data
+        self._embedder = embedder
+        self._page = {(page.source, page.page): i for i, page in enumerate(self.pages)}
+        #: for each passage the position of its page in ``pages``
+        self.page_of = [self._page[p.source, p.page] for p in self.passages]
+
+    def page(self, source: str, number: int) -> Page:
+        """The page with that number (KeyError where there is none)."""
+        return self.pages[self._page[source, number]]
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder of the questions, loaded when it is first needed.
+
+        Raises:
+            StoreError: it is not the one that made the index's vectors.
+            ModelError: it cannot be loaded.
+        """
+        card = self.manifest.embedder
+        if card and self._embedder is None:
+            self._embedder = load_embedder(card.name)
+        if card and self._embedder and (self._embedder.name, self._embedder.prompt) != (card.name, card.prompt):
+            raise StoreError(
+                f"the index was built with the embedder {card.name}, not {self._embedder.name}: "
+                "use that one, or build the index again"
+            )
+        return self._embedder if card else None
+
+    @classmethod
+    def build(
+        cls,
+        paths: Sequence[str | Path],
+        out_dir: str | Path | None = None,
+        embedder: str | Embeddings | None = None,
+        progress: Progress | None = None,
+        *,
+        window: int = 300,
+        overlap: int = 100,
+        on_skip: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Index documents; where ``out_dir`` holds an index, only what changed is read and embedded again.
+
+        Args:
+            paths: files and folders (see :func:`egosrag.rag.documents.load_pages`); a file that the old index had
+                and that is not among them is taken out.
+            out_dir: folder to write the index to; absent: it stays in memory.
+            embedder: hub id or folder of a sentence-transformers model, ``minilm``, or a LangChain ``Embeddings``.
+            progress: is told (what, done, total).
+            window: longest passage, in Chinese characters (see :mod:`egosrag.rag.split`).
+            overlap: what neighbouring passages share, in the same unit.
+            on_skip: is told, in one line, which pages had no text and were skipped.
+
+        Raises:
+            SourceError: a document cannot be read.
+            ModelError: the embedder cannot be loaded.
+            StoreError: the folder cannot be written.
+        """
+        report = progress or _silent
+        files = find_files(paths)
+        hashes = {source: file_hash(path) for source, path in files.items()}
+        old = cls._old(out_dir)
+        same = {s for s in hashes if old and old.manifest.files.get(s) == hashes[s]}
+        kept = {s: [p for p in old.pages if p.source == s] for s in same} if old else {}
+        pages: list[Page] = []
+        for done, (source, path) in enumerate(files.items()):
+            report("reading", done, len(files))
+            pages += kept.get(source) or load_document(path, source, on_skip=on_skip)
+        report("reading", len(files), len(files))
+        passages = split_pages(_searched(pages), window=window, overlap=overlap)
+        if not passages:
+            raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
+        model = load_embedder(embedder)
+        data = Data(pages=pages, passages=passages, lexical=_lexical(pages, passages, report))
+        card = None
+        if model:
+            data.vectors = embed_missing(
+                [_text(p) for p in passages],
+                old._known(model) if old else {},
+                model,
+                lambda done, total: report("embedding", done, total),
+            )
+            card = EmbedderCard(name=model.name, dimension=data.vectors.shape[1], prompt=model.prompt)
+        index = cls(Manifest(window=window, overlap=overlap, embedder=card, files=hashes), data, model)
+        if out_dir is not None:
+            index.save(out_dir)
+        return index
+
+    @classmethod
+    def _old(cls, folder: str | Path | None) -> Self | None:
+        """The index that is there, or none where it is damaged or of another version: it is built anew then."""
+        if folder is None or not (Path(folder) / store.MANIFEST).is_file():
+            return None
+        try:
+            return cls.load(folder)
+        except StoreError:
+            return None
+
+    def _known(self, model: Embedder) -> dict[str, Vectors]:
+        card = self.manifest.embedder
+        if self.dense is None or card is None or (card.name, card.prompt) != (model.name, model.prompt):
+            return {}
+        return {_text(p): v for p, v in zip(self.passages, self.dense.vectors, strict=True)}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the index; it is there whole or not at all.
+
+        Raises:
+            StoreError: the folder cannot be written, or holds something that is no index.
+        """
+        self.manifest = store.write(Path(folder), self.manifest, self._data)
+
+    @classmethod
+    def load(cls, folder: str | Path, embedder: str | Embeddings | None = None) -> Self:
+        """Read an index.
+
+        Args:
+            folder: where :meth:`save` or ``egosrag index --out`` wrote it.
+            embedder: the embedder that it was built with, where it was an object; else it is loaded by its name.
+
+        Raises:
+            StoreError: there is none, it is damaged, of another version, or of another embedder.
+        """
+        manifest = store.read_manifest(Path(folder))
+        given = embedder if isinstance(embedder, str) else None
+        if given and (manifest.embedder is None or manifest.embedder.name != given):
+            had = f"the embedder {manifest.embedder.name}" if manifest.embedder else "no embedder"
+            raise StoreError(f"the index in {folder} was built with {had}, not {given}: build it again")
+        index = cls(manifest, store.read(Path(folder), manifest, LEXICAL), None if given else load_embedder(embedder))
+        counts = {name: bm25.count for name, bm25 in index.lexical.items()}
+        expected = {name: len(index.passages if name.startswith("windows") else index.pages) for name in LEXICAL}
+        if counts != expected:
+            raise StoreError(f"the index in {folder} is damaged (its parts differ): build it again")
+        return index
+
+    @classmethod
+    def cached(
+        cls,
+        paths: Sequence[str | Path],
+        cache_dir: str | Path,
+        embedder: str | Embeddings | None = None,
+        progress: Progress | None = None,
+        *,
+        window: int = 300,
+        overlap: int = 100,
+        on_skip: Callable[[str], None] | None = None,
+    ) -> Self:
+        """The index of these very documents and settings from ``cache_dir``, built there on the first call.
+
+        Raises:
+            SourceError, ModelError, StoreError: see :meth:`build`.
+        """
+        files = find_files(paths)
+        named = embedder if isinstance(embedder, str) or embedder is None else type(embedder).__qualname__
+        key = repr((store.VERSION, window, overlap, named, sorted((s, file_hash(p)) for s, p in files.items())))
+        folder = Path(cache_dir) / "indexes" / sha256(key.encode()).hexdigest()[:24]
+        if (folder / store.MANIFEST).is_file():
+            try:
+                return cls.load(folder, None if isinstance(embedder, str) else embedder)
+            except StoreError:
+                pass  # a cache is only a saving: what cannot be read is built again
+        return cls.build(paths, folder, embedder, progress, window=window, overlap=overlap, on_skip=on_skip)
+
+
+def _searched(pages: Sequence[Page]) -> list[Page]:
+    """The pages but for tables of contents, which hold every title and tell nothing; all, where there are no others."""
+    return [p for p in pages if not contents([Line(t) for t in p.text.split("\n")])] or list(pages)
+
+
+def _text(passage: Passage) -> str:
+    """What is searched of a passage: its headings and its text."""
+    return f"{passage.section}\n{passage.text}" if passage.section else passage.text
+
+
+def _lexical(pages: Sequence[Page], passages: Sequence[Passage], report: Progress) -> dict[str, Bm25]:
+    searched = {(p.source, p.page) for p in passages}
+    whole = [page.text if (page.source, page.page) in searched else "" for page in pages]
+    titles = [" ".join([*page.section.split(" > ")[1:], *(h.title for h in page.headings)]) for page in pages]
+    texts = {"windows": [_text(p) for p in passages], "pages": whole, "titles": titles}
+    made = {}
+    for done, (name, analyzer) in enumerate(LEXICAL.items()):
+        report("indexing words", done, len(LEXICAL))
+        made[name] = Bm25.build(analyzer, texts[name.split("-")[0]])
+    report("indexing words", len(LEXICAL), len(LEXICAL))
+    return made

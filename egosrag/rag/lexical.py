@@ -1,0 +1,150 @@
+r"""Words of Chinese and English text for BM25: jieba words, and CJK character pairs.
+
+The libraries' own tokenizers find nothing in Chinese: on the 81 gold questions of the car manual the default
+``\b\w\w+\b`` reaches hit@5 0.24, jieba 0.96, pairs of characters 1.00.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_LATIN = re.compile(r"[A-Za-z0-9]+(?:[-.'&/][A-Za-z0-9]+)*")
+_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
+_TERM = re.compile(rf"{_LATIN.pattern}|{_CJK.pattern}")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SUFFIX = re.compile(r"(?<=[a-z]{3})(?:ies|es|s|ing|ed)$")
+NOTHING = "\x00"  # the term of an empty document: BM25 needs one, and no question has it
+
+
+@cache
+def _jieba() -> Any:
+    import jieba
+    from platformdirs import user_cache_path
+
+    jieba.setLogLevel(logging.CRITICAL)  # neither its banner nor an unwritable cache is the user's concern
+    tokenizer = jieba.Tokenizer()
+    folder = user_cache_path("egosrag")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.tmp_dir = str(folder)
+    except OSError:
+        tokenizer.cache_file = str(Path(folder) / "jieba.cache")  # not writable: the dictionary is read each time
+    return tokenizer
+
+
+def stem(word: str) -> str:
+    """An English word without its plural or verb ending: enough for a manual's nouns and verbs."""
+    return _SUFFIX.sub(lambda m: "y" if m.group() == "ies" else "", word) if word.isascii() else word
+
+
+def _latin(token: str) -> list[str]:
+    """A Latin word, and its parts where it has any: ``Lynk&CoApp`` is also lynk, co and app."""
+    parts = [p for p in re.split(r"[-.'&/]", _HUMP.sub("-", token)) if p]
+    whole = [stem(token.lower())]
+    return whole if len(parts) < 2 else whole + [stem(p.lower()) for p in parts if not p.isdigit()]
+
+
+def words(text: str) -> list[str]:
+    """The words of ``text``, lower-cased: Chinese by jieba, Latin words whole and without their endings."""
+    found: list[str] = []
+    for match in _TERM.finditer(text):
+        token = match.group()
+        found += _jieba().lcut(token) if _CJK.match(token) else _latin(token)
+    return found
+
+
+def pairs(text: str) -> list[str]:
+    """CJK character pairs (a lone character stands alone) and Latin words."""
+    found: list[str] = []
+    for match in _TERM.finditer(text):
+        token = match.group()
+        if not _CJK.match(token):
+            found += _latin(token)
+        else:
+            found += [token[i : i + 2] for i in range(len(token) - 1)] or [token]
+    return found
+
+
+ANALYZERS = {"words": words, "pairs": pairs}
+
+# What makes a sentence a question and says nothing of its subject.
+_ASKING = re.compile(
+    r"请问|问题[：:]|请|如何|怎么办|怎么样?|怎样|为什么|什么|是否|能否|可否|哪些|哪[个种里儿]|哪一?页|第几页|多少|几[个种]|多[久长大高]|"
+    r"可不可以|能不能|是不是|有没有|可以|能够|应该|需要|我们?|您|你|[吗呢吧啊的了么]|相关(?:内容|信息)|情况下"
+)
+_ASKING_EN = re.compile(
+    r"\b(?:a|an|the|of|to|in|on|at|for|with|by|from|and|or|is|are|was|be|do|does|did|can|could|should|would|"
+    r"will|may|must|i|my|me|we|our|you|your|it|its|this|that|these|there|what|which|who|whom|whose|when|"
+    r"where|why|how|much|many|please|tell|about|if|not|no|have|has|had|get)\b",
+    re.IGNORECASE,
+)
+
+
+def content(question: str) -> str:
+    """A question without the words that only make it one, Chinese and English."""
+    return _ASKING_EN.sub(" ", _ASKING.sub(" ", question))
+
+
+class Bm25:
+    """BM25 (Lucene's variant, k1 1.5, b 0.75) over documents analysed with "words" or "pairs"."""
+
+    def __init__(self, analyzer: str, engine: Any) -> None:
+        self.analyzer = analyzer
+        self._engine = engine
+
+    @classmethod
+    def build(cls, analyzer: str, documents: Iterable[str]) -> Bm25:
+        """An index over the documents, in their order."""
+        import bm25s
+
+        analyse = ANALYZERS[analyzer]
+        engine = bm25s.BM25(k1=1.5, b=0.75)
+        engine.index([analyse(text) or [NOTHING] for text in documents], show_progress=False)
+        return cls(analyzer, engine)
+
+    @property
+    def count(self) -> int:
+        """How many documents it is over."""
+        return int(self._engine.scores["num_docs"])
+
+    def knows(self, term: str) -> bool:
+        """Whether any document has the term."""
+        return term in self._engine.vocab_dict
+
+    def rarity(self, term: str) -> float:
+        """The inverse document frequency of a term, ln(1 + (N - n + 0.5) / (n + 0.5)); highest where n is 0."""
+        row = self._engine.vocab_dict.get(term)
+        pointers = self._engine.scores["indptr"]
+        n = 0 if row is None or row + 1 >= len(pointers) else int(pointers[row + 1] - pointers[row])
+        return math.log1p((self.count - n + 0.5) / (n + 0.5))
+
+    def scores(self, question: str) -> NDArray[np.float32]:
+        """One score a document, float32; zeros where no term of the question occurs anywhere."""
+        import numpy as np
+
+        terms: Sequence[str] = [t for t in ANALYZERS[self.analyzer](question) if t in self._engine.vocab_dict]
+        if not terms:
+            return np.zeros(self.count, dtype=np.float32)
+        scores: NDArray[np.float32] = self._engine.get_scores(list(terms))
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write the index as npy arrays and JSON, without pickle."""
+        self._engine.save(str(folder), allow_pickle=False, show_progress=False)
+
+    @classmethod
+    def load(cls, analyzer: str, folder: Path) -> Bm25:
+        """Read what :meth:`save` wrote."""
+        import bm25s
+
+        return cls(analyzer, bm25s.BM25.load(str(folder), allow_pickle=False, show_progress=False))

@@ -1,0 +1,172 @@
+"""How an index lies in a folder: a manifest that names one generation of data files, replaced as one.
+
+A new generation is written beside the old one and comes to life when the manifest is renamed over the old
+manifest, so a process that is killed at any moment leaves the old index or the new one. JSON and npy only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from egosrag.errors import StoreError
+from egosrag.rag.lexical import Bm25
+from egosrag.schema import Page, Passage
+
+if TYPE_CHECKING:
+    from egosrag.rag.dense import Vectors
+
+VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class EmbedderCard(BaseModel):
+    """Which embedder made the vectors; another one's questions would be compared with nonsense."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    dimension: int
+    prompt: str = ""
+
+
+class Manifest(BaseModel):
+    """What an index was built from and with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: str = "egosrag-index"
+    version: int = VERSION
+    generation: str = ""
+    window: int = 300
+    overlap: int = 100
+    embedder: EmbedderCard | None = None
+    files: dict[str, str] = {}  # source name -> SHA-256 of the file
+
+
+class Data(BaseModel):
+    """The parts of a generation, in memory."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    pages: list[Page]
+    passages: list[Passage]
+    lexical: dict[str, Any]
+    vectors: Any = None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an index folder.
+
+    Raises:
+        StoreError: there is none, it is damaged, or another version wrote it.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise StoreError(f"there is no index in {folder}: build one with egosrag index PATH --out {folder}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version = record["version"]
+        if record.get("format") == "egosrag-index" and version != VERSION:
+            raise StoreError(
+                f"the index in {folder} has version {version}, this program reads {VERSION}: build it again"
+            )
+        return Manifest.model_validate(record)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise StoreError(f"the index in {folder} is damaged ({MANIFEST}): build it again") from error
+
+
+def write(folder: Path, manifest: Manifest, data: Data) -> Manifest:
+    """Write a new generation and make it the folder's index.
+
+    Raises:
+        StoreError: the folder cannot be written, or holds something that is no index.
+    """
+    generation = f"data-{uuid.uuid4().hex[:12]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        old = _old_generation(folder)
+        _write_generation(folder / generation, data)
+        manifest = manifest.model_copy(update={"generation": generation})
+        temporary = folder / f"{MANIFEST}.{generation}"
+        temporary.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        os.replace(temporary, folder / MANIFEST)
+    except OSError as error:
+        shutil.rmtree(folder / generation, ignore_errors=True)
+        raise StoreError(f"the index cannot be written to {folder}: {error.strerror or error}") from error
+    if old:
+        shutil.rmtree(folder / old, ignore_errors=True)
+    return manifest
+
+
+def _old_generation(folder: Path) -> str | None:
+    if (folder / MANIFEST).is_file():
+        try:
+            name = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("generation")
+        except (ValueError, AttributeError):
+            return None
+        return name if isinstance(name, str) and name.startswith("data-") and "/" not in name else None
+    if any(not entry.name.startswith(("data-", f"{MANIFEST}.")) for entry in folder.iterdir()):
+        raise StoreError(f"{folder} holds other files and no index: give an empty or a new folder")
+    return None
+
+
+def _write_generation(folder: Path, data: Data) -> None:
+    import numpy as np
+
+    folder.mkdir()
+    for name, rows in (("pages", data.pages), ("passages", data.passages)):
+        lines = (row.model_dump_json(exclude={"text"} if name == "passages" else None) for row in rows)
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name, index in data.lexical.items():
+        index.save(folder / name)
+    if data.vectors is not None:
+        np.save(folder / "vectors.npy", data.vectors, allow_pickle=False)
+
+
+def read(folder: Path, manifest: Manifest, analyzers: dict[str, str]) -> Data:
+    """The generation that the manifest names.
+
+    Args:
+        folder: the index folder.
+        manifest: what :func:`read_manifest` gave.
+        analyzers: the analyzer of each lexical index, by its name.
+
+    Raises:
+        StoreError: a file of it is missing or does not fit the others.
+    """
+    place = folder / manifest.generation
+    try:
+        pages = [Page.model_validate_json(row) for row in _rows(place / "pages.jsonl")]
+        text = {(page.source, page.page): page.text for page in pages}
+        passages = []
+        for row in _rows(place / "passages.jsonl"):
+            record = json.loads(row)
+            whole = text[record["source"], record["page"]]
+            passages.append(Passage(text=whole[record["start"] : record["end"]], **record))
+        lexical = {name: Bm25.load(analyzer, place / name) for name, analyzer in analyzers.items()}
+        vectors = _vectors(place, manifest, len(passages))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the index in {folder} is damaged ({type(error).__name__}): build it again") from error
+    return Data(pages=pages, passages=passages, lexical=lexical, vectors=vectors)
+
+
+def _rows(path: Path) -> list[str]:
+    return [row for row in path.read_text(encoding="utf-8").split("\n") if row]
+
+
+def _vectors(place: Path, manifest: Manifest, count: int) -> Vectors | None:
+    import numpy as np
+
+    if manifest.embedder is None:
+        return None
+    vectors: Vectors = np.load(place / "vectors.npy", allow_pickle=False)
+    if vectors.shape != (count, manifest.embedder.dimension) or vectors.dtype != np.float32:
+        raise ValueError("vectors do not belong to the passages")
+    return vectors
