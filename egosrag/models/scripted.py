@@ -1,0 +1,167 @@
+"""The scripted chat model: a public fake that says what its script says, and raises when the script runs out."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, ModelProfile
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from egosrag.errors import ModelError, ScriptExhausted, WindowError
+from egosrag.models.chunks import chunk, last_chunk
+from egosrag.models.stops import StopFilter
+
+# A run of letters and digits, a Chinese character, or any other sign.
+_TOKEN = re.compile(r"[\u3400-\u9fff]|(?:(?![\u3400-\u9fff])\w)+|[^\w\s]")
+
+
+class ScriptedCall(NamedTuple):
+    """One call of a scripted model.
+
+    Attributes:
+        messages: all that it was given, a trailing prefix included.
+        prefix: the text of the trailing AIMessage, or None.
+        stop: the stop strings.
+    """
+
+    messages: tuple[BaseMessage, ...]
+    prefix: str | None
+    stop: tuple[str, ...]
+
+
+class ScriptedChatModel(BaseChatModel):
+    """A chat model for tests and demonstrations.
+
+    Each string of ``responses`` is the raw text that one call would generate after its prefix; stop strings,
+    ``max_new_tokens`` and the context window apply to it as to a real model. A token is a Chinese character, a run
+    of other letters and digits, or a single other sign; white space costs nothing, and each message of a prompt
+    costs 4 tokens more, as a chat template would.
+
+    Raises:
+        ScriptExhausted: (on a call) every response has been said.
+        WindowError: (on a call) the prompt leaves no room for a reply.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    responses: list[str]
+    context_window: int = Field(4096, ge=2, description="tokens that prompt and reply may take together")
+    max_new_tokens: int = Field(256, ge=1)
+    chunk_size: int = Field(3, ge=1, description="characters of a streamed piece")
+
+    _calls: list[ScriptedCall] = PrivateAttr(default_factory=list)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    @classmethod
+    def from_file(cls, path: str | Path, **settings: Any) -> ScriptedChatModel:
+        """A model whose responses are a JSON list of strings.
+
+        Raises:
+            ModelError: there is no such file, or it is not a JSON list of strings.
+        """
+        try:
+            script = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelError(f"the script {path} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise ModelError(f"the script {path} is not JSON: write a list of strings, one a call ({error})") from error
+        if not isinstance(script, list) or not all(isinstance(text, str) for text in script):
+            raise ModelError(f"the script {path} is not a list of strings: write one string for each call")
+        return cls(responses=script, **settings)
+
+    @property
+    def calls(self) -> list[ScriptedCall]:
+        """What it was asked, in order."""
+        return list(self._calls)
+
+    @property
+    def continues_prefix(self) -> bool:
+        """A trailing AIMessage is continued."""
+        return True
+
+    def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
+        """Tokens of a text, or of the whole prompt that messages make, by the rule of the class."""
+        if isinstance(messages, str):
+            return len(_TOKEN.findall(messages))
+        return sum(4 + len(_TOKEN.findall(str(message.text))) for message in messages)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Tokens of a text, by the rule of the class."""
+        return self.count_tokens(text)
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Tokens of the prompt that the messages make, by the rule of the class."""
+        return self.count_tokens(messages)
+
+    @property
+    def _llm_type(self) -> str:
+        return "egosrag-scripted"
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        reserve = min(self.max_new_tokens, self.context_window // 2)
+        return ModelProfile(
+            max_input_tokens=self.context_window - reserve,
+            max_output_tokens=reserve,
+            text_inputs=True,
+            text_outputs=True,
+        )
+
+    def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
+        last = messages[-1] if messages else None
+        prefix = str(last.text) if isinstance(last, AIMessage) else None
+        with self._lock:
+            self._calls.append(ScriptedCall(tuple(messages), prefix, tuple(stop or ())))
+            number = len(self._calls)
+        if number > len(self.responses):
+            raise ScriptExhausted(
+                f"call {number} of a script with {len(self.responses)} responses: give the script one more"
+            )
+        return self.responses[number - 1]
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        asked = self.count_tokens(messages)
+        room = self.context_window - asked
+        if room < 1:
+            raise WindowError(
+                f"the prompt has {asked} tokens and the window of the script holds {self.context_window}: shorten it"
+            )
+        raw = self._next(messages, stop)
+        limit = min(room, kwargs.get("max_new_tokens", self.max_new_tokens))
+        tokens = list(_TOKEN.finditer(raw))
+        said = raw if len(tokens) <= limit else raw[: tokens[limit - 1].end()]
+        filtered = StopFilter(stop)
+        shown = ""
+        for start in range(0, len(said), self.chunk_size):
+            if piece := filtered.feed(said[start : start + self.chunk_size]):
+                shown += piece
+                yield chunk(piece)
+            if filtered.hit is not None:
+                break
+        rest = filtered.finish()
+        reason = "stop" if filtered.hit is not None else "length" if said != raw else "eos"
+        generated = self.count_tokens(shown + rest + (filtered.hit or ""))
+        yield last_chunk(rest, reason, "scripted", (asked, generated, 0))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))

@@ -1,0 +1,60 @@
+"""How long a prompt is, and how long it may be: by the model's own tokenizer where it has one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages.utils import count_tokens_approximately
+
+from egosrag.models.prefix import tokenizer_of, unbound
+from egosrag.prompts.encode import count_text, encode
+
+DEFAULT_WINDOW = 4096
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
+
+
+def count_tokens(model: Any, messages_or_text: Sequence[BaseMessage] | str) -> int:
+    """Tokens that a text, or the prompt that messages make, takes in ``model``'s window.
+
+    Exact for our local and scripted models and for langchain-huggingface's local ones, chat template included;
+    for others LangChain's estimate of four characters a token, and a token for each Chinese, Japanese or Korean
+    character, which is more than any current tokenizer needs.
+    """
+    inner = unbound(model)
+    own = getattr(inner, "count_tokens", None)
+    if own is not None:
+        return int(own(messages_or_text))
+    tokenizer = tokenizer_of(inner)
+    if tokenizer is None:
+        return approximate_tokens(messages_or_text)
+    if isinstance(messages_or_text, str):
+        return count_text(tokenizer, messages_or_text)
+    return len(encode(tokenizer, messages_or_text, template=bool(tokenizer.chat_template)))
+
+
+def approximate_tokens(messages_or_text: Sequence[BaseMessage] | str) -> int:
+    """The estimate for a model whose tokenizer is not at hand."""
+    if isinstance(messages_or_text, str):
+        wide = len(_CJK.findall(messages_or_text))
+        narrow = len(messages_or_text) - wide
+        return wide + (narrow + 3) // 4
+    texts = [str(message.text) for message in messages_or_text]
+    wide = sum(len(_CJK.findall(text)) for text in texts)
+    return wide + count_tokens_approximately([HumanMessage(_CJK.sub("", text)) for text in texts])
+
+
+def context_window(model: Any) -> int:
+    """Tokens that a prompt to ``model`` may have, the room for its reply left out; 4096 where it is not told."""
+    inner = unbound(model)
+    profile = getattr(inner, "profile", None) or {}
+    told = profile.get("max_input_tokens")
+    if told:
+        return int(told)
+    pipeline = getattr(inner, "pipeline", None) or getattr(getattr(inner, "llm", None), "pipeline", None)
+    config = getattr(getattr(pipeline, "model", None), "config", None)
+    window = getattr(config, "max_position_embeddings", None)
+    # transformers' pipelines reserve 256 new tokens unless they are told otherwise.
+    return max(int(window) - 256, int(window) // 2) if window else DEFAULT_WINDOW
