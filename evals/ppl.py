@@ -1,0 +1,151 @@
+"""PPL mode of report 2.2: the option whose string the model finds least surprising, counted as accuracy.
+
+    python -m evals.ppl --model Qwen/Qwen2.5-0.5B --data hellaswag=hub --data mmlu=hub --figure figure1.png
+    python -m evals.ppl --model out/sft --data arc_easy=arc_easy.jsonl --predictions sft.jsonl --limit 200 --json
+
+Raw text for every model, chat models too, as OpenCompass scores them. ``accuracy`` is OpenCompass's (Winogrande:
+the suffix's log-likelihood); ``acc`` and ``acc_norm`` are lm-evaluation-harness's rules on the same strings.
+``--prompts lm-eval`` takes the harness's wording instead, and then ``acc`` is what the harness reports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from egosrag.console import Progress
+from egosrag.errors import SettingsError
+from evals.figures import bars
+from evals.ppl_run import Predictions, fingerprint, load_model, run_task, summary
+from evals.ppl_tasks import load_task, task_of
+
+CAPTION = "Raw text scored, without a chat template, for chat models too."
+
+
+def evaluate(
+    model: str,
+    data: dict[str, str],
+    *,
+    adapter: str | None = None,
+    prompts: str = "opencompass",
+    limit: int | None = None,
+    predictions: Path | None = None,
+    reference: bool = False,
+    dtype: str = "float32",
+    device: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """The results of a model, task by task: ``{task: {"n", "accuracy", "stderr", ...}}`` (see ``ppl_run.summary``).
+
+    Args:
+        model: ``pocket``, a hub id or a folder of a causal language model.
+        data: task name to a file, a folder (MMLU) or ``hub``.
+        adapter: folder of a PEFT adapter.
+        prompts: ``opencompass`` or ``lm-eval``.
+        limit: rows a task at most.
+        predictions: JSONL of records; a run that finds its own file there goes on with it.
+        reference: recompute every string in full.
+        dtype: number format of the weights.
+        device: where the model runs.
+
+    Raises:
+        EgosRagError: the model, a file or an option is not what it should be.
+    """
+    tasks = {name: load_task(name, source, prompts=prompts, limit=limit) for name, source in data.items()}
+    made_from = fingerprint(model, adapter, data, prompts=prompts, reference=reference, dtype=dtype)
+    kept = Predictions(predictions, made_from)
+    missing = {name: [i for i in items if i.row not in kept.of(name)] for name, items in tasks.items()}
+    if any(missing.values()):
+        net, tokenizer = load_model(model, adapter=adapter, dtype=dtype, device=device)
+        with Progress() as progress:
+            for name, items in missing.items():
+                records = run_task(net, tokenizer, items, reference=reference, note=progress.note)
+                for n, record in enumerate(records, 1):
+                    kept.add(name, record)
+                    progress(name, n, len(items))
+    return {
+        name: summary([kept.of(name)[i.row] for i in items], suffix=items[0].suffix, prompts=prompts)
+        for name, items in tasks.items()
+    }
+
+
+def read_data(given: Sequence[str]) -> dict[str, str]:
+    """``TASK=FILE`` arguments as a mapping.
+
+    Raises:
+        SettingsError: an argument has no ``=``, its task is unknown or given twice.
+    """
+    data: dict[str, str] = {}
+    for argument in given:
+        name, equals, source = argument.partition("=")
+        if not equals or not source:
+            raise SettingsError(f"{argument} is not TASK=FILE: write, for example, hellaswag=hellaswag.jsonl")
+        task_of(name)
+        if name in data:
+            raise SettingsError(f"{name} is given twice: give each task one file")
+        data[name] = source
+    return data
+
+
+def show(model: str, results: dict[str, dict[str, Any]]) -> None:
+    """Prints the results as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{model}: accuracy in %", caption=CAPTION, title_justify="left", caption_justify="left")
+    table.add_column("task")
+    for column in ("n", "accuracy", "± se", "95 % interval", "acc", "acc_norm", "naive mean"):
+        table.add_column(column, justify="right")
+    for task, r in results.items():
+        stderr = "" if r["stderr"] is None else f"{100 * r['stderr']:.1f}"
+        low, high = (f"{100 * v:.1f}" for v in r["ci95"])
+        naive = f"{100 * r['naive']:.1f}" if "naive" in r else ""
+        name = f"{task} (suffix)" if r["rule"].startswith("highest suffix") else task
+        rates = (f"{100 * r[key]:.1f}" for key in ("acc", "acc_norm"))
+        table.add_row(name, str(r["n"]), f"{100 * r['accuracy']:.1f}", stderr, f"{low} to {high}", *rates, naive)
+    Console().print(table)
+    for task, r in results.items():
+        if r["fewer_shots"] or r["cut"]:
+            print(f"{task}: {r['fewer_shots']} items lost solved examples, {r['cut']} were cut: the window is short")
+
+
+def _command(
+    data: Annotated[list[str], typer.Option(metavar="TASK=FILE", help="JSONL file, MMLU folder, or hub; repeatable.")],
+    model: Annotated[str, typer.Option(help="pocket, a hub id or a folder.")] = "pocket",
+    adapter: Annotated[str | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    prompts: Annotated[str, typer.Option(help="Wording: opencompass or lm-eval.")] = "opencompass",
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows a task; of MMLU spread over the subjects.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="JSONL to write, and to resume from.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
+    reference: Annotated[bool, typer.Option(help="Recompute every string in full: slow.")] = False,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.", show_default="the best")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Score multiple-choice tasks by likelihood."""
+    results = evaluate(
+        model,
+        read_data(data),
+        adapter=adapter,
+        prompts=prompts,
+        limit=limit,
+        predictions=predictions,
+        reference=reference,
+        dtype=dtype,
+        device=device,
+    )
+    if figure:
+        bars({model: results}, figure)
+    if as_json:
+        print(json.dumps(results, ensure_ascii=False))
+    else:
+        show(model, results)
+
+
+if __name__ == "__main__":
+    from evals.command import run
+
+    run(_command)

@@ -1,0 +1,210 @@
+"""PPL mode as a run: a model and its items in, one record an item out, kept in a file that a killed run resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from egosrag.errors import ModelError, SettingsError
+from evals import stats
+from evals.ppl_score import Encoded, Scores, encode, score_plain, verdict
+from evals.ppl_shared import SharedScorer
+from evals.ppl_tasks import Item
+
+Record = dict[str, Any]
+
+
+def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32", device: str | None = None) -> Any:
+    """A causal language model and its tokenizer, for scoring raw text.
+
+    Args:
+        name: ``pocket``, a hub id or a folder.
+        adapter: folder of a PEFT adapter, merged into the weights.
+        dtype: number format, such as float32 or bfloat16.
+        device: where it runs; absent: the GPU where there is one.
+
+    Returns:
+        (model, tokenizer).
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = _path(name)
+    number = getattr(torch, dtype, None)
+    if not isinstance(number, torch.dtype):
+        raise SettingsError(f"there is no number format {dtype}: give float32, bfloat16 or float16")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=number)
+        if adapter:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
+        ) from error
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer
+
+
+def _path(name: str) -> str:
+    return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
+
+
+def window_of(model: Any) -> int:
+    """The longest string, in tokens, that the model was made for."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048)
+
+
+def run_task(
+    model: Any,
+    tokenizer: Any,
+    items: Sequence[Item],
+    *,
+    reference: bool = False,
+    note: Callable[[str], None] = lambda text: None,
+) -> Iterator[Record]:
+    """One record an item, as soon as it is scored, in an order of its own.
+
+    Args:
+        model: a causal language model in evaluation mode.
+        tokenizer: its tokenizer.
+        items: the items; those of one group one after the other.
+        reference: recompute every string in full, one at a time.
+        note: told once when the model cannot share what strings have in common.
+    """
+    encoded = encode(tokenizer, items, window_of(model))
+    if reference:
+        pairs = ((e, score_plain(model, e)) for e in encoded)
+    else:
+        scorer = SharedScorer(model, 512 if model.device.type == "cpu" else 4096)
+        if scorer.why_plain:
+            note(f"every string is scored on its own: {scorer.why_plain}")
+        pairs = scorer.score(encoded)
+    yield from (_record(e, scores) for e, scores in pairs)
+
+
+def _record(encoded: Encoded, scores: Scores) -> Record:
+    item, chosen = encoded.item, verdict(encoded.item, scores)
+    lists = {"tail": scores.tail, "continuation": scores.continuation, "whole": scores.whole}
+    return {
+        "row": item.row,
+        "group": item.group,
+        "gold": item.gold,
+        "prediction": chosen.prediction,
+        "acc": chosen.acc,
+        "acc_norm": chosen.acc_norm,
+        "tokens": list(scores.tokens),
+        **{name: values and [round(v, 6) for v in values] for name, values in lists.items()},
+        "shots": encoded.shots,
+        "fewer_shots": encoded.shots < len(item.shots),
+        "cut": encoded.cut,
+    }
+
+
+def summary(records: Sequence[Record], *, suffix: bool, prompts: str) -> dict[str, Any]:
+    """What is reported of a task: accuracy by its own rule, lm-eval's acc and acc_norm, and how sure they are.
+
+    Of a task with groups (MMLU) ``accuracy`` is weighted by the subjects' sizes, ``naive`` is their plain mean.
+    """
+    n = len(records)
+    hits = [r["prediction"] == r["gold"] for r in records]
+    rate = stats.share(sum(hits), n)
+    groups: dict[str, list[bool]] = {}
+    for record, hit in zip(records, hits, strict=True):
+        groups.setdefault(record["group"], []).append(hit)
+    report: dict[str, Any] = {
+        "n": n,
+        "accuracy": rate.value,
+        "stderr": rate.stderr,
+        "ci95": [rate.low, rate.high],
+        "acc": sum(r["acc"] == r["gold"] for r in records) / n,
+        "acc_norm": sum(r["acc_norm"] == r["gold"] for r in records) / n,
+        "rule": "highest suffix log-likelihood" if suffix else "lowest mean NLL of the whole string",
+        "prompts": prompts,
+        "fewer_shots": sum(r["fewer_shots"] for r in records),
+        "cut": sum(r["cut"] for r in records),
+    }
+    if set(groups) != {""}:
+        report["naive"] = sum(sum(g) / len(g) for g in groups.values()) / len(groups)
+        report["subjects"] = {name: {"n": len(g), "accuracy": sum(g) / len(g)} for name, g in sorted(groups.items())}
+    return report
+
+
+def fingerprint(model: str, adapter: str | None, sources: Mapping[str, str], **choices: Any) -> Record:
+    """What a predictions file was made from; two runs with the same one may share it."""
+    return {
+        "model": model,
+        "adapter": adapter,
+        "weights": [_state(Path(_path(p))) for p in (model, adapter) if p],
+        "data": {task: _digest(Path(source)) for task, source in sources.items()},
+        **choices,
+    }
+
+
+def _state(folder: Path) -> list[list[Any]]:
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in weights]
+
+
+def _digest(source: Path) -> str:
+    parts = sorted(source.glob("*/*.csv")) if source.is_dir() else [source] if source.is_file() else []
+    digest = sha256()
+    for part in parts:
+        digest.update(part.name.encode() + b"\0" + part.read_bytes())
+    return digest.hexdigest()[:16] if parts else str(source)
+
+
+class Predictions:
+    """The records of a run as JSON lines behind a first line that tells what they were made from.
+
+    Args:
+        path: the file, continued where it was made from the same; None keeps the records in memory alone.
+        made_from: see ``fingerprint``.
+
+    Raises:
+        SettingsError: the file holds the predictions of something else.
+    """
+
+    def __init__(self, path: Path | None, made_from: Record) -> None:
+        self._path = path
+        self._tasks: dict[str, dict[int, Record]] = {}
+        if path and path.exists() and path.stat().st_size:
+            self._read(path, made_from)
+        elif path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"run": made_from}) + "\n", encoding="utf-8")
+
+    def _read(self, path: Path, made_from: Record) -> None:
+        text = path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]  # a killed run may have left half a line
+        try:
+            first, *rest = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+            same = first["run"] == json.loads(json.dumps(made_from))
+            for record in rest:
+                self._tasks.setdefault(record["task"], {})[record["row"]] = record
+        except (ValueError, KeyError, TypeError) as error:
+            raise SettingsError(f"{path} is not a file of predictions ({error}): name another one") from error
+        if not same:
+            raise SettingsError(f"{path} holds the predictions of another model or other data: name another file")
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+
+    def of(self, task: str) -> dict[int, Record]:
+        """The records of a task by their row."""
+        return self._tasks.get(task, {})
+
+    def add(self, task: str, record: Record) -> None:
+        """Keeps a record, in the file at once."""
+        record = {"task": task, **record}
+        self._tasks.setdefault(task, {})[record["row"]] = record
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")

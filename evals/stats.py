@@ -1,0 +1,68 @@
+"""Numbers with their uncertainty: a share, a mean, and how well two labellings agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Z95 = 1.959963984540054
+
+
+class Estimate(NamedTuple):
+    """An estimate from ``n`` cases: standard error (None below two cases) and 95 % interval, in its own unit."""
+
+    n: int
+    value: float
+    stderr: float | None
+    low: float
+    high: float
+
+
+def share(hits: int, n: int) -> Estimate:
+    """The share of ``hits`` in ``n`` cases (0 to 1) with the Wilson score interval.
+
+    The standard error is that of lm-evaluation-harness (the sample standard deviation over the root of n).
+
+    Raises:
+        ValueError: there are no cases.
+    """
+    if n < 1:
+        raise ValueError("a share needs at least one case")
+    p, z = hits / n, Z95
+    centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    stderr = math.sqrt(p * (1 - p) / (n - 1)) if n > 1 else None
+    return Estimate(n, p, stderr, max(0.0, (centre - width) / scale), min(1.0, (centre + width) / scale))
+
+
+def mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> Estimate:
+    """The mean of ``values`` with the percentile interval of a bootstrap over the cases.
+
+    Raises:
+        ValueError: there are no cases.
+    """
+    if not len(values):
+        raise ValueError("a mean needs at least one case")
+    data = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(seed).integers(0, len(data), size=(draws, len(data)))
+    low, high = np.percentile(data[picks].mean(axis=1), [2.5, 97.5])
+    stderr = float(data.std(ddof=1) / math.sqrt(len(data))) if len(data) > 1 else None
+    return Estimate(len(data), float(data.mean()), stderr, float(low), float(high))
+
+
+def kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
+    """Cohen's kappa of two labellings of the same cases; None where chance alone already agrees on everything.
+
+    Raises:
+        ValueError: the labellings are empty or differ in length.
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(f"kappa needs two labels of each case, got {len(first)} and {len(second)}")
+    n = len(first)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
+    labels = set(first) | set(second)
+    chance = sum(list(first).count(label) * list(second).count(label) for label in labels) / (n * n)
+    return None if chance == 1.0 else (observed - chance) / (1 - chance)
