@@ -25,7 +25,7 @@ class Usage(_Frozen):
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cached_tokens: int = Field(0, description="the part of prompt_tokens that was not computed again")
+    cached_tokens: int = Field(default=0, description="the part of prompt_tokens that was not computed again")
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -81,13 +81,15 @@ class Role(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str = Field(min_length=1)
-    language: Language | None = Field(None, description="the card's language; guessed from its text when absent")
+    language: Language | None = Field(
+        default=None, description="the card's language; guessed from its text when absent"
+    )
     background: tuple[Statement, ...] = ()
     personality: tuple[Statement, ...] = ()
     speaking_style: tuple[Statement, ...] = ()
     relations: tuple[Statement, ...] = ()
     sample_dialogue: tuple[DialogueLine, ...] = ()
-    greeting: str | None = Field(None, description="what the role says before the first line of the user")
+    greeting: str | None = Field(default=None, description="what the role says before the first line of the user")
 
     @field_validator("background", "personality", "speaking_style", "relations", mode="before")
     @classmethod
@@ -116,7 +118,9 @@ class Scene(_Frozen):
 
     text: str
     turn_ids: tuple[str, ...]
-    epoch: int = Field(0, description="the run of Summarize that wrote it; a later one may stand for the same turns")
+    epoch: int = Field(
+        default=0, description="the run of Summarize that wrote it; a later one may stand for the same turns"
+    )
 
 
 class Reply(_Frozen):
@@ -143,8 +147,8 @@ class Page(_Frozen):
     source: str
     page: int
     text: str
-    section: str = Field("", description="the path of headings that the page opens in, joined by ' > '")
-    headings: tuple[Heading, ...] = Field((), description="the headings that stand in the text, in order")
+    section: str = Field(default="", description="the path of headings that the page opens in, joined by ' > '")
+    headings: tuple[Heading, ...] = Field(default=(), description="the headings that stand in the text, in order")
 
 
 class Passage(_Frozen):
@@ -175,7 +179,7 @@ class Answer(_Frozen):
     refused: bool
     citations: tuple[Citation, ...] = ()
     mode: Literal["generated", "quoted", "refused"] = Field(
-        "generated", description="'quoted': the model's own words were not supported, so the passage speaks"
+        default="generated", description="'quoted': the model's own words were not supported, so the passage speaks"
     )
     usage: Usage = Usage()
     timing: Timing = Timing()

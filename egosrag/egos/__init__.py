@@ -1,0 +1,1 @@
+"""EGOS (report section 7): Extract, Generate, Organize, Summarize, a file each, composed in ``pipeline``."""

@@ -1,0 +1,145 @@
+"""Generate (report 7.2.3): the model goes on after ``Tim: "``, and the closing mark ends what it says.
+
+No stop strings are asked for: a mark or a name ends the speech only where it stands right, which the decoder knows
+and a stop string does not; when the decoder is sure, the model's stream is closed.
+
+An empty speech: a model that samples is asked once more with the next seed; one that does not sample would say
+the same again. What is still empty is given back as it is, with the reason why it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForChainRun
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from egosrag.egos.step import Composed, Step
+from egosrag.models.prefix import continue_prefix
+from egosrag.quotes import QuoteDecoder
+from egosrag.schema import Reply, StopReason, Timing, Usage
+
+
+class Generate(Step[Composed, Reply]):
+    """Says the role's next line.
+
+    Args:
+        model: any chat model; those that cannot continue a prefix are asked to in words.
+        count: tokens of a list of messages, for the usage of replies whose model does not tell it.
+    """
+
+    def __init__(self, model: Any, count: Callable[[Sequence[BaseMessage]], int]) -> None:
+        self.name = "Generate"
+        self.model = model
+        self.count = count
+
+    def run(self, value: Composed, config: RunnableConfig | None = None) -> Reply:
+        """The reply, whole."""
+        *_, reply = self.pieces(value, config)
+        assert isinstance(reply, Reply)
+        return reply
+
+    def stream(  # type: ignore[override]  # pieces of text come before the output
+        self,
+        input: Composed,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: A002
+    ) -> Iterator[str | Reply]:
+        """Text as it becomes certain, then the reply."""
+
+        def traced(
+            values: Iterator[Composed], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+        ) -> Iterator[str | Reply]:
+            for value in values:
+                yield from self.pieces(value, config)
+
+        yield from self._transform_stream_with_config(iter([input]), traced, config)  # type: ignore[arg-type]
+
+    def pieces(self, composed: Composed, config: RunnableConfig | None = None) -> Generator[str | Reply]:
+        """Text as it becomes certain, then the reply. Closing the iterator stops the model."""
+        started = time.perf_counter()
+        speech = _Speech(composed)
+        yield from self._said(speech, composed, config, started)
+        temperature = getattr(self.model, "temperature", None)
+        if not speech.text and temperature:
+            again = _Speech(composed)
+            again.usage = speech.usage
+            speech = again
+            seed = (getattr(self.model, "seed", None) or 0) + 1
+            yield from self._said(speech, composed, config, started, seed=seed)
+        timing = Timing(first_token_s=speech.first_s, total_s=time.perf_counter() - started)
+        yield Reply(
+            speaker=composed.speaker, text=speech.text, stop_reason=speech.reason, usage=speech.usage, timing=timing
+        )
+
+    def _said(
+        self, speech: _Speech, composed: Composed, config: RunnableConfig | None, started: float, **kwargs: Any
+    ) -> Iterator[str]:
+        usage = Usage()
+        stream = continue_prefix(self.model, list(composed.messages), composed.prefix, config=config, **kwargs)
+        try:
+            for chunk in stream:
+                usage = usage + _usage(chunk)
+                text = speech.feed(chunk)
+                if text:
+                    speech.first_s = speech.first_s or time.perf_counter() - started
+                    yield text
+                if speech.decoder.closed:
+                    break
+        finally:
+            close = getattr(stream, "close", None)
+            if close:
+                close()  # the model stops writing what nobody will read
+        text = speech.finish()
+        if text:
+            speech.first_s = speech.first_s or time.perf_counter() - started
+            yield text
+        if not usage.prompt_tokens:  # a stream that was closed early often never told
+            prompt = self.count([*composed.messages, AIMessage(composed.prefix)])
+            usage = usage + Usage(prompt_tokens=prompt)
+        if not usage.completion_tokens and speech.raw:
+            without = self.count([AIMessage("")])
+            usage = usage + Usage(completion_tokens=self.count([AIMessage(speech.raw)]) - without)
+        speech.usage = speech.usage + usage
+
+
+class _Speech:
+    """One reply in the making."""
+
+    def __init__(self, composed: Composed) -> None:
+        self.decoder = QuoteDecoder(composed.prefix, composed.speakers)
+        self.text = ""
+        self.raw = ""
+        self.finish_reason = ""
+        self.first_s: float | None = None
+        self.usage = Usage()
+
+    def feed(self, chunk: AIMessageChunk) -> str:
+        self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)
+        self.raw += str(chunk.text)
+        new = self.decoder.feed(str(chunk.text))
+        self.text += new
+        return new
+
+    def finish(self) -> str:
+        new = self.decoder.finish()
+        self.text += new
+        return new
+
+    @property
+    def reason(self) -> StopReason:
+        said = self.decoder.stop_reason
+        if said in ("quote", "speaker"):
+            return "quote" if said == "quote" else "speaker"
+        return "length" if self.finish_reason == "length" else "eos"
+
+
+def _usage(chunk: AIMessageChunk) -> Usage:
+    told = chunk.usage_metadata
+    if not told:
+        return Usage()
+    cached = (told.get("input_token_details") or {}).get("cache_read") or 0
+    return Usage(prompt_tokens=told["input_tokens"], completion_tokens=told["output_tokens"], cached_tokens=cached)

@@ -1,0 +1,131 @@
+"""Organize (report 7.2.4): composes the prompt from card, scenes and turns, and adds a turn to the record.
+
+Two histories: "single" puts the whole conversation into one user message, which fits Generate's way of going on
+with a dialogue and models trained on single turns; "multiple" gives every turn a message of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+
+from egosrag.egos.step import Composed, Step, Talk
+from egosrag.errors import SessionError, WindowError
+from egosrag.prompts import load, render
+from egosrag.schema import Turn
+
+History = Literal["single", "multiple"]
+Count = Callable[[Sequence[BaseMessage]], int]
+
+
+class Organize(Step[Talk, Composed]):
+    """Composes the prompt for the role's next line.
+
+    Args:
+        count: tokens of a list of messages, by the model's own tokenizer and template.
+        window: tokens that a prompt may have, the reply's share of the model's window taken off.
+        history: "single" or "multiple".
+        quote: whether lines stand between quotation marks (report 7.2.3).
+    """
+
+    def __init__(self, count: Count, window: int, *, history: History = "single", quote: bool = True) -> None:
+        self.name = "Organize"
+        self.count = count
+        self.window = window
+        self.history = history
+        self.quote = quote
+
+    def run(self, value: Talk, config: RunnableConfig | None = None) -> Composed:
+        """The prompt of ``value``.
+
+        Raises:
+            WindowError: it does not fit the window; nothing is left out to make it fit.
+        """
+        composed = self.compose(value)
+        over = self.size(composed) - self.window
+        if over > 0:
+            raise WindowError(self._too_long(value, over))
+        return composed
+
+    def compose(self, talk: Talk) -> Composed:
+        """The prompt, whatever its length."""
+        language, name, user = talk.language, talk.role.name, talk.user_name
+        write = render.quoted if self.quote else render.plain
+        prompt = load("generate" if self.quote else "generate_plain", language)
+        memory = render.scene_block(talk.visible_scenes, language)
+        lines = [(turn.speaker, write(turn.speaker, turn.text, language)) for turn in talk.visible_turns]
+        blocks = _single(memory, lines) if self.history == "single" else _multiple(memory, lines, name)
+        system, first = prompt.messages(
+            name=render.one_line(name),
+            user=render.one_line(user),
+            card=render.card(talk.role, language),
+            conversation=blocks[0][1] if blocks else "",
+        )
+        later = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in blocks[1:]]
+        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
+        speakers = tuple(dict.fromkeys((user, *(turn.speaker for turn in talk.turns))))
+        return Composed((system, first, *later), prefix, name, speakers)
+
+    def size(self, composed: Composed) -> int:
+        """The prompt's length in tokens, the prefix included."""
+        return self.count([*composed.messages, AIMessage(composed.prefix)])
+
+    def fits(self, talk: Talk, share: float = 1.0) -> bool:
+        """Whether the prompt needs no more than ``share`` of what the window leaves it."""
+        return self.size(self.compose(talk)) <= self.window * share
+
+    def accept(self, talk: Talk, line: str) -> Turn:
+        """The user's line as a turn, once it is sure that it can be answered at all.
+
+        Raises:
+            SessionError: the line is empty.
+            WindowError: card and line do not fit the window even with nothing else.
+        """
+        if not line.strip():
+            raise SessionError("the line is empty: write what you want to say")
+        turn = Turn(speaker="", text=line.strip())
+        turn = turn.model_copy(update={"speaker": replace(talk, turns=(*talk.turns, turn)).user_name})
+        alone = replace(talk, turns=(turn,), scenes=())
+        over = self.size(self.compose(alone)) - self.window
+        if over > 0:
+            raise WindowError(self._too_long(alone, over))
+        return turn
+
+    @staticmethod
+    def append(talk: Talk, turn: Turn) -> Talk:
+        """The conversation with ``turn`` at its end."""
+        return replace(talk, turns=(*talk.turns, turn))
+
+    def _too_long(self, talk: Talk, over: int) -> str:
+        empty = replace(talk, turns=(), scenes=())
+        card = self.size(self.compose(empty))
+        memory = self.size(self.compose(replace(talk, turns=()))) - card
+        turns = self.size(self.compose(talk)) - card - memory
+        parts = {"the role card": card, "the memory of earlier turns": memory, "the line": turns}
+        longest = max(parts, key=lambda part: parts[part])
+        return (
+            f"the prompt is {over} tokens longer than the {self.window} that the model's window leaves it: "
+            f"{longest} takes {parts[longest]}; shorten it, or use a model with a longer window"
+        )
+
+
+def _single(memory: str, lines: Sequence[tuple[str, str]]) -> list[tuple[bool, str]]:
+    return [(False, "\n".join(filter(None, (memory, *(text for _, text in lines)))))]
+
+
+def _multiple(memory: str, lines: Sequence[tuple[str, str]], name: str) -> list[tuple[bool, str]]:
+    """(spoken by the role, text) a message, the user's first: what stands before it goes into that message."""
+    blocks: list[tuple[bool, str]] = [(False, memory)]
+    heard = False
+    for speaker, text in lines:
+        spoken = speaker == name and heard
+        heard = heard or speaker != name
+        if blocks[-1][0] == spoken:
+            blocks[-1] = (spoken, "\n".join(filter(None, (blocks[-1][1], text))))
+        else:
+            blocks.append((spoken, text))
+    return blocks

@@ -1,0 +1,95 @@
+"""What the four steps share: their shape as Runnables, and what flows between them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from langchain_core.callbacks import CallbackManagerForChainRun
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from egosrag.prompts.render import USER, language_of
+from egosrag.schema import Role, Scene, Turn
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Step(Runnable[In, Out]):
+    """A step of figure 5: give ``run``, get ``invoke``, ``batch``, ``stream``, ``ainvoke``, ``|`` and a trace."""
+
+    @abstractmethod
+    def run(self, value: In, config: RunnableConfig | None = None) -> Out:
+        """Does the step's work, under ``config``'s callbacks."""
+
+    def invoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Out:  # noqa: A002
+        """Does the step's work as a traced run that has the step's name."""
+
+        def traced(value: In, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Out:
+            return self.run(value, config)
+
+        return self._call_with_config(traced, input, config)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation as the steps see it.
+
+    Args:
+        role: who is played.
+        turns: the full record, oldest first.
+        scenes: every scene that was ever written, oldest first.
+        user: the name that the user's lines stand under; the language's own "Me" when it is empty.
+    """
+
+    role: Role
+    turns: tuple[Turn, ...] = ()
+    scenes: tuple[Scene, ...] = ()
+    user: str = ""
+
+    @cached_property
+    def language(self) -> str:
+        """The card's language; the first line's when the card is no more than a name."""
+        role = self.role
+        told = [s.text for s in (*role.background, *role.personality, *role.speaking_style, *role.relations)]
+        text = " ".join([*told, *(line.text for line in role.sample_dialogue)])
+        return role.language or language_of(text or " ".join(turn.text for turn in self.turns[:1]) + role.name)
+
+    @property
+    def user_name(self) -> str:
+        """The name that the user's lines stand under."""
+        return self.user or USER[self.language]
+
+    @cached_property
+    def visible_scenes(self) -> tuple[Scene, ...]:
+        """The scenes that the model reads: those that no later epoch stands for, in the order of their turns."""
+        epochs: dict[str, int] = {}
+        for scene in self.scenes:
+            for turn_id in scene.turn_ids:
+                epochs[turn_id] = max(scene.epoch, epochs.get(turn_id, 0))
+        shown = [s for s in self.scenes if any(epochs[turn_id] == s.epoch for turn_id in s.turn_ids)]
+        order = {turn.id: n for n, turn in enumerate(self.turns)}
+        return tuple(sorted(shown, key=lambda scene: order.get(scene.turn_ids[0], 0)))
+
+    @cached_property
+    def visible_turns(self) -> tuple[Turn, ...]:
+        """The turns that the model reads: those that no scene stands for, and that hold words."""
+        told = {turn_id for scene in self.scenes for turn_id in scene.turn_ids}
+        return tuple(turn for turn in self.turns if turn.id not in told and turn.text)
+
+    def with_scenes(self, scenes: tuple[Scene, ...]) -> Talk:
+        """The same conversation with ``scenes`` added."""
+        return replace(self, scenes=self.scenes + scenes)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A prompt that is ready for Generate: ``messages``, then the assistant's words so far, ``prefix``."""
+
+    messages: tuple[BaseMessage, ...]
+    prefix: str
+    speaker: str
+    speakers: tuple[str, ...]
