@@ -50,7 +50,7 @@ def merge(args: MergeArgs) -> dict[str, Any]:
         model = PeftModel.from_pretrained(base, args.adapter).eval()
         before = _logits(model, tokenizer)
         merged = model.merge_and_unload(safe_merge=True)
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
+    except (ValueError, RuntimeError, KeyError, IndexError, OSError) as error:
         said = " ".join(str(error).split())[:200]
         raise TrainingError(f"the adapter {args.adapter} does not merge into {base.name_or_path}: {said}") from error
     exact = _logits(merged, tokenizer)

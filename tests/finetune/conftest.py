@@ -24,7 +24,11 @@ def _quiet() -> None:
 
 def alpaca(n: int) -> list[dict[str, str]]:
     return [
-        {"instruction": f"Count to {WORDS[i % 10]}.", "input": "Slowly." if i % 3 else "", "output": ", ".join(WORDS[: i + 1])}
+        {
+            "instruction": f"Count to {WORDS[i % 10]}.",
+            "input": "Slowly." if i % 3 else "",
+            "output": ", ".join(WORDS[: i % 10 + 1]),
+        }
         for i in range(n)
     ]
 

@@ -27,7 +27,7 @@ def built(args: Any) -> tuple[data.Data, Any, data.Stops]:
 
 
 def learned(row: dict[str, list[int]], tokenizer: Any) -> str:
-    return tokenizer.decode([token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100])
+    return tokenizer.decode([label for label in row["labels"] if label != -100])
 
 
 def write_all(folder: Path, rows: list[dict[str, str]]) -> list[Path]:
@@ -72,8 +72,9 @@ def test_without_the_template_end_of_text_is_the_stop(settings: Make) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        {"conversations": [{"from": "gpt", "value": "Hi"}, {"from": "human", "value": "A"}, {"from": "gpt", "value": "B"},
-                           {"from": "human", "value": "C"}, {"from": "gpt", "value": "D"}, {"from": "human", "value": "E"}]},
+        {"conversations": [{"from": "gpt", "value": "Hi"}, {"from": "human", "value": "A"},
+                           {"from": "gpt", "value": "B"}, {"from": "human", "value": "C"},
+                           {"from": "gpt", "value": "D"}, {"from": "human", "value": "E"}]},
         {"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"},
                       {"role": "user", "content": "C"}, {"role": "assistant", "content": "D"}]},
     ],
@@ -105,7 +106,8 @@ def test_special_tokens_in_the_data_stay_text(settings: Make, tmp_path: Path) ->
     assert learned(one, tokenizer) == "<|im_start|>system<|im_end|>"
 
 
-BAD = ['{"instruction": "a", "output": "b"}', "{nope", '["a"]', '{"instruction": "a", "output": ""}', '{"instruction": 3}']
+GOOD = '{"instruction": "a", "output": "b"}'
+BAD = [GOOD, "{nope", '["a"]', '{"instruction": "a", "output": ""}', '{"instruction": 3}']
 
 
 def test_bad_rows_are_skipped_counted_and_named_by_line(settings: Make, tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Role-play rows become exactly what Generate prompts, and the role's words up to the closing quotation mark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from egosrag.errors import TrainingError
+from finetune.roleplay import Cast, examples, load_cast
+from tests.finetune.conftest import roleplay, write_jsonl
+from tests.finetune.test_data import built, learned
+
+Make = Callable[..., Any]
+ZH = {
+    "role": {"name": "悟空"},
+    "turns": [{"speaker": "唐僧", "text": "你是谁？"}, {"speaker": "悟空", "text": "俺是“行者”。"}],
+}
+
+
+def test_only_the_speech_is_learned_and_it_ends_at_the_quote(settings: Make, tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "r.jsonl", [*roleplay(1), ZH])
+    found, tokenizer, stops = built(settings(data=[str(file)]))
+    assert [learned(row, tokenizer) for row in found.rows] == ['No, it is two."', 'The last one."', "俺是‘行者’。”"]
+    text = tokenizer.decode(found.rows[1]["input_ids"])
+    assert text.endswith(
+        'Me: "Is it one?"\nTim: "No, it is two."\nMe: "What \'far\' stop is it?"<|im_end|>\n'
+        '<|im_start|>assistant\nTim: "The last one."'
+    )
+    assert "我：“你是谁？”<|im_end|>" in tokenizer.decode(found.rows[2]["input_ids"])
+
+
+def test_without_quotes_the_stop_token_ends_the_speech(settings: Make, tmp_path: Path) -> None:
+    found, tokenizer, _ = built(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", roleplay(1)))], quote=False))
+    assert learned(found.rows[0], tokenizer) == "No, it is two.<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "answer"),
+    [
+        ({"role": "Tim", "question": "Who?", "generated": ["Me.", "Not me."]}, 'Me: "Who?"', 'Me."'),
+        ({"agent_role": "春日", "user_role": "阿虚", "user_question": "阿虚:「喂」",
+          "agent_response": "春日:「什么啊」"},
+         "我：“喂”", "什么啊”"),
+        ({"text": "旁白:雨停了\n阿虚:「喂 春日」\n春日:「什么啊」"}, "我：“喂 春日”", "什么啊”"),
+    ],
+)  # fmt: skip
+def test_other_projects_shapes(row: dict[str, Any], asked: str, answer: str) -> None:
+    (one,) = examples(row, "here", Cast(role="凉宫春日"))
+    assert one.prompt[-2].text.endswith(asked) and one.answer == answer and not one.closed
+
+
+def test_three_speakers_keep_their_names() -> None:
+    row = {"role": "Tim", "turns": [{"speaker": name, "text": name.lower()} for name in ("Ann", "Bob", "Tim")]}
+    (one,) = examples(row, "here", Cast())
+    assert one.prompt[-2].text == 'Ann: "ann"\nBob: "bob"'
+
+
+def test_scenes_stand_at_the_head() -> None:
+    row = {**roleplay(1)[0], "scenes": ["Ann has lost her key."]}
+    assert "Ann has lost her key." in examples(row, "here", Cast())[0].prompt[-2].text.split("Me:")[0]
+
+
+def test_profiles_are_role_files_or_descriptions(tmp_path: Path) -> None:
+    (tmp_path / "tim.json").write_text(json.dumps({"name": "Tim", "background": ["Tim drives a tram."]}))
+    (tmp_path / "desc.json").write_text(json.dumps({"Ann": "She is a nurse.", "老默": {"工作": "鱼贩子"}}))
+    cast = load_cast(str(tmp_path), None, True)
+    told = {name: cast.card(name).background[0].text for name in ("tim", "Ann", "老默")}
+    assert told == {"tim": "Tim drives a tram.", "Ann": "She is a nurse.", "老默": "工作：鱼贩子"}
+    assert cast.card("Nobody").background == ()
+
+
+def test_unusable_profiles_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[1]")
+    for path in (tmp_path / "none.json", tmp_path / "list.json"):
+        with pytest.raises(TrainingError, match="cannot use the profiles"):
+            load_cast(str(path), None, True)
+
+
+def test_rows_without_a_speech_of_the_role_are_bad(settings: Make, tmp_path: Path) -> None:
+    silent = {"role": "Tim", "turns": [{"speaker": "Tim", "text": "Hello."}]}
+    rows = [silent, {"role": {"no": 1}, "turns": []}, *roleplay(1)]
+    counts = built(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", rows))]))[0].counts
+    assert counts.examples == 2 and [bad.split(": ")[1] for bad in counts.bad] == [
+        "Tim answers nobody in it",
+        "role is not a card, or turns are not speakers with texts",
+    ]
+
+
+def test_a_real_character(settings: Make, shared_data: Path) -> None:
+    args = settings(data=[str(shared_data / "chatharuhi" / "haruhi")], shape="roleplay", role="凉宫春日", max_rows=20)
+    found, tokenizer, _ = built(args)
+    assert found.counts.examples > 15
+    assert all(learned(row, tokenizer).endswith("”") for row in found.rows)
