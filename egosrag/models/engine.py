@@ -83,6 +83,10 @@ class Engine:
     adapters: dict[str, str] = field(default_factory=dict)
     _active: str | None = None
     _kept: _Prefix | None = None
+    _skips_logits: bool = False
+
+    def __post_init__(self) -> None:
+        self._skips_logits = "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
     @property
     def base(self) -> PreTrainedModel:
@@ -162,7 +166,7 @@ class Engine:
 
         self._switch(prefix.adapter)
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids], device=self.model.device)}
-        if "logits_to_keep" in inspect.signature(self.base.forward).parameters:
+        if self._skips_logits:
             # The logits of a long prompt would take more memory than the model.
             inputs["logits_to_keep"] = 1
         output = self.model(**inputs, past_key_values=prefix.cache, use_cache=True)

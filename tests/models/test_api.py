@@ -1,0 +1,251 @@
+"""The API model against a real OpenAI-compatible server on this machine: payloads, streams, usage and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from pydantic import SecretStr
+
+from egosrag.errors import ModelError, WindowError
+from egosrag.models import load_chat_model
+from egosrag.models.api import ApiChatModel
+from egosrag.models.tokens import context_window, count_tokens
+
+ASK = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"'), AIMessage('Tim: "')]
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "prompt_tokens_details": {"cached_tokens": 5}}
+
+
+class Server(ThreadingHTTPServer):
+    """Says ``pieces``, ends for ``reason``; or answers ``status`` with an error; keeps the requests."""
+
+    daemon_threads = True
+    pieces: list[str]
+    reason: str
+    stop_reason: str | None
+    status: int
+    error: str
+    drop: bool
+    requests: list[dict[str, Any]]
+    keys: list[str | None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.requests.append(body)
+        self.server.keys.append(self.headers["authorization"])
+        if self.server.status != 200:
+            self._send(json.dumps({"error": {"message": self.server.error}}).encode(), "application/json")
+            return
+        lines = [self._event({"index": 0, "delta": {"content": piece}}) for piece in self.server.pieces]
+        end = {"index": 0, "delta": {}, "finish_reason": self.server.reason, "stop_reason": self.server.stop_reason}
+        lines += [self._event(end), self._event(None), "data: [DONE]\n\n"]
+        data = "".join(lines).encode()
+        self._send(data, "text/event-stream", missing=10_000 if self.server.drop else 0)
+
+    def _event(self, choice: dict[str, Any] | None) -> str:
+        base = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        event = {**base, "choices": [choice] if choice else [], **({} if choice else {"usage": USAGE})}
+        return f"data: {json.dumps(event)}\n\n"
+
+    def _send(self, data: bytes, kind: str, missing: int = 0) -> None:
+        self.send_response(self.server.status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data) + missing))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2] if missing else data)
+
+    def log_message(self, *args: Any) -> None:
+        """Keep the test output clean."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server(("127.0.0.1", 0), Handler)
+    server.pieces, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
+    server.status, server.error, server.drop = 200, "", False
+    server.requests, server.keys = [], []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+Make = Callable[..., ApiChatModel]
+
+
+@pytest.fixture
+def api(server: Server) -> Make:
+    def make(**settings: Any) -> ApiChatModel:
+        given = {"max_retries": 0, "timeout": 5, "prefix_style": "none", **settings}
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        return ApiChatModel(model="m", base_url=url, api_key=SecretStr("sk-secret-123"), **given)
+
+    return make
+
+
+def test_deepseek_marks_the_last_message_as_a_prefix(api: Make, server: Server) -> None:
+    reply = api(prefix_style="deepseek").invoke(ASK, stop=['"'])
+    sent = server.requests[0]
+    assert reply.text == "I am Tim."
+    assert sent["messages"][-1] == {"role": "assistant", "content": 'Tim: "', "prefix": True}
+    assert sent["stop"] == ['"']
+    assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant"]
+
+
+def test_vllm_is_told_to_continue_the_last_message(api: Make, server: Server) -> None:
+    api(prefix_style="vllm").invoke(ASK, extra_body={"top_k": 1})
+    sent = server.requests[0]
+    assert (sent["continue_final_message"], sent["add_generation_prompt"], sent["top_k"]) == (True, False, 1)
+    assert "prefix" not in sent["messages"][-1]
+
+
+def test_other_servers_are_asked_for_the_prefix_in_the_prompt(api: Make, server: Server) -> None:
+    server.pieces = ["Ti", 'm: "I am', ' Tim." And', " more"]
+    reply = api().invoke(ASK, stop=['"', "\nMe:"])
+    sent = server.requests[0]
+    assert (reply.text, reply.response_metadata["finish_reason"]) == ("I am Tim.", "stop")
+    assert sent["messages"][-1]["role"] == "user"
+    assert sent["messages"][-1]["content"].endswith('Tim: "')
+    assert sent["stop"] == ["\nMe:"], 'a stop of " would end the reply inside its echo'
+
+
+def test_without_a_prefix_nothing_is_added(api: Make, server: Server) -> None:
+    for style in ("deepseek", "vllm", "none"):
+        api(prefix_style=style).invoke(ASK[:2])
+    for sent in server.requests:
+        assert sent["messages"] == [
+            {"role": "system", "content": "You are Tim."},
+            {"role": "user", "content": 'Me: "Who are you?"'},
+        ]
+        assert not {"continue_final_message", "add_generation_prompt"} & sent.keys()
+
+
+def test_usage_and_reason_come_with_the_last_chunk(api: Make, server: Server) -> None:
+    pieces = list(api(prefix_style="deepseek").stream(ASK))
+    assert [str(p.text) for p in pieces] == ["I am", " Tim", ".", ""]
+    usage = pieces[-1].usage_metadata
+    assert usage and (usage["input_tokens"], usage["output_tokens"]) == (9, 4)
+    assert usage["input_token_details"]["cache_read"] == 5
+    assert pieces[-1].response_metadata["finish_reason"] == "eos"
+    assert server.requests[0]["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "stop", "expected"),
+    [
+        ("stop", None, None, "eos"),
+        ("stop", None, ["x"], "stop"),
+        ("stop", '"', None, "stop"),
+        ("length", None, ["x"], "length"),
+    ],
+)
+def test_why_it_ended(
+    api: Make, server: Server, reason: str, told: str | None, stop: list[str] | None, expected: str
+) -> None:
+    server.reason, server.stop_reason = reason, told
+    assert api().invoke(ASK[:2], stop=stop).response_metadata["finish_reason"] == expected
+
+
+def test_a_withheld_reply_is_an_error(api: Make, server: Server) -> None:
+    server.reason = "content_filter"
+    with pytest.raises(ModelError, match="withheld the reply"):
+        api().invoke(ASK)
+
+
+def test_async_is_the_same(api: Make, server: Server) -> None:
+    server.pieces = ['Tim: "I am', ' Tim." No']
+
+    async def ask() -> tuple[str, str]:
+        model = api()
+        streamed = "".join([str(p.text) async for p in model.astream(ASK, stop=['"'])])
+        return streamed, str((await model.ainvoke(ASK, stop=['"'])).text)
+
+    assert asyncio.run(ask()) == ("I am Tim.", "I am Tim.")
+
+
+def test_the_limit_goes_by_the_name_that_servers_know(api: Make, server: Server) -> None:
+    model = api(max_tokens=7)
+    model.invoke(ASK)
+    model.invoke(ASK, max_new_tokens=3)
+    assert [r["max_tokens"] for r in server.requests] == [7, 3]
+    assert "max_completion_tokens" not in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "message"),
+    [
+        (401, "Incorrect API key provided: sk-secret-123", ModelError, "refused the key: check OPENAI_API_KEY"),
+        (403, "no", ModelError, "refused the key"),
+        (404, "The model `m` does not exist", ModelError, "has no model m"),
+        (400, "bad key sk-secret-123 in field", ModelError, r"refused the request: bad key \*\*\* in field"),
+        (400, "This model's maximum context length is 9 tokens", WindowError, "does not fit the window of m"),
+        (429, "slow down", ModelError, "asks for fewer requests"),
+        (500, "boom", ModelError, "failed: boom"),
+    ],
+)
+def test_a_refusal_is_one_line_without_the_key(
+    api: Make, server: Server, status: int, error: str, kind: type[Exception], message: str
+) -> None:
+    server.status, server.error = status, error
+    for call in (lambda m: m.invoke(ASK), lambda m: list(m.stream(ASK)), lambda m: asyncio.run(m.ainvoke(ASK))):
+        with pytest.raises(kind, match=message) as caught:
+            call(api())
+        assert "\n" not in str(caught.value)
+        assert "sk-secret" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_named(server: Server, api: Make) -> None:
+    model = api()
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(ModelError, match=f"no connection to 127.0.0.1:{server.server_port}"):
+        model.invoke(ASK)
+
+
+def test_a_connection_lost_in_the_middle_is_an_error(server: Server, api: Make) -> None:
+    server.drop = True
+    with pytest.raises(ModelError, match="no connection to 127.0.0.1"):
+        api().invoke(ASK)
+
+
+def test_a_busy_server_is_tried_again(server: Server, api: Make) -> None:
+    server.status = 503
+    with pytest.raises(ModelError, match="failed"):
+        api(max_retries=1).invoke(ASK)
+    assert len(server.requests) == 2
+
+
+def test_openai_names_reach_any_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    model = load_chat_model("openai:qwen", prefix_style="vllm", temperature=0.3, max_new_tokens=5, seed=1)
+    assert model.invoke(ASK).text == "I am Tim."
+    sent = server.requests[0]
+    assert (sent["model"], sent["temperature"], sent["max_tokens"], sent["seed"]) == ("qwen", 0.3, 5, 1)
+    assert sent["continue_final_message"] is True
+
+
+def test_deepseek_is_reached_at_its_beta_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-1")
+    model = load_chat_model("deepseek:deepseek-chat")
+    assert isinstance(model, ApiChatModel)
+    assert str(model.root_client.base_url) == "https://api.deepseek.com/beta/"
+    assert (model.prefix_style, model.temperature, model.max_tokens) == ("deepseek", 0.0, 256)
+    assert "sk-1" not in repr(model)
+    assert context_window(model) == 65_536 - 256
+
+
+def test_counting_needs_no_download(api: Make) -> None:
+    assert count_tokens(api(), "打开前机舱盖") == 6
+    assert context_window(api(context_window=1000, max_tokens=100)) == 900
