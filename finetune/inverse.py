@@ -182,8 +182,7 @@ def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], see
         counts = data.Counts(rows=len(examples))
         found = data.tokenise(examples, args, tokenizer, stops, counts)
         # The passes are laid out already, in their order.
-        once = dataclasses.replace(args, epochs=1.0)
-        run = train.run(net, tokenizer, found.rows, once, sequential=True, checkpoints=False)
+        run = train.run(net, tokenizer, found.rows, _one_pass(args), sequential=True, checkpoints=False)
         steps += run.state.global_step
         parts.append(data.describe(found, args) | {"loss": record.curve(run.state)})
     assert run is not None
@@ -204,6 +203,11 @@ def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], see
     )
     train.publish(partial, out)
     return result
+
+
+def _one_pass(args: InverseArgs) -> SftArgs:
+    shared = {each.name: getattr(args, each.name) for each in dataclasses.fields(SftArgs)}
+    return SftArgs(**{**shared, "epochs": 1.0})
 
 
 def _run(args: InverseArgs) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 IGNORED = -100
+PACKED = "egosrag_packed"  # the name under which transformers knows _packed
 # Logits in one piece, at most: a gigabyte in fp32. Above it they are computed in pieces, and again for the gradient.
 LOGITS_AT_ONCE = 2**28
 
@@ -29,12 +30,12 @@ def attention() -> str:
         return "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    AttentionInterface.register("egosrag_segments", _segments)
-    AttentionMaskInterface.register("egosrag_segments", lambda *_, **__: None)
-    return "egosrag_segments"
+    AttentionInterface.register(PACKED, _packed)
+    AttentionMaskInterface.register(PACKED, lambda *_, **__: None)
+    return PACKED
 
 
-def _segments(
+def _packed(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

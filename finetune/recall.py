@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import GenerationConfig
 
 from egosrag.prompts.encode import encode, encode_text
+from finetune.loss import PACKED
 
 if TYPE_CHECKING:
     from finetune.data import Stops
@@ -60,8 +62,10 @@ def _measure(
         forward = [task.forward(args.system) for task in tasks]
         found[f"inverse_nll_{name}"] = statistics.fmean(_nll(net, tokenizer, stops, e, args) for e in inverse)
         found[f"forward_nll_{name}"] = statistics.fmean(_nll(net, tokenizer, stops, e, args) for e in forward)
-        attempts = [(_written(net, tokenizer, stops, e, args), e.answer) for e in inverse[:_GENERATED]]
-        found[f"inverse_rouge_{name}"] = statistics.fmean(rouge_l(said, meant) for said, meant in attempts)
+        some = inverse[:_GENERATED]
+        written = _written(net, tokenizer, stops, some, args)
+        pairs = zip(written, some, strict=True)
+        found[f"inverse_rouge_{name}"] = statistics.fmean(rouge_l(said, meant.answer) for said, meant in pairs)
     return found
 
 
@@ -79,21 +83,28 @@ def _positions(ids: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _written(net: Any, tokenizer: Any, stops: Stops, example: Example, args: InverseArgs) -> str:
-    """What the model writes, greedily.
-
-    Recomputed token by token: the packed attention of training has no cache, and the rows are few.
-    """
-    ids = encode(tokenizer, example.prompt, template=args.template)[-(args.max_length - _NEW_TOKENS) :]
-    new: list[int] = []
-    while len(new) < _NEW_TOKENS:
-        given = torch.tensor([ids + new], device=net.device)
-        logits = net(input_ids=given, position_ids=_positions(given)).logits
-        token = int(logits[0, -1].argmax())
-        if token in (stops.turn, stops.text):
-            break
-        new.append(token)
-    return str(tokenizer.decode(new, skip_special_tokens=True))
+def _written(net: Any, tokenizer: Any, stops: Stops, examples: Sequence[Example], args: InverseArgs) -> list[str]:
+    """What the model writes for each example, greedily, all at once."""
+    room = args.max_length - _NEW_TOKENS
+    prompts = [encode(tokenizer, example.prompt, template=args.template)[-room:] for example in examples]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[stops.text] * (width - len(p)) + p for p in prompts], device=net.device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=net.device)
+    base = net.get_base_model() if hasattr(net, "get_base_model") else net
+    attention = base.config._attn_implementation
+    if attention == PACKED:  # training's attention knows neither padding nor a cache
+        base.set_attn_implementation("sdpa")
+    try:
+        written = net.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=GenerationConfig(
+                max_new_tokens=_NEW_TOKENS, eos_token_id=[stops.turn, stops.text], pad_token_id=stops.text
+            ),
+        )
+    finally:
+        base.set_attn_implementation(attention)
+    return list(tokenizer.batch_decode(written[:, width:], skip_special_tokens=True))
 
 
 def rouge_l(said: str, meant: str) -> float:

@@ -155,7 +155,9 @@ def test_what_cannot_run_is_one_line(settings: Make, changes: dict[str, Any], sa
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape"])
-def test_a_checkpoint_of_another_shape_is_one_line(settings: Make, tiny_qwen: Path, tmp_path: Path, damage: str) -> None:
+def test_a_checkpoint_of_another_shape_is_one_line(
+    settings: Make, tiny_qwen: Path, tmp_path: Path, damage: str
+) -> None:
     import shutil
 
     from safetensors.torch import save_file
@@ -192,7 +194,9 @@ def test_a_finished_run_is_not_overwritten_unasked(settings: Make) -> None:
     assert sft(settings(max_steps=2, overwrite=True))["steps"] == 2
 
 
-def test_the_command_prints_one_line_of_error(tiny_qwen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_one_line_of_error(
+    tiny_qwen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--model", str(tiny_qwen), "--data", "nope.jsonl", "--out", str(tmp_path / "o"), "--precision", "fp32"]
     assert main(words) == 1
     assert capsys.readouterr().err == "error: there is no data file nope.jsonl: check the path\n"

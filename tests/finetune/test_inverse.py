@@ -1,0 +1,110 @@
+"""The inverse-data experiment: equal steps in every arm, in the order that its name says, and a measure of recall."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from egosrag.errors import SettingsError, TrainingError
+from finetune.inverse import InverseArgs, Task, experiment, pick, plan
+from finetune.recall import rouge_l
+from tests.finetune.conftest import alpaca, write_jsonl
+
+TASKS = [Task(f"r:{n}", f"Do {n}.", "", f"Done {n}, as you said.") for n in range(8)]
+Make = Callable[..., InverseArgs]
+
+
+@pytest.fixture()
+def inverse(tiny_qwen: Path, tmp_path: Path) -> Make:
+    def make(**changes: Any) -> InverseArgs:
+        given = {
+            "model": str(tiny_qwen),
+            "data": [str(write_jsonl(tmp_path / "rows.jsonl", alpaca(20)))],
+            "out": str(tmp_path / "out"),
+            "precision": "fp32",
+            "rows": 8,
+            "probe": 4,
+            "epochs": 4,
+            "min_output": 1,
+            "seeds": [1],
+            "max_length": 512,
+            "lr": 3e-3,
+        }
+        return InverseArgs(**{**given, **changes})
+
+    return make
+
+
+def directions(args: InverseArgs, seed: int = 1) -> list[str]:
+    """One letter a row, in order: f or i; a bar between two schedules."""
+    ask = "Write the instruction"
+    lists = plan(args, TASKS, seed)
+    return "|".join("".join("i" if ask in e.prompt[-1].text else "f" for e in part) for part in lists)
+
+
+def test_every_arm_takes_equally_many_rows_in_its_own_order(inverse: Make) -> None:
+    assert directions(inverse(arm="normal")) == "f" * 32
+    assert directions(inverse(arm="first")) == "i" * 16 + "f" * 16
+    assert directions(inverse(arm="last")) == "f" * 16 + "i" * 16
+    mixed = directions(inverse(arm="mixed"))
+    assert sorted(mixed) == ["f"] * 16 + ["i"] * 16 and mixed[:16].count("i") == 8 and "if" in mixed and "fi" in mixed
+
+
+def test_two_phases_are_two_schedules_of_the_same_rows(inverse: Make) -> None:
+    assert directions(inverse(arm="last", phases="two")) == "f" * 16 + "|" + "i" * 16
+    assert directions(inverse(arm="mixed", phases="two")) == directions(inverse(arm="mixed"))
+
+
+def test_every_pass_has_an_order_of_its_own_and_a_seed_repeats_it(inverse: Make) -> None:
+    (rows,) = plan(inverse(arm="normal"), TASKS, 1)
+    first, second = rows[:8], rows[8:16]
+    assert first != second and sorted(e.where for e in first) == sorted(e.where for e in second)
+    assert plan(inverse(arm="normal"), TASKS, 1) == [rows] != plan(inverse(arm="normal"), TASKS, 2)
+
+
+def test_arms_share_their_rows_and_probes_are_others(inverse: Make) -> None:
+    one, other = pick(inverse(arm="normal")), pick(inverse(arm="last", seeds=[9]))
+    assert one == other
+    assert not {task.where for task in one[0]} & {task.where for task in one[1]}
+
+
+def test_an_inverse_row_asks_for_the_instruction_in_the_language_of_its_output() -> None:
+    one = Task("r", "Translate it.", "Guten Tag", "Good day").inverse(None)
+    assert one.prompt[-1].text == "Write the instruction that this output answers.\nInput: Guten Tag\nOutput: Good day"
+    assert one.answer == "Translate it."
+    other = Task("r", "翻译。", "", "你好，世界").inverse("S")
+    assert [m.text for m in other.prompt] == ["S", "写出这个输出所回答的指令。\n输出：你好，世界"]
+
+
+@pytest.mark.parametrize("phases", ["one", "two"])
+def test_training_on_inverse_rows_raises_inverse_recall(inverse: Make, phases: str, tmp_path: Path) -> None:
+    summary = experiment(inverse(arm="last", phases=phases, seeds=[1, 2], warmup=0.1, epochs=8))
+    assert summary["steps"] == 8 and len(summary["seeds"]) == 2
+    for seed in summary["seeds"]:
+        assert seed["inverse_nll_trained"] < seed["before"]["inverse_nll_trained"] - 0.5
+    assert {"inverse_nll_trained", "inverse_nll_others", "inverse_rouge_others"} <= summary["mean"].keys()
+    assert json.loads((tmp_path / "out" / "inverse.json").read_text()) == summary
+    run = json.loads((tmp_path / "out" / "seed-2" / "run.json").read_text())
+    assert len(run["schedules"]) == (2 if phases == "two" else 1) and run["recall"]["seed"] == 2
+    rates = [len(part["loss"]) for part in run["schedules"]]
+    assert all(rates)
+
+
+def test_rouge_l() -> None:
+    assert rouge_l("the cat sat", "the cat sat") == 1.0
+    assert rouge_l("the cat", "the dog sat on the cat") == pytest.approx(2 * 2 / 8)
+    assert rouge_l("猫坐下了", "猫坐了") == pytest.approx(6 / 7)
+    assert rouge_l("", "a") == 0.0
+
+
+def test_what_makes_no_sense_is_one_line(inverse: Make) -> None:
+    wrong = (({"arm": "first", "epochs": 5}, "even"), ({"max_steps": 3}, "equal steps"), ({"probe": 0}, "at least 1"))
+    for changes, said in wrong:
+        with pytest.raises(SettingsError, match=said):
+            inverse(**changes)
+    with pytest.raises(TrainingError, match=r"has 20 rows with .* or more, but rows \+ probe is 54"):
+        pick(inverse(rows=50))
