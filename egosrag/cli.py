@@ -189,8 +189,8 @@ def extract(
     )
 )
 def chat(
-    role: Annotated[Path, typer.Option(help="Role card: ours, or a character card V2 or V3 (JSON, PNG).")],
-    session: Annotated[str | None, typer.Option(help="Conversation to begin or go on with.", show_default="new")] = None,
+    role: Annotated[Path, typer.Option(help="Role card: ours, or a character card V2 or V3, as JSON.")],
+    session: Annotated[str | None, typer.Option(help="Conversation to begin or to resume.", show_default="new")] = None,
     store: Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL that keeps sessions.")] = None,
     model: Model = None,
     adapter: Adapter = None,
@@ -228,8 +228,10 @@ def doctor(as_json: Json = False, config: Config = None, debug: Debug = False) -
 def main() -> int:
     """Run the command line and give its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # no bars into a log file
     try:
-        app()
+        app(prog_name="egosrag")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BrokenPipeError:
@@ -241,8 +243,11 @@ def main() -> int:
     except Exception as error:
         if _show_traceback:
             raise
-        reason = str(error) if isinstance(error, EgosRagError) else f"unexpected {type(error).__name__}: {error}"
-        hint = "" if isinstance(error, EgosRagError) else " (this is a bug; --debug shows where)"
-        print(f"egosrag: {' '.join(reason.split())}{hint}", file=sys.stderr)
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = f"{error.filename or 'the system'}: {error.strerror or error}: check path, rights and disk"
+        elif not isinstance(error, EgosRagError):
+            reason = f"unexpected {type(error).__name__}: {error} (this is a bug; --debug shows where)"
+        print(f"egosrag: {' '.join(reason.split())}", file=sys.stderr)
         return 1
     return 0

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from egosrag.errors import SourceError
 
+_SECONDS_BETWEEN_LINES = 5.0
 
-class Progress:
-    """Tells on standard error how far a step is: a bar on a terminal, a line now and then elsewhere.
 
-    Call it as ``progress(what, done, total)``; ``note`` tells something once.
-    """
+class Reporter:
+    """Whom a long step tells how far it is. This one keeps it to itself."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """``done`` of ``total`` parts of the step ``what`` are done."""
+
+    def note(self, text: str) -> None:
+        """Something that is said once."""
+
+
+class Progress(Reporter):
+    """Tells on standard error: a bar on a terminal, elsewhere a line when a step ends or takes long."""
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._told: dict[str, int] = {}
+        self._tasks: dict[str, Any] = {}
+        self._said_at = time.monotonic()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -41,14 +52,11 @@ class Progress:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say that ``done`` of ``total`` parts of the step ``what`` are done."""
         if self._bar:
-            if what not in self._told:
-                self._told[what] = self._bar.add_task(what, total=total)
-            self._bar.update(self._told[what], completed=done, total=total)
-            return
-        # At most ten lines a step, its first and last among them.
-        tenth = done * 10 // max(total, 1)
-        if done == total or tenth > self._told.get(what, -1):
-            self._told[what] = tenth
+            if what not in self._tasks:
+                self._tasks[what] = self._bar.add_task(what, total=total)
+            self._bar.update(self._tasks[what], completed=done, total=total)
+        elif done == total or time.monotonic() - self._said_at > _SECONDS_BETWEEN_LINES:
+            self._said_at = time.monotonic()
             print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:

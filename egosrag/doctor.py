@@ -70,12 +70,9 @@ def _device() -> Finding:
 
 
 def _models(settings: Settings) -> list[Finding]:
-    weights = files("egosrag") / "data" / "pocket" / "model.safetensors"
-    pocket = (
-        Finding("model pocket", "ok", "embedded")
-        if weights.is_file()
-        else Finding("model pocket", "missing", "its weights are not in the package", "pip install --force-reinstall egosrag")
-    )
+    pocket = Finding("model pocket", "ok", "embedded")
+    if not (files("egosrag") / "data" / "pocket" / "model.safetensors").is_file():
+        pocket = Finding("model pocket", "missing", "its weights are gone", "pip install --force-reinstall egosrag")
     chosen = Finding("chosen model", "note", settings.model + (f" with {settings.adapter}" if settings.adapter else ""))
     if not find_spec("huggingface_hub"):
         return [pocket, chosen]

@@ -48,9 +48,10 @@ class Settings(BaseModel):
 
     history: Literal["single", "multiple"] = Field("single", description="past turns in one message, or one each")
     quote: bool = Field(True, description="let a role speak between quotation marks (report 7.2.3)")
-    history_tokens: int | None = Field(
-        None, ge=16, description="tokens of past turns before Summarize; absent: what the window leaves"
+    prompt_tokens: int | None = Field(
+        None, ge=64, description="tokens of a role's prompt before Summarize; absent: what the model's window leaves"
     )
+    keep_turns: int = Field(4, ge=0, description="last turns that Summarize leaves as they are")
     store: str | None = Field(
         None, description="where sessions are kept: an SQLite file or postgresql://...; absent: in data_dir"
     )

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from egosrag.console import lines_of_stdin, print_json
-from egosrag.errors import SessionError
 
 if TYPE_CHECKING:
     from egosrag.egos.pipeline import Conversation
@@ -57,16 +56,19 @@ def _fields(reply: Reply) -> object:
 
 
 def _stream(conversation: Conversation, line: str, name: str) -> None:
-    print(f"{name}: ", end="", flush=True)
+    said = False
     pieces = conversation.stream(line)
     try:
         for piece in pieces:
             if isinstance(piece, str):
-                print(piece, end="", flush=True)
+                print(piece if said else f"{name}: {piece}", end="", flush=True)
+                said = True
     except KeyboardInterrupt:
-        pieces.close()
-        print(" [stopped]", end="", flush=True)
-    except SessionError:
-        print()
-        raise
-    print()
+        print(" [stopped]" if said else f"{name}: [stopped]", end="")
+        said = True
+    finally:
+        # An error's line, or the next prompt, starts on a line of its own.
+        if said:
+            print(flush=True)
+    if not said:
+        print(f"{name}:", flush=True)

@@ -179,7 +179,7 @@ def test_a_session_goes_on_after_a_restart(run: Run, script: Callable[..., str],
     run(*words, "--model", script('Hello, sailor."'), stdin=b"Hello!\n")
     done = run(*words, "--model", script('You said hello."'), stdin=b"What did I say?\n")
     assert done.rows[0]["text"] == "You said hello."
-    assert "session monday: 2 turns so far" in done.err
+    assert "session monday: 3 turns so far" in done.err  # the greeting, the line and its reply
 
 
 def test_without_a_session_a_new_one_begins(run: Run, script: Callable[..., str]) -> None:
