@@ -20,7 +20,7 @@ from egosrag.errors import SessionError, WindowError
 from egosrag.models.prefix import continue_prefix
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load
-from egosrag.prompts.render import language_of
+from egosrag.prompts.render import language_of, question_history
 from egosrag.schema import Reply, Timing, Usage
 
 
@@ -97,8 +97,8 @@ class Chatbot:
             system = str(load("chat", language_of(first)).messages()[0].text)
         opening: list[BaseMessage] = [SystemMessage(system)] if system else []
         if self.history == "single":
-            said = [text for pair in pairs for text in pair]
-            return [*opening, HumanMessage("\n".join([*said, line]))]
+            before = question_history(pairs, language_of(line))
+            return [*opening, HumanMessage(f"{before}\n{line}" if before else line)]
         turns: list[BaseMessage] = []
         for question, answer in pairs:
             turns += [HumanMessage(question), AIMessage(answer)]

@@ -1,0 +1,113 @@
+"""Generate: the speech alone, streamed, with the reason why it ended, and the model stopped with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from egosrag.egos.generate import Generate
+from egosrag.egos.step import Composed
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.schema import Reply
+
+
+def asked(prefix: str = 'Tim: "') -> Composed:
+    return Composed((HumanMessage('Me: "Who are you?"'),), prefix, "Tim", ("Me", "Tim"))
+
+
+def generate(*responses: str, **settings: Any) -> Generate:
+    model = ScriptedChatModel(responses=list(responses), **settings)
+    return Generate(model, model.count_tokens)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "raw", "text", "reason"),
+    [
+        ('Tim: "', 'I am Tim." He smiled.', "I am Tim.", "quote"),
+        ('Tim: "', 'I am Tim.\nMe: "And I?"', "I am Tim.", "speaker"),
+        ('Tim: "', "I am Tim", "I am Tim", "eos"),
+        ("Tim: ", "I am Tim.\nMe: And I?", "I am Tim.", "speaker"),
+        ("Tim: ", 'I am "Tim".', 'I am "Tim".', "eos"),
+        ("悟空：“", "俺老孙是悟空。”他笑道。", "俺老孙是悟空。", "quote"),
+        ("悟空：“", "俺老孙是悟空。\n我：“你好", "俺老孙是悟空。", "speaker"),
+    ],
+)
+def test_reply_is_the_speech_and_why_it_ended(prefix: str, raw: str, text: str, reason: str) -> None:
+    reply = generate(raw).invoke(asked(prefix))
+    assert (reply.speaker, reply.text, reply.stop_reason) == ("Tim", text, reason)
+    assert reply.usage.prompt_tokens > 5
+    assert reply.usage.completion_tokens > 2
+    assert reply.timing.first_token_s is not None
+    assert reply.timing.first_token_s <= reply.timing.total_s
+
+
+def test_reply_that_spends_its_tokens_says_so() -> None:
+    assert generate("one two three four five", max_new_tokens=3).invoke(asked()).stop_reason == "length"
+
+
+def test_stream_gives_the_text_of_the_reply_and_the_reply_last() -> None:
+    *pieces, reply = generate('I am "Tim", you know." She left.').stream(asked())
+    assert isinstance(reply, Reply)
+    assert "".join(str(piece) for piece in pieces) == reply.text == 'I am "Tim", you know.'
+    assert len(pieces) > 3
+
+
+def test_batch_answers_each_in_its_order() -> None:
+    replies = generate('One."', 'Two."').batch([asked(), asked()], config={"max_concurrency": 1})
+    assert [reply.text for reply in replies] == ["One.", "Two."]
+
+
+class Endless(BaseChatModel):
+    """Never stops by itself."""
+
+    temperature: float = 0.0
+    seed: int | None = None
+    said: list[str] = []
+    seeds: list[Any] = []
+    closed: list[bool] = []
+
+    @property
+    def _llm_type(self) -> str:
+        return "endless"
+
+    @property
+    def continues_prefix(self) -> bool:
+        return True
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        self.seeds.append(kwargs.get("seed"))
+        first = ['"\n'] if kwargs.get("seed") is None and self.temperature else []
+        try:
+            for piece in [*first, "Hello", '." ', *["and so on "] * 10_000]:
+                self.said.append(piece)
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        finally:
+            self.closed.append(True)
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessageChunk(content=""))])
+
+
+def test_model_is_stopped_when_the_speech_is_over() -> None:
+    model = Endless(said=[], closed=[], seeds=[])
+    reply = Generate(model, lambda messages: 7).invoke(asked())
+    assert reply.text == "Hello."
+    assert len(model.said) == 2
+    assert model.closed == [True]
+    assert reply.usage.prompt_tokens == 7, "a stream that was closed early is counted by us"
+
+
+def test_silence_of_a_sampling_model_is_asked_once_more_with_another_seed() -> None:
+    model = Endless(said=[], closed=[], seeds=[], temperature=0.8)
+    assert Generate(model, lambda messages: 7).invoke(asked()).text == "Hello."
+    assert model.seeds == [None, 1]
+
+
+def test_silence_of_a_greedy_model_is_given_back() -> None:
+    reply = generate('"').invoke(asked())
+    assert (reply.text, reply.stop_reason) == ("", "quote")
