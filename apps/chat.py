@@ -59,6 +59,12 @@ def streamed(pieces: Any) -> Any:
     return last
 
 
+@st.cache_resource(max_entries=2)
+def model(settings: str) -> Any:
+    """The chat model; it is kept while the server runs."""
+    return assemble.chat_model(Settings.model_validate_json(settings))
+
+
 def role_tab(settings: Settings, language: str, words: dict[str, str]) -> None:
     """The conversation with a role."""
     upload = st.file_uploader(words["card"], type=["json"])
@@ -67,7 +73,8 @@ def role_tab(settings: Settings, language: str, words: dict[str, str]) -> None:
     if st.button(words["new"]) or key not in st.session_state:
         st.session_state[key] = uuid.uuid4().hex[:8]
     line = st.chat_input(words["say"], key="line")
-    with assemble.conversation(settings, role, st.session_state[key]) as conversation:
+    chat_model = model(settings.model_dump_json())
+    with assemble.conversation(settings, role, st.session_state[key], chat_model) as conversation:
         name = conversation.role.name
         turns = conversation.turns()
         if conversation.role.greeting and not turns:
@@ -84,8 +91,8 @@ def role_tab(settings: Settings, language: str, words: dict[str, str]) -> None:
 
 @st.cache_resource(max_entries=4)
 def engine(settings: str, path: str) -> Any:
-    """What answers from one manual; it is kept while the page is open."""
-    return assemble.manual(Settings.model_validate_json(settings), [path])
+    """What answers from one manual."""
+    return assemble.manual(Settings.model_validate_json(settings), [path], model=model(settings))
 
 
 def manual_tab(settings: Settings, language: str, words: dict[str, str]) -> None:

@@ -69,10 +69,18 @@ def manual(
     documents: Sequence[str | Path] = (),
     index: str | Path | None = None,
     progress: Reporter | None = None,
+    model: BaseChatModel | None = None,
 ) -> ManualEngine:
     """What answers questions from documents, or from the folder of an index.
 
     Documents are indexed in the cache folder; the same documents with the same settings are indexed once.
+
+    Args:
+        settings: what was chosen.
+        documents: files and folders to answer from.
+        index: the folder of an index, in their place.
+        progress: is told how far the indexing is.
+        model: the model where it is loaded already; else the settings' one is.
 
     Raises:
         SourceError, ModelError, StoreError: a document, the model or the index cannot be used.
@@ -89,7 +97,7 @@ def manual(
         )
         if not tell.heard:
             tell.note(f"uses the index of an earlier call, in {settings.cache_dir}")
-    return ManualEngine(found, chat_model(settings), top_k=settings.top_k)
+    return ManualEngine(found, model or chat_model(settings), top_k=settings.top_k)
 
 
 class _Heard(Reporter):
@@ -150,8 +158,16 @@ def _writable(file: Path) -> None:
 
 
 @contextmanager
-def conversation(settings: Settings, role: str | Path, session: str | None = None) -> Iterator[Conversation]:
+def conversation(
+    settings: Settings, role: str | Path, session: str | None = None, model: BaseChatModel | None = None
+) -> Iterator[Conversation]:
     """The session of that name with the role of that file, while its store is open; a new one without a name.
+
+    Args:
+        settings: what was chosen.
+        role: the file of the card.
+        session: the name of the session.
+        model: the model where it is loaded already; else the settings' one is.
 
     Raises:
         RoleError, ModelError, SessionError: the card, the model or the store cannot be used.
@@ -161,7 +177,7 @@ def conversation(settings: Settings, role: str | Path, session: str | None = Non
     from egosrag.egos.store import open_store
 
     card = load_role(role)
-    model = chat_model(settings)
+    model = model or chat_model(settings)
     with open_store(settings.sessions) as store:
         yield Conversation(
             model,

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
+import streamlit
 from streamlit.testing.v1 import AppTest
 
 PAGE = str(Path(__file__).resolve().parents[2] / "apps" / "chat.py")
@@ -17,6 +18,8 @@ PAGE = str(Path(__file__).resolve().parents[2] / "apps" / "chat.py")
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch, script: Callable[..., str]) -> Callable[..., AppTest]:
     """``open_page("one", "two")``: the page with a model that says so."""
+
+    streamlit.cache_resource.clear()  # models are kept by the server, which all tests share
 
     def page(*responses: str) -> AppTest:
         monkeypatch.setenv("EGOSRAG_MODEL", script(*responses))
