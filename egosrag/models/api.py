@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import httpx2
 import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -22,7 +22,6 @@ from egosrag.models.prefix import Continuation, ask, sendable_stops
 from egosrag.models.tokens import approximate_tokens
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
-_FAILURES = (openai.OpenAIError, httpx2.HTTPError)
 
 
 class ApiChatModel(ChatOpenAI):
@@ -112,7 +111,7 @@ class ApiChatModel(ChatOpenAI):
                 if reader.continuation.closed:
                     break
             yield reader.finish()
-        except _FAILURES as error:
+        except openai.OpenAIError as error:
             raise self._told(error) from error
 
     async def _astream(
@@ -130,7 +129,7 @@ class ApiChatModel(ChatOpenAI):
                 if reader.continuation.closed:
                     break
             yield reader.finish()
-        except _FAILURES as error:
+        except openai.OpenAIError as error:
             raise self._told(error) from error
 
     def _generate(
@@ -166,9 +165,9 @@ class ApiChatModel(ChatOpenAI):
         url = urlsplit(str(self.root_client.base_url))
         server = url.hostname + (f":{url.port}" if url.port else "") if url.hostname else "the server"
         detail = self._clean(error)
-        if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException)):
+        if isinstance(error, openai.APITimeoutError):
             return ModelError(f"{server} did not answer in time: try again, or raise the timeout")
-        if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError)):
+        if isinstance(error, openai.APIConnectionError):
             return ModelError(f"no connection to {server}: check that the server runs and that its address is right")
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
             return ModelError(f"{server} refused the key: check {self.key_name}")
@@ -177,7 +176,10 @@ class ApiChatModel(ChatOpenAI):
         if isinstance(error, openai.RateLimitError):
             return ModelError(f"{server} asks for fewer requests, or the account is empty: {detail}")
         if isinstance(error, openai.BadRequestError):
-            if "context" in detail.lower() and ("length" in detail.lower() or "window" in detail.lower()):
+            words = detail.lower()
+            if isinstance(error, ContextOverflowError) or (
+                "context" in words and ("length" in words or "window" in words)
+            ):
                 return WindowError(f"the prompt does not fit the window of {self.model_name}: {detail}")
             return ModelError(f"{server} refused the request: {detail}")
         return ModelError(f"{server} failed: {detail}")

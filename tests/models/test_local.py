@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +13,11 @@ from egosrag.models import load_chat_model
 from egosrag.models.local import LocalChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
-from tests.tiny import make_tiny_adapter, make_tiny_qwen
+from tests.models.conftest import Says
+from tests.tiny import make_tiny_qwen
 
 ASK: list[BaseMessage] = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"'), AIMessage('Tim: "')]
 FRAGE: list[BaseMessage] = [SystemMessage("你是悟空。"), HumanMessage("我：“你是谁？”"), AIMessage("悟空：“")]
-Says = Callable[..., LocalChatModel]
-
-
-@pytest.fixture(scope="session")
-def says(tmp_path_factory: pytest.TempPathFactory) -> Says:
-    """Models that say a given text after any prompt, and end."""
-    folders: dict[str, Path] = {}
-
-    def make(text: str, **settings: Any) -> LocalChatModel:
-        if text not in folders:
-            folders[text] = tmp_path_factory.mktemp("says")
-            make_tiny_qwen(folders[text], says=text)
-        return LocalChatModel(model=str(folders[text]), **settings)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def adapter(tiny_qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("adapter")
-    make_tiny_adapter(tiny_qwen, path)
-    return str(path)
 
 
 def tiny(path: Path, **settings: Any) -> LocalChatModel:
@@ -198,107 +173,6 @@ def test_a_prompt_over_the_window_is_an_error_before_any_work(tiny_qwen: Path) -
 def test_an_unknown_setting_of_a_call_is_named(tiny_qwen: Path) -> None:
     with pytest.raises(ModelError, match="unknown setting temprature"):
         tiny(tiny_qwen).invoke(ASK, temprature=1)
-
-
-def test_an_adapter_changes_the_reply_and_the_shared_base_stays(tiny_qwen: Path, adapter: str) -> None:
-    base = tiny(tiny_qwen)
-    before = base.invoke(ASK).text
-    tuned = tiny(tiny_qwen, adapter=adapter)
-    assert tuned._engine is base._engine
-    assert tuned.invoke(ASK).text != before
-    assert base.invoke(ASK).text == before
-    assert tuned.invoke(ASK).usage_metadata["input_token_details"]["cache_read"] == 0, "the base's keys are not its"
-
-
-def test_adapters_give_what_peft_gives_with_each_alone(tiny_qwen: Path, adapter: str, tmp_path: Path) -> None:
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    make_tiny_adapter(tiny_qwen, tmp_path / "b", seed=5)
-    for path in (adapter, str(tmp_path / "b"), adapter):
-        model = tiny(tiny_qwen, adapter=path)
-        reference = PeftModel.from_pretrained(
-            AutoModelForCausalLM.from_pretrained(tiny_qwen, dtype=torch.float32), path
-        ).eval()
-        ids = torch.tensor([encode(model.tokenizer, ASK)])
-        out = reference.generate(input_ids=ids, do_sample=False, max_new_tokens=12, repetition_penalty=1.0)
-        expected = model.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-        assert model.invoke(ASK).text == expected.rstrip("\ufffd"), "half a character at the end is not shown"
-
-
-def test_threads_do_not_disturb_each_other(tiny_qwen: Path, adapter: str) -> None:
-    models = [tiny(tiny_qwen), tiny(tiny_qwen, adapter=adapter), tiny(tiny_qwen, temperature=1.0, seed=3)]
-    jobs = [(model, messages) for model in models for messages in (ASK, FRAGE)] * 2
-    alone = [model.invoke(messages, max_new_tokens=6).text for model, messages in jobs]
-    together: list[Any] = [None] * len(jobs)
-
-    def work(n: int) -> None:
-        together[n] = jobs[n][0].invoke(jobs[n][1], max_new_tokens=6).text
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert together == alone
-
-
-def test_batch_answers_in_order(says: Says) -> None:
-    replies = says('I am Tim."').batch([ASK, FRAGE, ASK], stop=['"'])
-    assert [reply.text for reply in replies] == ["I am Tim."] * 3
-
-
-def test_a_stream_that_is_left_blocks_nobody(tiny_qwen: Path) -> None:
-    model = tiny(tiny_qwen, max_new_tokens=200)
-    stream = model.stream(ASK)
-    next(stream)
-    assert model.invoke(FRAGE, max_new_tokens=1).response_metadata["finish_reason"] == "length"
-    stream.close()
-    assert model._engine.lock.acquire(timeout=1)
-    model._engine.lock.release()
-
-
-def test_closing_the_stream_stops_the_work(tiny_qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny(tiny_qwen, max_new_tokens=200)
-    steps = []
-    forward = model._engine._forward
-    monkeypatch.setattr(model._engine, "_forward", lambda *a: steps.append(1) or forward(*a))
-    stream = model.stream(ASK)
-    next(stream)
-    stream.close()
-    assert 1 <= len(steps) < 10
-
-
-def test_async_streams_the_same_text(says: Says) -> None:
-    model = says('I am Tim."')
-
-    async def collect() -> tuple[str, str]:
-        streamed = "".join([str(piece.text) async for piece in model.astream(ASK, stop=['"'])])
-        return streamed, str((await model.ainvoke(ASK, stop=['"'])).text)
-
-    assert asyncio.run(collect()) == ("I am Tim.", "I am Tim.")
-
-
-def test_a_cancelled_task_stops_the_work(tiny_qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny(tiny_qwen, max_new_tokens=900)
-    steps: list[int] = []
-    forward = model._engine._forward
-    monkeypatch.setattr(model._engine, "_forward", lambda *a: steps.append(1) or forward(*a))
-
-    async def cancel() -> int:
-        task = asyncio.create_task(model.ainvoke(ASK))
-        while len(steps) < 3:
-            await asyncio.sleep(0.001)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await asyncio.sleep(0.05)  # the step that was under way may end
-        return len(steps)
-
-    stopped_at = asyncio.run(cancel())
-    gc.collect()
-    assert stopped_at == len(steps) < 900
 
 
 def test_it_composes_as_a_runnable(says: Says) -> None:
