@@ -1,0 +1,90 @@
+"""The peer's side of ``evals.speed.train``, in a process of its own: TRL's SFTTrainer on the rows of a plan.
+
+python -m evals.speed.train_trl '{"model": ..., "rows": ..., "out": ..., "peer": "trl", ...}'
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SETTINGS: dict[str, dict[str, bool]] = {
+    "trl": {},
+    "trl_plain": {"gradient_checkpointing": False},
+    "trl_flat": {"gradient_checkpointing": False, "padding_free": True},
+}
+
+
+def train(plan: dict[str, Any]) -> dict[str, Any]:
+    """Train as ``plan`` says.
+
+    Returns:
+        loss: (step, loss) pairs; seconds from the start of training to the last step's end; device; peak memory.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, ProgressCallback, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    class Clock(TrainerCallback):
+        started = ended = 0.0
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.started = time.monotonic()
+
+        def on_log(self, *_: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
+            if logs and "loss" in logs:
+                self.ended = time.monotonic()
+
+    tokenizer = AutoTokenizer.from_pretrained(plan["model"])
+    rows = [json.loads(line) for line in Path(plan["rows"]).read_text(encoding="utf-8").splitlines()]
+    # The text that finetune.sft renders; TRL appends the end-of-turn token to the completion itself.
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": row["instruction"]}], tokenize=False, add_generation_prompt=True
+        )
+        for row in rows
+    ]
+    data = Dataset.from_dict({"prompt": prompts, "completion": [row["output"] for row in rows]})
+    clock = Clock()
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(plan["model"], dtype=torch.float32),
+        args=SFTConfig(
+            output_dir=str(Path(plan["out"]).with_suffix("")),
+            per_device_train_batch_size=plan["batch"],
+            max_steps=plan["steps"],
+            learning_rate=plan["lr"],
+            lr_scheduler_type="constant",
+            bf16=plan["precision"] == "bf16",
+            seed=0,
+            max_length=1024,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=plan["precision"] == "fp32" and not torch.cuda.is_available(),
+            dataloader_pin_memory=torch.cuda.is_available(),
+            **SETTINGS[plan["peer"]],
+        ),
+        train_dataset=data,
+        processing_class=tokenizer,
+        callbacks=[clock],
+    )
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    trainer.train()
+    cuda = torch.cuda.is_available()
+    return {
+        "loss": [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
+        "seconds": round(clock.ended - clock.started, 2),
+        "device": torch.cuda.get_device_name() if cuda else None,
+        "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else None,
+    }
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    Path(given["out"]).write_text(json.dumps(train(given)), encoding="utf-8")
