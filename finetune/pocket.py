@@ -1,0 +1,234 @@
+"""Train pocket, the embedded default model, from scratch on what its grammar generates.
+
+    python -m finetune.pocket --config finetune/configs/pocket.yaml [--minutes 75] [--key value]...
+
+Killed and started again, it goes on from its last checkpoint. ``--export-only true`` exports and measures that one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from finetune import pocket_data as data
+from finetune.args import command
+from finetune.copy_circuit import install
+from finetune.muon import Muon
+from finetune.pocket_args import PocketArgs
+from finetune.pocket_export import finish
+from finetune.pocket_grammar import FAMILIES, draw, mixed
+
+log = logging.getLogger("pocket")
+
+
+def build(config: PocketArgs) -> Qwen2ForCausalLM:
+    """A Qwen2 of the configured size with random weights."""
+    torch.manual_seed(config.seed)
+    shape = Qwen2Config(
+        vocab_size=config.vocab,
+        hidden_size=config.width,
+        intermediate_size=config.feed_forward,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        tie_word_embeddings=True,
+        max_position_embeddings=data.CONTEXT,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        bos_token_id=None,
+        eos_token_id=data.END,
+        pad_token_id=0,
+    )
+    model = Qwen2ForCausalLM(shape)
+    install(model, config.seed)
+    return model
+
+
+def optimizers(model: Qwen2ForCausalLM, config: PocketArgs) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for the embedding, the biases and the norms."""
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    inside = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    adam = torch.optim.AdamW(rest, config.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    return [Muon(matrices, config.muon_lr), adam]
+
+
+def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy where ``labels`` teach; the vocabulary's scores are computed for those places alone."""
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    target = labels[:, 1:]
+    keep = target != data.IGNORE
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[keep]), target[keep])
+
+
+class Training:
+    """The run: everything random follows from the seed and the counters in ``state``, so a resumed run is the same."""
+
+    def __init__(self, config: PocketArgs) -> None:
+        self.config, self.run = config, Path(config.run)
+        self.run.mkdir(parents=True, exist_ok=True)
+        path = self.run / "tokenizer.json"
+        if not path.is_file():
+            texts = mixed(config.mix, config.tokenizer_samples, "tokenizer", 1.0)
+            data.train_tokenizer(texts, config.vocab).save(str(path))
+        self.tokenizer = Tokenizer.from_file(str(path))
+        self.config.vocab = self.tokenizer.get_vocab_size()
+        self.model = build(config)
+        self.optimizers = optimizers(self.model, config)
+        self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "tokens": 0, "pool": 0, "at": 0, "level": 0.0}
+        self.batches: list[Any] = []
+        self.whole = False  # whether the last batch taught more than answers
+        self.speeds = {1: 0.0, 2: 0.0}
+        if (self.run / "state.json").is_file():
+            self._load()
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used: of the steps where they are given, else of the minutes."""
+        if self.config.steps:
+            return float(self.state["step"] / self.config.steps)
+        return float(self.state["seconds"] / (60 * self.config.minutes))
+
+    def save(self) -> None:
+        """Weights and optimizer state as safetensors, counters as JSON; the counters are written last."""
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items() if k != "lm_head.weight"}
+        for n, optimizer in enumerate(self.optimizers):
+            for p, entry in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer{n}/{p}/{key}": torch.as_tensor(v) for key, v in entry.items()}
+        name = f"step{self.state['step']}.safetensors"
+        save_file({k: v.contiguous() for k, v in tensors.items()}, self.run / name)
+        part = self.run / "state.part"
+        part.write_text(
+            json.dumps(self.state | {"weights": name, "config": asdict(self.config)}, indent=1), encoding="utf-8"
+        )
+        part.replace(self.run / "state.json")
+        for old in self.run.glob("step*.safetensors"):
+            if old.name != name:
+                old.unlink()
+
+    def _load(self) -> None:
+        stored = json.loads((self.run / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(self.run / stored.pop("weights"))
+        stored.pop("config")
+        self.state = stored
+        weights = {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
+        self.model.load_state_dict(weights, strict=False)
+        for n, optimizer in enumerate(self.optimizers):
+            whole = optimizer.state_dict()
+            for key, value in tensors.items():
+                if key.startswith(f"optimizer{n}/"):
+                    _, p, field = key.split("/")
+                    whole["state"].setdefault(int(p), {})[field] = value
+            optimizer.load_state_dict(whole)
+        self._fill()
+        log.info("going on from step %s", self.state["step"])
+
+    def _fill(self) -> None:
+        self.batches = data.pool(self.tokenizer, self.config, self.state["pool"], self.state["level"])
+
+    def _batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        config, state = self.config, self.state
+        seed = f"{config.seed}/{state['step']}"
+        dice = data.random.Random(seed)
+        if state["step"] < config.copy_steps or dice.random() < config.copy_share:
+            self.whole = True
+            return data.copying(config.vocab, config.batch_tokens, seed)
+        if not self.batches or state["at"] == len(self.batches):
+            state |= {"pool": state["pool"] + 1, "at": 0, "level": min(1.0, self.progress / config.grow_until)}
+            self._fill()
+        state["at"] += 1
+        share = config.full_share * (1.0 if self.progress < 0.5 else 0.3)
+        self.whole = dice.random() < share
+        return data.as_batch(self.batches[state["at"] - 1], whole=self.whole)
+
+    def step(self) -> float:
+        """One update; its loss."""
+        begun, state, config = time.monotonic(), self.state, self.config
+        # On a shared machine two threads that wait for each other can be slower than one: both are tried at times.
+        trial = state["step"] % 16 < 2
+        threads = 1 + state["step"] % 2 if trial else max(self.speeds, key=self.speeds.__getitem__)
+        torch.set_num_threads(threads)
+        ids, labels = self._batch()
+        left = (1 - self.progress) / (1 - config.decay_from)
+        scale = min(1.0, (state["step"] + 1) / config.warmup_steps) * min(1.0, max(0.05, left))
+        for optimizer, lr in zip(self.optimizers, (config.muon_lr, config.adam_lr), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * scale
+        loss = loss_of(self.model, ids, labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        state["step"] += 1
+        state["tokens"] += ids.numel()
+        took = time.monotonic() - begun
+        state["seconds"] += took
+        self.speeds[threads] = ids.numel() / took
+        return loss.item()
+
+    def train(self) -> None:
+        """Until the budget is used; saves as it goes."""
+        losses: list[float] = []
+        while self.progress < 1:
+            loss = self.step()
+            losses += [] if self.whole else [loss]
+            if self.state["step"] % 25 == 0:
+                speed = self.state["tokens"] / self.state["seconds"]
+                log.info(
+                    "step %s (%.0f%%), %.2f million tokens, samples at %.0f%% of length, answers %.3f, %.0f tokens/s",
+                    self.state["step"],
+                    100 * self.progress,
+                    self.state["tokens"] / 1e6,
+                    100 * self.state["level"],
+                    sum(losses) / max(1, len(losses)),
+                    speed,
+                )
+                losses = []
+            if self.state["step"] % self.config.save_every == 0:
+                self.save()
+                log.info("exact %s", exact(self.model, self.tokenizer, 12, self.state["level"]))
+        self.save()
+
+
+@torch.inference_mode()
+def exact(model: Qwen2ForCausalLM, tokenizer: Tokenizer, number: int, level: float = 1.0) -> dict[str, float]:
+    """The share of unseen-name answers that greedy decoding would give word for word, by family and language.
+
+    One forward pass tells it: greedy decoding follows the answer as long as each next token is the likeliest.
+    """
+    scores = {}
+    for family in FAMILIES:
+        for language in ("en", "zh"):
+            samples = [
+                draw(family, language, f"held/{n}", split="names", level=level)._replace(spans=())
+                for n in range(number)
+            ]
+            ids, labels = data.as_batch(data.encode(tokenizer, samples))
+            best = model(input_ids=ids).logits[:, :-1].argmax(-1)
+            wrong = (best != labels[:, 1:]) & (labels[:, 1:] != data.IGNORE)
+            scores[f"{family}.{language}"] = round(1 - wrong.any(1).float().mean().item(), 2)
+    return scores
+
+
+def run(config: PocketArgs) -> None:
+    """Train, or go on, to the end of the budget; then export and measure."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    training = Training(config)
+    log.info("%.2f million parameters, %s tokens", training.model.num_parameters() / 1e6, config.vocab)
+    if not config.export_only:
+        training.train()
+    finish(training.model, training.tokenizer, training.state, config.out, config.test_samples)
+
+
+if __name__ == "__main__":
+    sys.exit(command(PocketArgs, run, doc=__doc__))

@@ -1,0 +1,130 @@
+"""Names, places, invented words and numbers: made of syllables and common characters, so none is learned by heart."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def words(text: str) -> list[str]:
+    """The words of ``text``: a list that can be read at a glance."""
+    return text.split()
+
+
+ONSETS = words("b c d f g h j k l m n p r s t v w y z br cr dr fr gr pr tr bl cl fl gl pl sl sh ch th st sp")
+VOWELS = words("a e i o u a e i o u a e i o u ai ea ee ie oo ou ia io")
+CODAS = words("n r l s t m k d x th nd rt ck ss ng y")
+MONTHS = words("January February March April May June July August September October November December")
+SURNAMES = "赵钱孙李周吴郑王冯陈蒋沈韩杨朱秦许何吕张孔曹严金魏陶姜谢邹苏潘葛范彭鲁马方任袁柳唐罗薛雷贺汤林江"
+SOUNDS = (
+    "阿巴贝比波布达德迪多尔法菲戈格哈海卡科拉莱雷里丽利林卢鲁罗洛马玛米莫娜纳尼诺帕佩"
+    "皮萨塞斯索塔特提托瓦维温西亚伊扎佐汤姆杰克安"
+)
+LEVEL_1 = [bytes((row, col)).decode("gb2312") for row in range(0xB0, 0xD7) for col in range(0xA1, 0xFA)]
+GIVEN = LEVEL_1[::5] + list("明华小红伟强军丽平芳英文玉春秋月云雪海山石松竹梅兰青白光星雨田禾")
+OBJECTS = {
+    "zh": list("镇城村港湾岛谷山庄州县河堡"),
+    "en": ["", "", "", "ton", "ville", "ford", "burg", "by", " Bay", " Hill"],
+}
+
+
+def is_held_out(word: str) -> bool:
+    """Whether an invented word belongs to the test split: one in eight does, by a checksum of its letters."""
+    return zlib.crc32(word.lower().encode()) % 8 == 0
+
+
+class Dice:
+    """A seeded source of words. ``split``: "train"; "names": held-out words; "wordings": held-out templates too.
+
+    Args:
+        seed: everything that is drawn follows from it.
+        language: "en" or "zh".
+        split: which words and templates may be drawn.
+        level: 0 (short and easy samples) to 1 (as long as they get).
+    """
+
+    def __init__(self, seed: str, language: str, split: str = "train", level: float = 1.0) -> None:
+        self.random = random.Random(f"{seed}/{language}/{split}")
+        self.language, self.split, self.level = language, split, level
+
+    @property
+    def zh(self) -> bool:
+        """Whether the sample is Chinese."""
+        return self.language == "zh"
+
+    def chance(self, p: float) -> bool:
+        """True with probability ``p``."""
+        return self.random.random() < p
+
+    def of(self, items: Sequence[T]) -> T:
+        """One of ``items``."""
+        return self.random.choice(items)
+
+    def wording(self, templates: Sequence[str]) -> str:
+        """One template; of three or more, the last is held out for the split "wordings" (and only drawn there)."""
+        if len(templates) < 3:
+            return self.of(templates)
+        return templates[-1] if self.split == "wordings" else self.of(templates[:-1])
+
+    def count(self, low: int, high: int) -> int:
+        """A whole number from ``low`` up to ``high``, the upper end shrinking with the level."""
+        return self.random.randint(low, max(low, round(low + (high - low) * self.level)))
+
+    def _kept(self, make: Callable[[], str]) -> str:
+        while True:
+            word = make()
+            if is_held_out(word) == (self.split != "train"):
+                return word
+
+    def _syllable(self) -> str:
+        return self.of(ONSETS) + self.of(VOWELS) + (self.of(CODAS) if self.chance(0.3) else "")
+
+    def word(self) -> str:
+        """An invented word: "bravelo", "维洛塔"."""
+        if self.zh:
+            return self._kept(lambda: "".join(self.random.choices(SOUNDS, k=self.random.randint(2, 3))))
+        return self._kept(lambda: "".join(self._syllable() for _ in range(self.of((2, 2, 2, 3)))))
+
+    def name(self) -> str:
+        """A person's name: a surname and given characters, or a name spelt by sound."""
+        if not self.zh:
+            return self.word().capitalize()
+        if self.chance(0.5):
+            return self._kept(lambda: "".join(self.random.choices(SOUNDS, k=self.random.randint(2, 4))))
+        return self._kept(lambda: self.of(SURNAMES) + "".join(self.random.choices(GIVEN, k=self.random.randint(1, 2))))
+
+    def pet(self) -> str:
+        """The name of an animal."""
+        if self.zh and self.chance(0.6):
+            return self._kept(lambda: self.of("小大阿老") + self.of(GIVEN))
+        return self.name()
+
+    def place(self) -> str:
+        """The name of a town."""
+        if not self.zh:
+            return self.word().capitalize() + self.of(OBJECTS["en"])
+        given = SOUNDS if self.chance(0.4) else GIVEN
+        return self._kept(lambda: "".join(self.random.choices(given, k=2))) + self.of(OBJECTS["zh"])
+
+    def number(self, low: int = 2, high: int = 999) -> str:
+        """A number, small ones as likely as large ones."""
+        return str(self.random.randint(low, min(high, 10 ** self.random.randint(1, len(str(high))))))
+
+    def decimal(self) -> str:
+        """A number, sometimes with a decimal."""
+        return self.number() + (f".{self.random.randint(1, 9)}" if self.chance(0.35) else "")
+
+    def date(self) -> str:
+        """A day of the year."""
+        day, month = self.random.randint(1, 28), self.random.randint(1, 12)
+        if self.zh:
+            return f"{month}月{day}日"
+        return f"{day} {MONTHS[month - 1]}"
+
+    def clock(self) -> str:
+        """A time of day."""
+        return f"{self.random.randint(1, 23)}:{self.random.randint(0, 59):02d}"

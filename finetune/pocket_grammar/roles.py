@@ -1,0 +1,133 @@
+"""What can be told about a character: how a card says it, how it is asked, and what the character answers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from finetune.pocket_grammar.names import Dice
+from finetune.pocket_grammar.sample import table
+
+
+class Attribute(NamedTuple):
+    """One kind of fact. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are the values."""
+
+    label: str
+    says: list[str]
+    asks: list[str]
+    answer: str
+
+
+class Fact(NamedTuple):
+    """A fact about one character: ``says`` is a template with {N} and {P} left open."""
+
+    kind: str
+    label: str
+    says: str
+    ask: str
+    answer: str
+    value: str
+
+
+ATTRIBUTES: dict[str, dict[str, Attribute]] = {
+    language: {kind: Attribute(**entry) for kind, entry in table("roles", language).items()}
+    for language in ("en", "zh")
+}
+
+
+def a(noun: str) -> str:
+    """The English article that fits ``noun``."""
+    return "an" if noun[0].lower() in "aeiou" else "a"
+
+
+def thing(d: Dice) -> str:
+    """A thing with what is special about it: "an old silver ring", "一把来自兰托镇的旧钥匙"."""
+    words = table("lexicon", d.language)
+    look, item = d.of(words["look"]), d.of(words["thing"])
+    if d.zh:
+        tail = d.of(["", "", f"{d.place()}的", f"{d.name()}送的"])
+        return d.of(["一个", "一件"]) + tail + look + item
+    tail = d.of(["", "", f" from {d.place()}", f" of {d.name()}", f" with the number {d.number()}"])
+    return f"{a(look)} {look} {item}{tail}"
+
+
+def _value(d: Dice, kind: str) -> str:
+    words = table("lexicon", d.language)
+    if kind in ("town", "lives"):
+        return d.place()
+    if kind in ("friend", "relative", "enemy", "teacher", "employer"):
+        return d.name()
+    if kind == "saved":
+        return (
+            d.name()
+            if d.chance(0.5)
+            else (d.number(2, 40) + d.of(["个孩子", "名水手"] if d.zh else [" children", " sailors"]))
+        )
+    if kind == "calls":
+        return str(d.of(words["address"]))
+    if kind == "past":
+        return str(d.of(words["job"]))
+    if kind == "keeper":
+        return d.place()
+    if kind == "pet":
+        return d.pet()
+    if kind in ("treasure", "found"):
+        return thing(d)
+    plain = d.of(words["subject" if kind == "learned" else kind]) if kind in words or kind == "learned" else ""
+    if plain and d.chance(0.2) and kind in ("job", "food", "drink", "hobby", "fear", "learned"):
+        return d.word() + ("" if d.zh else " ") + plain if not plain.startswith("the ") else plain
+    if kind in ("food", "fear") and d.chance(0.25):
+        return plain + ("和" if d.zh else " and ") + d.of(words[kind])
+    return plain
+
+
+def fact(d: Dice, kind: str) -> Fact:
+    """A random fact of ``kind``, with its question and the character's answer."""
+    attribute = ATTRIBUTES[d.language][kind]
+    value = _value(d, kind)
+    relation = d.of(table("lexicon", d.language)["relative" if kind == "relative" else "animal"])
+    values = {
+        "v": value,
+        "a": a(value) if value else "",
+        "w": d.of(table("lexicon", d.language)["trait"]),
+        "n": d.number(5, 99),
+        "y": str(d.random.randint(1700, 2020)),
+        "q": value if kind == "keeper" else d.place(),
+        "o": d.of(table("lexicon", d.language)["office"]),
+        "k": relation,
+    }
+    said = d.wording(attribute.says)
+    keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}"}
+    gold = values["o"] if kind == "keeper" else value or (values["y"] if kind == "year" else values["n"])
+    return Fact(
+        kind,
+        attribute.label,
+        said.format(**values, **keep),
+        d.wording(attribute.asks).format(**values),
+        attribute.answer.format(**values),
+        gold,
+    )
+
+
+def facts(d: Dice, number: int) -> list[Fact]:
+    """``number`` facts of different kinds, in any order."""
+    return [fact(d, kind) for kind in d.random.sample(list(ATTRIBUTES[d.language]), number)]
+
+
+def tell(fact_: Fact, subject: str, possessive: str, object_: str, inner: str) -> str:
+    """The statement with its subject filled in, a capital first."""
+    text = fact_.says.format(N=subject, P=possessive, N2=object_, p=inner)
+    return text[0].upper() + text[1:]
+
+
+def named(fact_: Fact, name: str, language: str) -> str:
+    """The statement about ``name`` in the third person, by name."""
+    own = name if language == "zh" else f"{name}'s"
+    return tell(fact_, name, own, name, own)
+
+
+def pronoun(fact_: Fact, gender: str, language: str) -> str:
+    """The statement with a pronoun for its subject. ``gender``: "m" or "f"."""
+    if language == "zh":
+        he = "他" if gender == "m" else "她"
+        return tell(fact_, he, he, he, he)
+    return tell(fact_, *(("He", "His", "him", "his") if gender == "m" else ("She", "Her", "her", "her")))

@@ -1,0 +1,206 @@
+"""Conversations: a role answers from its card, remembers what it was told, and the whole is summarized."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from egosrag.prompts import render
+from egosrag.schema import Role, Scene, Turn
+from finetune.pocket_grammar import roles
+from finetune.pocket_grammar.names import Dice
+from finetune.pocket_grammar.sample import Sample, messages, table
+
+# Kinds that answer each other's questions in part: one of them on the card leaves none of its group unknown.
+_NEAR = ({"town", "lives", "learned"}, {"job", "employer", "years", "keeper", "past"}, {"speech", "calls"})
+
+
+class Told(NamedTuple):
+    """Something that the user tells, how the role takes it, and how it is asked for later."""
+
+    key: str
+    line: str
+    reply: str
+    ask: str
+    answer: str
+    value: str
+
+
+def told(d: Dice, key: str) -> Told:
+    """Something random of one kind that the user tells."""
+    words = table("lexicon", d.language)
+    wordings = table("talk", d.language)["told"][key]
+    values = {
+        "v": d.place() if key == "town" else d.pet() if key == "pet" else d.name(),
+        "p": d.place(),
+        "k": d.of(words["animal"]),
+        "j": d.of(words["job"]),
+        "f": d.of(words["food"]) if d.chance(0.7) else d.word() + ("" if d.zh else " ") + d.of(words["food"]),
+        "n": d.number(5, 99 if key == "age" else 9999),
+        "d": d.date(),
+        "r": d.of(words["relative"]),
+        "s": d.of(words["spot"]),
+        "c": d.clock(),
+        "t": roles.thing(d),
+        "o": d.of(words["colour"]),
+    }
+    gold = {
+        "town": "p" if d.zh else "v",
+        "job": "j",
+        "food": "f",
+        "number": "n",
+        "age": "n",
+        "birthday": "d",
+        "meeting": "c",
+        "thing": "t",
+        "colour": "o",
+    }
+    value = values[gold.get(key, "v")]
+    said, asked = d.wording(wordings["lines"]), d.wording(wordings["asks"])
+    texts = (text.format(**values) for text in (said, wordings["reply"], asked, wordings["answer"]))
+    return Told(key, *texts, value)
+
+
+def small_talk(d: Dice, name: str) -> tuple[str, str, bool]:
+    """A line of small talk, its answer, and whether the line names a place, so that a summary keeps it."""
+    wordings, words = d.of(table("talk", d.language)["small"]), table("lexicon", d.language)
+    template = d.wording(wordings["lines"])
+    line = template.format(x=d.of(words["weather"]), p=d.place(), k=d.of(words["animal"]))
+    return line, wordings["answer"].format(N=name), "{p}" in template
+
+
+def make_role(d: Dice, name: str, facts: list[roles.Fact]) -> Role:
+    """A card with the facts behind their labels, mostly by name, sometimes by pronoun."""
+    lines: dict[str, list[str]] = {"background": [], "personality": [], "speaking_style": [], "relations": []}
+    gender, by_pronoun = d.of("mf"), d.chance(0.25)
+    dialogue = []
+    if facts and d.chance(0.08):
+        f = d.of(facts)
+        dialogue = [{"speaker": render.USER[d.language], "text": f.ask}, {"speaker": name, "text": f.answer}]
+    for n, f in enumerate(facts):
+        say = roles.pronoun(f, gender, d.language) if by_pronoun and n else roles.named(f, name, d.language)
+        lines[f.label].append(say)
+    return Role.model_validate({"name": name, "sample_dialogue": dialogue, **lines})
+
+
+def scene(a: str, b: str, text: str, language: str) -> str:
+    """One line of a summary: who tells whom what."""
+    return str(table("talk", language)["scene"]).format(a=a, b=b, t=text)
+
+
+class Talk:
+    """A conversation that grows exchange by exchange: (user line, role line, what a summary keeps of it)."""
+
+    def __init__(self, d: Dice) -> None:
+        self.d = d
+        self.name = d.name()
+        self.facts = roles.facts(d, d.count(2, 10))
+        self.role = make_role(d, self.name, self.facts)
+        self.user = render.USER[d.language] if d.chance(0.9) else d.name()
+        self.told: list[Told] = []
+        self.value = ""
+
+    def _tell(self) -> tuple[str, str, list[str]]:
+        d = self.d
+        open_keys = [k for k in table("talk", d.language)["told"] if k not in {t.key for t in self.told}]
+        item = told(d, d.of(open_keys))
+        self.told.append(item)
+        line, reply = item.line, item.reply
+        if d.chance(0.25) and len(open_keys) > 1:
+            other = told(d, d.of([k for k in open_keys if k != item.key]))
+            self.told.append(other)
+            line += ("" if d.zh else " ") + other.line
+            reply = other.reply
+        self.value = ""
+        return line, reply, [scene(self.user, self.name, line, d.language)]
+
+    def _recall(self) -> tuple[str, str, list[str]]:
+        item = self.d.of(self.told)
+        self.value = item.value
+        return item.ask, item.answer, [scene(self.name, self.user, item.answer, self.d.language)]
+
+    def _card(self) -> tuple[str, str, list[str]]:
+        f = self.d.of(self.facts)
+        self.value = f.value
+        return f.ask, f.answer, [scene(self.name, self.user, f.answer, self.d.language)]
+
+    def _unknown(self) -> tuple[str, str, list[str]]:
+        d = self.d
+        self.value = ""
+        if d.chance(0.5):
+            key = d.of([k for k in table("talk", d.language)["told"] if k not in {t.key for t in self.told}])
+            return told(d, key).ask, table("talk", d.language)["not_told"], []
+        have = {f.kind for f in self.facts}
+        for group in _NEAR:
+            have |= group if have & group else set()
+        kinds = [k for k in roles.ATTRIBUTES[d.language] if k not in have]
+        ask = roles.fact(d, d.of(kinds)).ask
+        return ask, table("talk", d.language)["unknown"], []
+
+    def exchange(self, kind: str) -> tuple[str, str, list[str]]:
+        """One exchange of ``kind``: "tell", "recall", "card", "unknown" or "small"."""
+        d = self.d
+        if kind == "recall" and not self.told:
+            kind = "card"
+        if kind == "small" or (kind == "tell" and len(self.told) > 5):
+            self.value = ""
+            line, answer, named = small_talk(d, self.name)
+            return line, answer, [scene(self.user, self.name, line, d.language)] if named else []
+        line, answer, kept = {"tell": self._tell, "recall": self._recall, "card": self._card, "unknown": self._unknown}[
+            kind
+        ]()
+        if kind in ("recall", "card", "unknown") and d.chance(0.12):
+            greet = d.of(table("talk", d.language)["greet"])
+            line = greet + (line if d.zh or greet[-2] in ".!" else line[0].lower() + line[1:])
+        return line, answer, kept
+
+
+def role_answer(d: Dice) -> Sample:
+    """Family 1: the role's next line, from its card, the history and the scenes."""
+    talk, turns, spans, scenes = Talk(d), [], [], []
+    for _ in range(d.count(0, 3) if d.chance(0.3) else 0):
+        _, _, kept = talk.exchange(d.of(["tell", "tell", "card"]))
+        scenes += [Scene(text=text, turn_ids=()) for text in kept]
+    if d.chance(0.12):  # the role greets first
+        turns.append(Turn(speaker=talk.name, text=d.of(talk.facts).answer))
+    for _ in range(d.random.randint(1, 4)):
+        line, answer, _ = talk.exchange(
+            d.of(["tell", "tell", "recall", "recall", "card", "card", "card", "unknown", "small"])
+        )
+        turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
+        spans.append(render.quoted(talk.name, answer, d.language))
+    line, answer, _ = talk.exchange(
+        d.of(["recall", "recall", "card", "card", "card", "card", "unknown", "tell", "small"])
+    )
+    blocks = [render.scene_block(scenes, d.language), render.transcript(turns, d.language)]
+    if turns and d.chance(0.08):
+        blocks.append(render.recalled_block(d.random.sample(turns, 1), d.language))
+    blocks.append(render.quoted(talk.user, line, d.language))
+    conversation = "\n".join(block for block in blocks if block)
+    prefix = render.speech_prefix(talk.name, d.language)
+    card = render.card(talk.role, d.language)
+    rendered = messages(
+        "generate", d.language, prefix, name=talk.name, user=talk.user, card=card, conversation=conversation
+    )
+    statements = [
+        s.text
+        for part in (talk.role.background, talk.role.personality, talk.role.speaking_style, talk.role.relations)
+        for s in part
+    ]
+    known = (*statements, *(t.text for t in turns), *(s.text for s in scenes))
+    close = render.MARKS[d.language][1]
+    return Sample("role", d.language, rendered, answer + close, talk.value or answer, tuple(spans), known, line)
+
+
+def summary(d: Dice) -> Sample:
+    """Family 3: a conversation condensed to scenes that keep what was told."""
+    talk, turns, scenes = Talk(d), [], []
+    for _ in range(d.count(1, 4)):
+        line, answer, kept = talk.exchange(d.of(["tell", "tell", "card", "card", "recall", "unknown", "small"]))
+        turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
+        scenes += kept
+    if not scenes:
+        scenes = [table("talk", d.language)["nothing"].format(u=talk.user, n=talk.name)]
+    answer = "\n".join(scenes)
+    values = [t.value for t in talk.told] or [answer]
+    rendered = messages("summarize", d.language, conversation=render.transcript(turns, d.language))
+    return Sample("summarize", d.language, rendered, answer, "\n".join(values), (), tuple(t.text for t in turns), "")

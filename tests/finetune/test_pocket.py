@@ -1,0 +1,177 @@
+"""pocket: a grammar that is the same for the same seed, a training that resumes, and weights that read their prompt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from egosrag.prompts.encode import encode
+from finetune import pocket
+from finetune import pocket_data as data
+from finetune.args import command, parse
+from finetune.pocket_args import PocketArgs
+from finetune.pocket_export import export, kept, lexical
+from finetune.pocket_grammar import FAMILIES, Dice, Sample, draw, is_held_out, mixed
+from finetune.pocket_grammar.roles import ATTRIBUTES
+
+CONFIG = Path(__file__).parents[2] / "finetune" / "configs" / "pocket.yaml"
+WEIGHTS = Path(__file__).parents[2] / "egosrag" / "data" / "pocket"
+LANGUAGES = ("en", "zh")
+KINDS = [(family, language) for family in FAMILIES for language in LANGUAGES]
+
+
+@pytest.mark.parametrize(("family", "language"), KINDS)
+def test_the_same_seed_gives_the_same_sample_and_another_seed_another(family: str, language: str) -> None:
+    assert draw(family, language, "7") == draw(family, language, "7")
+    assert draw(family, language, "7") != draw(family, language, "8")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_words_never_occur_in_training(language: str) -> None:
+    train, test = Dice("1", language), Dice("1", language, "names")
+    seen = {make() for _ in range(300) for make in (train.word, train.name)}
+    new = {make() for _ in range(300) for make in (test.word, test.name)}
+    assert not seen & new
+    assert not any(map(is_held_out, seen))
+    assert all(map(is_held_out, new))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_wordings_never_occur_in_training(language: str) -> None:
+    for attribute in ATTRIBUTES[language].values():
+        train, test = Dice("1", language), Dice("1", language, "wordings")
+        drawn = {train.wording(attribute.says) for _ in range(100)}
+        assert len(attribute.says) >= 3
+        assert {test.wording(attribute.says) for _ in range(10)} == {attribute.says[-1]}
+        assert attribute.says[-1] not in drawn
+
+
+@pytest.mark.parametrize(("family", "language"), KINDS)
+def test_every_sample_is_its_own_prompt_and_holds_its_value(family: str, language: str) -> None:
+    for n in range(60):
+        sample = draw(family, language, str(n))
+        assert [role for role, _ in sample.messages] == ["system", "user", "assistant"]
+        assert kept(sample, sample.answer)
+        assert "$" not in sample.answer
+        assert "{" not in "".join(text for _, text in sample.messages) + sample.answer
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_answer_can_be_read_from_its_prompt(language: str) -> None:
+    for n in range(60):
+        sample = draw("manual", language, str(n))
+        prompt = data.prompt_text(sample)
+        assert sample.answer in prompt  # the refusal too: the system prompt names it
+        role = draw("role", language, str(n))
+        if role.value not in role.answer[:-1] or role.value != role.answer[:-1]:
+            assert role.value in data.prompt_text(role)
+
+
+def test_both_languages_and_every_family_have_their_share() -> None:
+    samples = mixed({"role": 1, "manual": 1}, 200, "0", 0.5)
+    assert sum(s.language == "zh" for s in samples) == 100
+    assert 60 < sum(s.family == "role" for s in samples) < 140
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> PocketArgs:
+    """A run of thirty steps of a model of some fifty thousand parameters."""
+    small = {"vocab": 600, "width": 48, "layers": 2, "feed_forward": 32, "batch_tokens": 700, "pool": 12}
+    short = {"tokenizer_samples": 150, "steps": 30, "copy_steps": 4, "save_every": 1000, "test_samples": 0}
+    words = [f"--{key}={value}" for key, value in (small | short).items()]
+    folder = tmp_path_factory.mktemp("pocket")
+    return parse(PocketArgs, ["--config", str(CONFIG), *words, f"--run={folder}/run", f"--out={folder}/out"])
+
+
+@pytest.fixture(scope="module")
+def trained(config: PocketArgs) -> pocket.Training:
+    """The run, never interrupted."""
+    training = pocket.Training(replace(config))
+    training.train()
+    assert training.state["step"] == 30
+    return training
+
+
+def test_training_lowers_the_loss(trained: pocket.Training) -> None:
+    samples = mixed(trained.config.mix, 24, "loss", 0.0)
+    ids, labels = data.as_batch(data.encode(trained.tokenizer, samples))
+    untrained = pocket.build(trained.config)
+    with torch.inference_mode():
+        assert pocket.loss_of(trained.model, ids, labels) < pocket.loss_of(untrained, ids, labels) - 0.5
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(trained: pocket.Training, config: PocketArgs, tmp_path: Path) -> None:
+    there = replace(config, run=str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_str(), encoding="utf-8")
+    killed = pocket.Training(replace(there))
+    for _ in range(13):
+        killed.step()
+    killed.save()
+    killed.step()  # lost with the process
+    resumed = pocket.Training(replace(there))
+    assert resumed.state["step"] == 13
+    resumed.train()
+    for name, value in trained.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert not [p for p in tmp_path.iterdir() if p.suffix in (".pt", ".bin", ".pkl")]
+
+
+def test_a_whole_command_trains_and_exports(config: PocketArgs, tmp_path: Path) -> None:
+    words = ["--config", str(CONFIG), "--steps=2", "--copy_steps=1", "--tokenizer_samples=60", "--test_samples=0"]
+    small = ["--vocab=400", "--width=48", "--layers=2", "--batch_tokens=500", "--pool=4"]
+    folders = [f"--run={tmp_path}/run", f"--out={tmp_path}/out"]
+    assert command(PocketArgs, pocket.run, [*words, *small, *folders], doc=pocket.__doc__) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert command(PocketArgs, pocket.run, ["--config", str(CONFIG), "--widht=3"], doc=None) == 2
+
+
+def test_an_export_loads_and_writes_prompts_as_training_did(trained: pocket.Training, tmp_path: Path) -> None:
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    folder = export(trained.model, trained.tokenizer, tmp_path / "pocket")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    for family, language in KINDS:
+        sample = draw(family, language, "export", level=0.3)
+        kinds = (SystemMessage, HumanMessage, AIMessage)
+        messages = [kind(text) for kind, (_, text) in zip(kinds, sample.messages, strict=True) if text]
+        assert encode(tokenizer, messages) == trained.tokenizer.encode(data.prompt_text(sample)).ids
+    ids = torch.tensor([trained.tokenizer.encode("Tim").ids])
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids).logits, trained.model(ids).logits)
+
+
+def test_what_teaches_is_the_answer_and_the_answers_in_the_history(trained: pocket.Training) -> None:
+    sample = next(s for n in range(50) if len((s := draw("role", "en", str(n))).spans) > 1)
+    ((ids, marks),) = data.encode(trained.tokenizer, [sample])
+    taught = trained.tokenizer.decode([i for i, m in zip(ids, marks, strict=True) if m], skip_special_tokens=False)
+    answers = [span.split(': "', 1)[1] for span in sample.spans]
+    assert taught == "".join(answers) + sample.answer + "<|im_end|>"
+
+
+def test_the_lexical_baseline_takes_the_nearest_sentence() -> None:
+    sample = Sample(
+        "manual", "en", (), "", "", (), ("The lamp is red.", "The pump holds oil."), "What does the pump hold?"
+    )
+    assert lexical(sample) == "The pump holds oil."
+
+
+@pytest.fixture(scope="module")
+def shipped() -> tuple[Any, Any]:
+    """The committed weights and their tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(WEIGHTS).backend_tokenizer
+
+
+def test_the_shipped_weights_are_small_safetensors_of_a_qwen2() -> None:
+    config = json.loads((WEIGHTS / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["Qwen2ForCausalLM"]
+    assert (WEIGHTS / "model.safetensors").stat().st_size < 12e6
+    assert all(torch.isfinite(value).all() for value in load_file(WEIGHTS / "model.safetensors").values())
+    assert {p.suffix for p in WEIGHTS.iterdir()} <= {".json", ".md", ".safetensors"}
