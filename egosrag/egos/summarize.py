@@ -153,21 +153,34 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         """Older scenes condensed once more, into an epoch that stands for all of their turns."""
         while not self.fits(talk, 1.0) and len(talk.visible_scenes) > 1:
             old = talk.visible_scenes[: max(2, len(talk.visible_scenes) // 2)]
-            told = [scene.text for scene in old]
-            pieces = self._pieces([Turn(speaker="", text=text) for text in told], talk)
-            asked = (self._asked("\n".join(turn.text for turn in piece), talk.language, config) for piece in pieces)
-            lines = [line for said in asked for line in said if not invented(line, " ".join(told))]
-            lines = list(dict.fromkeys(_pinned(lines, [(text, text) for text in told])))
-            if self._size("\n".join(lines)) >= self._size(_lines(old)):
-                lines = told[-1:]
+            epoch = _next_epoch(talk)
+            new = [scene for run in self._runs(old, talk) for scene in self._merged(run, epoch, talk.language, config)]
+            if self._size(_lines(new)) >= self._size(_lines(old)):
+                ids = tuple(dict.fromkeys(turn_id for scene in old for turn_id in scene.turn_ids))
+                new = [Scene(text=old[-1].text, turn_ids=ids, epoch=epoch)]
                 self.notice(
                     f"the memory is full: its {len(old) - 1} oldest scenes are no longer in the prompt; "
                     "the record keeps every turn"
                 )
-            ids = tuple(dict.fromkeys(turn_id for scene in old for turn_id in scene.turn_ids))
-            epoch = _next_epoch(talk)
-            talk = talk.with_scenes(tuple(Scene(text=line, turn_ids=ids, epoch=epoch) for line in lines))
+            talk = talk.with_scenes(tuple(new))
         return talk
+
+    def _runs(self, scenes: Sequence[Scene], talk: Talk) -> list[list[Scene]]:
+        """The scenes in the pieces that their lines make, each in the one that holds it whole or ends with it."""
+        lines = [Turn(speaker="", text=scene.text, id=str(n)) for n, scene in enumerate(scenes)]
+        last = {turn.id: n for n, piece in enumerate(self._pieces(lines, talk)) for turn in piece}
+        runs: dict[int, list[Scene]] = {}
+        for number, scene in enumerate(scenes):
+            runs.setdefault(last[str(number)], []).append(scene)
+        return list(runs.values())
+
+    def _merged(self, scenes: Sequence[Scene], epoch: int, language: str, config: RunnableConfig | None) -> list[Scene]:
+        """Fewer scenes that stand for the same turns and name all that ``scenes`` name."""
+        told = _lines(scenes)
+        lines = [line for line in self._asked(told, language, config) if not invented(line, told)]
+        ids = tuple(dict.fromkeys(turn_id for scene in scenes for turn_id in scene.turn_ids))
+        kept = _pinned(lines, [(scene.text, scene.text) for scene in scenes])
+        return [Scene(text=line, turn_ids=ids, epoch=epoch) for line in dict.fromkeys(kept)]
 
     def _transcript(self, turns: Sequence[Turn], talk: Talk) -> str:
         return render.transcript(turns, talk.language, quote=self.quote)
