@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from egosrag.egos.pieces import Piece, mention, sentences
-from egosrag.egos.retention import missing
+from egosrag.egos.retention import items, missing
 from egosrag.prompts.render import language_of, one_line
 from egosrag.schema import Evidence, Statement
 
@@ -103,7 +103,8 @@ def support(said: str, name: str, piece: Piece, source: str) -> tuple[Evidence, 
             if score < 0.5 or (best and score <= best[0]):
                 continue
             before = piece.text[spans[max(0, n - 3)][0] : end]
-            about = named.search(quote) or (_PRONOUN.search(quote) and named.search(before))
+            second = piece.text[spans[last][0] : spans[last][1]]
+            about = _about(quote, before, named) and (last == n or _about(second, quote, named))
             if about and not missing([named.sub(" ", said)], quote):
                 best = (score, last - n, (start, spans[last][1]))
     if best is None:
@@ -111,6 +112,14 @@ def support(said: str, name: str, piece: Piece, source: str) -> tuple[Evidence, 
     start, end = best[2]
     place = Evidence(source=source, start=piece.start + start, end=piece.start + end, quote=piece.text[start:end])
     return place, best[0]
+
+
+def _about(quote: str, before: str, named: re.Pattern[str]) -> bool:
+    """Whether ``quote`` names the role, or means it by a pronoun: named close before, and nobody else in between."""
+    if named.search(quote):
+        return True
+    pronoun = _PRONOUN.search(quote)
+    return bool(pronoun and named.search(before) and not items(quote[: pronoun.start()]))
 
 
 def merged(found: Iterable[Found], name: str) -> list[Found]:

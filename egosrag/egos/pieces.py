@@ -37,6 +37,8 @@ def sentences(text: str) -> list[tuple[int, int]]:
                 continue
         elif match.group().startswith(".") and _ABBREVIATED.search(text[start : match.start() + 1]):
             continue
+        elif match.group()[-1] in "\"'”’" and text[match.end() : match.end() + 2].strip().islower():
+            continue  # “Stop!” he cried.
         found.append((start, match.end()))
         start = match.end()
     found.append((start, len(text)))

@@ -18,6 +18,7 @@ _ZH_STOP = re.compile(r"[的了吗呢吧啊呀嘛和与跟在是有来去过着�
 _ZH_ASKED = ("什么", "谁", "啥", "哪", "怎")
 _CAPITAL = re.compile(r"[A-Z][\w'’\-]*")
 _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr OK Yes No".split())  # noqa: SIM905
+_TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
 
@@ -66,6 +67,8 @@ def _is_name(text: str, match: re.Match[str]) -> bool:
     word = match.group()
     if word in _COMMON or (match.start() and text[match.start() - 1].isalnum()):
         return False
+    if text[: match.start()].endswith(_TITLES):
+        return True
     before = text[max(0, match.start() - 3) : match.start()]
     begins = not before.strip() or "\n" in before or before.rstrip()[-1] in _BEFORE_A_START
     return not begins or bool(re.match(r"\s+[A-Z]", text[match.end() :]))
