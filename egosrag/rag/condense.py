@@ -15,12 +15,14 @@ from egosrag.prompts import load
 from egosrag.prompts.render import language_of, one_line, question_history
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.lexical import content, words
+from egosrag.schema import Usage
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
 
 History = Sequence[tuple[str, str]]
+_CLIP = 300  # characters of a turn that the rewriting reads: it must fit a small window
 
 _POINTS_BACK = re.compile(
     r"[它其此]|^那|那(?:么|个|怎|要|能|是|如果)|这(?:个|种|样|时|些|项|里)|上述|前者|后者|刚才|之后呢|呢[？?]?$|还有(?:别的|其他)"
@@ -46,31 +48,46 @@ class Condenser:
         return len(named) >= 2
 
     def standalone(self, question: str, history: History) -> str:
-        """The question to search for.
+        """The question to search for; see :meth:`condense`."""
+        return self.condense(question, history)[0]
+
+    def condense(self, question: str, history: History) -> tuple[str, Usage]:
+        """The question to search for, and the tokens that it took to make it.
 
         Args:
             question: the last question.
             history: earlier (question, answer) pairs, oldest first.
         """
         if not history or self.stands_alone(question):
-            return question
-        rewritten = self._rewrite(question, history) if self._model else ""
-        return rewritten or f"{one_line(history[-1][0])} {one_line(question)}"
+            return question, Usage()
+        rewritten, usage = self._rewrite(question, history) if self._model else ("", Usage())
+        return rewritten or f"{one_line(history[-1][0])} {one_line(question)}", usage
 
     def prompt(self, question: str, history: History) -> list[BaseMessage]:
-        """The messages that ask the model to rewrite the question."""
+        """The messages that ask the model to rewrite the question, from the last two turns."""
         language = language_of(question)
+        turns = [(one_line(q)[:_CLIP], one_line(a)[:_CLIP]) for q, a in history[-2:]]
         return load("condense", language).messages(
-            history=question_history(history, language), question=one_line(question)
+            history=question_history(turns, language), question=one_line(question)[:_CLIP]
         )
 
-    def _rewrite(self, question: str, history: History) -> str:
+    def _rewrite(self, question: str, history: History) -> tuple[str, Usage]:
         """What the model makes of the question; empty where it cannot be trusted."""
         assert self._model is not None
-        text = one_line(str(self._model.invoke(self.prompt(question, history[-2:]), max_new_tokens=96).text))
+        message = self._model.invoke(self.prompt(question, history))
+        text = one_line(str(message.text))
         if not 2 <= len(text) <= 4 * len(question) + 120 or language_of(text) != language_of(question):
-            return ""
+            return "", usage_of(message)
         said = set(words(" ".join([question, *(part for turn in history[-2:] for part in turn)])))
-        new = [w for w in words(content(text)) if w not in said]
-        keeps = any(w in said for w in words(content(text)))
-        return text if keeps and len(new) <= 2 else ""
+        told = words(content(text))
+        sound = any(w in said for w in told) and sum(w not in said for w in told) <= 2
+        return (text if sound else ""), usage_of(message)
+
+
+def usage_of(message: AIMessage) -> Usage:
+    """The tokens that a model's message says it took; zeros where it does not say."""
+    told = message.usage_metadata
+    if not told:
+        return Usage()
+    cached = (told.get("input_token_details") or {}).get("cache_read") or 0
+    return Usage(prompt_tokens=told["input_tokens"], completion_tokens=told["output_tokens"], cached_tokens=cached)

@@ -27,6 +27,7 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _PAIRS = {"“": "”", "「": "」", "『": "』", "（": "）", "‘": "’"}
+_ROW = re.compile(r"[^\n]*\|[^\n]*")  # a table's row
 _SOFT = re.compile(r"[，、,：:]\s*|\s+")
 _LONGEST_QUOTE = 200
 LATIN_SCALE = 7 / 3
@@ -42,11 +43,11 @@ def sentences(text: str) -> list[Span]:
     and table rows stay whole. A stop inside quotation marks or brackets that close within the same line, in a
     decimal or in an abbreviation (e.g., Dr., No. 5) ends nothing.
     """
-    closes = _quoted(text)
+    whole = [*_quoted(text), *((m.start() - 1, m.end()) for m in _ROW.finditer(text))]
     found, start = [], 0
     for match in _END.finditer(text):
         end = match.end()
-        if end <= start or any(a < match.start() < b and end <= b for a, b in closes):
+        if end <= start or any(a < match.start() < b and end <= b for a, b in whole):
             continue
         if "\n" not in match.group():
             before = text[start : match.start() + 1]

@@ -1,0 +1,74 @@
+"""``python -m evals.retrieval``: hit rates that can be checked by hand, and the contract's keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from egosrag.errors import SourceError
+from evals.retrieval import main, wanted_pages
+
+TEXTS = {1: "打开车门：拉动把手。", 2: "更换电池：先断开负极。", 3: "加注机油：使用漏斗。", 4: "清洗车辆：使用清水。"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    pages = tmp_path / "pages.jsonl"
+    rows = [json.dumps({"page": n, "text": text}) for n, text in TEXTS.items()]
+    pages.write_text("\n".join(rows), encoding="utf-8")
+    questions = [
+        {"question": "怎么更换电池？", "reference": "page_2"},
+        {"question": "怎么更换电池？", "reference": "page_4"},
+        {"question": "加注机油用什么？", "reference": ["page_1", "page_3"]},
+        {"question": "那用什么？", "reference": "page_4", "history": [["怎么清洗车辆？", "用水。"]]},
+        {"question": "天气怎么样？"},
+    ]
+    asked = tmp_path / "questions.json"
+    asked.write_text(json.dumps(questions), encoding="utf-8")
+    return str(pages), str(asked)
+
+
+def test_the_figures_are_those_of_the_ranks(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--pages", files[0], "--questions", files[1], "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"n", "hit@1", "hit@3", "hit@5", "hit@10", "mrr", "index_s", "query_ms", "skipped"}
+    assert (result["n"], result["skipped"]) == (4, 1)
+    assert result["hit@1"] == 0.75  # the second question's page says nothing of it
+    assert result["hit@10"] == 0.75
+    assert result["mrr"] == 0.75
+
+
+def test_without_json_it_is_a_table(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--pages", files[0], "--questions", files[1]]) == 0
+    assert "hit@1" in capsys.readouterr().out
+
+
+def test_a_reference_is_a_page_or_several_or_none() -> None:
+    assert wanted_pages({"reference": "page_7"}) == {7}
+    assert wanted_pages({"reference": ["page_7", "page_9"]}) == {7, 9}
+    assert wanted_pages({"reference": ""}) == wanted_pages({}) == set()
+    with pytest.raises(SourceError, match="reference"):
+        wanted_pages({"reference": "seven"})
+
+
+@pytest.mark.parametrize("text", ["nonsense", "{}", '[{"no": 1}]', '[{"question": "a"}]'])
+def test_bad_questions_are_one_line(files: tuple[str, str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(files[1]).write_text(text, encoding="utf-8")
+    assert main(["--pages", files[0], "--questions", files[1], "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+
+
+def test_the_silver_questions_on_the_car_manual(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shared_data / "carmanual"
+    if not folder.is_dir():
+        pytest.skip("the car manual is not among the real data")
+    questions = folder / "silver_301_glm4_bm25_bge.json"
+    assert main(["--pages", str(folder / "manual_pages.jsonl"), "--questions", str(questions), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n"] == 301
+    assert result["hit@1"] >= 0.70
+    assert result["hit@5"] >= 0.95

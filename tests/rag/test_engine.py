@@ -1,0 +1,243 @@
+"""Answers: every sentence cited or not said, refusals by evidence, the manual's own words when the model fails."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from egosrag.errors import WindowError
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.rag.cite import Checker, answer_sentences, has_quantities, joined
+from egosrag.rag.engine import ManualEngine
+from egosrag.rag.index import ManualIndex
+from egosrag.rag.retrieve import Coverage, Retriever, asks_for_page, pages_named
+from egosrag.schema import Answer
+from tests.conftest import SAMPLES
+
+NONSENSE = "胡说八道 99 秒。Nonsense of 99 seconds."
+REFUSED = {"zh": "手册中没有说明。", "en": "The manual does not say."}
+
+
+@pytest.fixture(scope="module")
+def manuals() -> dict[str, ManualIndex]:
+    return {language: ManualIndex.build([SAMPLES / f"manual.{language}.pdf"]) for language in ("zh", "en")}
+
+
+def engine(index: ManualIndex, *responses: str, **options: int) -> tuple[ManualEngine, ScriptedChatModel]:
+    model = ScriptedChatModel(responses=list(responses), **options)
+    return ManualEngine(index, model), model
+
+
+def assert_quotes_stand(index: ManualIndex, answer: Answer) -> None:
+    for citation in answer.citations:
+        assert citation.quote in index.page(citation.source, citation.page).text
+        assert 0 < citation.score <= 1
+
+
+QUESTIONS = {
+    "zh": ("智能钥匙在多远的距离内有效？", "智能钥匙在距离车辆25米以内有效", 2),
+    "en": ("How many airbags does the car have?", "seven airbags", 7),
+}
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_supported_sentence_is_said_with_its_page_and_an_invented_one_is_not(
+    manuals: dict[str, ManualIndex], language: str
+) -> None:
+    question, _, page = QUESTIONS[language]
+    told = {"zh": "智能钥匙在25米以内有效。[1]", "en": "The car has seven airbags [1]."}[language]
+    invented = {"zh": "它会唱歌跳舞弹钢琴。[2]", "en": "They sing lullabies to dogs.[2]"}[language]
+    asked, _ = engine(manuals[language], f"{told} {invented}")
+    answer = asked.ask(question)
+    assert (answer.mode, answer.refused) == ("generated", False)
+    assert answer.answer == re.sub(r"\s*\[1\]", "", told)
+    assert {c.page for c in answer.citations} == {page}
+    assert_quotes_stand(manuals[language], answer)
+    assert answer.usage.prompt_tokens > 0
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_model_that_talks_nonsense_lets_the_manual_speak(manuals: dict[str, ManualIndex], language: str) -> None:
+    question, words, page = QUESTIONS[language]
+    asked, _ = engine(manuals[language], NONSENSE)
+    answer = asked.ask(question)
+    assert answer.mode == "quoted"
+    assert words in answer.answer
+    assert [c.page for c in answer.citations] == [page]
+    assert_quotes_stand(manuals[language], answer)
+
+
+@pytest.mark.parametrize(
+    ("language", "question"),
+    [
+        ("zh", "中国足球的队长是谁？"),
+        ("zh", "怎么做红烧肉？"),
+        ("zh", "导航地图怎么更新？"),
+        ("en", "Who is the captain of the football team?"),
+        ("en", "Who wrote Hamlet?"),
+        ("en", "In which town is the factory?"),
+        ("zh", "  "),
+    ],
+)
+def test_what_the_manual_does_not_tell_is_refused_without_asking_the_model(
+    manuals: dict[str, ManualIndex], language: str, question: str
+) -> None:
+    asked, model = engine(manuals[language])
+    answer = asked.ask(question)
+    expected = REFUSED["zh" if question.strip() and language == "zh" else "en"]
+    assert (answer.answer, answer.refused, answer.citations, answer.mode) == (expected, True, (), "refused")
+    assert model.calls == []
+
+
+def test_a_true_sentence_on_something_else_is_no_answer(manuals: dict[str, ManualIndex]) -> None:
+    asked, _ = engine(manuals["zh"], "钥匙电池的型号是CR2032。")
+    answer = asked.ask("解锁后多少秒没有打开车门，车辆会自动重新上锁？")
+    assert answer.mode == "quoted"
+    assert "40秒" in answer.answer
+
+
+def test_a_models_refusal_is_believed_unless_the_evidence_is_plain(manuals: dict[str, ManualIndex]) -> None:
+    asked, _ = engine(manuals["zh"], REFUSED["zh"])
+    assert asked.ask("海登5的售价是多少？").refused
+    asked, _ = engine(manuals["zh"], REFUSED["zh"])
+    assert asked.ask("钥匙电池的型号是什么？").mode == "quoted"
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_a_stream_shows_only_what_was_checked_and_ends_with_the_answer(
+    manuals: dict[str, ManualIndex], size: int
+) -> None:
+    told = "智能钥匙在25米以内有效[1]。它会唱歌跳舞弹钢琴。钥匙电池的型号是CR2032[1]。"
+    asked, _ = engine(manuals["zh"], told, chunk_size=size)
+    *pieces, answer = asked.stream("智能钥匙在多远的距离内有效？")
+    assert isinstance(answer, Answer)
+    assert "".join(map(str, pieces)) == answer.answer == "智能钥匙在25米以内有效。钥匙电池的型号是CR2032。"
+    assert answer.timing.first_token_s is not None
+    assert answer.timing.total_s >= answer.timing.first_token_s
+
+
+def test_history_is_in_the_prompt_and_the_follow_up_finds_its_page(manuals: dict[str, ManualIndex]) -> None:
+    history = [("发动机机油用什么型号？", "0W-20。")]
+    asked, model = engine(manuals["zh"], "发动机机油要加多少？", NONSENSE)
+    answer = asked.ask("要加多少？", history)
+    assert "4.6升" in answer.answer
+    rewriting, answering = (str(call.messages[-1].text) for call in model.calls)
+    assert rewriting.endswith("最后一个问题：要加多少？")
+    assert "问：发动机机油用什么型号？\n答：0W-20。\n问题：要加多少？" in answering
+
+
+def test_a_question_that_stands_alone_is_not_rewritten(manuals: dict[str, ManualIndex]) -> None:
+    asked, model = engine(manuals["en"], NONSENSE)
+    asked.ask("How many airbags does the car have?", [("Which engine oil does the car need?", "0W-20.")])
+    assert len(model.calls) == 1
+
+
+@pytest.mark.parametrize("rewritten", ["完全无关的别的话题比如天气股票足球", "How much oil?", "", "量" * 500])
+def test_a_rewriting_that_cannot_be_trusted_is_replaced_by_the_last_question(
+    manuals: dict[str, ManualIndex], rewritten: str
+) -> None:
+    asked, _ = engine(manuals["zh"], rewritten, NONSENSE)
+    assert "4.6升" in asked.ask("它要加多少？", [("发动机机油用什么型号？", "0W-20。")]).answer
+
+
+def test_a_small_window_takes_fewer_passages_and_turns_and_still_answers(manuals: dict[str, ManualIndex]) -> None:
+    history = [(f"问题{n}？", "很长的回答。" * 30) for n in range(6)]
+    asked, model = engine(manuals["zh"], NONSENSE, context_window=420, max_new_tokens=100)
+    assert asked.ask("智能钥匙在多远的距离内有效？", history).mode == "quoted"
+    (call,) = model.calls
+    assert model.count_tokens(list(call.messages)) <= 320
+    assert "[1]" in str(call.messages[-1].text)
+    asked, _ = engine(manuals["zh"], NONSENSE, context_window=120, max_new_tokens=100)
+    with pytest.raises(WindowError, match="shorter"):
+        asked.ask("智能钥匙在多远的距离内有效？")
+
+
+def test_questions_about_pages_are_answered_from_the_documents_own_numbers(manuals: dict[str, ManualIndex]) -> None:
+    asked, model = engine(manuals["zh"])
+    where = asked.ask("“儿童锁”在第几页？")
+    assert where.answer.startswith("第3页")
+    assert [c.page for c in where.citations] == [3]
+    about = asked.ask("第17页讲什么？")
+    assert [c.page for c in about.citations] == [17]
+    assert_quotes_stand(manuals["zh"], about)
+    assert asked.ask("第400页讲什么？").refused
+    assert model.calls == []
+    assert pages_named("see page 12 and 第 3 页") == {12, 3}
+    assert asks_for_page("On which page is the oil?") and not asks_for_page("第3页讲什么？")
+
+
+def test_marks_are_read_on_either_side_of_the_stop() -> None:
+    parts = list(answer_sentences("好的[1]。可以。[2][3] Yes [1, 2]. No.【4】"))
+    assert parts == [("好的。", (1,)), ("可以。", (2, 3)), ("Yes.", (1, 2)), ("No.", (4,))]
+    assert joined(["好的。", "可以。", "Yes.", "No."]) == "好的。可以。Yes. No."
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "holds"),
+    [
+        ("它在25米内有效。", "距离车辆25 米以内", True),
+        ("它在52米内有效。", "距离车辆25米以内", False),
+        ("等30秒。", "等待30分钟。", False),
+        ("It takes 4.6 litres.", "takes 4.6 litres", True),
+        ("It takes 46 litres.", "takes 4.6 litres", False),
+        ("Every 60000 km.", "every 60,000 km", True),
+        ("1. 打开盖子。", "打开盖子。", True),
+        ("没有数字。", "有5个数字。", True),
+    ],
+)
+def test_the_numbers_and_units_of_a_sentence_stand_in_its_quote(text: str, quote: str, holds: bool) -> None:
+    assert has_quantities(text, quote) is holds
+
+
+def test_a_sentence_with_a_wrong_number_has_no_citation(manuals: dict[str, ManualIndex]) -> None:
+    found = [hit.passage for hit in Retriever(manuals["zh"]).search("智能钥匙在多远的距离内有效？")]
+    checker = Checker(manuals["zh"], found)
+    right, wrong = checker.check("智能钥匙在距离车辆25米以内有效。智能钥匙在距离车辆26米以内有效。")
+    assert right.citation and right.citation.page == 2
+    assert wrong.citation is None
+
+
+def test_coverage_is_the_share_of_the_content_and_not_of_the_asking(manuals: dict[str, ManualIndex]) -> None:
+    coverage = Coverage(manuals["zh"], "请问钥匙电池是什么型号的呢？")
+    assert coverage.of("钥匙电池型号") > 0.9
+    assert coverage.of("请问是什么呢") == 0.0
+
+
+def test_llama_index_gets_a_query_engine_whose_sources_carry_pages(manuals: dict[str, ManualIndex]) -> None:
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+    from llama_index.core.retrievers import BaseRetriever
+
+    from egosrag.rag.llama import LlamaRetriever
+
+    asked, _ = engine(manuals["zh"], NONSENSE)
+    query_engine = asked.as_query_engine()
+    assert isinstance(query_engine, BaseQueryEngine)
+    response = query_engine.query("智能钥匙在多远的距离内有效？")
+    assert "25米" in str(response)
+    assert [node.metadata["page"] for node in response.source_nodes] == [2]
+    assert response.metadata == {"refused": False, "mode": "quoted"}
+    retriever = LlamaRetriever(asked.retriever, top_k=3)
+    assert isinstance(retriever, BaseRetriever)
+    nodes = retriever.retrieve("智能钥匙在多远的距离内有效？")
+    assert nodes[0].metadata["page"] == 2
+    assert [n.score for n in nodes] == sorted((n.score for n in nodes), reverse=True)
+
+
+def test_langchain_gets_a_retriever(manuals: dict[str, ManualIndex]) -> None:
+    asked, _ = engine(manuals["en"])
+    documents = asked.as_retriever().invoke("How many airbags does the car have?")
+    assert 7 in [document.metadata["page"] for document in documents[:3]]
+    assert set(documents[0].metadata) == {"source", "page", "section", "start", "end", "score"}
+
+
+def test_the_manual_of_a_real_car(shared_data: Path) -> None:
+    path = shared_data / "carmanual" / "manual_rebuilt.pdf"
+    if not path.is_file():
+        pytest.skip("the car manual is not among the real data")
+    index = ManualIndex.build([path])
+    asked, _ = engine(index, NONSENSE)
+    answer = asked.ask("如何打开前机舱盖？")
+    assert 307 in {c.page for c in answer.citations}
+    assert_quotes_stand(index, answer)
