@@ -9,7 +9,15 @@ import pytest
 
 from egosrag.errors import PromptError
 from egosrag.prompts import load
-from egosrag.prompts.render import card, passages, question_history, scene_block, speech_prefix, transcript
+from egosrag.prompts.render import (
+    card,
+    passages,
+    question_history,
+    recalled_line,
+    scene_block,
+    speech_prefix,
+    transcript,
+)
 from egosrag.schema import Passage, Role, Scene, Turn
 
 PROMPTS = Path(__file__).resolve().parent.parent / "egosrag" / "prompts"
@@ -62,8 +70,10 @@ def inputs(language: str) -> dict[str, str]:
         "question": "And then?" if language == "en" else "然后呢？",
         "refusal": load("refusal", language).text(),
         "known": "",
+        "prefix": speech_prefix(ROLE[language].name, language),
         "source": fact["text"],
         "scenes": fact["scene"],
+        "turns": "\n".join(recalled_line(turn, language, "8 May 2023") for turn in TALK[language]),
         "background": "b",
         "personality": "",
         "speaking_style": "",

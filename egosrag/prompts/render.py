@@ -7,7 +7,7 @@ their quotation marks, start a turn of their own or open a new line of the promp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from egosrag.prompts import load
 from egosrag.schema import DialogueLine, Passage, Role, Scene, Statement, Turn
@@ -56,6 +56,27 @@ def scene_block(scenes: Sequence[Scene], language: str) -> str:
     """The scenes that stand for old turns, a numbered line each; empty when there are none."""
     lines = "\n".join(f"{n}. {one_line(scene.text)}" for n, scene in enumerate(scenes, 1))
     return load("memory", language).text(scenes=lines) if lines else ""
+
+
+def recalled_line(turn: Turn, language: str, when: str = "") -> str:
+    """One recalled turn as a line, ``[8 May 2023] Me: "My sister is Ann."``; without a date, as ``quoted``."""
+    date = one_line(when).translate(_INNER[language])
+    return (f"[{date}] " if date else "") + quoted(turn.speaker, turn.text, language)
+
+
+def recalled_block(turns: Iterable[Turn], language: str, when: Mapping[str, str] | None = None) -> str:
+    """What the dynamic memory found (report 7.2.4), a line each; empty when there is nothing.
+
+    It stands just before the user's last line, so that the prompt's prefix stays; it is part of no turn, so that
+    what was recalled is never remembered a second time.
+
+    Args:
+        turns: the turns, in the order in which they were said.
+        language: "en" or "zh".
+        when: the date of a turn in words, by turn id.
+    """
+    lines = "\n".join(recalled_line(turn, language, (when or {}).get(turn.id, "")) for turn in turns)
+    return load("recall", language).text(turns=lines) if lines else ""
 
 
 def card(role: Role, language: str) -> str:

@@ -1,0 +1,99 @@
+"""``python -m evals.memory``: the data's oddities, the metric, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.memory import Judged, Question, main, read_conversation, summary
+
+TALK: dict[str, Any] = {
+    "speaker_a": "Ann",
+    "session_2": [{"speaker": "Tim", "dia_id": "D2:1", "text": "I bought a tram ticket."}],
+    "session_2_date_time": "2 June, 2023",
+    "session_1": [
+        {"speaker": "Ann", "dia_id": "D1:1", "text": "I painted a lake.", "blip_caption": "a red boat"},
+        {"speaker": "Tim", "dia_id": "D1:2", "text": "Lovely! I keep bees."},
+    ],
+    "session_1_date_time": "8 May, 2023",
+    "session_3_date_time": "nobody came",
+    "qa": [
+        {"question": "What did Ann paint?", "category": 4, "evidence": ["D1:1"]},
+        {"question": "Which boat did Ann show?", "category": 1, "evidence": ["D1:1; D:2:01"]},
+        {"question": "What did Ann never say?", "category": 5, "evidence": ["D1:1"]},
+        {"question": "Whose evidence is lost?", "category": 2, "evidence": ["D9:9", "D"]},
+        {"question": "Who has none?", "category": 3, "evidence": []},
+    ],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "talk.json").write_text(json.dumps(TALK), encoding="utf-8")
+    return tmp_path
+
+
+def test_turns_come_in_order_with_captions_and_dates(folder: Path) -> None:
+    talk = read_conversation(folder / "talk.json")
+    assert [turn.id for turn in talk.turns] == ["D1:1", "D1:2", "D2:1"]
+    assert talk.turns[0].text == "I painted a lake. [image: a red boat]"
+    assert talk.when["D2:1"] == "2 June, 2023"
+
+
+def test_evidence_is_read_as_written_and_questions_without_any_are_left_out(folder: Path) -> None:
+    questions = read_conversation(folder / "talk.json").questions
+    assert [question.evidence for question in questions] == [{"D1:1"}, {"D1:1", "D2:1"}]
+
+
+def test_the_published_nesting_is_read_too(tmp_path: Path, folder: Path) -> None:
+    nested = {"qa": TALK["qa"], "conversation": {k: v for k, v in TALK.items() if k != "qa"}}
+    (tmp_path / "nested.json").write_text(json.dumps(nested), encoding="utf-8")
+    assert read_conversation(tmp_path / "nested.json")[1:] == read_conversation(folder / "talk.json")[1:]
+
+
+def test_any_asks_for_one_evidence_turn_and_all_for_every_one() -> None:
+    ranking = [f"D1:{i}" for i in range(1, 11)]
+    wanted = [{"D1:5"}, {"D1:1", "D1:6"}, {"D1:10"}, {"D1:1", "D2:1"}]
+    judged = [Judged("x", Question("?", 1, frozenset(ids)), ranking, 3.0, 1.0) for ids in wanted]
+    assert summary(judged) == {"n": 4, "any@5": 0.75, "all@5": 0.25, "any@10": 1.0, "all@10": 0.75, "query_ms": 3.0}
+
+
+def test_json_has_the_figures_and_predictions_their_rows(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "recalled.jsonl"
+    arguments = ["--conversations", str(folder), "--embedder", "none", "--predictions", str(out), "--json"]
+    assert main(arguments) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert set(figures) == {"n", "any@5", "all@5", "any@10", "all@10", "query_ms"}
+    assert (figures["n"], figures["any@5"]) == (2, 1.0)
+    first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
+    assert first["recalled"][0] == "D1:1"
+
+
+def test_the_table_tells_conversations_and_categories_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--conversations", str(folder), "--embedder", "none"]) == 0
+    shown = capsys.readouterr().out
+    assert "talk" in shown and "multi-hop" in shown and "open-domain" not in shown
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"session_1": []}', '{"session_1": [{"text": "hi"}], "qa": []}'])
+def test_a_file_of_another_form_is_named(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "odd.json").write_text(text, encoding="utf-8")
+    assert main(["--conversations", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "odd.json" in line
+
+
+def test_an_empty_folder_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--conversations", str(tmp_path)]) == 1
+    assert "LoCoMo" in capsys.readouterr().err
+
+
+def test_words_alone_recall_the_real_conversations(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--conversations", str(shared_data / "locomo"), "--embedder", "none", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["any@10"] > 0.82 and figures["all@10"] > 0.70
