@@ -89,10 +89,29 @@ def _attached(engine: Engine, folder: Path, adapter: str, path: str) -> PeftMode
     try:
         if not isinstance(model, PeftModel):
             return PeftModel.from_pretrained(model, str(folder), adapter_name=adapter)
+        _ask_no_tokens_of_others()
         model.load_adapter(str(folder), adapter_name=adapter)
     except (ValueError, RuntimeError, KeyError, OSError, TypeError) as error:
         raise ModelError(f"the adapter at {path} cannot be put on {engine.name}: {_line(error)}") from error
     return model
+
+
+def _ask_no_tokens_of_others() -> None:
+    """Let an adapter without trained tokens be put beside one that has some.
+
+    PEFT up to 0.21.2 looks for the token rows of one adapter in the file of every later one, and fails (its wrapper
+    for whole modules asks whose they are; this one does not).
+    """
+    from peft.utils.other import TrainableTokensWrapper
+
+    plain = TrainableTokensWrapper.adapter_state_dict_load_map
+    if plain.__module__ == __name__:
+        return
+
+    def load_map(self: Any, adapter_name: str) -> dict[str, str]:
+        return plain(self, adapter_name) if adapter_name in self._adapters else {}
+
+    TrainableTokensWrapper.adapter_state_dict_load_map = load_map
 
 
 def _check_adapter(engine: Engine, folder: Path, weights: Path, path: str) -> None:

@@ -145,7 +145,9 @@ class LocalChatModel(BaseChatModel):
                 if filtered.hit is not None:
                     reason = "stop"
                     break
-        yield last_chunk(filtered.finish(), reason, self.model, (asked, run.generated, run.cached))
+        rest = filtered.feed(text.finish()) + filtered.finish()
+        reason = "stop" if filtered.hit is not None else reason
+        yield last_chunk(rest, reason, self.model, (asked, run.generated, run.cached))
 
     def _decode(self, ids: list[int]) -> str:
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

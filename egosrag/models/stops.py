@@ -72,3 +72,8 @@ class Detokenizer:
         self._ids = self._ids[-6:]
         self._shown = len(self._decode(self._ids))
         return new
+
+    def finish(self) -> str:
+        """The whole characters that were held back together with a half one, at the end of the stream."""
+        rest = self._decode(self._ids)[self._shown :]
+        return rest.rstrip("\ufffd")

@@ -69,3 +69,10 @@ def test_bytes_come_out_as_whole_characters(text: str, context: str) -> None:
 def test_half_a_character_at_the_end_is_never_shown() -> None:
     detokenizer = Detokenizer(lambda ids: bytes(ids).decode("utf-8", errors="replace"))
     assert "".join(detokenizer.feed(byte) for byte in "好的".encode()[:-1]) == "好"
+    assert detokenizer.finish() == ""
+
+
+def test_whole_characters_before_a_half_one_are_not_lost_at_the_end() -> None:
+    tokens = {1: "好".encode(), 2: "的".encode() + b"\xe4"}  # vocabularies do hold such tokens
+    detokenizer = Detokenizer(lambda ids: b"".join(tokens[i] for i in ids).decode("utf-8", errors="replace"))
+    assert [detokenizer.feed(1), detokenizer.feed(2), detokenizer.finish()] == ["好", "", "的"]
