@@ -82,7 +82,7 @@ def examples(row: Mapping[str, Any], where: str, cast: Cast) -> list[Example]:
         BadRow: the row has no such speech.
     """
     role, user, turns, scenes = _dialogue(row, cast)
-    language = role.language or render.language_of(" ".join(turn.text for turn in turns))
+    language = _language(role, turns)
     others = {turn.speaker for turn in turns} - {role.name}
     user = user or (others.pop() if len(others) == 1 else None)
     # In a session the user is always "Me": whoever talks with the role takes that place.
@@ -95,6 +95,13 @@ def examples(row: Mapping[str, Any], where: str, cast: Cast) -> list[Example]:
     if not found:
         raise BadRow(f"{role.name} answers nobody in it")
     return found
+
+
+def _language(role: Role, turns: list[Turn]) -> str:
+    """The language of a session: the card's, or the first line's where the card is no more than a name."""
+    told = [s.text for s in (*role.background, *role.personality, *role.speaking_style, *role.relations)]
+    text = " ".join([*told, *(line.text for line in role.sample_dialogue)])
+    return role.language or render.language_of(text or " ".join(turn.text for turn in turns[:1]) + role.name)
 
 
 def _renamed(turn: Turn, old: str | None, new: str) -> Turn:

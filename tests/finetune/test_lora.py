@@ -128,3 +128,23 @@ def test_what_cannot_be_merged_is_one_line(chatty: tuple[Path, list[str]], tiny_
             merge(args)
         assert said in str(error.value) and "\n" not in str(error.value)
         assert not Path(out).exists()
+
+
+def test_adapters_with_and_without_trained_tokens_share_a_base(
+    chatty: tuple[Path, list[str]], tiny_qwen: Path, settings: Make, tmp_path: Path
+) -> None:
+    from langchain_core.messages import HumanMessage
+
+    from egosrag.models import load_chat_model
+
+    sft(settings(lora=True, out=str(tmp_path / "plain")))
+    question = [HumanMessage(chatty[1][7])]
+
+    def reply(adapter: Path | None) -> str:
+        model = load_chat_model(str(tiny_qwen), adapter=str(adapter) if adapter else None, max_new_tokens=12)
+        return str(model.invoke(question).text)
+
+    base, tuned = reply(None), reply(chatty[0])
+    reply(tmp_path / "plain")
+    assert (reply(None), reply(chatty[0])) == (base, tuned)
+    assert tuned != base

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from egosrag.errors import TrainingError
+from egosrag.schema import Role
 from finetune.roleplay import Cast, examples, load_cast
 from tests.finetune.conftest import roleplay, write_jsonl
 from tests.finetune.test_data import built, learned
@@ -17,8 +18,26 @@ from tests.finetune.test_data import built, learned
 Make = Callable[..., Any]
 ZH = {
     "role": {"name": "悟空"},
-    "turns": [{"speaker": "唐僧", "text": "你是谁？"}, {"speaker": "悟空", "text": "俺是“行者”。"}],
+    "turns": [{"speaker": "唐僧", "text": "你是谁？"}, {"speaker": "悟空", "text": "俺是‘行者’。"}],
 }
+
+
+@pytest.mark.parametrize("quote", [True, False])
+@pytest.mark.parametrize(("row", "mark"), [(roleplay(1)[0], '"'), (ZH, "”")], ids=["en", "zh"])
+def test_prompts_are_those_of_a_session(row: dict[str, Any], mark: str, quote: bool) -> None:
+    from egosrag.egos.pipeline import Conversation
+    from egosrag.models.scripted import ScriptedChatModel
+
+    role = Role.model_validate(row["role"])
+    speeches = [turn["text"] for turn in row["turns"] if turn["speaker"] == role.name]
+    lines = [turn["text"] for turn in row["turns"] if turn["speaker"] != role.name]
+    model = ScriptedChatModel(responses=[speech + mark * quote for speech in speeches])
+    session = Conversation(model, role, quote=quote)
+    for line in lines:
+        session.say(line)
+    learned_from = [example.prompt for example in examples(row, "here", Cast(quote=quote))]
+    served = [[(m.type, m.text) for m in call.messages] for call in model.calls]
+    assert [[(m.type, m.text) for m in prompt] for prompt in learned_from] == served
 
 
 def test_only_the_speech_is_learned_and_it_ends_at_the_quote(settings: Make, tmp_path: Path) -> None:
