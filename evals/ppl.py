@@ -20,8 +20,9 @@ import typer
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
 from evals.figures import bars
-from evals.ppl_run import Predictions, fingerprint, load_model, run_task, summary
+from evals.ppl_run import fingerprint, load_model, run_task, summary
 from evals.ppl_tasks import load_task, task_of
+from evals.records import Records
 
 CAPTION = "Raw text scored, without a chat template, for chat models too."
 
@@ -56,18 +57,18 @@ def evaluate(
     """
     tasks = {name: load_task(name, source, prompts=prompts, limit=limit) for name, source in data.items()}
     made_from = fingerprint(model, adapter, data, prompts=prompts, reference=reference, dtype=dtype)
-    kept = Predictions(predictions, made_from)
-    missing = {name: [i for i in items if i.row not in kept.of(name)] for name, items in tasks.items()}
+    kept = Records(predictions, made_from)
+    missing = {name: [i for i in items if (name, i.row) not in kept] for name, items in tasks.items()}
     if any(missing.values()):
         net, tokenizer = load_model(model, adapter=adapter, dtype=dtype, device=device)
         with Progress() as progress:
             for name, items in missing.items():
                 records = run_task(net, tokenizer, items, reference=reference, note=progress.note)
                 for n, record in enumerate(records, 1):
-                    kept.add(name, record)
+                    kept.add((name, record["row"]), record)
                     progress(name, n, len(items))
     return {
-        name: summary([kept.of(name)[i.row] for i in items], suffix=items[0].suffix, prompts=prompts)
+        name: summary([kept[name, i.row] for i in items], suffix=items[0].suffix, prompts=prompts)
         for name, items in tasks.items()
     }
 

@@ -1,8 +1,7 @@
-"""PPL mode as a run: a model and its items in, one record an item out, kept in a file that a killed run resumes."""
+"""PPL mode as a run: a model and its items in, one record an item out, and what is reported of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
@@ -14,8 +13,7 @@ from evals import stats
 from evals.ppl_score import Encoded, Scores, encode, score_plain, verdict
 from evals.ppl_shared import SharedScorer
 from evals.ppl_tasks import Item
-
-Record = dict[str, Any]
+from evals.records import Record
 
 
 def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32", device: str | None = None) -> Any:
@@ -160,51 +158,3 @@ def _digest(source: Path) -> str:
     for part in parts:
         digest.update(part.name.encode() + b"\0" + part.read_bytes())
     return digest.hexdigest()[:16] if parts else str(source)
-
-
-class Predictions:
-    """The records of a run as JSON lines behind a first line that tells what they were made from.
-
-    Args:
-        path: the file, continued where it was made from the same; None keeps the records in memory alone.
-        made_from: see ``fingerprint``.
-
-    Raises:
-        SettingsError: the file holds the predictions of something else.
-    """
-
-    def __init__(self, path: Path | None, made_from: Record) -> None:
-        self._path = path
-        self._tasks: dict[str, dict[int, Record]] = {}
-        if path and path.exists() and path.stat().st_size:
-            self._read(path, made_from)
-        elif path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"run": made_from}) + "\n", encoding="utf-8")
-
-    def _read(self, path: Path, made_from: Record) -> None:
-        text = path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]  # a killed run may have left half a line
-        try:
-            first, *rest = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
-            same = first["run"] == json.loads(json.dumps(made_from))
-            for record in rest:
-                self._tasks.setdefault(record["task"], {})[record["row"]] = record
-        except (ValueError, KeyError, TypeError) as error:
-            raise SettingsError(f"{path} is not a file of predictions ({error}): name another one") from error
-        if not same:
-            raise SettingsError(f"{path} holds the predictions of another model or other data: name another file")
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-
-    def of(self, task: str) -> dict[int, Record]:
-        """The records of a task by their row."""
-        return self._tasks.get(task, {})
-
-    def add(self, task: str, record: Record) -> None:
-        """Keeps a record, in the file at once."""
-        record = {"task": task, **record}
-        self._tasks.setdefault(task, {})[record["row"]] = record
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")

@@ -8,7 +8,6 @@ llm-foundry or HellaSwag-text and a row of the original hub data set give the sa
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import SettingsError, SourceError
+from evals.records import read_jsonl
 
 PROMPTS = ("opencompass", "lm-eval")
 LETTERS = "ABCD"
@@ -155,7 +155,7 @@ def load_task(name: str, source: str, *, prompts: str = "opencompass", limit: in
     if task == "mmlu":
         return _spread(list(_mmlu(source, lm)), limit)
     items = []
-    for n, row in enumerate(_hub(task) if source == "hub" else _jsonl(Path(source))):
+    for n, row in enumerate(_hub(task) if source == "hub" else read_jsonl(Path(source))):
         if limit is not None and n >= limit:
             break
         try:
@@ -168,18 +168,6 @@ def load_task(name: str, source: str, *, prompts: str = "opencompass", limit: in
     if not items:
         raise SourceError(f"{source} has no rows: give the data of {task}")
     return items
-
-
-def _jsonl(path: Path) -> Iterator[Row]:
-    if not path.is_file():
-        raise SourceError(f"there is no file {path}: give --data TASK=FILE, or TASK=hub for the original data set")
-    with path.open(encoding="utf-8") as lines:
-        for n, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise SourceError(f"{path}: line {n} is not JSON ({error.msg}): give a JSONL file") from error
 
 
 def _hub(task: str, split: str | None = None) -> Iterator[Row]:

@@ -79,6 +79,23 @@ def inputs(language: str) -> dict[str, str]:
         "speaking_style": "",
         "relations": "r",
         "sample_dialogue": "",
+    } | judged(fact)
+
+
+def judged(fact: dict[str, str]) -> dict[str, str]:
+    """What the judge's prompts take: quoted material, and the verdict of an example."""
+    quoted = {key: f"\n> {fact['text']}" for key in ("reference", "reference_first", "answer", "first", "second")}
+    return quoted | {
+        "reference_last": "",
+        "criteria": fact["section"],
+        "answers": fact["text"],
+        "why": fact["scene"],
+        "score": "80",
+        "score_first": "80",
+        "score_second": "60",
+        "letter": "A",
+        "form": "B > A",
+        "order": "A > B",
     }
 
 

@@ -253,7 +253,7 @@ def test_a_killed_run_goes_on_where_it_was(
     assert evaluate(str(tiny_qwen), given, predictions=path, device="cpu") == first
     assert scored == [0, 12]
     again = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert len({(r["task"], r["row"]) for r in again[1:]}) == 32
+    assert len({tuple(r["key"]) for r in again[1:]}) == 32
     evaluate(str(tiny_qwen), given, predictions=path, limit=5)
     assert scored == [0, 12], "nothing is scored, and no model loaded, when all is there"
 
@@ -262,10 +262,10 @@ def test_predictions_of_something_else_are_refused(tiny_qwen: Path, data: dict[s
     path = tmp_path / "p.jsonl"
     given = {"arc_easy": data["arc_easy"]}
     evaluate(str(tiny_qwen), given, predictions=path, limit=2, device="cpu")
-    with pytest.raises(SettingsError, match="of another model or other data"):
+    with pytest.raises(SettingsError, match="of another model, other data or options"):
         evaluate(str(tiny_qwen), given, predictions=path, limit=2, prompts="lm-eval")
     path.write_text("hello\n", encoding="utf-8")
-    with pytest.raises(SettingsError, match="is not a file of predictions"):
+    with pytest.raises(SettingsError, match="is not a file of such records"):
         evaluate(str(tiny_qwen), given, predictions=path, limit=2)
 
 

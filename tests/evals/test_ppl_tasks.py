@@ -156,7 +156,7 @@ BAD = [
     ("{nope", "line 1 is not JSON"),
     ('{"query": "Question: a"}', "row 1 is not a row of arc_easy"),
     ('{"query": "Question: a", "choices": ["x"], "gold": 3}', "row 1 has no option 3"),
-    ("[1]", "row 1 is not a row of arc_easy"),
+    ("[1]", "line 1 is not a JSON object"),
 ]
 
 
@@ -170,7 +170,7 @@ def test_what_is_no_data_says_where_and_why(tmp_path: Path, content: str, says: 
 
 
 def test_missing_files_and_missing_shots(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="there is no file"):
+    with pytest.raises(SourceError, match="cannot be read"):
         load_task("boolq", str(tmp_path / "none.jsonl"))
     with pytest.raises(SourceError, match="has no dev/SUBJECT_dev.csv"):
         load_task("mmlu", str(tmp_path))

@@ -1,0 +1,222 @@
+"""LLM-as-a-judge as in report 6.3.1: evidence before the score, k samples, both positions, people for the doubtful.
+
+    python -m evals.judge score --data answers.jsonl --model openai:gpt-4o --json     0 to 100 against a reference
+    python -m evals.judge pair  --data answers.jsonl --model out/judge                win, tie or lose of two
+    python -m evals.judge rank  --data answers.jsonl --criteria "faithfulness, fluency, expression"     3/2/1/0 points
+    python -m evals.judge label --data answers.jsonl --out examples.jsonl             a person scores; then --examples
+    python -m evals.judge agree --questions question.jsonl --answers A=a.jsonl --answers B=b.jsonl --human review.txt
+
+A row of ``--data``: {"question", "reference", "answers": {NAME: text, ...}}; {"answer": text} for one answer.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from egosrag.errors import SettingsError
+from evals.judge_ask import Judge, run
+from evals.judge_cases import Case, load_cases
+from evals.judge_label import label as ask_person
+from evals.judge_label import labelled
+from evals.judge_report import Result, agreement, faireval, report
+from evals.records import Records, read_jsonl
+
+Data = Annotated[Path, typer.Option(help="JSONL of questions with the answers to judge.")]
+Model = Annotated[str, typer.Option(help="The judge: pocket, a hub id, a folder, openai:NAME or scripted:FILE.")]
+K = Annotated[int, typer.Option(min=1, help="Explanations for each order.")]
+Temperature = Annotated[float, typer.Option(min=0, help="Spread of the judge's samples.")]
+Tokens = Annotated[int, typer.Option(min=16, help="Tokens of one explanation with its verdict.")]
+Criteria = Annotated[str, typer.Option(help="What to judge by, in words.")]
+Examples = Annotated[Path | None, typer.Option(help="Rows that a person labelled, shown to the judge.")]
+Kept = Annotated[Path | None, typer.Option(help="JSONL to keep every judgement in, and to resume from.")]
+Beta = Annotated[float, typer.Option(min=0, max=1, help="Share of the rows that people should decide.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+
+
+def judge_cases(
+    mode: str,
+    cases: list[Case],
+    model: str,
+    *,
+    k: int = 3,
+    temperature: float = 1.0,
+    max_new_tokens: int = 512,
+    criteria: str = "",
+    examples: Path | None = None,
+    records: Path | None = None,
+) -> list[Result]:
+    """Judges the cases with the model of that name; what ``records`` holds already is not asked again.
+
+    Raises:
+        EgosRagError: the model, the data or an example is not what it should be.
+    """
+    from egosrag import load_chat_model
+
+    shown = labelled(examples)
+    made_from = {
+        "mode": mode,
+        "model": model,
+        "k": k,
+        "temperature": temperature,
+        "max_new_tokens": max_new_tokens,
+        "criteria": criteria,
+        "examples": sha256(repr(shown).encode()).hexdigest()[:16] if shown else "",
+    }
+    kept = Records(records, made_from)
+    judge = Judge(
+        load_chat_model(model, temperature=temperature, max_new_tokens=max_new_tokens), mode, k, criteria, shown
+    )
+    return run(judge, cases, kept)
+
+
+def _print(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for key, value in found.items():
+        parts = value.items() if isinstance(value, dict) and value else [("", value)]
+        for name, part in parts:
+            table.add_row(key, str(name), _readable(part))
+    Console().print(table)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_readable(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return (
+            " to ".join(map(_readable, value)) if len(value) == 2 and isinstance(value[0], float) else str(len(value))
+        )
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def score(
+    data: Data,
+    model: Model = "pocket",
+    k: K = 3,
+    temperature: Temperature = 1.0,
+    max_new_tokens: Tokens = 512,
+    criteria: Criteria = "",
+    examples: Examples = None,
+    records: Kept = None,
+    beta: Beta = 0.2,
+    as_json: Json = False,
+) -> None:
+    """Score each answer from 0 to 100 for correctness."""
+    _judge("score", data, model, k, temperature, max_new_tokens, criteria, examples, records, beta, as_json)
+
+
+def pair(
+    data: Data,
+    model: Model = "pocket",
+    k: K = 3,
+    temperature: Temperature = 1.0,
+    max_new_tokens: Tokens = 512,
+    criteria: Criteria = "",
+    examples: Examples = None,
+    records: Kept = None,
+    beta: Beta = 0.2,
+    as_json: Json = False,
+) -> None:
+    """Compare two answers a question: who wins, ties, loses."""
+    _judge("pair", data, model, k, temperature, max_new_tokens, criteria, examples, records, beta, as_json)
+
+
+def rank(
+    data: Data,
+    model: Model = "pocket",
+    k: K = 3,
+    temperature: Temperature = 1.0,
+    max_new_tokens: Tokens = 512,
+    criteria: Criteria = "",
+    examples: Examples = None,
+    records: Kept = None,
+    beta: Beta = 0.2,
+    as_json: Json = False,
+) -> None:
+    """Rank the answers to each question: n-1 points for the best, 0 for the last."""
+    _judge("rank", data, model, k, temperature, max_new_tokens, criteria, examples, records, beta, as_json)
+
+
+def _judge(mode: str, data: Path, model: str, k: int, temperature: float, max_new_tokens: int, criteria: str,
+           examples: Path | None, records: Path | None, beta: float, as_json: bool) -> None:  # fmt: skip
+    results = judge_cases(
+        mode,
+        load_cases(data),
+        model,
+        k=k,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        criteria=criteria,
+        examples=examples,
+        records=records,
+    )
+    _print(report(mode, results, beta), as_json)
+
+
+def agree(
+    data: Annotated[Path | None, typer.Option(help="JSONL of rows with human: a NAME of answers, or tie.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="FairEval's question.jsonl.")] = None,
+    answers: Annotated[list[str] | None, typer.Option(metavar="NAME=FILE", help="Two files of answers.")] = None,
+    human: Annotated[Path | None, typer.Option(help="A person's verdicts: a NAME or TIE a line.")] = None,
+    model: Model = "pocket",
+    k: K = 3,
+    temperature: Temperature = 1.0,
+    max_new_tokens: Tokens = 512,
+    criteria: Criteria = "",
+    examples: Examples = None,
+    records: Kept = None,
+    beta: Beta = 0.2,
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge the first rows alone.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the judge's verdicts with people's: accuracy and Cohen's kappa."""
+    if data and not (questions or answers or human):
+        cases = load_cases(data)
+    elif questions and answers and human and not data:
+        named = dict(argument.partition("=")[::2] for argument in answers)
+        cases = faireval(questions, {name: Path(path) for name, path in named.items()}, human)
+    else:
+        raise SettingsError("give --data alone, or --questions with two --answers and --human")
+    results = judge_cases(
+        "pair",
+        cases[:limit],
+        model,
+        k=k,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        criteria=criteria,
+        examples=examples,
+        records=records,
+    )
+    judged = report("pair", results, beta)
+    found = agreement(results, beta) | {key: judged.get(key) for key in ("conflict_rate", "lead")}
+    _print(found, as_json)
+
+
+def label(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="JSONL to add the labels to.")],
+    mode: Annotated[str, typer.Option(help="score, pair or rank.")] = "score",
+    doubtful: Annotated[Path | None, typer.Option(help="A judge's --records: what it doubts comes first.")] = None,
+) -> None:
+    """Label answers by hand: examples for the judge, or verdicts to compare it with."""
+    rows = list(read_jsonl(doubtful))[1:] if doubtful else []
+    doubts = {tuple(row["key"]): row["doubt"] for row in rows if "key" in row}
+    written = ask_person(mode, load_cases(data), out, doubts)
+    typer.echo(f"\nwrote {written} labels to {out}", err=True)
+
+
+if __name__ == "__main__":
+    from evals.command import run as run_command
+
+    run_command(score, pair, rank, agree, label)
