@@ -7,30 +7,39 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
 
-def chunk(text: str) -> ChatGenerationChunk:
-    """A piece of the reply."""
-    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+Tokens = tuple[int, int, int]  # of the prompt, of the reply, and those of the prompt that were not computed again
 
 
-def last_chunk(text: str, reason: str, model: str, tokens: tuple[int, int, int]) -> ChatGenerationChunk:
-    """The last piece, which tells why the reply ended and what it took.
+def chunk(text: str, tokens: Tokens = (0, 0, 0)) -> ChatGenerationChunk:
+    """A piece of the reply, with the tokens that no earlier piece told: LangChain adds up what the pieces tell."""
+    return ChatGenerationChunk(message=AIMessageChunk(content=text, usage_metadata=_usage(tokens)))
+
+
+def last_chunk(text: str, reason: str, model: str, tokens: Tokens) -> ChatGenerationChunk:
+    """The last piece, which tells why the reply ended.
 
     Args:
         text: what was still held back.
         reason: "stop", "eos" or "length".
         model: the model's name.
-        tokens: of the prompt, of the reply, and those of the prompt that were not computed again.
+        tokens: what no earlier piece told.
     """
-    asked, generated, cached = tokens
     message = AIMessageChunk(
         content=text,
-        usage_metadata=UsageMetadata(
-            input_tokens=asked,
-            output_tokens=generated,
-            total_tokens=asked + generated,
-            input_token_details={"cache_read": cached},
-        ),
+        usage_metadata=_usage(tokens) or UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0),
         response_metadata={"finish_reason": reason, "model_name": model},
         chunk_position="last",
     )
     return ChatGenerationChunk(message=message)
+
+
+def _usage(tokens: Tokens) -> UsageMetadata | None:
+    asked, generated, cached = tokens
+    if not any(tokens):
+        return None
+    return UsageMetadata(
+        input_tokens=asked,
+        output_tokens=generated,
+        total_tokens=asked + generated,
+        input_token_details={"cache_read": cached},
+    )

@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
 from egosrag.models.checkpoint import open_adapter, open_engine
-from egosrag.models.chunks import chunk, last_chunk
-from egosrag.models.engine import Engine, Sampling
+from egosrag.models.chunks import Tokens, chunk, last_chunk
+from egosrag.models.engine import Engine, Run, Sampling
 from egosrag.models.stops import Detokenizer, StopFilter
 from egosrag.prompts.encode import count_text, encode, turn_end
 
@@ -132,7 +132,7 @@ class LocalChatModel(BaseChatModel):
         ids = encode(self.tokenizer, messages, template=self.template)
         run = self._engine.start(ids, sampling, adapter=self._adapter, window=self._window)
         filtered = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
-        asked, reason = len(ids), "length"
+        untold, reason = _Untold(run), "length"
         text = Detokenizer(self._decode, ids)
         with closing(self._engine.tokens(run)) as tokens:
             for token in tokens:
@@ -141,13 +141,14 @@ class LocalChatModel(BaseChatModel):
                     break
                 piece = filtered.feed(text.feed(token))
                 if piece:
-                    yield chunk(piece)
+                    # Told as it goes: a caller that has heard enough closes the stream and still knows what it took.
+                    yield chunk(piece, untold.take())
                 if filtered.hit is not None:
                     reason = "stop"
                     break
         rest = filtered.feed(text.finish()) + filtered.finish()
         reason = "stop" if filtered.hit is not None else reason
-        yield last_chunk(rest, reason, self.model, (asked, run.generated, run.cached))
+        yield last_chunk(rest, reason, self.model, untold.take())
 
     def _decode(self, ids: list[int]) -> str:
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -172,3 +173,18 @@ class LocalChatModel(BaseChatModel):
         # Token by token, so that a cancelled task stops the work; the inherited one would let its thread run on.
         stream: AsyncIterator[ChatGenerationChunk] = self._astream(messages, stop, run_manager, **kwargs)
         return await agenerate_from_stream(stream)
+
+
+class _Untold:
+    """The tokens of a run that its caller has not been told of yet."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._asked = len(run.prompt)
+        self._told = (0, 0, 0)
+
+    def take(self) -> Tokens:
+        now = (self._asked, self._run.generated, self._run.cached)
+        asked, generated, cached = self._told
+        self._told = now
+        return now[0] - asked, now[1] - generated, now[2] - cached

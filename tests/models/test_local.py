@@ -94,13 +94,16 @@ def test_the_templates_end_of_turn_ends_a_checkpoint_that_knows_another_end(tmp_
     assert (message.text, message.response_metadata["finish_reason"]) == ("Yes", "eos")
 
 
-def test_the_last_chunk_tells_why_and_what_it_took(says: Says) -> None:
+def test_the_last_chunk_tells_why_and_all_together_what_it_took(says: Says) -> None:
     model = says('I am Tim."')
-    *_, last = model.stream(ASK, stop=['"'])
+    *some, last = model.stream(ASK, stop=['"'])
     assert isinstance(last, AIMessageChunk)
     assert last.chunk_position == "last"
     assert last.response_metadata["finish_reason"] == "stop"
-    usage = last.usage_metadata
+    whole = last
+    for piece in reversed(some):
+        whole = piece + whole
+    usage = whole.usage_metadata
     assert usage and usage["output_tokens"] == 4
     assert usage["input_tokens"] == count_tokens(model, ASK)
     assert usage["total_tokens"] == usage["input_tokens"] + 4
@@ -193,3 +196,15 @@ def test_load_chat_model_loads_a_folder(tiny_qwen: Path) -> None:
     model = load_chat_model(str(tiny_qwen), max_new_tokens=3, temperature=0.5, seed=1)
     assert isinstance(model, LocalChatModel)
     assert (model.max_new_tokens, model.temperature, model.seed) == (3, 0.5, 1)
+
+
+def test_a_stream_that_is_closed_early_has_told_what_it_took(says: Says) -> None:
+    model = says('I am Tim."')
+    model.invoke(ASK)
+    stream = model.stream(ASK)
+    first = next(stream)
+    stream.close()
+    usage = first.usage_metadata
+    assert usage and usage["input_tokens"] == count_tokens(model, ASK)
+    assert usage["input_token_details"]["cache_read"] == usage["input_tokens"] - 1
+    assert 1 <= usage["output_tokens"] <= 2
