@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 Recall = Callable[[Sequence[Turn], str], list[Turn]]
 """What a pipeline asks of a memory: (turns that the prompt no longer shows, the line) -> the turns it needs."""
 
-REACH = 3  # turns either side whose words count for a turn: answers rarely repeat their question's words
-OWN = 2.0  # how often a turn's own words count, against once for those around it
+REACH = 3  # turns either side whose words count for a turn too: an answer rarely repeats its question's words
 DENSE = 1.5  # weight of cosine against 1 for BM25, both in standard deviations over the memory
 NAMED = 2.0  # what the turns of a speaker gain that the line names, in the same unit: a boost, never a filter
 _K1, _B = 1.5, 0.75
@@ -158,9 +157,9 @@ class TurnMemory:
         if not terms:
             return np.zeros(len(self._turns))
         counts = [self._terms[turn.text] for turn in self._turns]
-        dates = [self._terms[date] for date in self._when]
-        own = np.array([[c[t] for c in counts] for t in terms], dtype=np.float64)
-        often = self._joined(own) + np.array([[d[t] for d in dates] for t in terms])
+        dated = {date: [self._terms[date].get(t, 0) for t in terms] for date in set(self._when)}
+        own = np.array([[c.get(t, 0) for c in counts] for t in terms], dtype=np.float64)
+        often = self._joined(own) + np.array([dated[date] for date in self._when]).T
         having = (often > 0).sum(axis=1, keepdims=True)
         rarity = np.log1p((len(counts) - having + 0.5) / (having + 0.5))
         length = _K1 * (1 - _B + _B * self._lengths / max(self._lengths.mean(), 1e-9))
@@ -168,13 +167,13 @@ class TurnMemory:
         return scores
 
     def _joined(self, counts: Floats) -> Floats:
-        """Counts (..., turns) with those of the neighbours of the same date added."""
-        total: Floats = OWN * counts
+        """Counts (..., turns) with those of the neighbours of the same date: half of the next, a third, a quarter."""
+        total: Floats = counts.copy()
         dates = np.array(self._when, dtype=object)
         for step in range(1, min(REACH, len(dates) - 1) + 1):
             together = dates[step:] == dates[:-step]
-            total[..., step:] += counts[..., :-step] * together
-            total[..., :-step] += counts[..., step:] * together
+            total[..., step:] += counts[..., :-step] * together / (1 + step)
+            total[..., :-step] += counts[..., step:] * together / (1 + step)
         return total
 
     def _views(self) -> list[str]:
