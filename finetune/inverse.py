@@ -174,7 +174,8 @@ def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], see
     out = Path(args.out)
     train.prepare(out, resume=False, overwrite=args.overwrite)
     set_seed(seed)
-    net, tokenizer, stops = model.load(args)
+    tokenizer, stops = model.reader(args)
+    net = model.load(args, tokenizer, stops)
     probes = {"trained": trained[: args.probe], "others": others}
     before = recall.measure(net, tokenizer, stops, probes, args)
     steps, parts, run = 0, [], None

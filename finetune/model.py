@@ -20,24 +20,32 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load(args: SftArgs) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase, Stops]:
-    """The model ready to train, its tokenizer and its stop tokens.
+def reader(args: SftArgs) -> tuple[PreTrainedTokenizerBase, Stops]:
+    """The tokenizer and the stop tokens: all that the data needs, long before the weights are loaded.
 
     Raises:
-        TrainingError: no such model, a checkpoint of another shape, no chat template, or no device for bf16.
+        TrainingError: no such model, no chat template, or no device for bf16.
+    """
+    check_device(args.precision)
+    tokenizer = load_tokenizer(args.model)
+    return tokenizer, find_stops(tokenizer, args.template and args.shape != "text", args.model)
+
+
+def load(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> PreTrainedModel | PeftModel:
+    """The model ready to train; ``stops`` are declared in it and in ``tokenizer``.
+
+    Raises:
+        TrainingError: no such model, a checkpoint of another shape, or no such modules for LoRA.
     """
     import torch
 
-    check_device(args.precision)
-    tokenizer = load_tokenizer(args.model)
-    stops = find_stops(tokenizer, args.template, args.model)
     frozen_bf16 = args.lora and args.precision == "bf16"
     model = load_weights(args.model, torch.bfloat16 if frozen_bf16 else torch.float32)
     _declare_stops(model, tokenizer, stops)
     from finetune.loss import fuse
 
     fuse(model)
-    return (_with_lora(model, args, tokenizer) if args.lora else model), tokenizer, stops
+    return _with_lora(model, args, tokenizer) if args.lora else model
 
 
 def check_device(precision: str) -> None:

@@ -33,10 +33,11 @@ def sft(args: SftArgs) -> dict[str, Any]:
 
     out = Path(args.out)
     resume = train.prepare(out, resume=args.resume, overwrite=args.overwrite)
-    set_seed(args.seed)  # before the model: LoRA's A is random
-    net, tokenizer, stops = model.load(args)
+    tokenizer, stops = model.reader(args)
     found = data.load(args, tokenizer, stops)
     print(found.counts.line(), file=sys.stderr)
+    set_seed(args.seed)  # before the model: LoRA's A is random
+    net = model.load(args, tokenizer, stops)
     _fits(net, args)
     run = train.run(net, tokenizer, found.rows, args, resume=resume)
     partial = train.save(run, out)
@@ -49,7 +50,7 @@ def sft(args: SftArgs) -> dict[str, Any]:
         run.progress,
         processes=run.trainer.args.world_size,
         dtypes=model.dtypes(net) | {"autocast": "bfloat16" if args.precision == "bf16" else None},
-        template=record.template_of(tokenizer, args.template),
+        template=record.template_of(tokenizer, args.template and args.shape != "text"),
         stops={"turn": stops.turn, "text": stops.text},
         data=data.describe(found, args),
     )

@@ -14,15 +14,14 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from egosrag.errors import TrainingError
 from egosrag.prompts.encode import encode
 from finetune import data
-from finetune.model import find_stops, load_tokenizer
+from finetune.model import reader
 from tests.finetune.conftest import alpaca, write_jsonl
 
 Make = Callable[..., Any]
 
 
 def built(args: Any) -> tuple[data.Data, Any, data.Stops]:
-    tokenizer = load_tokenizer(args.model)
-    stops = find_stops(tokenizer, args.template)
+    tokenizer, stops = reader(args)
     return data.load(args, tokenizer, stops), tokenizer, stops
 
 
@@ -90,7 +89,8 @@ def test_every_reply_of_a_conversation_is_learned(settings: Make, tmp_path: Path
 def test_text_is_learned_whole_in_windows(settings: Make, tmp_path: Path) -> None:
     file = tmp_path / "story.txt"
     file.write_text("Tim said: “是的。” " * 40, encoding="utf-8")
-    found, tokenizer, stops = built(settings(data=[str(file)], max_length=64))
+    found, tokenizer, stops = built(settings(data=[str(file)], max_length=64, shape="text"))
+    assert stops.turn == stops.text  # no reply is learned, so no other stop is declared
     assert all(row["labels"] == row["input_ids"] and len(row["input_ids"]) <= 64 for row in found.rows)
     assert found.rows[-1]["input_ids"][-1] == stops.text and len(found.rows) > 3
     text = "".join(tokenizer.decode(row["input_ids"]) for row in found.rows)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from egosrag.errors import TrainingError
 from finetune.merge import MergeArgs, merge
-from finetune.model import load, template_tokens
+from finetune.model import load, reader, template_tokens
 from finetune.sft import sft
 from finetune.train import run
 from tests.finetune.conftest import WORDS, write_jsonl
@@ -25,7 +25,8 @@ def test_the_adapter_moves_and_the_base_does_not(settings: Make) -> None:
     from finetune import data
 
     args = settings(lora=True, lora_dropout=0.1, train_special_tokens=True)
-    net, tokenizer, stops = load(args)
+    tokenizer, stops = reader(args)
+    net = load(args, tokenizer, stops)
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
     run(net, tokenizer, data.load(args, tokenizer, stops).rows, args)
     moved = {name for name, weight in net.named_parameters() if not torch.equal(weight, before[name])}
@@ -37,7 +38,9 @@ def test_the_adapter_moves_and_the_base_does_not(settings: Make) -> None:
 
 
 def test_head_and_embedding_share_the_trained_tokens(settings: Make) -> None:
-    net, tokenizer, _ = load(settings(lora=True, train_special_tokens=True))
+    args = settings(lora=True, train_special_tokens=True)
+    tokenizer, stops = reader(args)
+    net = load(args, tokenizer, stops)
     tokens = template_tokens(tokenizer)
     assert tokenizer.convert_ids_to_tokens(tokens) == ["<|im_start|>", "<|im_end|>"]
     (delta,) = [weight for name, weight in net.named_parameters() if "trainable_tokens" in name]

@@ -184,7 +184,7 @@ def test_a_model_without_a_template_says_so(settings: Make, tiny_qwen: Path, tmp
     config.pop("chat_template", None)
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(TrainingError, match="no chat template: train with --template false"):
-        model.load(settings(model=str(folder)))
+        model.reader(settings(model=str(folder)))
 
 
 def test_a_finished_run_is_not_overwritten_unasked(settings: Make) -> None:
