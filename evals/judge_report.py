@@ -56,7 +56,7 @@ def _named(name: str, case: Case) -> dict[str, Any]:
 
 def _estimate(values: Iterable[float]) -> dict[str, Any]:
     e = stats.mean(list(values))
-    return {"n": e.n, "mean": e.value, "stderr": e.stderr, "ci95": [e.low, e.high]}
+    return {"n": e.n, "mean": e.value, "stderr": e.stderr, "ci95": None if e.low is None else [e.low, e.high]}
 
 
 def _share(hits: int, n: int) -> dict[str, Any]:
@@ -75,7 +75,8 @@ def agreement(results: Sequence[Result], beta: float) -> dict[str, Any]:
 
     Four ways, from the same samples: ``vanilla`` (the first one), ``mec`` (all of the given order, averaged),
     ``mec_bpc`` (both orders), and ``mec_bpc_people`` where people decide the share ``beta`` with most doubt (so it
-    gains from people by construction, as the paper's HITLC row does). A case without a verdict counts as a miss.
+    gains from people by construction, as the paper's HITLC row does). ``accuracy`` and ``kappa`` are those of
+    ``mec_bpc``. A case without a verdict counts as a miss.
 
     Raises:
         SourceError: no case has a person's verdict, or one names neither of its answers.
@@ -103,7 +104,7 @@ def agreement(results: Sequence[Result], beta: float) -> dict[str, Any]:
             "kappa": stats.kappa(said, people),
             "unscored": said.count("unscored"),
         }
-    return found
+    return found | {"accuracy": found["mec_bpc"]["accuracy"], "kappa": found["mec_bpc"]["kappa"]}
 
 
 def _verdict(case: Case, samples: Sequence[Sample]) -> str:

@@ -80,7 +80,7 @@ def run_task(
     """
     encoded = encode(tokenizer, items, window_of(model))
     if reference:
-        pairs = ((e, score_plain(model, e)) for e in encoded)
+        pairs: Iterator[tuple[Encoded, Scores]] = ((e, score_plain(model, e)) for e in encoded)
     else:
         scorer = SharedScorer(model, 512 if model.device.type == "cpu" else 4096)
         if scorer.why_plain:

@@ -109,8 +109,8 @@ def _tokens(tokenizer: Any, item: Item, shots: int) -> tuple[list[list[int]], li
 
 def common_prefix(rows: Iterable[Sequence[int]]) -> int:
     """The number of tokens that all rows begin with."""
-    rows = list(rows)
-    low, high = min(rows), max(rows)  # in lexical order these two differ first
+    tuples = [tuple(row) for row in rows]
+    low, high = min(tuples), max(tuples)  # in lexical order these two differ first
     for n, (a, b) in enumerate(zip(low, high, strict=False)):
         if a != b:
             return n

@@ -12,13 +12,16 @@ Z95 = 1.959963984540054
 
 
 class Estimate(NamedTuple):
-    """An estimate from ``n`` cases: standard error (None below two cases) and 95 % interval, in its own unit."""
+    """An estimate from ``n`` cases, in its own unit: standard error and 95 % interval.
+
+    From a single case there is no standard error, and of a mean no interval either: they are None.
+    """
 
     n: int
     value: float
     stderr: float | None
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def share(hits: int, n: int) -> Estimate:
@@ -46,10 +49,12 @@ def mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> Estima
     """
     if not len(values):
         raise ValueError("a mean needs at least one case")
+    if len(values) == 1:
+        return Estimate(1, float(values[0]), None, None, None)
     data = np.asarray(values, dtype=float)
     picks = np.random.default_rng(seed).integers(0, len(data), size=(draws, len(data)))
     low, high = np.percentile(data[picks].mean(axis=1), [2.5, 97.5])
-    stderr = float(data.std(ddof=1) / math.sqrt(len(data))) if len(data) > 1 else None
+    stderr = float(data.std(ddof=1) / math.sqrt(len(data)))
     return Estimate(len(data), float(data.mean()), stderr, float(low), float(high))
 
 

@@ -17,6 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -149,13 +150,13 @@ def measure(tasks: dict[str, list[Item]], batches: Sequence[int], **shape: Any) 
     found: dict[str, Any] = {"ours": {}, "peers": {}, "ratio": {}, "ratio_plain": {}, "same": {}}
     for task, items in tasks.items():
         ours(model, tokenizer, items[:1])  # the first pass of a process pays for threads and buffers
-        chosen, mine = _timed("ours", task, items, lambda items=items: ours(model, tokenizer, items))
+        chosen, mine = _timed("ours", task, items, partial(ours, model, tokenizer, items))
         sides = [chosen]
         found["ours"][task] = mine
         ways: dict[str, Callable[[], list[int]]] = {
-            f"lm_eval batch {b}": lambda items=items, b=b: lm_eval(model, tokenizer, items, b) for b in batches
+            f"lm_eval batch {b}": partial(lm_eval, model, tokenizer, items, b) for b in batches
         }
-        ways["plain"] = lambda items=items: plain(model, tokenizer, items)
+        ways["plain"] = partial(plain, model, tokenizer, items)
         for name, way in ways.items():
             chosen, peer = _timed(name, task, items, way)
             sides.append(chosen)

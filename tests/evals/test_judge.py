@@ -420,7 +420,7 @@ def test_agreement_on_files_in_fairevals_shape(tmp_path: Path) -> None:
     found = invoke("agree", *fair(tmp_path, "ChatGPT\nTIE\n"), "--model", model, "--k", "1", "--json")
     assert found.exit_code == 0, found.output
     result = json.loads(found.stdout)
-    assert (result["n"], result["mec_bpc"]["accuracy"], result["mec_bpc"]["kappa"]) == (2, 1.0, 1.0)
+    assert (result["n"], result["accuracy"], result["kappa"]) == (2, 1.0, 1.0)
     assert result["conflict_rate"]["share"] == 0.0
 
 

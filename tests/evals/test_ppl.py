@@ -193,6 +193,26 @@ def test_different_numbers_of_examples_in_one_subject(
         assert fast[slow["row"]]["prediction"] == slow["prediction"]
 
 
+def test_an_adapter_is_scored_with_its_base(
+    tiny_qwen: Path, net: tuple[Any, Any], data: dict[str, str], tmp_path: Path
+) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    base, _ = load_model(str(tiny_qwen), device="cpu")
+    tuned = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj", "down_proj"]))
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.5)
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    model, tokenizer = load_model(str(tiny_qwen), adapter=str(tmp_path / "adapter"), device="cpu")
+    encoded = list(encode(tokenizer, load_task("arc_easy", data["arc_easy"], limit=2), 1024))
+    for e, fast in SharedScorer(model).score(encoded):
+        assert fast.tail == pytest.approx(score_plain(tuned.eval(), e).tail, abs=1e-3)
+        assert fast.tail != pytest.approx(score_plain(net[0], e).tail, abs=1e-3)
+
+
 # The run
 
 
