@@ -104,7 +104,9 @@ def test_rooms_are_handed_values_and_never_settings() -> None:
 def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() -> None:
     allowed = {
         "apps": {"egosrag", "egosrag.assemble"},
-        "evals": {f"egosrag.{room}" for room in ("assemble", "schema", "errors", "quotes", "prompts")} | {"egosrag"},
+        # What is measured by itself (retrieval, memory) is imported from its room; nothing else of the inside is.
+        "evals": {f"egosrag.{room}" for room in ("assemble", "schema", "errors", "quotes", "prompts", "console", "rag")}
+        | {"egosrag"},
         "finetune": {"egosrag.schema", "egosrag.prompts", "egosrag.errors"},
     }
     public = {f"egosrag.{name}" for name in egosrag.__all__}
@@ -141,7 +143,7 @@ def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
 
 def test_every_core_dependency_is_imported_and_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
     sources = "\n".join(f.read_text(encoding="utf-8") for f in MODULES)
     import_name = {
         "faiss-cpu": "faiss",

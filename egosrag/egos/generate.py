@@ -10,14 +10,14 @@ the same again. What is still empty is given back as it is, with the reason why 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForChainRun
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.step import Composed, Step
+from egosrag.egos.step import Composed, Count, Step
 from egosrag.models.prefix import continue_prefix
 from egosrag.quotes import QuoteDecoder
 from egosrag.schema import Reply, StopReason, Timing, Usage
@@ -31,7 +31,7 @@ class Generate(Step[Composed, Reply]):
         count: tokens of a list of messages, for the usage of replies whose model does not tell it.
     """
 
-    def __init__(self, model: Any, count: Callable[[Sequence[BaseMessage]], int]) -> None:
+    def __init__(self, model: Any, count: Count) -> None:
         self.name = "Generate"
         self.model = model
         self.count = count

@@ -6,20 +6,19 @@ with a dialogue and models trained on single turns; "multiple" gives every turn 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.step import Composed, Step, Talk
+from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
 from egosrag.prompts import load, render
 from egosrag.schema import Turn
 
 History = Literal["single", "multiple"]
-Count = Callable[[Sequence[BaseMessage]], int]
 
 
 class Organize(Step[Talk, Composed]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from egosrag.schema import Role, Scene, Turn
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Count = Callable[[Sequence[BaseMessage]], int]  # tokens of a list of messages
 
 
 class Step(Runnable[In, Out]):

@@ -16,9 +16,8 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.organize import Count
 from egosrag.egos.retention import invented, missing
-from egosrag.egos.step import Step, Talk
+from egosrag.egos.step import Count, Step, Talk
 from egosrag.errors import ScriptExhausted
 from egosrag.models.prefix import continue_prefix
 from egosrag.prompts import load, render

@@ -6,7 +6,6 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
-
 Tokens = tuple[int, int, int]  # of the prompt, of the reply, and those of the prompt that were not computed again
 
 
