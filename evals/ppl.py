@@ -98,15 +98,15 @@ def show(model: str, results: dict[str, dict[str, Any]]) -> None:
 
     table = Table(title=f"{model}: accuracy in %", caption=CAPTION, title_justify="left", caption_justify="left")
     table.add_column("task")
-    for column in ("n", "accuracy", "± se", "95 % interval", "acc", "acc_norm", "naive mean"):
+    for column in ("n", "accuracy", "± se", "95 %", "acc", "acc_norm", "naive mean"):
         table.add_column(column, justify="right")
     for task, r in results.items():
         stderr = "" if r["stderr"] is None else f"{100 * r['stderr']:.1f}"
-        low, high = (f"{100 * v:.1f}" for v in r["ci95"])
+        interval = "–".join(f"{100 * v:.1f}" for v in r["ci95"])
         naive = f"{100 * r['naive']:.1f}" if "naive" in r else ""
         name = f"{task} (suffix)" if r["rule"].startswith("highest suffix") else task
         rates = (f"{100 * r[key]:.1f}" for key in ("acc", "acc_norm"))
-        table.add_row(name, str(r["n"]), f"{100 * r['accuracy']:.1f}", stderr, f"{low} to {high}", *rates, naive)
+        table.add_row(name, str(r["n"]), f"{100 * r['accuracy']:.1f}", stderr, interval, *rates, naive)
     Console().print(table)
     for task, r in results.items():
         if r["fewer_shots"] or r["cut"]:

@@ -362,6 +362,14 @@ def test_records_of_another_judge_are_refused(tmp_path: Path) -> None:
     assert isinstance(refused.exception, SettingsError)
 
 
+def test_the_embedded_model_judges_offline_and_what_it_cannot_say_is_unscored(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "d.jsonl", {"question": "Why?", "answer": "So."})
+    found = invoke("score", "--data", data, "--k", "1", "--max-new-tokens", "16", "--json")
+    assert found.exit_code == 0, found.output
+    result = json.loads(found.stdout)
+    assert result["scored"] + len(result["unscored"]) == 1
+
+
 def test_nothing_but_json_is_on_standard_output(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "d.jsonl", ROWS[0])
     model = script(tmp_path / "s.json", "[[A=1, B=0]]", "[[A=1, B=0]]")

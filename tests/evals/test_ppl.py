@@ -233,6 +233,12 @@ def test_the_command_prints_the_contract_and_draws(tiny_qwen: Path, data: dict[s
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_embedded_model_runs_offline(data: dict[str, str]) -> None:
+    found = CliRunner().invoke(app_of(_command), ["--data", f"boolq={data['boolq']}", "--limit", "3", "--json"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["boolq"]["n"] == 3
+
+
 def test_the_table_names_the_suffix_rule_and_the_raw_text(tiny_qwen: Path, data: dict[str, str]) -> None:
     flags = ["--data", f"winogrande={data['winogrande']}", "--limit", "4"]
     found = CliRunner(env={"COLUMNS": "140"}).invoke(app_of(_command), ["--model", str(tiny_qwen), *flags])
