@@ -143,7 +143,8 @@ def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
 
 def test_every_core_dependency_is_imported_and_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     sources = "\n".join(f.read_text(encoding="utf-8") for f in MODULES)
     import_name = {
         "faiss-cpu": "faiss",
