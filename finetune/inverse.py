@@ -168,11 +168,11 @@ def experiment(args: InverseArgs) -> dict[str, Any]:
 def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], seed: int) -> dict[str, Any]:
     from transformers import set_seed
 
-    from finetune import data, model, recall, record, train
+    from finetune import data, folder, model, recall, record, train
 
     args = dataclasses.replace(args, seed=seed, out=str(Path(args.out) / f"seed-{seed}"))
     out = Path(args.out)
-    train.prepare(out, resume=False, overwrite=args.overwrite)
+    folder.prepare(out, resume=False, overwrite=args.overwrite)
     set_seed(seed)
     tokenizer, stops = model.reader(args)
     net = model.load(args, tokenizer, stops)
@@ -202,7 +202,7 @@ def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], see
         schedules=parts,
         recall=result,
     )
-    train.publish(partial, out)
+    folder.publish(partial, out)
     return result
 
 

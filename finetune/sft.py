@@ -29,10 +29,10 @@ def sft(args: SftArgs) -> dict[str, Any]:
     """
     from transformers import set_seed
 
-    from finetune import data, model, record, train
+    from finetune import data, folder, model, record, train
 
     out = Path(args.out)
-    resume = train.prepare(out, resume=args.resume, overwrite=args.overwrite)
+    resume = folder.prepare(out, resume=args.resume, overwrite=args.overwrite)
     tokenizer, stops = model.reader(args)
     found = data.load(args, tokenizer, stops)
     print(found.counts.line(), file=sys.stderr)
@@ -54,7 +54,7 @@ def sft(args: SftArgs) -> dict[str, Any]:
         stops={"turn": stops.turn, "text": stops.text},
         data=data.describe(found, args),
     )
-    train.publish(partial, out)
+    folder.publish(partial, out)
     return result
 
 

@@ -1,12 +1,7 @@
-"""One training run on tokenised rows: Hugging Face's Trainer with a flattened batch, and a result that is whole.
-
-A checkpoint that was cut off (a kill, a full disk) is never resumed from and never replaces a whole one; the result
-is written beside its place first and moved there at the end.
-"""
+"""One training run on tokenised rows: Hugging Face's Trainer with a flattened batch, and a result that is whole."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -28,9 +23,8 @@ from transformers import (
 
 from egosrag.errors import TrainingError
 from finetune.args import SftArgs
+from finetune.folder import CHECKPOINTS, unsaved, whole_checkpoint
 from finetune.record import Progress
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -61,55 +55,17 @@ class WholeTrainer(Trainer):
         except (OSError, SafetensorError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
-            raise _unsaved(folder, error, whole_checkpoint(Path(self.args.output_dir))) from error
+            raise unsaved(folder, error, whole_checkpoint(Path(self.args.output_dir))) from error
 
 
-def _unsaved(folder: Path, error: Exception, last: Path | None) -> TrainingError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:160]
-    then = f"go on from {last.name} with --resume true" if last else "start again"
-    return TrainingError(f"cannot save {folder}: {reason}; free some space and {then}")
-
-
-def whole_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint in ``folder`` that was written to its end: the trainer's state is its last file."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]), reverse=True)
-    return next((path for path in found if _is_whole(path)), None)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def prepare(out: Path, *, resume: bool, overwrite: bool) -> Path | None:
-    """Make the place of the result ready.
-
-    Returns:
-        The checkpoint to resume from, or None.
-
-    Raises:
-        TrainingError: there is a result or an unfinished run already, or nothing to resume.
-    """
-    if out.exists() and not out.is_dir():
-        raise TrainingError(f"{out} is a file: give --out a folder")
-    checkpoints = out / CHECKPOINTS
-    last = whole_checkpoint(checkpoints)
-    if resume:
-        if last is None:
-            raise TrainingError(f"there is no whole checkpoint in {checkpoints}: start without --resume")
-        for broken in set(checkpoints.glob("checkpoint-*")):
-            if not _is_whole(broken):
-                shutil.rmtree(broken)
-        return last
-    if not overwrite and last is not None:
-        raise TrainingError(f"{out} holds an unfinished run: go on with --resume true, or start with --overwrite true")
-    if not overwrite and (out / "run.json").exists():
-        raise TrainingError(f"{out} holds a finished run: give another --out, or --overwrite true")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return None
+    def is_done(self, checkpoint: Path) -> bool:
+        """Whether ``checkpoint`` is the last step already; then it is loaded, for ``train`` would go one step over."""
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if not 0 < self.args.max_steps <= state.global_step:
+            return False
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = state
+        return True
 
 
 def split_batch(batch_size: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
@@ -198,7 +154,8 @@ def run(
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     try:
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        if not (resume and trainer.is_done(resume)):
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         if resume is None or "out of memory" in str(error):
             raise _explained(error, args) from error
@@ -234,13 +191,5 @@ def save(run: Run, out: Path) -> Path | None:
         model = run.trainer.accelerator.unwrap_model(run.trainer.model)
         model.generation_config.save_pretrained(partial)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise _unsaved(out, error, whole_checkpoint(out / CHECKPOINTS)) from error
+        raise unsaved(out, error, whole_checkpoint(out / CHECKPOINTS)) from error
     return partial
-
-
-def publish(partial: Path, out: Path) -> None:
-    """Move what ``save`` wrote to its place, and drop the checkpoints that led to it."""
-    for path in sorted(partial.iterdir()):
-        os.replace(path, out / path.name)
-    partial.rmdir()
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

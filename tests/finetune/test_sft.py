@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from egosrag.errors import TrainingError
-from finetune import model, record, train
+from finetune import folder, model, record, train
 from finetune.sft import main, sft
 
 Make = Callable[..., Any]
@@ -22,8 +22,8 @@ def losses(result: dict[str, Any]) -> list[float]:
     return [loss for _, loss in result["loss"]]
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors")
 
 
 def test_every_weight_moves_and_is_kept_in_fp32(settings: Make, tiny_qwen: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make, tmp_path: Pat
     whole = sft(settings(out=str(tmp_path / "whole"), **plan))
     broken = settings(out=str(tmp_path / "out"), **plan)
     _interrupt(broken, at=5)
-    assert [p.name for p in (tmp_path / "out" / train.CHECKPOINTS).iterdir()] == ["checkpoint-3"]
+    assert [p.name for p in (tmp_path / "out" / folder.CHECKPOINTS).iterdir()] == ["checkpoint-3"]
     with pytest.raises(TrainingError, match="unfinished run: go on with --resume true"):
         sft(broken)
     resumed = sft(settings(out=str(tmp_path / "out"), resume=True, **plan))
@@ -111,27 +111,39 @@ def _interrupt(args: Any, at: int) -> None:
 def test_a_full_disk_keeps_the_last_good_checkpoint(settings: Make, tmp_path: Path) -> None:
     saved = train.Trainer._save_optimizer_and_scheduler
 
-    def full(self: Any, folder: str) -> None:
-        if folder.endswith("-4"):
+    def full(self: Any, path: str) -> None:
+        if path.endswith("-4"):
             raise OSError(28, "No space left on device")
-        saved(self, folder)
+        saved(self, path)
 
     plan = {"max_steps": 6, "save_steps": 2}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingError) as error:
         patch.setattr(train.Trainer, "_save_optimizer_and_scheduler", full)
         sft(settings(**plan))
     assert "No space left on device; free some space and go on from checkpoint-2 with --resume true" in str(error.value)
-    assert [p.name for p in (tmp_path / "out" / train.CHECKPOINTS).iterdir()] == ["checkpoint-2"]
+    assert [p.name for p in (tmp_path / "out" / folder.CHECKPOINTS).iterdir()] == ["checkpoint-2"]
     assert sft(settings(resume=True, **plan))["steps"] == 6
+
+
+def test_a_run_killed_before_its_result_was_moved_is_finished_by_resuming(settings: Make, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr(folder, "publish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        sft(settings())
+    assert not (tmp_path / "out" / "run.json").exists()
+    trained = weights(tmp_path / "out" / folder.CHECKPOINTS / "checkpoint-3")
+    result = sft(settings(resume=True))
+    assert result["steps"] == 3 == len(result["loss"])
+    after = weights(tmp_path / "out")
+    assert all(torch.equal(after[name], trained[name]) for name in trained)
 
 
 def test_a_checkpoint_cut_off_by_a_kill_is_not_resumed_from(settings: Make, tmp_path: Path) -> None:
     plan = {"max_steps": 6, "save_steps": 2}
     _interrupt(settings(**plan), at=5)
-    cut = tmp_path / "out" / train.CHECKPOINTS / "checkpoint-4"
+    cut = tmp_path / "out" / folder.CHECKPOINTS / "checkpoint-4"
     state = (cut / "trainer_state.json").read_text()
     (cut / "trainer_state.json").write_text(state[: len(state) // 2])
-    assert train.prepare(tmp_path / "out", resume=True, overwrite=False).name == "checkpoint-2"
+    assert folder.prepare(tmp_path / "out", resume=True, overwrite=False).name == "checkpoint-2"
     assert not cut.exists()
 
 
@@ -162,29 +174,29 @@ def test_a_checkpoint_of_another_shape_is_one_line(
 
     from safetensors.torch import save_file
 
-    folder = shutil.copytree(tiny_qwen, tmp_path / "broken")
-    found = weights(folder)
+    broken = shutil.copytree(tiny_qwen, tmp_path / "broken")
+    found = weights(broken)
     name = next(key for key in found if "gate_proj" in key)
     if damage == "missing":
         del found[name]
     else:
         found[name] = found[name][:-1].clone()
-    save_file(found, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(found, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TrainingError) as error:
-        sft(settings(model=str(folder)))
+        sft(settings(model=str(broken)))
     assert "config.json" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_model_without_a_template_says_so(settings: Make, tiny_qwen: Path, tmp_path: Path) -> None:
     import shutil
 
-    folder = shutil.copytree(tiny_qwen, tmp_path / "plain")
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
-    config = json.loads((folder / "tokenizer_config.json").read_text())
+    plain = shutil.copytree(tiny_qwen, tmp_path / "plain")
+    (plain / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((plain / "tokenizer_config.json").read_text())
     config.pop("chat_template", None)
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (plain / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(TrainingError, match="no chat template: train with --template false"):
-        model.reader(settings(model=str(folder)))
+        model.reader(settings(model=str(plain)))
 
 
 def test_a_finished_run_is_not_overwritten_unasked(settings: Make) -> None:

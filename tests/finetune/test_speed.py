@@ -1,0 +1,53 @@
+"""The comparison with TRL: both sides learn the same from the same rows, and the figures are what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from egosrag.errors import EgosRagError
+from evals.speed.train import Precision, Shape, _figures, compare, make_rows
+
+
+def side(seconds: float, losses: list[float], device: str | None = None) -> dict[str, object]:
+    points = list(enumerate(losses, 1))
+    return {"tokens": 1000, "seconds": seconds, "loss": points, "device": device, "peak_memory_gib": device and 1.5}
+
+
+def test_speed_counts_the_rows_tokens_and_losses_are_compared_step_by_step() -> None:
+    mine, other = side(2.0, [3.0, 2.0]), side(4.0, [3.0, 2.25])
+    assert _figures(mine, mine, 10)["tokens_per_second"] == 500.0
+    assert _figures(other, mine, 10)["tokens_per_second"] == 250.0
+    assert _figures(other, mine, 10)["loss_difference"] == 0.25
+    assert _figures(mine, mine, 10)["mfu"] is None
+
+
+def test_mfu_is_the_share_of_the_device_s_peak() -> None:
+    mine = side(1.0, [1.0], "NVIDIA H100 80GB HBM3")
+    assert _figures(mine, mine, 494_000_000)["mfu"] == round(6 * 494e6 * 1000 / 989e12, 3)
+
+
+def test_rows_are_the_same_every_time(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_rows(tmp_path / name, 200)
+    rows = [json.loads(line) for line in (tmp_path / "a").read_text().splitlines()]
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    lengths = sorted(len(row["output"].split()) for row in rows)
+    assert lengths[0] < 5 and 25 < lengths[100] < 60 and lengths[-1] == 250
+
+
+def test_trl_has_our_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trl", reason="TRL is in the extra evals")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    result = compare(Shape.SMALL, Precision.FP32, 2, 2, ["trl_plain"])
+    assert result["peers"]["trl_plain"]["loss_difference"] <= 1e-3
+    assert result["ratio"] == pytest.approx(
+        result["ours"]["tokens_per_second"] / result["peers"]["trl_plain"]["tokens_per_second"], abs=1e-3
+    )
+
+
+def test_a_side_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EgosRagError, match=r"^-m finetune\.sft failed \(1\): error: bf16 needs a GPU[^\n]+$"):
+        compare(Shape.SMALL, Precision.BF16, 2, 2, [])
