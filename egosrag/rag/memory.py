@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from egosrag.schema import Turn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.floating]
+    from egosrag.rag.dense import Vectors
+
+    Floats = NDArray[np.floating[Any]]
 
 Recall = Callable[[Sequence[Turn], str], list[Turn]]
 """What a pipeline asks of a memory: (turns that the prompt no longer shows, the line) -> the turns it needs."""
@@ -59,8 +61,8 @@ class TurnMemory:
         self._turns: tuple[Turn, ...] = ()
         self._when: tuple[str, ...] = ()
         self._terms: dict[str, Counter[str]] = {}
-        self._vectors: dict[str, Floats] = {}
-        self._matrix: Floats = np.zeros((0, 0), dtype=np.float32)
+        self._vectors: dict[str, Vectors] = {}
+        self._matrix: Vectors = np.zeros((0, 0), dtype=np.float32)
         self._lengths: Floats = np.zeros(0)
 
     def __len__(self) -> int:
