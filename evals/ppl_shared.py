@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from evals.ppl_score import Encoded, Scores, common_prefix, score_plain
 from evals.ppl_tasks import Item
 
 _SLICE = 64  # positions whose logits are reduced at once: 64 x 151,936 floats are 39 MB
+# Why a model has to be scored plainly, or None, so that a run of several tasks asks once.
+_CHECKED: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
 
 
 @dataclass
@@ -105,7 +108,9 @@ class SharedScorer:
 
     def __init__(self, model: Any, tokens: int = 512) -> None:
         self.model, self.tokens = model, tokens
-        self.why_plain = _why_plain(model) or self._self_check()
+        if model not in _CHECKED:
+            _CHECKED[model] = _why_plain(model) or self._self_check()
+        self.why_plain = _CHECKED[model]
 
     def score(self, encoded: Iterable[Encoded], *, whole: bool = False) -> Iterator[tuple[Encoded, Scores]]:
         """Each item with its scores, in an order of its own.
