@@ -7,6 +7,7 @@ run is never stepped, so it stays in bf16 there.
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import TrainingError
@@ -60,6 +61,11 @@ def check_device(precision: str) -> None:
         raise TrainingError("bf16 needs a GPU and there is none that computes in it: add --precision fp32")
 
 
+def place(name: str) -> str:
+    """The hub id or folder of ``name``: ``pocket`` is the embedded model, as for ``egosrag --model``."""
+    return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a hub id or folder.
 
@@ -69,7 +75,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name)  # type: ignore[no-any-return]
+        return AutoTokenizer.from_pretrained(place(name))  # type: ignore[no-any-return]
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"no tokenizer in {name}: {_short(error)}; give a hub id or a folder") from error
 
@@ -86,7 +92,7 @@ def load_weights(name: str, dtype: torch.dtype) -> PreTrainedModel:
 
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, attn_implementation=attention(), output_loading_info=True
+            place(name), dtype=dtype, use_safetensors=True, attn_implementation=attention(), output_loading_info=True
         )
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"cannot load {name}: {_short(error)}; give a hub id or a checkpoint folder") from error

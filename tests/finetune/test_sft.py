@@ -199,6 +199,15 @@ def test_a_model_without_a_template_says_so(settings: Make, tiny_qwen: Path, tmp
         model.reader(settings(model=str(plain)))
 
 
+def test_the_embedded_model_can_be_trained_on(settings: Make, tmp_path: Path) -> None:
+    home = Path(model.place("pocket"))
+    if not (home / "model.safetensors").exists():
+        pytest.skip("pocket has not been trained yet: python -m finetune.pocket")
+    sft(settings(model="pocket", max_steps=1))
+    before, after = weights(home), weights(tmp_path / "out")
+    assert before.keys() == after.keys() and any(not torch.equal(before[k].float(), after[k]) for k in before)
+
+
 def test_a_finished_run_is_not_overwritten_unasked(settings: Make) -> None:
     sft(settings(max_steps=1))
     with pytest.raises(TrainingError, match="holds a finished run"):
