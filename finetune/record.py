@@ -137,8 +137,8 @@ def plot(points: list[tuple[int, float]], path: Path, *, title: str) -> None:
     """Draw (step, loss) pairs."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="step", ylabel="loss (nats a learned token)", title=title)
+    axes = (figure := Figure(figsize=(7, 4))).add_axes((0.1, 0.13, 0.87, 0.78))
+    axes.set(xlabel="step", ylabel="loss (nats a learned token)", title=title)
     axes.plot(*zip(*points, strict=True), marker="." if len(points) < 50 else None)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

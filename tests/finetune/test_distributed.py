@@ -6,40 +6,47 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
+from finetune.args import SftArgs
+from finetune.sft import sft
 from finetune.train import split_batch
-from tests.finetune.conftest import alpaca, write_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def run(out: Path, tiny: Path, data: Path, processes: int) -> dict[str, object]:
-    words = ["--model", str(tiny), "--data", str(data), "--out", str(out), "--precision", "fp32", "--lr", "1e-3"]
-    words += ["--max_steps", "4", "--batch_size", "4", "--log_steps", "1", "--max_length", "512"]
-    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+def torchrun(args: SftArgs, *more: str) -> dict[str, Any]:
+    """The run of ``args`` by two processes."""
+    words = ["--model", args.model, "--data", *args.data, "--out", args.out, "--precision", args.precision]
+    for key in ("lr", "max_steps", "batch_size", "log_steps", "max_length"):
+        words += [f"--{key}", str(getattr(args, key))]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     done = subprocess.run(
-        [sys.executable, "-m", *launcher, "finetune.sft", *words],
+        [sys.executable, *launcher, "finetune.sft", *words, *more],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
-        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads((out / "run.json").read_text(encoding="utf-8"))
+    return dict(json.loads((Path(args.out) / "run.json").read_text(encoding="utf-8")))
 
 
-def test_two_processes_have_the_loss_of_one(tiny_qwen: Path, tmp_path: Path) -> None:
-    data = write_jsonl(tmp_path / "rows.jsonl", alpaca(20))
-    one, two = (run(tmp_path / f"p{n}", tiny_qwen, data, n) for n in (1, 2))
+@pytest.mark.parametrize("more", [(), ("--fsdp", "true")], ids=["ddp", "fsdp2"])
+def test_two_processes_have_the_loss_of_one(
+    settings: Callable[..., SftArgs], tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    one = sft(settings(out=str(tmp_path / "one")))
+    two = torchrun(settings(out=str(tmp_path / "two")), *more)
     assert (one["processes"], two["processes"]) == (1, 2)
-    assert one["tokens"] == two["tokens"]
+    assert one["tokens"] == two["tokens"] and one["data"]["sha256"] == two["data"]["sha256"]
     assert [x for _, x in two["loss"]] == pytest.approx([x for _, x in one["loss"]], abs=1e-5)
-    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("p1", "p2"))
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert max((a[name] - b[name]).abs().max().item() for name in a) < 1e-4
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from egosrag.errors import EgosRagError
-from evals.speed.train import Precision, Shape, _figures, compare, make_rows
+from evals.speed.train import Precision, Shape, _figures, _process, compare, make_rows
 
 
 def side(seconds: float, losses: list[float], device: str | None = None) -> dict[str, object]:
@@ -48,6 +49,6 @@ def test_trl_has_our_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_side_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EgosRagError, match=r"^-m finetune\.sft failed \(1\): error: bf16 needs a GPU[^\n]+$"):
-        compare(Shape.SMALL, Precision.BF16, 2, 2, [])
+def test_a_side_that_fails_is_one_line() -> None:
+    with pytest.raises(EgosRagError, match=r"^-c import sys; .* failed \(1\): no such model$"):
+        _process([sys.executable, "-c", "import sys; sys.exit('long\\nstory\\nno such model')"])
