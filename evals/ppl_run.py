@@ -82,7 +82,7 @@ def run_task(
     if reference:
         pairs: Iterator[tuple[Encoded, Scores]] = ((e, score_plain(model, e)) for e in encoded)
     else:
-        scorer = SharedScorer(model, 512 if model.device.type == "cpu" else 4096)
+        scorer = SharedScorer(model, 256 if model.device.type == "cpu" else 4096)
         if scorer.why_plain:
             note(f"every string is scored on its own: {scorer.why_plain}")
         pairs = scorer.score(encoded)

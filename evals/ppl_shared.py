@@ -106,7 +106,7 @@ class SharedScorer:
         tokens: how many tokens a pass may have beside a cached header; a longer item has a pass of its own.
     """
 
-    def __init__(self, model: Any, tokens: int = 512) -> None:
+    def __init__(self, model: Any, tokens: int = 256) -> None:
         self.model, self.tokens = model, tokens
         if model not in _CHECKED:
             _CHECKED[model] = _why_plain(model) or self._self_check()
