@@ -14,7 +14,7 @@ def _f(default: Any, text: str) -> Any:
 
 @dataclass(kw_only=True)
 class PocketArgs:
-    """What training pocket needs; ``finetune/configs/pocket.yaml`` has what the shipped one was made with."""
+    """What training pocket needs; ``finetune/configs/pocket.yaml`` has the shipped recipe."""
 
     out: str = field(metadata={"help": "the folder that gets the model, its tokenizer and its card"})
     run: str = _f("runs/pocket", "checkpoints; the command goes on from what lies here")
@@ -43,7 +43,7 @@ class PocketArgs:
     full_share: float = _f(
         0.12, "share of the batches whose whole text teaches, in the first half; a third of it after"
     )
-    grow_until: float = _f(0.9, "share of the budget at which samples have reached their full length")
+    grow_until: float = _f(1.5, "share of the budget at which all samples would have reached their full length")
     shares: list[str] = _f(["role=1"], "the mix of the families, name=share")
 
     @property

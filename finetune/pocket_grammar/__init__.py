@@ -33,7 +33,9 @@ def draw(family: str, language: str, seed: str, *, split: str = "train", level: 
 
 
 def mixed(shares: Mapping[str, float], number: int, seed: str, level: float) -> list[Sample]:
-    """``number`` training samples, families by ``shares``, languages in turn."""
+    """``number`` training samples, families by ``shares``, languages in turn; one in twelve is of full length."""
     dice = Dice(seed, "mix")
     families = dice.random.choices(list(shares), list(shares.values()), k=number)
-    return [draw(f, ("en", "zh")[n % 2], f"{seed}/{n}", level=level) for n, f in enumerate(families)]
+    return [
+        draw(f, ("en", "zh")[n % 2], f"{seed}/{n}", level=level if n % 24 > 1 else 1.0) for n, f in enumerate(families)
+    ]

@@ -148,7 +148,7 @@ def answer(d: Dice) -> Sample:
     sentences = [e.text for e in entries]
     if d.chance(0.3):
         sentences.insert(d.random.randrange(len(sentences) + 1), d.of(table("manual", d.language)["words"]["filler"]))
-    order = d.random.sample(entries, min(len(entries), 1 + (d.count(0, 3) if d.chance(0.7) else 0)))
+    order = d.random.sample(entries, min(len(entries), 1 + (d.random.randint(0, 5) if d.chance(0.7) else 0)))
     asked, history = order[0], [(e.ask, e.text) for e in order[1:]]
     if history and d.chance(0.2):
         history[0] = (_absent(d, entries).ask, refusal)

@@ -93,9 +93,10 @@ class Talk:
     def __init__(self, d: Dice) -> None:
         self.d = d
         self.name = d.name()
-        self.facts = roles.facts(d, d.count(2, 10))
+        self.facts = roles.facts(d, d.count(d.random.randint(2, 6), 10))
         self.role = make_role(d, self.name, self.facts)
         self.user = render.USER[d.language] if d.chance(0.9) else d.name()
+        self.asked: set[str] = set()
         self.told: list[Told] = []
         self.value = ""
 
@@ -119,7 +120,8 @@ class Talk:
         return item.ask, item.answer, [scene(self.name, self.user, item.answer, self.d.language)]
 
     def _card(self) -> tuple[str, str, list[str]]:
-        f = self.d.of(self.facts)
+        f = self.d.of([f for f in self.facts if f.kind not in self.asked] or self.facts)
+        self.asked.add(f.kind)
         self.value = f.value
         return f.ask, f.answer, [scene(self.name, self.user, f.answer, self.d.language)]
 
@@ -162,7 +164,8 @@ def role_answer(d: Dice) -> Sample:
         scenes += [Scene(text=text, turn_ids=()) for text in kept]
     if d.chance(0.12):  # the role greets first
         turns.append(Turn(speaker=talk.name, text=d.of(talk.facts).answer))
-    for _ in range(d.random.randint(1, 4)):
+    # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
+    for _ in range(d.random.randint(0, 2) if d.chance(0.3) else d.random.randint(3, 8)):
         line, answer, _ = talk.exchange(
             d.of(["tell", "tell", "recall", "recall", "card", "card", "card", "unknown", "small"])
         )

@@ -17,7 +17,7 @@ from finetune import pocket
 from finetune import pocket_data as data
 from finetune.args import command, parse
 from finetune.pocket_args import PocketArgs
-from finetune.pocket_export import export, kept, lexical
+from finetune.pocket_export import export, kept, lexical, say
 from finetune.pocket_grammar import FAMILIES, Dice, Sample, draw, is_held_out, mixed
 from finetune.pocket_grammar.roles import ATTRIBUTES
 
@@ -175,3 +175,21 @@ def test_the_shipped_weights_are_small_safetensors_of_a_qwen2() -> None:
     assert (WEIGHTS / "model.safetensors").stat().st_size < 12e6
     assert all(torch.isfinite(value).all() for value in load_file(WEIGHTS / "model.safetensors").values())
     assert {p.suffix for p in WEIGHTS.iterdir()} <= {".json", ".md", ".safetensors"}
+
+
+@pytest.mark.parametrize(("language", "least"), [("en", 12), ("zh", 12)])
+def test_the_shipped_weights_answer_from_cards_they_never_saw(
+    shipped: tuple[Any, Any], language: str, least: int
+) -> None:
+    model, tokenizer = shipped
+    samples = [draw("role", language, f"shipped/{n}", split="names", level=0.5) for n in range(20)]
+    right = sum(say(model, tokenizer, data.prompt_text(s)) == s.answer for s in samples)
+    assert right >= least
+
+
+def test_the_model_card_has_the_scores_that_the_program_measured() -> None:
+    card = (WEIGHTS / "README.md").read_text(encoding="utf-8")
+    rows = json.loads((WEIGHTS / "scores.json").read_text(encoding="utf-8"))
+    assert {(r["family"], r["language"]) for r in rows} == set(KINDS)
+    for r in rows:
+        assert f"| {r['family']} | {r['language']} | {r['exact']:.0%} | {r['value']:.0%} |" in card
