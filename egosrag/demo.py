@@ -43,7 +43,7 @@ SCRIPTS = {
             "4. A conversation; its first turns are summarized, and the name is still known",
             "5. Try next",
         ),
-        answered="Which battery does the key need?",
+        answered="Where is the release lever of the hood?",
         unanswered="How do I open the sunroof?",
         lines=(
             "My name is Robin.",
