@@ -9,6 +9,7 @@ import json
 import re
 import threading
 import weakref
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,14 +105,14 @@ def _ask_no_tokens_of_others() -> None:
     """
     from peft.utils.other import TrainableTokensWrapper
 
-    plain = TrainableTokensWrapper.adapter_state_dict_load_map
+    plain: Callable[[Any, str], dict[str, str]] = TrainableTokensWrapper.adapter_state_dict_load_map
     if plain.__module__ == __name__:
         return
 
     def load_map(self: Any, adapter_name: str) -> dict[str, str]:
         return plain(self, adapter_name) if adapter_name in self._adapters else {}
 
-    TrainableTokensWrapper.adapter_state_dict_load_map = load_map
+    TrainableTokensWrapper.adapter_state_dict_load_map = load_map  # type: ignore[method-assign]
 
 
 def _check_adapter(engine: Engine, folder: Path, weights: Path, path: str) -> None:
