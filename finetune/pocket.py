@@ -62,12 +62,12 @@ def optimizers(model: Qwen2ForCausalLM, config: PocketArgs) -> list[torch.optim.
     return [Muon(matrices, config.muon_lr), adam]
 
 
-def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def loss_of(layers: Any, head: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy where ``labels`` teach; the vocabulary's scores are computed for those places alone."""
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    hidden = layers(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     target = labels[:, 1:]
     keep = target != data.IGNORE
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[keep]), target[keep])
+    return torch.nn.functional.cross_entropy(head(hidden[keep]), target[keep])
 
 
 class Training:
@@ -87,7 +87,8 @@ class Training:
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "tokens": 0, "pool": 0, "at": 0, "level": 0.0}
         self.batches: list[Any] = []
         self.whole = False  # whether the last batch taught more than answers
-        self.speeds = {1: 0.0, 2: 0.0}
+        # Odd shapes at every step: one compilation for all of them, and scores of the taught places outside it.
+        self.layers: Any = torch.compile(self.model.model, dynamic=True) if config.compile else self.model.model
         if (self.run / "state.json").is_file():
             self._load()
 
@@ -153,17 +154,13 @@ class Training:
     def step(self) -> float:
         """One update; its loss."""
         begun, state, config = time.monotonic(), self.state, self.config
-        # On a shared machine two threads that wait for each other can be slower than one: both are tried at times.
-        trial = state["step"] % 16 < 2
-        threads = 1 + state["step"] % 2 if trial else max(self.speeds, key=self.speeds.__getitem__)
-        torch.set_num_threads(threads)
         ids, labels = self._batch()
         left = (1 - self.progress) / (1 - config.decay_from)
         scale = min(1.0, (state["step"] + 1) / config.warmup_steps) * min(1.0, max(0.05, left))
         for optimizer, lr in zip(self.optimizers, (config.muon_lr, config.adam_lr), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = lr * scale
-        loss = loss_of(self.model, ids, labels)
+        loss = loss_of(self.layers, self.model.lm_head, ids, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -171,9 +168,7 @@ class Training:
             optimizer.zero_grad()
         state["step"] += 1
         state["tokens"] += ids.numel()
-        took = time.monotonic() - begun
-        state["seconds"] += took
-        self.speeds[threads] = ids.numel() / took
+        state["seconds"] += time.monotonic() - begun
         return loss.item()
 
     def train(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,13 +12,15 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from finetune.pocket_args import PocketArgs
 from finetune.pocket_grammar import Sample, mixed
+from finetune.pocket_grammar.names import GIVEN, SOUNDS, SURNAMES
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 END = 2
 IGNORE = -100
 CONTEXT = 1024
-# One Chinese character, one digit, one mark at a time; a Latin word with the space before it.
-PIECES = r" ?[A-Za-zÀ-ɏ]+|[^A-Za-zÀ-ɏ]"
+# One Chinese character, one digit, one mark at a time; a Latin word with the space before it, but a capital word without:
+# so a name is spelt by the same tokens behind a space, a quotation mark and a line break, and can be copied as it is.
+PIECES = r" ?[a-zß-ÿ]+|[A-ZÀ-Þ][A-Za-zÀ-ɏ]*|[^A-Za-zÀ-ɏ]"
 
 
 def train_tokenizer(samples: Sequence[Sample], vocab: int) -> Tokenizer:
@@ -36,8 +39,11 @@ def train_tokenizer(samples: Sequence[Sample], vocab: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = ("\n".join((*(text for _, text in s.messages), s.answer)) for s in samples)
-    tokenizer.train_from_iterator(texts, trainer)
+    texts = ["\n".join((*(text for _, text in s.messages), s.answer)) for s in samples]
+    # Every character that names are made of gets a token; its frequency in the samples alone would not earn it one.
+    often = {c for c, n in Counter("".join(texts)).items() if c > "\u3000" and n > len(texts) // 400}
+    alphabet = sorted(often.union(GIVEN, SOUNDS, SURNAMES))
+    tokenizer.train_from_iterator([*texts, *alphabet * 200], trainer)
     return tokenizer
 
 

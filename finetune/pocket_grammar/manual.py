@@ -138,7 +138,7 @@ def answer(d: Dice) -> Sample:
     """Family 2: the sentence of the passages that answers, or the refusal."""
     refusal = load("refusal", d.language).text()
     entries: list[Entry] = []
-    for _ in range(d.count(1, 9)):
+    for _ in range(d.count(2, 9)):
         again = entries and d.chance(0.2)
         about = entries[-1].part if again else None
         kinds = [
@@ -148,7 +148,7 @@ def answer(d: Dice) -> Sample:
     sentences = [e.text for e in entries]
     if d.chance(0.3):
         sentences.insert(d.random.randrange(len(sentences) + 1), d.of(table("manual", d.language)["words"]["filler"]))
-    order = d.random.sample(entries, min(len(entries), 1 + (d.random.randint(0, 5) if d.chance(0.7) else 0)))
+    order = d.random.sample(entries, min(len(entries), 1 + (d.random.randint(1, 7) if d.chance(0.75) else 0)))
     asked, history = order[0], [(e.ask, e.text) for e in order[1:]]
     if history and d.chance(0.2):
         history[0] = (_absent(d, entries).ask, refusal)

@@ -15,7 +15,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-ONSETS = words("b c d f g h j k l m n p r s t v w y z br cr dr fr gr pr tr bl cl fl gl pl sl sh ch th st sp")
+ONSETS = words("b c d f g h j k l m n p r s t v w y z br cr dr fr gr pr tr bl cl fl gl pl sl sh ch th st sp qu wh ph")
 VOWELS = words("a e i o u a e i o u a e i o u ai ea ee ie oo ou ia io")
 CODAS = words("n r l s t m k d x th nd rt ck ss ng y")
 MONTHS = words("January February March April May June July August September October November December")
@@ -65,10 +65,11 @@ class Dice:
         return self.random.choice(items)
 
     def wording(self, templates: Sequence[str]) -> str:
-        """One template; of three or more, the last is held out for the split "wordings" (and only drawn there)."""
+        """One template; of three or more, the last fifth is held out for the split "wordings", and only drawn there."""
         if len(templates) < 3:
             return self.of(templates)
-        return templates[-1] if self.split == "wordings" else self.of(templates[:-1])
+        held = max(1, len(templates) // 5)
+        return self.of(templates[-held:] if self.split == "wordings" else templates[:-held])
 
     def count(self, low: int, high: int) -> int:
         """A whole number from ``low`` up to ``high``, the upper end shrinking with the level."""
@@ -80,14 +81,17 @@ class Dice:
             if is_held_out(word) == (self.split != "train"):
                 return word
 
-    def _syllable(self) -> str:
-        return self.of(ONSETS) + self.of(VOWELS) + (self.of(CODAS) if self.chance(0.3) else "")
+    def _syllable(self, first: bool) -> str:
+        onset = "" if first and self.chance(0.15) else self.of(ONSETS)
+        if not first and len(onset) == 1 and self.chance(0.2):
+            onset += onset  # Anna, Edda, Otto: a letter that follows itself is the hardest to copy
+        return onset + self.of(VOWELS) + (self.of(CODAS) if self.chance(0.3) else "")
 
     def word(self) -> str:
         """An invented word: "bravelo", "维洛塔"."""
         if self.zh:
             return self._kept(lambda: "".join(self.random.choices(SOUNDS, k=self.random.randint(2, 3))))
-        return self._kept(lambda: "".join(self._syllable() for _ in range(self.of((2, 2, 2, 3)))))
+        return self._kept(lambda: "".join(self._syllable(not n) for n in range(self.of((2, 2, 2, 3)))))
 
     def name(self) -> str:
         """A person's name: a surname and given characters, or a name spelt by sound."""
@@ -95,20 +99,26 @@ class Dice:
             return self.word().capitalize()
         if self.chance(0.5):
             return self._kept(lambda: "".join(self.random.choices(SOUNDS, k=self.random.randint(2, 4))))
-        return self._kept(lambda: self.of(SURNAMES) + "".join(self.random.choices(GIVEN, k=self.random.randint(1, 2))))
+        return self._kept(lambda: self.of(SURNAMES) + "".join(self._given() for _ in range(self.random.randint(1, 2))))
+
+    def _given(self) -> str:
+        """A character; one in eight is rare enough to be read as bytes."""
+        return self.of(LEVEL_1 if self.chance(0.12) else GIVEN)
 
     def pet(self) -> str:
         """The name of an animal."""
         if self.zh and self.chance(0.6):
-            return self._kept(lambda: self.of("小大阿老") + self.of(GIVEN))
+            return self._kept(lambda: self.of("小大阿老") + self._given())
         return self.name()
 
     def place(self) -> str:
         """The name of a town."""
         if not self.zh:
             return self.word().capitalize() + self.of(OBJECTS["en"])
-        given = SOUNDS if self.chance(0.4) else GIVEN
-        return self._kept(lambda: "".join(self.random.choices(given, k=2))) + self.of(OBJECTS["zh"])
+        sound = self.chance(0.4)
+        return self._kept(lambda: "".join(self.of(SOUNDS) if sound else self._given() for _ in "12")) + self.of(
+            OBJECTS["zh"]
+        )
 
     def number(self, low: int = 2, high: int = 999) -> str:
         """A number, small ones as likely as large ones."""

@@ -165,7 +165,7 @@ def role_answer(d: Dice) -> Sample:
     if d.chance(0.12):  # the role greets first
         turns.append(Turn(speaker=talk.name, text=d.of(talk.facts).answer))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
-    for _ in range(d.random.randint(0, 2) if d.chance(0.3) else d.random.randint(3, 8)):
+    for _ in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
         line, answer, _ = talk.exchange(
             d.of(["tell", "tell", "recall", "recall", "card", "card", "card", "unknown", "small"])
         )

@@ -49,8 +49,10 @@ def test_held_out_wordings_never_occur_in_training(language: str) -> None:
         train, test = Dice("1", language), Dice("1", language, "wordings")
         drawn = {train.wording(attribute.says) for _ in range(100)}
         assert len(attribute.says) >= 3
-        assert {test.wording(attribute.says) for _ in range(10)} == {attribute.says[-1]}
-        assert attribute.says[-1] not in drawn
+        held = {test.wording(attribute.says) for _ in range(100)}
+        assert attribute.says[-1] in held
+        assert held | drawn == set(attribute.says)
+        assert not held & drawn
 
 
 @pytest.mark.parametrize(("family", "language"), KINDS)
@@ -85,6 +87,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PocketArgs:
     """A run of thirty steps of a model of some fifty thousand parameters."""
     small = {"vocab": 600, "width": 48, "layers": 2, "feed_forward": 32, "batch_tokens": 700, "pool": 12}
     short = {"tokenizer_samples": 150, "steps": 30, "copy_steps": 4, "save_every": 1000, "test_samples": 0}
+    short |= {"warmup_steps": 5, "compile": "false"}
     words = [f"--{key}={value}" for key, value in (small | short).items()]
     folder = tmp_path_factory.mktemp("pocket")
     return parse(PocketArgs, ["--config", str(CONFIG), *words, f"--run={folder}/run", f"--out={folder}/out"])
@@ -104,7 +107,8 @@ def test_training_lowers_the_loss(trained: pocket.Training) -> None:
     ids, labels = data.as_batch(data.encode(trained.tokenizer, samples))
     untrained = pocket.build(trained.config)
     with torch.inference_mode():
-        assert pocket.loss_of(trained.model, ids, labels) < pocket.loss_of(untrained, ids, labels) - 0.5
+        after, before = (pocket.loss_of(m.model, m.lm_head, ids, labels) for m in (trained.model, untrained))
+        assert after < before - 0.5
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(trained: pocket.Training, config: PocketArgs, tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained: pocket.Training, conf
 
 def test_a_whole_command_trains_and_exports(config: PocketArgs, tmp_path: Path) -> None:
     words = ["--config", str(CONFIG), "--steps=2", "--copy_steps=1", "--tokenizer_samples=60", "--test_samples=0"]
-    small = ["--vocab=400", "--width=48", "--layers=2", "--batch_tokens=500", "--pool=4"]
+    small = ["--vocab=400", "--width=48", "--layers=2", "--batch_tokens=500", "--pool=4", "--compile=false"]
     folders = [f"--run={tmp_path}/run", f"--out={tmp_path}/out"]
     assert command(PocketArgs, pocket.run, [*words, *small, *folders], doc=pocket.__doc__) == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
