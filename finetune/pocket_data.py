@@ -18,8 +18,8 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 END = 2
 IGNORE = -100
 CONTEXT = 1024
-# One Chinese character, one digit, one mark at a time; a Latin word with the space before it, but a capital word without:
-# so a name is spelt by the same tokens behind a space, a quotation mark and a line break, and can be copied as it is.
+# One Chinese character, one digit, one mark at a time; a Latin word with the space before it, a capital word without:
+# a name is spelt by the same tokens behind a space, a quotation mark and a line break, and can be copied as it is.
 PIECES = r" ?[a-zß-ÿ]+|[A-ZÀ-Þ][A-Za-zÀ-ɏ]*|[^A-Za-zÀ-ɏ]"
 
 
