@@ -1,6 +1,7 @@
 """The nouns of EGOS-RAG: what flows between its rooms, as pydantic models, frozen.
 
-Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``), ``Turn``, ``Reply``.
+Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``), ``Turn``, ``Scene``,
+``Reply`` with its ``Ledger``.
 Manual QA (report section 6): ``Page``, ``Passage``, ``Citation``, ``Answer``.
 Both: ``Usage`` and ``Timing``.
 """
@@ -71,11 +72,56 @@ class DialogueLine(_Frozen):
     evidence: tuple[Evidence, ...] = ()
 
 
+class _Open(BaseModel):
+    """What others may have written: keys that are not known are kept, null is as good as absent."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if item is not None or key not in cls.model_fields}
+
+
+class LoreEntry(_Open):
+    """One entry of a lorebook: ``content`` is told when one of ``keys`` is spoken of (character card V2, V3)."""
+
+    keys: tuple[str, ...] = ()
+    content: str = ""
+    enabled: bool = True
+    insertion_order: float = Field(default=100, description="entries are told in this order")
+    constant: bool = Field(default=False, description="told whatever is spoken of")
+    selective: bool = Field(default=False, description="one of secondary_keys must be spoken of too")
+    secondary_keys: tuple[str, ...] = ()
+    case_sensitive: bool = False
+    use_regex: bool = Field(default=False, description="the keys are regular expressions")
+    priority: float = Field(default=0, description="the lowest is left out first where the budget is short")
+    extensions: dict[str, Any] = Field(default_factory=dict)
+
+
+class Lorebook(_Open):
+    """What a role's world knows, told entry by entry when it is spoken of."""
+
+    entries: tuple[LoreEntry, ...] = ()
+    scan_depth: int = Field(default=4, ge=0, description="how many of the last lines are looked through for keys")
+    token_budget: int | None = Field(default=None, ge=0, description="tokens that its entries may take together")
+    recursive_scanning: bool = Field(default=False, description="entries that are told are looked through too")
+
+
+class Persona(_Frozen):
+    """Who talks with the role: the name that the user's lines stand under, and what the role knows of them."""
+
+    name: str = Field(min_length=1, max_length=80)
+    description: str = ""
+
+
 class Role(BaseModel):
     """A role card (report 7.2.2): what Extract finds and Generate speaks from.
 
     ``{"name": ...}`` alone is a valid card. Lists may hold plain strings. Keys that are not known here are
-    kept and written back.
+    kept and written back. ``{{char}}`` and ``{{user}}`` in its texts stand for the two names when it is rendered.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -90,6 +136,9 @@ class Role(BaseModel):
     relations: tuple[Statement, ...] = ()
     sample_dialogue: tuple[DialogueLine, ...] = ()
     greeting: str | None = Field(default=None, description="what the role says before the first line of the user")
+    alternate_greetings: tuple[str, ...] = ()
+    nickname: str | None = Field(default=None, description="what {{char}} stands for; the name when absent")
+    lorebook: Lorebook | None = None
 
     @field_validator("background", "personality", "speaking_style", "relations", mode="before")
     @classmethod
@@ -111,6 +160,7 @@ class Turn(_Frozen):
     text: str
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     status: Literal["complete", "interrupted"] = "complete"
+    at: str = Field(default="", description="when it was said, ISO 8601 in UTC; empty where nobody knows")
 
 
 class Scene(_Frozen):
@@ -123,6 +173,28 @@ class Scene(_Frozen):
     )
 
 
+class Ledger(_Frozen):
+    """Where the tokens of one reply went, by the model's own tokenizer where it has one.
+
+    The parts of the prompt sum to ``prompt``: each is what the prompt grows by when that part is put into it.
+    """
+
+    template: int = Field(default=0, description="the chat template, the fixed instructions and the reply's prefix")
+    card: int = Field(default=0, description="the role card")
+    lore: int = Field(default=0, description="what the lorebook or the role's sources gave for this line")
+    scenes: int = Field(default=0, description="the scenes that stand for old turns (static memory)")
+    recalled: int = Field(default=0, description="the old turns that were found for this line (dynamic memory)")
+    history: int = Field(default=0, description="the turns before the line")
+    line: int = Field(default=0, description="the line that is answered")
+    reply: int = Field(default=0, description="what the model wrote")
+    cached: int = Field(default=0, description="tokens of the prompt that were not computed again")
+
+    @property
+    def prompt(self) -> int:
+        """All of the prompt: every part but the reply."""
+        return self.template + self.card + self.lore + self.scenes + self.recalled + self.history + self.line
+
+
 class Reply(_Frozen):
     """What Generate gives back for one line."""
 
@@ -131,6 +203,7 @@ class Reply(_Frozen):
     stop_reason: StopReason
     usage: Usage = Usage()
     timing: Timing = Timing()
+    ledger: Ledger = Ledger()
 
 
 class Heading(_Frozen):

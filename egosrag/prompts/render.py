@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from egosrag.prompts import load
-from egosrag.schema import DialogueLine, Passage, Role, Scene, Statement, Turn
+from egosrag.schema import DialogueLine, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
 
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
 COLON = {"en": ": ", "zh": "："}
 USER = {"en": "Me", "zh": "我"}
+_SOMEBODY = {"en": "the user", "zh": "用户"}
+_YOU = {"en": "you", "zh": "你"}
+_PLACEHOLDER = re.compile(r"\{\{(?:(char|user)|//[^{}]*)\}\}|<(user|bot)>", re.IGNORECASE)
 _INNER = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
 _SPACES = re.compile(r"\s+")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -79,27 +82,76 @@ def recalled_block(turns: Iterable[Turn], language: str, when: Mapping[str, str]
     return load("recall", language).text(turns=lines) if lines else ""
 
 
-def card(role: Role, language: str) -> str:
-    """The role card as the system prompt reads it, without evidence, in one order: a stable prefix."""
+def filled(text: str, role: Role, user: str) -> str:
+    """``text`` with the placeholders of character cards replaced: ``{{char}}``, ``{{user}}``, ``{{// comment}}``.
+
+    In one pass, so that a name that is itself written like a placeholder stays as it is; every other macro stays
+    text.
+    """
+    names = {"char": role.nickname or role.name, "bot": role.nickname or role.name, "user": user}
+
+    def named(match: re.Match[str]) -> str:
+        name = match.group(1) or match.group(2)
+        return names[name.lower()] if name else ""
+
+    return _PLACEHOLDER.sub(named, text)
+
+
+def greeting(role: Role, language: str, user: str = "") -> str:
+    """What the role says before the first line, to a user of that name; empty when it says nothing.
+
+    A nameless user is spoken to as you.
+    """
+    return filled(role.greeting or "", role, user or _YOU[language]).strip()
+
+
+def card(role: Role, language: str, persona: Persona | None = None) -> str:
+    """The role card as the system prompt reads it, without evidence, in one order: a stable prefix.
+
+    Args:
+        role: the card.
+        language: "en" or "zh".
+        persona: who talks with the role; the card calls somebody nameless "the user".
+    """
+    user = one_line(persona.name) if persona else ""
+
+    def joined(statements: Iterable[Statement]) -> str:
+        return _joined((one_line(filled(s.text, role, user or _SOMEBODY[language])) for s in statements), language)
+
+    def said(line: DialogueLine) -> str:
+        speaker = filled(line.speaker, role, user or USER[language])
+        return quoted(speaker, filled(line.text, role, user or _SOMEBODY[language]), language)
+
     return load("card", language).text(
         name=one_line(role.name),
-        background=_joined(role.background, language),
-        personality=_joined(role.personality, language),
-        speaking_style=_joined(role.speaking_style, language),
-        relations=_joined(role.relations, language),
-        sample_dialogue=_dialogue(role.sample_dialogue, language),
+        background=joined(role.background),
+        personality=joined(role.personality),
+        speaking_style=joined(role.speaking_style),
+        relations=joined(role.relations),
+        sample_dialogue=" ".join(map(said, role.sample_dialogue)),
+        persona=_persona(persona, role, language) if persona else "",
     )
 
 
-def _joined(statements: Iterable[Statement], language: str) -> str:
+def _persona(persona: Persona, role: Role, language: str) -> str:
+    told = one_line(filled(persona.description, role, persona.name))
+    return one_line(persona.name) + (COLON[language] + told if told else "")
+
+
+def lore_block(entries: Iterable[LoreEntry], role: Role, language: str, user: str = "") -> str:
+    """What the lorebook tells of what is spoken of, a line an entry; empty when there is nothing.
+
+    It stands near the user's last line, as ``recalled_block`` does, so that the prompt's prefix stays.
+    """
+    texts = (one_line(filled(entry.content, role, user or _SOMEBODY[language])) for entry in entries)
+    lines = "\n".join(f"- {text}" for text in texts if text)
+    return load("lore", language).text(entries=lines) if lines else ""
+
+
+def _joined(texts: Iterable[str], language: str) -> str:
     stop = "。" if language == "zh" else "."
-    texts = (one_line(s.text) for s in statements)
     ended = (t if t[-1] in ".!?。！？…\"”’」』" else t + stop for t in texts if t)
     return ("" if language == "zh" else " ").join(ended)
-
-
-def _dialogue(lines: Iterable[DialogueLine], language: str) -> str:
-    return " ".join(quoted(line.speaker, line.text, language) for line in lines)
 
 
 def passages(found: Iterable[Passage], language: str) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.egos.roles import load_role, save_role
+from egosrag.egos.roles import load_persona, load_role, save_role
 from egosrag.errors import RoleError
-from egosrag.schema import Role
+from egosrag.schema import Persona, Role
 
 
 def written(tmp_path: Path, content: object) -> Path:
@@ -56,13 +56,15 @@ def test_character_card_is_read_and_kept(tmp_path: Path, spec: str) -> None:
     }
     role = load_role(written(tmp_path, card))
     assert role.name == "Edda"
-    assert [s.text for s in role.background] == ["Edda keeps the lighthouse.", "the user arrives by boat."]
+    assert [s.text for s in role.background] == ["{{char}} keeps the lighthouse.", "{{user}} arrives by boat."]
     assert [s.text for s in role.personality] == ["stubborn"]
-    assert role.greeting == "Wipe your feet, the user."
+    assert role.greeting == "Wipe your feet, {{user}}."
     assert [(line.speaker, line.text) for line in role.sample_dialogue] == [
-        ("Me", "Were you a captain?"),
-        ("Edda", "I was a cook."),
+        ("{{user}}", "Were you a captain?"),
+        ("{{char}}", "I was a cook."),
     ]
+    assert role.lorebook is not None
+    assert [entry.keys for entry in role.lorebook.entries] == [("lamp",)]
     save_role(role, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["character_card"] == card
     assert load_role(tmp_path / "out.json") == role
@@ -82,6 +84,16 @@ def test_character_card_is_read_and_kept(tmp_path: Path, spec: str) -> None:
         ({"name": "Tim", "language": "fr"}, "language"),
         ({"spec": "chara_card_v2", "data": None}, 'no "data" object'),
         ({"spec": "chara_card_v2", "data": {}}, "has no name"),
+        ({"spec": "chara_card_v2", "data": {"name": "T", "description": ["x"]}}, "description must be a text"),
+        ({"spec": "chara_card_v2", "data": {"name": "T", "alternate_greetings": "x"}}, "alternate_greetings must be"),
+        (
+            {"spec": "chara_card_v3", "data": {"name": "T", "character_book": {"entries": [{"keys": 3}]}}},
+            "entries.0.keys",
+        ),
+        ('{"name": "Tim", "x": NaN}', "NaN is no JSON number"),
+        ('{"name": "Tim", "x": 1e999}', "1e999 is no JSON number"),
+        ('{"name": "Tim", "x": "\\ud800"}', "half of a character"),
+        ('{"name": "Tim", "x": ' + "[" * 150 + "]" * 150 + "}", "nested more than"),
     ],
 )
 def test_what_is_no_card_is_one_line_of_error(tmp_path: Path, content: object, says: str) -> None:
@@ -97,7 +109,7 @@ def test_missing_and_binary_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(RoleError, match="directory"):
         load_role(tmp_path)
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00{")
-    with pytest.raises(RoleError, match="UTF-8"):
+    with pytest.raises(RoleError, match="neither UTF-8 text nor PNG"):
         load_role(tmp_path / "b.json")
 
 
@@ -115,3 +127,28 @@ def test_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["role.json"]
     with pytest.raises(RoleError, match="cannot be written"):
         save_role(Role.model_validate({"name": "Tim"}), tmp_path / "no" / "role.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "persona"),
+    [
+        ("Ann", Persona(name="Ann")),
+        (
+            " Ann  Lee : a sailor: from Hull\nand proud",
+            Persona(name="Ann Lee", description="a sailor: from Hull\nand proud"),
+        ),
+        ("安：来自赫尔：水手", Persona(name="安", description="来自赫尔：水手")),
+    ],
+)
+def test_persona_is_a_name_and_what_is_known(text: str, persona: Persona, tmp_path: Path) -> None:
+    assert load_persona(text) == persona
+    (tmp_path / "p.txt").write_text(text, encoding="utf-8")
+    assert load_persona(str(tmp_path / "p.txt")) == persona
+    (tmp_path / "p.json").write_text(persona.model_dump_json(), encoding="utf-8")
+    assert load_persona(str(tmp_path / "p.json")) == persona
+
+
+@pytest.mark.parametrize("text", ["", ": a sailor", "x" * 5000])
+def test_nameless_persona_is_an_error(text: str) -> None:
+    with pytest.raises(RoleError, match="persona needs a name"):
+        load_persona(text)
