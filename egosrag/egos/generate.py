@@ -58,18 +58,26 @@ class Generate(Step[Composed, Reply]):
 
         yield from self._transform_stream_with_config(iter([input]), traced, config)  # type: ignore[arg-type]
 
-    def pieces(self, composed: Composed, config: RunnableConfig | None = None) -> Generator[str | Reply]:
-        """Text as it becomes certain, then the reply. Closing the iterator stops the model."""
+    def pieces(
+        self, composed: Composed, config: RunnableConfig | None = None, **sampling: Any
+    ) -> Generator[str | Reply]:
+        """Text as it becomes certain, then the reply. Closing the iterator stops the model.
+
+        Args:
+            composed: the prompt.
+            config: callbacks, tags and metadata.
+            **sampling: settings of the model for this reply alone, such as ``temperature`` and ``seed``.
+        """
         started = time.perf_counter()
         speech = _Speech(composed)
-        yield from self._said(speech, composed, config, started)
-        temperature = getattr(self.model, "temperature", None)
+        yield from self._said(speech, composed, config, started, **sampling)
+        temperature = sampling.get("temperature", getattr(self.model, "temperature", None))
         if not speech.text and temperature:
             again = _Speech(composed)
             again.usage = speech.usage
             speech = again
-            seed = (getattr(self.model, "seed", None) or 0) + 1
-            yield from self._said(speech, composed, config, started, seed=seed)
+            seed = sampling.get("seed", getattr(self.model, "seed", None)) or 0
+            yield from self._said(speech, composed, config, started, **{**sampling, "seed": seed + 1})
         timing = Timing(first_token_s=speech.first_s, total_s=time.perf_counter() - started)
         yield Reply(
             speaker=composed.speaker, text=speech.text, stop_reason=speech.reason, usage=speech.usage, timing=timing

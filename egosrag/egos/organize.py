@@ -60,13 +60,13 @@ class Organize(Step[Talk, Composed]):
         blocks = _single(memory, lines) if self.history == "single" else _multiple(memory, lines, name)
         system, first = prompt.messages(
             name=render.one_line(name),
-            user=render.one_line(user),
+            user=render.one_line(("、" if language == "zh" else ", ").join((user, *talk.others))),
             card=render.card(talk.role, language),
             conversation=blocks[0][1] if blocks else "",
         )
         later = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in blocks[1:]]
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
-        speakers = tuple(dict.fromkeys((user, *(turn.speaker for turn in talk.turns))))
+        speakers = tuple(dict.fromkeys((user, *talk.others, *(turn.speaker for turn in talk.turns))))
         return Composed((system, first, *later), prefix, name, speakers)
 
     def size(self, composed: Composed) -> int:

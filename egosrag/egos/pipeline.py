@@ -8,36 +8,34 @@ begins, so a line that was accepted is never lost.
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from egosrag.egos.generate import Generate
+from egosrag.egos.history import Rewriting
 from egosrag.egos.organize import History, Organize
-from egosrag.egos.state import State, talk_of
+from egosrag.egos.record import Record
+from egosrag.egos.state import State, now, talk_of
 from egosrag.egos.step import Talk
-from egosrag.egos.store import serializer
 from egosrag.egos.summarize import Summarize
-from egosrag.errors import ModelError, SessionError
+from egosrag.errors import ModelError
 from egosrag.models.tokens import context_window, count_tokens
-from egosrag.schema import Reply, Role, Scene, Timing, Turn
+from egosrag.schema import Reply, Role, Scene, Turn
 
 _log = logging.getLogger(__name__)
 _SPENT = 0.9  # of the window: the next line and its answer need room
 Sources = Sequence[tuple[str, str]]
 
 
-class Conversation:
+class Conversation(Rewriting):
     """One session with one role: the steps of figure 5 as a graph, and a store that remembers all of it.
 
     Args:
@@ -74,15 +72,10 @@ class Conversation:
         sources: Sources = (),
         notice: Callable[[str], None] = _log.warning,
     ) -> None:
-        if not session.strip():
-            raise SessionError("the session's name is empty: name it, or leave the name out for a new one")
-        self.session = session
         self.user = user
         self._given = role if isinstance(role, Role) else Role.model_validate({"name": role})
         self._extract = extract
         self._sources = sources
-        self._stopped = threading.Event()
-        self._speaking = threading.Lock()
         count = partial(count_tokens, model)
         room = window or context_window(model)
         self.organize = Organize(count, room, history=history, quote=quote)
@@ -90,13 +83,12 @@ class Conversation:
         self.summarize = Summarize(
             model, count, room, self.organize.fits, keep_turns=keep_turns, quote=quote, notice=notice
         )
-        self.graph = self._built(checkpointer or InMemorySaver(serde=serializer()))
-        self._config: RunnableConfig = {"configurable": {"thread_id": session}, "run_name": "EGOS"}
-        before = self._values().get("name", self._given.name)
-        if before != self._given.name:
-            raise SessionError(
-                f"session {session!r} is one with {before}, not with {self._given.name}: give another session's name"
-            )
+        super().__init__(session, checkpointer)
+
+    @property
+    def name(self) -> str:
+        """Whom the session is with."""
+        return self._given.name
 
     @property
     def role(self) -> Role:
@@ -109,7 +101,7 @@ class Conversation:
         return self._talk(self._values())
 
     def turns(self) -> list[Turn]:
-        """The full record, oldest first; nothing is ever taken out of it."""
+        """The full record, oldest first: Summarize takes nothing out of it."""
         return list(self.talk.turns)
 
     def scenes(self) -> list[Scene]:
@@ -130,56 +122,31 @@ class Conversation:
 
     def stream(self, line: str) -> Iterator[str | Reply]:
         """As ``say``: the text in pieces, the reply last. Closing the iterator keeps what was said as interrupted."""
-        if not self._speaking.acquire(blocking=False):
-            raise SessionError(f"session {self.session!r} is still answering: wait for its reply, or close it")
-        try:
-            yield from self._streamed(line)
-        finally:
-            self._speaking.release()
+        yield from self._answered(lambda: (self._heard(line), self._config))
 
-    def _streamed(self, line: str) -> Iterator[str | Reply]:
-        started, first_s, said = time.perf_counter(), None, ""
-        update = self._heard(line)
-        self._stopped.clear()
-        stream = self.graph.stream(update, self._config, stream_mode="custom", durability="sync")
-        pieces = cast("Generator[str]", stream)
-        try:
-            for piece in pieces:
-                first_s = first_s or time.perf_counter() - started
-                said += piece
-                yield piece
-        except BaseException:  # closed by the caller, Ctrl-C or a failing model: keep what was said
-            self._stopped.set()
-            pieces.close()
-            self._interrupted(said)
-            raise
-        timing = Timing(first_token_s=first_s, total_s=time.perf_counter() - started)
-        yield Reply.model_validate(self._values()["reply"]).model_copy(update={"timing": timing})
+    def _speakers(self) -> tuple[str, ...]:
+        """Who is played; every other speaker is the user."""
+        return (self._given.name,)
+
+    def _speaker_after(self, record: Record) -> str:
+        """Who replies to the last turn of ``record``."""
+        return self._given.name
 
     def _heard(self, line: str) -> State:
         """What a line changes: it is added to the record, after a greeting, or answers for one left unanswered."""
         values = self._values()
         talk = self._talk(values)
-        turn = self.organize.accept(talk, line)
+        turn = self.organize.accept(talk, line).model_copy(update={"at": now()})
         new: list[Turn] = []
         if not talk.turns and talk.role.greeting:
-            new.append(Turn(speaker=talk.role.name, text=talk.role.greeting))
+            new.append(Turn(speaker=talk.role.name, text=talk.role.greeting, at=now()))
         if values.get("pending"):
             left = talk.turns[-1]
             if left.text == turn.text:
                 turn = left  # said again after a failure: the same turn, asked for once more
             else:
                 new.append(left.model_copy(update={"status": "interrupted"}))
-        return {"name": talk.role.name, "turns": [t.model_dump() for t in (*new, turn)], "pending": True}
-
-    def _interrupted(self, said: str) -> None:
-        values = self._values()
-        if said.strip() and values.get("pending"):
-            turn = Turn(speaker=self._talk(values).role.name, text=said.strip(), status="interrupted")
-            self.graph.update_state(self._config, {"turns": [turn.model_dump()], "pending": False}, as_node="Append")
-
-    def _values(self) -> dict[str, Any]:
-        return dict(self.graph.get_state(self._config).values)
+        return self._asking({"turns": [t.model_dump() for t in (*new, turn)]}, talk.role.name)
 
     def _talk(self, values: Mapping[str, Any]) -> Talk:
         return talk_of(values, self._given, self.user)
@@ -218,7 +185,9 @@ class Conversation:
 
     def _compose(self, state: State, config: RunnableConfig) -> State:
         talk = self._talk(state)
-        if not state.get("condensed") and len(talk.visible_turns) > 1 and not self.organize.fits(talk):
+        if not state.get("condensed") and (
+            talk.holes or (len(talk.visible_turns) > 1 and not self.organize.fits(talk))
+        ):
             return {"composed": None}
         return {"composed": self.organize.run(talk, config)}
 
@@ -226,7 +195,7 @@ class Conversation:
         composed = state["composed"]
         assert composed is not None
         write = get_stream_writer()
-        with closing(self.generate.pieces(composed, config)) as pieces:
+        with closing(self.generate.pieces(composed, config, **state.get("sampling", {}))) as pieces:
             for piece in pieces:
                 if isinstance(piece, Reply):
                     return {"reply": piece.model_dump()}
@@ -238,7 +207,8 @@ class Conversation:
     def _append(self, state: State) -> State:
         reply = Reply.model_validate(state["reply"])
         # An empty speech stays in the record; the model will not read it.
-        turn = Turn(speaker=reply.speaker, text=reply.text, status="complete" if reply.text else "interrupted")
+        status: Literal["complete", "interrupted"] = "complete" if reply.text else "interrupted"
+        turn = Turn(speaker=reply.speaker, text=reply.text, id=state["answer"], status=status, at=now())
         return {"turns": [turn.model_dump()], "pending": False}
 
     def _is_spent(self, state: State) -> str:

@@ -45,12 +45,14 @@ class Talk:
         turns: the full record, oldest first.
         scenes: every scene that was ever written, oldest first.
         user: the name that the user's lines stand under; the language's own "Me" when it is empty.
+        others: the other roles of the scene, whom the role does not speak for.
     """
 
     role: Role
     turns: tuple[Turn, ...] = ()
     scenes: tuple[Scene, ...] = ()
     user: str = ""
+    others: tuple[str, ...] = ()
 
     @cached_property
     def language(self) -> str:
@@ -81,6 +83,18 @@ class Talk:
         """The turns that the model reads: those that no scene stands for, and that hold words."""
         told = {turn_id for scene in self.scenes for turn_id in scene.turn_ids}
         return tuple(turn for turn in self.turns if turn.id not in told and turn.text)
+
+    @cached_property
+    def holes(self) -> tuple[tuple[Turn, ...], ...]:
+        """Runs of turns that stand between scenes: an edit or a deletion took away the scenes that told them."""
+        told = {turn_id for scene in self.scenes for turn_id in scene.turn_ids}
+        runs: list[list[Turn]] = [[]]
+        for turn in self.turns:
+            if turn.id in told:
+                runs.append([])
+            elif turn.text:
+                runs[-1].append(turn)
+        return tuple(tuple(run) for run in runs[:-1] if run)
 
     def with_scenes(self, scenes: tuple[Scene, ...]) -> Talk:
         """The same conversation with ``scenes`` added."""

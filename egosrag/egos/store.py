@@ -9,11 +9,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import SessionError
+
+_SAID = "said"
 
 
 @contextmanager
@@ -48,6 +52,29 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
 def serializer() -> JsonPlusSerializer:
     """A serializer that gives back plain data alone."""
     return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+
+
+def keep_said(store: BaseCheckpointSaver[Any], config: RunnableConfig, said: str, number: int) -> None:
+    """Keeps what was said of a reply so far, so that a process that is killed does not lose it.
+
+    It is a small write beside the last checkpoint, which no step reads and the next checkpoint puts aside.
+
+    Args:
+        store: where the session is kept.
+        config: the session's.
+        said: all that was said of the reply.
+        number: the how-manieth write of this reply it is.
+    """
+    found = store.get_tuple(config)
+    if found:
+        store.put_writes(found.config, [(_SAID, said)], f"{_SAID}-{number:06}")
+
+
+def said_of(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:
+    """What ``keep_said`` kept of a reply that was not finished; empty when there is none."""
+    found = store.get_tuple(config)
+    kept = [str(value) for _, channel, value in (found.pending_writes or ()) if channel == _SAID] if found else []
+    return max(kept, key=len, default="")
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 Scenes are written in epochs and never changed, so the head of the prompt stays the same between two epochs. Every
 scene has the ids of the turns that it stands for; the turns stay in the record. What the turns name (people,
 numbers, dates, quoted words) must stand in the scenes: where the model lost some of it, the turns are condensed
-once more in halves, and what is still missing is kept word for word.
+once more in halves, and what is still missing is kept word for word. Turns between scenes, whose own scenes an edit
+took away, are condensed anew first.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
 
     def _epochs(self, talk: Talk, config: RunnableConfig | None) -> tuple[Scene, ...]:
         before = len(talk.scenes)
+        for hole in talk.holes:
+            talk = talk.with_scenes(self._condense(talk, hole, config))
         for keep in (self.keep_turns, 2, 1):
             turns = talk.visible_turns
             full = not self.fits(talk, 1.0)
