@@ -1,0 +1,238 @@
+"""The role-play evaluation of report 7.3: four systems, four cases, three dimensions, in Chinese and English.
+
+    python -m evals.roleplay --model Qwen/Qwen2.5-3B-Instruct --adapter out/lora --records run.jsonl
+    python -m evals.roleplay --systems EGOS-Small,EGOS-Large --judge openai:gpt-4o --json
+    python -m evals.roleplay --card role.json --systems EGOS-Small --turns 10      a card of your own
+    python -m evals.roleplay --user openai:gpt-4o-mini                             a model speaks for the user
+
+Cases: introduction, scene, personality, recall (facts asked for 10, 50 and 200 turns after they were told).
+Dimensions: consistency, memory, quality (evals/roleplay_score.py). Measures are patterns; how often they are right on
+labelled replies is part of the result (``detectors``). A conversation is the unit of every interval.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from egosrag.console import Progress
+from egosrag.errors import SettingsError
+from evals import experiment
+from evals.detectors import estimate, percent
+from evals.records import Record, Records
+from evals.roleplay_data import CASES, DATA, REFERENCES, TURNS, load_rows, subject
+from evals.roleplay_score import DIMENSIONS, detectors, score
+from evals.roleplay_systems import LARGE, SYSTEMS, System, systems_of
+from evals.roleplay_user import scripted, simulated
+
+PARTS = tuple(part for parts in DIMENSIONS.values() for part in parts)
+
+
+class Played:
+    """The target: a system, which plays each row in a conversation of its own."""
+
+    def __init__(self, system: System, user: Callable[[], Any] | None, raw: Path | None) -> None:
+        self.system = system
+        self.user = user
+        self.raw = raw
+
+    def __call__(self, inputs: Record) -> Record:
+        """What was said to the role, and its replies."""
+        who = subject(inputs["role"], self.raw)
+        talk = self.system.open(who, inputs["lines"])
+        replies: list[Record] = []
+
+        def say(line: str) -> str:
+            reply = talk.say(line)
+            told = {"text": reply.text, "stop_reason": reply.stop_reason, "seconds": round(reply.timing.total_s, 3)}
+            usage = reply.usage
+            replies.append(told | {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens})
+            return reply.text
+
+        by_model = self.user is not None and "brief" in inputs
+        if by_model and self.user:
+            exchanges, language = len(inputs["lines"]), inputs["language"]
+            said = simulated(say, self.user(), inputs["brief"], who.card.name, language, exchanges)
+        else:
+            said = scripted(say, inputs["lines"])
+        return {"said": said, "replies": replies, "scenes": len(talk.scenes()), "simulated": by_model}
+
+
+def evaluate(
+    systems: Sequence[System],
+    rows: Sequence[Record],
+    *,
+    records: Path | None = None,
+    user: str | None = None,
+    raw: Path | None = None,
+    upload: bool = False,
+) -> dict[str, list[Record]]:
+    """Every system's records, in the order of the rows.
+
+    Args:
+        systems: who plays.
+        rows: the conversations.
+        records: JSONL to keep every conversation in, and to resume from.
+        user: a model that speaks for the user where a row has a brief.
+        raw: the raw text behind the cards, for EGOS-wo-Extract.
+        upload: whether LangSmith gets dataset, experiments and traces.
+
+    Raises:
+        EgosRagError: a model, a card or a file is not what it should be; what was played by then is kept.
+    """
+    from egosrag import load_chat_model
+
+    loaded: list[Any] = []
+
+    def speaker() -> Any:
+        if user and not loaded:
+            loaded.append(load_chat_model(user, temperature=0.7))
+        return loaded[0]
+
+    kept = Records(records, {"evaluation": "roleplay", "user": user or "script"})
+    dataset = experiment.Dataset("egosrag-roleplay", rows, REFERENCES)
+    found = {}
+    with Progress() as progress:
+        for system in systems:
+            made_of = experiment.digest(
+                system.model,
+                system.adapter,
+                sorted(system.sampling.items()),
+                *map(experiment.weights, (system.model, system.adapter or "")),
+                [subject(row["role"], raw) for row in rows],
+            )
+            target = Played(system, speaker if user else None, raw)
+            found[system.name] = experiment.run(
+                dataset,
+                system.name,
+                target,
+                lambda row, outputs: score(row, outputs, subject(row["role"], raw).card.name),
+                kept,
+                progress,
+                made_of=made_of,
+                upload=upload,
+            )
+    return found
+
+
+def summary(rows: Sequence[Record], found: dict[str, list[Record]], labels: Path) -> dict[str, Any]:
+    """The results as one JSON object: each system's dimensions by case, its measures and its recall by distance."""
+    case_of = {row["id"]: row["case"] for row in rows}
+    systems = {}
+    for name, records in found.items():
+        parts = {case: [r for r in records if case_of[r["item"]] == case] for case in CASES}
+        parts = {case: part for case, part in (*parts.items(), ("all", records)) if part}
+        distances = sorted({key for r in records for key in r["measures"] if key.startswith("recall@")}, key=_distance)
+        systems[name] = {
+            "n": len(records),
+            "cases": {case: _estimates(part, tuple(DIMENSIONS)) for case, part in parts.items()},
+            "measures": _estimates(records, (*PARTS, "declined")),
+            "recall": {key.removeprefix("recall@"): estimate(experiment.measured(records, key)) for key in distances},
+        }
+    return {"n": len(rows), "systems": systems, "detectors": detectors(labels)}
+
+
+def _distance(key: str) -> int:
+    return int(key.removeprefix("recall@"))
+
+
+def _estimates(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any]:
+    values = {name: estimate(experiment.measured(records, name)) for name in names}
+    return {"n": len(records)} | {name: value for name, value in values.items() if value}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the results as tables, in percent with 95 % intervals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for name, system in result["systems"].items():
+        table = Table("%", *DIMENSIONS, title=f"{name}, n={system['n']} conversations", title_justify="left")
+        for case, part in system["cases"].items():
+            table.add_row(f"{case}, n={part['n']}", *(percent(part.get(dimension)) for dimension in DIMENSIONS))
+        console.print(table)
+        measures = ", ".join(f"{key} {percent(e)}" for key, e in system["measures"].items() if key != "n")
+        recalled = ", ".join(f"after {turns} turns {percent(e)}" for turns, e in system["recall"].items())
+        console.print(f"{measures}\nrecall: {recalled or '-'}\n", highlight=False)
+    for dimension, cases in result.get("judge", {}).items():
+        for name, e in cases["all"]["answers"].items():
+            console.print(f"judge, {dimension}: {name} {e['mean']:.1f} of 100, n={e['n']}", highlight=False)
+    quality = result["detectors"]
+    rates = (f"{kind} {percent(q['precision'])} / {percent(q['recall'])}" for kind, q in quality.items())
+    console.print("detectors, precision / recall on labelled replies: " + ", ".join(rates), highlight=False)
+
+
+def _figure(result: dict[str, Any], out: Path) -> None:
+    from evals.figures import bars
+
+    def drawn(system: dict[str, Any]) -> dict[str, Any]:
+        shown = {d: e for d, e in system["cases"]["all"].items() if d != "n"}
+        shown |= {f"recall@{turns}": e for turns, e in system["recall"].items()}
+        return {key: {"n": e["n"], "accuracy": e["value"], "ci95": e["ci95"]} for key, e in shown.items() if e["ci95"]}
+
+    caption = "Role-play, automatic measures, mean over conversations; bars: 95 % intervals."
+    bars({name: drawn(system) for name, system in result["systems"].items()}, out, caption=caption)
+
+
+def _turns(given: str) -> list[int]:
+    try:
+        return [int(part) for part in given.split(",") if part.strip()]
+    except ValueError as error:
+        raise SettingsError(f"--turns {given}: give even numbers with commas between, such as 10,50,200") from error
+
+
+def _command(
+    systems: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(SYSTEMS)}.")] = ",".join(
+        name for name in SYSTEMS if name != LARGE
+    ),
+    model: Annotated[str, typer.Option(help="The model of all systems but EGOS-Large.")] = "pocket",
+    adapter: Annotated[str | None, typer.Option(help="Folder of a PEFT adapter for it.")] = None,
+    card: Annotated[list[str] | None, typer.Option(help="A role card to play; repeatable. Ours by default.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="The raw text behind --card, for EGOS-wo-Extract.")] = None,
+    language: Annotated[str, typer.Option(help="Of our own roles: en, zh or both.")] = "both",
+    turns: Annotated[str, typer.Option(help="Recall after so many turns; empty: no recall.")] = ",".join(
+        map(str, TURNS)
+    ),
+    user: Annotated[str | None, typer.Option(help="A model that speaks for the user; a script without it.")] = None,
+    records: Annotated[Path | None, typer.Option(help="JSONL to keep conversations in, and to resume from.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
+    labels: Annotated[Path, typer.Option(help="Labelled replies that measure the detectors.")] = DATA / "replies.jsonl",
+    judge: Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")] = None,
+    judge_k: Annotated[int, typer.Option(min=1, help="The judge's explanations.")] = 3,
+    judge_records: Annotated[Path | None, typer.Option(help="JSONL stem to keep the judgements in.")] = None,
+    upload: Annotated[bool, typer.Option("--upload", help="Send dataset, runs and traces to LangSmith.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reply at most.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0, help="Spread of sampling.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Let systems play roles, and measure how well."""
+    spoken = ("en", "zh") if language == "both" else (language,)
+    if set(spoken) - {"en", "zh"}:
+        raise SettingsError(f"--language {language}: give en, zh or both")
+    rows = load_rows(card or (), _turns(turns), spoken)
+    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    chosen = [System(name, model, adapter, **sampling) for name in systems_of(systems)]
+    found = evaluate(chosen, rows, records=records, user=user, raw=raw, upload=upload)
+    result = summary(rows, found, labels)
+    if judge:
+        from evals.roleplay_judge import judged
+
+        result["judge"] = judged(rows, found, judge, k=judge_k, records=judge_records)
+    if figure:
+        _figure(result, figure)
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    from evals.command import run
+
+    run(_command)
