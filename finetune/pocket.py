@@ -140,15 +140,15 @@ class Training:
         config, state = self.config, self.state
         seed = f"{config.seed}/{state['step']}"
         dice = data.random.Random(seed)
-        if state["step"] < config.copy_steps or dice.random() < config.copy_share:
+        early = self.progress < config.text_until
+        if state["step"] < config.copy_steps or (early and dice.random() < config.copy_share):
             self.whole = True
             return data.copying(config.vocab, config.batch_tokens, seed)
         if not self.batches or state["at"] == len(self.batches):
             state |= {"pool": state["pool"] + 1, "at": 0, "level": min(1.0, self.progress / config.grow_until)}
             self._fill()
         state["at"] += 1
-        share = config.full_share * (1.0 if self.progress < 0.5 else 0.3)
-        self.whole = dice.random() < share
+        self.whole = early and dice.random() < config.full_share
         return data.as_batch(self.batches[state["at"] - 1], whole=self.whole)
 
     def step(self) -> float:
