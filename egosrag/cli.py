@@ -15,6 +15,26 @@ import typer
 
 from egosrag.console import Progress, lines_of_stdin, print_json
 from egosrag.errors import EgosRagError, SourceError
+from egosrag.options import (
+    Adapter,
+    Config,
+    Embedder,
+    ExtractModel,
+    History,
+    Json,
+    Memory,
+    Model,
+    Name,
+    Preset,
+    Quote,
+    RoleFile,
+    RoleSources,
+    SessionName,
+    Set,
+    Sources,
+    Store,
+    Strategy,
+)
 
 if TYPE_CHECKING:
     from egosrag.rag.engine import ManualEngine
@@ -37,24 +57,6 @@ def _debug(wanted: bool) -> None:
     _show_traceback = _show_traceback or wanted
 
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="pocket, a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.", show_default="pocket"
-    ),
-]
-Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter, put on a local model.")]
-Embedder = Annotated[
-    str | None,
-    typer.Option(help="Hub id or folder of an embedding model, beside BM25.", show_default="BM25 alone"),
-]
-Sources = Annotated[list[Path], typer.Argument(help="PDF, Markdown, HTML, text, JSONL of pages; or folders of them.")]
-Json = Annotated[bool, typer.Option("--json", help="A line of JSON for each answer.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as temperature=0.7; repeatable."),
-]
-Config = Annotated[Path | None, typer.Option(help="Settings file.", show_default="egosrag.toml where there is one")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_debug, expose_value=False, help="Show an error's traceback.")]
 
 
@@ -165,9 +167,14 @@ def extract(
     paths: Sources,
     name: Annotated[str, typer.Option(help="Whose card, by the name that the texts use.")],
     out: Annotated[Path, typer.Option(help="The role card to write, as JSON.")],
-    strategy: Annotated[Literal["static"], typer.Option(help="static: summarise the texts piece by piece.")] = "static",
+    strategy: Annotated[
+        Literal["static", "dynamic"] | None,
+        typer.Option(help="static: summarise the texts piece by piece; dynamic: index them.", show_default="static"),
+    ] = None,
     model: Model = None,
     adapter: Adapter = None,
+    extract_model: ExtractModel = None,
+    preset: Preset = None,
     pairs: Set = None,
     config: Config = None,
     debug: Debug = False,
@@ -175,7 +182,8 @@ def extract(
     """Extract a role card from texts."""
     from egosrag import assemble
 
-    settings = _settings(config, pairs, model=model, adapter=adapter)
+    flags = {"model": model, "adapter": adapter, "extract_model": extract_model, "strategy": strategy}
+    settings = _settings(config, pairs, preset=preset, **flags)
     with Progress() as progress:
         assemble.extract_role(settings, paths, name, out, progress)
     print(out)
@@ -185,23 +193,24 @@ def extract(
     epilog=_examples(
         "egosrag chat --role edda.json",
         "egosrag chat --role edda.json --session monday --set temperature=0.7",
+        "egosrag chat --source novel.txt --name Gatsby --strategy dynamic",
         'echo "Who are you?" | egosrag chat --role edda.json --json',
     )
 )
 def chat(
-    role: Annotated[Path, typer.Option(help="Role card: ours, or a character card V2 or V3, as JSON.")],
-    session: Annotated[str | None, typer.Option(help="Conversation to begin or to resume.", show_default="new")] = None,
-    store: Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL that keeps sessions.")] = None,
+    role: RoleFile = None,
+    name: Name = None,
+    source: RoleSources = None,
+    strategy: Strategy = None,
+    session: SessionName = None,
+    store: Store = None,
     model: Model = None,
     adapter: Adapter = None,
-    history: Annotated[
-        Literal["single", "multiple"] | None,
-        typer.Option(help="Past turns in one message, or one message each.", show_default="single"),
-    ] = None,
-    quote: Annotated[
-        bool | None, typer.Option("--quote/--no-quote", help="Speak between quotation marks.", show_default="quote")
-    ] = None,
-    memory: Annotated[Literal["static"], typer.Option(help="static: scenes stand for the old turns.")] = "static",
+    extract_model: ExtractModel = None,
+    preset: Preset = None,
+    history: History = None,
+    quote: Quote = None,
+    memory: Memory = None,
     as_json: Json = False,
     pairs: Set = None,
     config: Config = None,
@@ -211,8 +220,12 @@ def chat(
     from egosrag import assemble
     from egosrag.talk import talk
 
-    flags = {"model": model, "adapter": adapter, "store": store, "history": history, "quote": quote}
-    with assemble.conversation(_settings(config, pairs, **flags), role, session) as conversation:
+    if (role is None) == (name is None) or (name is not None and not source):
+        raise typer.BadParameter("give the role with --role FILE, or with --name NAME and --source PATH")
+    flags = {"model": model, "adapter": adapter, "store": store, "history": history, "quote": quote, "memory": memory}
+    settings = _settings(config, pairs, preset=preset, strategy=strategy, extract_model=extract_model, **flags)
+    known = {"sources": source or (), "name": name, "progress": Progress()}
+    with assemble.conversation(settings, role, session, **known) as conversation:
         talk(conversation, as_json=as_json)
 
 

@@ -203,6 +203,7 @@ class Reply(_Frozen):
     stop_reason: StopReason
     usage: Usage = Usage()
     timing: Timing = Timing()
+    evidence: tuple[Evidence, ...] = Field(default=(), description="what the role's sources told the model of the line")
     ledger: Ledger = Ledger()
 
 

@@ -18,6 +18,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import SettingsError
+from egosrag.presets import PRESETS, preset
 
 FILE = "egosrag.toml"
 PREFIX = "EGOSRAG_"
@@ -28,6 +29,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    preset: str | None = Field(None, description=f"a system of the report (7.3.2): {', '.join(PRESETS)}")
     model: str = Field("pocket", description="pocket, a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE")
     adapter: str | None = Field(None, description="folder of a PEFT adapter, put on a local model")
     template: bool = Field(True, description="use the model's chat template; false for a base model (report 5.1, 5.2)")
@@ -46,11 +48,20 @@ class Settings(BaseModel):
     overlap: int = Field(100, ge=0, description="characters that neighbouring passages share")
     top_k: int = Field(5, ge=1, description="passages that the model reads for one question")
 
-    history: Literal["single", "multiple"] = Field("single", description="past turns in one message, or one each")
+    history: Literal["single", "multiple"] | None = Field(
+        None, description="past turns in one message, or one each; absent: as the model was trained"
+    )
     quote: bool = Field(True, description="let a role speak between quotation marks (report 7.2.3)")
     prompt_tokens: int | None = Field(
         None, ge=64, description="tokens of a role's prompt before Summarize; absent: what the model's window leaves"
     )
+    memory: Literal["static", "dynamic", "both", "none"] = Field(
+        "both", description="static: scenes stand for old turns; dynamic: a line finds the old turns it needs"
+    )
+    strategy: Literal["static", "dynamic", "none"] | None = Field(
+        None, description="sources of a role become a card, are searched for each line, or are read raw; absent: a card"
+    )
+    extract_model: str | None = Field(None, description="the model of Extract; absent: the one that speaks")
     keep_turns: int = Field(4, ge=0, description="last turns that Summarize leaves as they are")
     store: str | None = Field(
         None, description="where sessions are kept: an SQLite file or postgresql://...; absent: in data_dir"
@@ -67,6 +78,16 @@ class Settings(BaseModel):
     @classmethod
     def _at_home(cls, path: Path) -> Path:
         return path.expanduser()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("preset"):
+            return values
+        chosen = preset(values["preset"])
+        if "model" in values:
+            chosen.pop("adapter", None)  # it was trained on the preset's own model
+        return {**chosen, **values}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -98,6 +119,8 @@ class Settings(BaseModel):
         merged: dict[str, Any] = {}
         for place, values in ((file, file_values), ("the environment", environment), ("the call", given)):
             _known(values, place)
+            if values.get("preset"):  # what it chooses counts as if it had been written here, key by key
+                merged = {key: value for key, value in merged.items() if key not in preset(values["preset"])}
             merged |= values
         try:
             return cls(**merged)

@@ -52,7 +52,9 @@ def _typed() -> Iterator[str]:
 
 
 def _fields(reply: Reply) -> object:
-    return reply.model_dump(mode="json", include={"speaker", "text", "stop_reason", "usage", "timing"})
+    # Where sources are searched, what they told of the line is shown with its place.
+    fields = {"speaker", "text", "stop_reason", "usage", "timing", *(["evidence"] if reply.evidence else [])}
+    return reply.model_dump(mode="json", include=fields)
 
 
 def _stream(conversation: Conversation, line: str, name: str) -> None:

@@ -49,9 +49,11 @@ def test_help_opens_in_half_a_second() -> None:
         ("ask", "why?", "--doc", MANUAL, "--index", "x"),
         ("ask",),
         ("chat",),
-        ("chat", "--role", EDDA, "--memory", "dynamic"),
+        ("chat", "--role", EDDA, "--memory", "some"),
+        ("chat", "--role", EDDA, "--name", "Edda"),
+        ("chat", "--name", "Edda"),
         ("chat", "--role", EDDA, "--history", "both"),
-        ("extract", "a.txt", "--name", "X", "--out", "o.json", "--strategy", "dynamic"),
+        ("extract", "a.txt", "--name", "X", "--out", "o.json", "--strategy", "none"),
         ("ask", "why?", "--doc", MANUAL, "--top-k", "many"),
         ("ask", "why?", "--doc", MANUAL, "--set", "seed"),
         ("index", MANUAL),
@@ -195,3 +197,54 @@ def test_no_quote_ends_at_the_line(run: Run, script: Callable[..., str]) -> None
     model = script("I am Edda.\nMe: And I")
     done = run("chat", "--role", EDDA, "--no-quote", "--model", model, "--json", stdin=b"Who are you?\n")
     assert done.rows[0]["text"] == "I am Edda."
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "line", "fact"),
+    [
+        ("Edda", "edda.en.txt", "What is your brother called?", "brother"),
+        ("顾青禾", "gu.zh.txt", "你的女儿叫什么？", "女儿"),
+    ],
+)
+def test_sources_are_searched_for_each_line(
+    name: str, source: str, line: str, fact: str, run: Run, script: Callable[..., str], tmp_path: Path
+) -> None:
+    from egosrag.rag.documents import read_text
+
+    words = ("--model", script('Tom."'), "--set", "context_window=900", "--json")
+    text = read_text(SAMPLES / source)
+    asked = ("chat", "--name", name, "--source", str(SAMPLES / source), "--strategy", "dynamic", *words)
+    (row,) = run(*asked, stdin=f"{line}\n".encode()).rows
+    assert any(fact in place["quote"] for place in row["evidence"])
+    for place in row["evidence"]:
+        assert (place["source"], text[place["start"] : place["end"]]) == (source, place["quote"])
+
+    card = str(tmp_path / "role.json")
+    done = run("extract", str(SAMPLES / source), "--name", name, "--strategy", "dynamic", "--out", card, *words[2:4])
+    assert done.out == f"{card}\n"
+    (again,) = run("chat", "--role", card, *words, stdin=f"{line}\n".encode()).rows
+    assert any(fact in place["quote"] for place in again["evidence"])
+
+
+def test_sources_are_read_raw_without_extract(run: Run, script: Callable[..., str]) -> None:
+    source = str(SAMPLES / "edda.en.txt")
+    words = ("chat", "--name", "Edda", "--source", source, "--strategy", "none", "--json", "--model")
+    done = run(*words, script('I keep the light."'), "--set", "context_window=512", stdin=b"Who are you?\n")
+    assert done.rows[0]["text"] == "I keep the light."
+    assert "the sources are longer than the window" in done.err
+
+
+def test_sources_become_a_card_by_a_model_of_its_own(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "ann.txt").write_text("Ann Lee is a sailor. She is very brave.", encoding="utf-8")
+    (tmp_path / "reads.json").write_text('["Background: Ann Lee is a sailor."]', encoding="utf-8")
+    words = ("chat", "--name", "Ann Lee", "--source", "ann.txt", "--extract-model", "scripted:reads.json", "--json")
+    done = run(*words, "--model", script('I sail."'), stdin=b"Who are you?\n")
+    assert done.rows[0]["text"] == "I sail."
+
+
+def test_a_preset_is_a_name_and_flags_beat_it(run: Run, script: Callable[..., str]) -> None:
+    words = ("chat", "--role", EDDA, "--preset", "EGOS-wo-quote", "--json")
+    done = run(*words, "--model", script("I am Edda.\nMe: And I"), stdin=b"Who are you?\n")
+    assert done.rows[0]["text"] == "I am Edda."
+    done = run(*words[:4], "EGOS-Huge", stdin=b"Hi\n")
+    assert (done.code, "take one of EGOS-Small" in done.err) == (1, True)

@@ -25,6 +25,8 @@ LAYERS = {
     "egosrag.schema": 0,
     "egosrag.marks": 0,
     "egosrag.console": 1,
+    "egosrag.options": 1,
+    "egosrag.presets": 1,
     "egosrag.quotes": 1,
     "egosrag.settings": 1,
     "egosrag.prompts": 1,

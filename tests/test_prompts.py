@@ -73,6 +73,7 @@ def inputs(language: str) -> dict[str, str]:
         "prefix": speech_prefix(ROLE[language].name, language),
         "source": fact["text"],
         "scenes": fact["scene"],
+        "sources": f"- {fact['text']}",
         "persona": fact["scene"],
         "entries": f"- {fact['text']}",
         "turns": "\n".join(recalled_line(turn, language, "8 May 2023") for turn in TALK[language]),

@@ -10,12 +10,13 @@ the same again. What is still empty is given back as it is, with the reason why 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import run_in_executor
 
 from egosrag.egos.step import Composed, Count, Step
 from egosrag.models.prefix import continue_prefix
@@ -58,6 +59,17 @@ class Generate(Step[Composed, Reply]):
 
         yield from self._transform_stream_with_config(iter([input]), traced, config)  # type: ignore[arg-type]
 
+    async def astream(  # type: ignore[override]  # as ``stream``
+        self,
+        input: Composed,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: A002
+    ) -> AsyncIterator[str | Reply]:
+        """As ``stream``, piece by piece, in a thread of its own: the event loop is not held up."""
+        pieces = self.stream(input, config, **kwargs)
+        while (piece := await run_in_executor(config, next, pieces, None)) is not None:
+            yield piece
+
     def pieces(
         self, composed: Composed, config: RunnableConfig | None = None, **sampling: Any
     ) -> Generator[str | Reply]:
@@ -80,7 +92,12 @@ class Generate(Step[Composed, Reply]):
             yield from self._said(speech, composed, config, started, **{**sampling, "seed": seed + 1})
         timing = Timing(first_token_s=speech.first_s, total_s=time.perf_counter() - started)
         yield Reply(
-            speaker=composed.speaker, text=speech.text, stop_reason=speech.reason, usage=speech.usage, timing=timing
+            speaker=composed.speaker,
+            text=speech.text,
+            stop_reason=speech.reason,
+            usage=speech.usage,
+            timing=timing,
+            evidence=composed.evidence,
         )
 
     def _said(

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
+from egosrag.models.prefix import unbound
 from egosrag.prompts import load, render
 from egosrag.schema import Turn
 
 History = Literal["single", "multiple"]
+
+
+def history_of(model: Any) -> History:
+    """What ``model`` was trained on: "multiple" where it says so (``multi_turn``), else "single" (report 7.2.4)."""
+    return "multiple" if getattr(unbound(model), "multi_turn", False) else "single"
 
 
 class Organize(Step[Talk, Composed]):
@@ -29,23 +35,39 @@ class Organize(Step[Talk, Composed]):
         window: tokens that a prompt may have, the reply's share of the model's window taken off.
         history: "single" or "multiple".
         quote: whether lines stand between quotation marks (report 7.2.3).
+        looked_up: tokens of the window that are kept free for what is looked up in the role's sources for each line.
+        recalled: the same for what is recalled of turns that are out of sight, once there are such turns.
     """
 
-    def __init__(self, count: Count, window: int, *, history: History = "single", quote: bool = True) -> None:
+    def __init__(
+        self,
+        count: Count,
+        window: int,
+        *,
+        history: History = "single",
+        quote: bool = True,
+        looked_up: int = 0,
+        recalled: int = 0,
+    ) -> None:
         self.name = "Organize"
         self.count = count
         self.window = window
         self.history = history
         self.quote = quote
+        self.looked_up = looked_up
+        self.recalled = recalled
 
     def run(self, value: Talk, config: RunnableConfig | None = None) -> Composed:
         """The prompt of ``value``.
 
         Raises:
-            WindowError: it does not fit the window; nothing is left out to make it fit.
+            WindowError: it does not fit the window; nothing is left out to make it fit but what was found for this
+                line alone, the least fitting first.
         """
         composed = self.compose(value)
-        over = self.size(composed) - self.window
+        while (over := self.size(composed) - self.window) > 0 and (value.recalled or value.facts):
+            value = _with_less(value)
+            composed = self.compose(value)
         if over > 0:
             raise WindowError(self._too_long(value, over))
         return composed
@@ -57,25 +79,34 @@ class Organize(Step[Talk, Composed]):
         prompt = load("generate" if self.quote else "generate_plain", language)
         memory = render.scene_block(talk.visible_scenes, language)
         lines = [(turn.speaker, write(turn.speaker, turn.text, language)) for turn in talk.visible_turns]
+        # What is valid for the last line alone stands just before it: the prompt's head stays as it was.
+        when = {found.turn.id: found.when for found in talk.recalled}
+        found = (
+            render.source_block(talk.facts, name, language),
+            render.recalled_block((found.turn for found in talk.recalled), language, when),
+        )
+        if lines and any(found):
+            lines[-1] = (lines[-1][0], "\n".join(filter(None, (*found, lines[-1][1]))))
         blocks = _single(memory, lines) if self.history == "single" else _multiple(memory, lines, name)
         system, first = prompt.messages(
             name=render.one_line(name),
             user=render.one_line(("、" if language == "zh" else ", ").join((user, *talk.others))),
-            card=render.card(talk.role, language),
+            card=talk.raw or render.card(talk.role, language),
             conversation=blocks[0][1] if blocks else "",
         )
         later = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in blocks[1:]]
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
         speakers = tuple(dict.fromkeys((user, *talk.others, *(turn.speaker for turn in talk.turns))))
-        return Composed((system, first, *later), prefix, name, speakers)
+        return Composed((system, first, *later), prefix, name, speakers, evidence=talk.facts)
 
     def size(self, composed: Composed) -> int:
         """The prompt's length in tokens, the prefix included."""
         return self.count([*composed.messages, AIMessage(composed.prefix)])
 
     def fits(self, talk: Talk, share: float = 1.0) -> bool:
-        """Whether the prompt needs no more than ``share`` of what the window leaves it."""
-        return self.size(self.compose(talk)) <= self.window * share
+        """Whether the prompt needs no more than ``share`` of its room: what is found for one line has its own."""
+        room = self.window - self.looked_up - (self.recalled if talk.out_of_sight else 0)
+        return self.size(self.compose(replace(talk, recalled=(), facts=()))) <= room * share
 
     def accept(self, talk: Talk, line: str) -> Turn:
         """The user's line as a turn, once it is sure that it can be answered at all.
@@ -110,6 +141,14 @@ class Organize(Step[Talk, Composed]):
             f"the prompt is {over} tokens longer than the {self.window} that the model's window leaves it: "
             f"{longest} takes {parts[longest]}; shorten it, or use a model with a longer window"
         )
+
+
+def _with_less(talk: Talk) -> Talk:
+    """The conversation without the least fitting of what was found for its last line."""
+    if talk.recalled:
+        least = min(talk.recalled, key=lambda found: found.score)
+        return replace(talk, recalled=tuple(found for found in talk.recalled if found is not least))
+    return replace(talk, facts=talk.facts[:-1])
 
 
 def _single(memory: str, lines: Sequence[tuple[str, str]]) -> list[tuple[bool, str]]:

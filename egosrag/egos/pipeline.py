@@ -10,28 +10,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from egosrag.egos.figure import figure
 from egosrag.egos.generate import Generate
 from egosrag.egos.history import Rewriting
-from egosrag.egos.organize import History, Organize
+from egosrag.egos.memory import Kind, Memory
+from egosrag.egos.organize import History, Organize, history_of
+from egosrag.egos.recall import Recall, TurnSearch
 from egosrag.egos.record import Record
+from egosrag.egos.sources import Lookup, Search, raw
 from egosrag.egos.state import State, now, talk_of
 from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
-from egosrag.errors import ModelError
+from egosrag.errors import ModelError, SessionError
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.schema import Reply, Role, Scene, Turn
 
 _log = logging.getLogger(__name__)
-_SPENT = 0.9  # of the window: the next line and its answer need room
 Sources = Sequence[tuple[str, str]]
 
 
@@ -44,16 +47,21 @@ class Conversation(Rewriting):
             line and kept with the session.
         checkpointer: keeps the session; in memory by default. See :func:`egosrag.egos.store.open_store`.
         session: the session's name; the same name resumes the same conversation. It is never used as a path.
-        history: "single" (one user message) or "multiple" (a message a turn).
+        history: "single" (one user message) or "multiple" (a message a turn); absent: as the model was trained.
         quote: quote mode (report 7.2.3).
         user: the name that the user's lines stand under; "Me" or "我" when empty.
         keep_turns: the last turns that Summarize leaves as they are.
         window: tokens that a prompt may have; what the model's own window leaves it by default.
-        extract: the Extract step, and ``sources``, its (name, text) pairs.
+        memory: what becomes of old turns, see :mod:`egosrag.egos.memory`; "both" where there is a ``recall``, else
+            "static".
+        recall: searches this session's turns for the dynamic memory; ``egosrag.rag.memory.TurnMemory()`` does.
+        extract: the Extract step, which makes a card of ``sources``.
+        sources: (name, text) pairs; without ``extract`` they stand raw in the card's place.
+        search: searches the role's sources at every line; see ``egosrag.assemble.source_search``.
         notice: is told, in a line, what the memory could not keep in the prompt; the log by default.
 
     Raises:
-        SessionError: the session's name is empty, or the session is one with another role.
+        SessionError: the session's name is empty, it is one with another role, or a dynamic memory has no ``recall``.
     """
 
     def __init__(
@@ -63,13 +71,16 @@ class Conversation(Rewriting):
         *,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         session: str = "default",
-        history: History = "single",
+        history: History | None = None,
         quote: bool = True,
         user: str = "",
         keep_turns: int = 4,
         window: int | None = None,
+        memory: Kind | None = None,
+        recall: TurnSearch | None = None,
         extract: Runnable[tuple[Sources, str], Role] | None = None,
         sources: Sources = (),
+        search: Search | None = None,
         notice: Callable[[str], None] = _log.warning,
     ) -> None:
         self.user = user
@@ -78,11 +89,25 @@ class Conversation(Rewriting):
         self._sources = sources
         count = partial(count_tokens, model)
         room = window or context_window(model)
-        self.organize = Organize(count, room, history=history, quote=quote)
-        self.generate = Generate(model, count)
-        self.summarize = Summarize(
-            model, count, room, self.organize.fits, keep_turns=keep_turns, quote=quote, notice=notice
+        kind = memory or ("both" if recall else "static")
+        if kind in ("dynamic", "both") and recall is None:
+            raise SessionError(f"the memory {kind} needs a search: give recall=egosrag.rag.memory.TurnMemory()")
+        found = Recall(recall, count, min(room // 5, 1500)) if recall and kind in ("dynamic", "both") else None
+        self.lookup = Lookup(search, count, min(room // 4, 2000)) if search else None
+        self.organize = Organize(
+            count,
+            room,
+            history=history or history_of(model),
+            quote=quote,
+            looked_up=self.lookup.budget if self.lookup else 0,
+            recalled=found.budget if found else 0,
         )
+        self.generate = Generate(model, count)
+        scenes = Summarize(model, count, room, self.organize.fits, keep_turns=keep_turns, quote=quote, notice=notice)
+        self.memory = Memory(
+            self.organize, scenes if kind in ("static", "both") else None, found, keep_turns=keep_turns, notice=notice
+        )
+        self._raw = "" if extract else raw(sources, room * 3 // 5, count, notice)
         super().__init__(session, checkpointer)
 
     @property
@@ -149,46 +174,35 @@ class Conversation(Rewriting):
         return self._asking({"turns": [t.model_dump() for t in (*new, turn)]}, talk.role.name)
 
     def _talk(self, values: Mapping[str, Any]) -> Talk:
-        return talk_of(values, self._given, self.user)
+        return replace(self.memory.seen(talk_of(values, self._given, self.user)), raw=self._raw)
 
     def _built(self, checkpointer: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
-        graph = StateGraph(State)
-        for name, node in (
-            ("Organize", self._compose),
-            ("Generate", self._speak),
-            ("Append", self._append),
-            ("Summarize", self._condense),
-        ):
-            graph.add_node(name, node)
-        if self._extract:
-            graph.add_node("Extract", self._card)
-            graph.add_conditional_edges(
-                START, lambda state: "Organize" if state.get("role") else "Extract", ["Extract", "Organize"]
-            )
-            graph.add_edge("Extract", "Organize")
-        else:
-            graph.add_edge(START, "Organize")
-        graph.add_conditional_edges(
-            "Organize", lambda state: "Generate" if state["composed"] else "Summarize", ["Generate", "Summarize"]
+        learns = self.lookup is not None
+        return figure(
+            {
+                "Organize": self._compose,
+                "Generate": self._speak,
+                "Append": self._append,
+                "Summarize": self._condense,
+                **({"Extract": self._learn} if self._extract or learns else {}),
+            },
+            knows=lambda state: bool(state.get("role")) and not learns,
+            is_spent=lambda state: self.memory.is_spent(self._talk(state), asked=False),
+            checkpointer=checkpointer,
         )
-        graph.add_edge("Generate", "Append")
-        graph.add_conditional_edges("Append", self._is_spent, ["Summarize", END])
-        graph.add_conditional_edges(
-            "Summarize", lambda state: "Organize" if state.get("pending") else END, ["Organize", END]
-        )
-        return graph.compile(checkpointer=checkpointer, name="EGOS")
 
-    def _card(self, state: State, config: RunnableConfig) -> State:
+    def _learn(self, state: State, config: RunnableConfig) -> State:
+        if self.lookup:
+            return {"facts": self.lookup.run(self._talk(state), config)}
         assert self._extract is not None
         role = self._extract.invoke((self._sources, self._given.name), config)
         return {"role": role.model_dump(mode="json")}
 
     def _compose(self, state: State, config: RunnableConfig) -> State:
         talk = self._talk(state)
-        if not state.get("condensed") and (
-            talk.holes or (len(talk.visible_turns) > 1 and not self.organize.fits(talk))
-        ):
+        if not state.get("condensed") and self.memory.is_spent(talk, asked=True):
             return {"composed": None}
+        talk = self.memory.informed(replace(talk, facts=state.get("facts", ())), config)
         return {"composed": self.organize.run(talk, config)}
 
     def _speak(self, state: State, config: RunnableConfig) -> State:
@@ -211,9 +225,5 @@ class Conversation(Rewriting):
         turn = Turn(speaker=reply.speaker, text=reply.text, id=state["answer"], status=status, at=now())
         return {"turns": [turn.model_dump()], "pending": False}
 
-    def _is_spent(self, state: State) -> str:
-        return END if self.organize.fits(self._talk(state), _SPENT) else "Summarize"
-
     def _condense(self, state: State, config: RunnableConfig) -> State:
-        scenes = self.summarize.run(self._talk(state), config)
-        return {"scenes": [scene.model_dump() for scene in scenes], "condensed": True}
+        return cast("State", {**self.memory.condense(self._talk(state), config), "condensed": True})

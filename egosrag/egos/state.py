@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import operator
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypedDict
 
-from langgraph.channels import UntrackedValue
+from langgraph.channels import DeltaChannel, UntrackedValue
 
 from egosrag.egos.record import Record
 from egosrag.egos.step import Composed, Talk
-from egosrag.schema import Role, Scene, Turn
+from egosrag.schema import Evidence, Role, Scene, Turn
+
+Rows = list[dict[str, Any]]
 
 
-def upserted(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The record with ``new`` turns at its end; one whose id is there already takes that one's place."""
-    changed = {turn["id"]: turn for turn in new}
-    kept = [changed.pop(turn["id"], turn) for turn in old]
-    return [*kept, *changed.values()]
+def upserted(old: Rows, writes: Sequence[Rows]) -> Rows:
+    """The record with each write's turns at its end; one whose id is there already takes that one's place."""
+    turns = {turn["id"]: turn for turn in old}
+    for new in writes:
+        turns |= {turn["id"]: turn for turn in new}
+    return list(turns.values())
+
+
+def added(old: Rows, writes: Sequence[Rows]) -> Rows:
+    """The rows with each write's rows at their end."""
+    return [*old, *(row for new in writes for row in new)]
+
+
+# A checkpoint keeps what is new, and all of it only every so many changes: whole records in each of the five
+# checkpoints of a line made the store grow with the square of the conversation's length.
+_WHOLE = 20
 
 
 class State(TypedDict, total=False):
@@ -27,25 +39,31 @@ class State(TypedDict, total=False):
 
     name: str
     role: dict[str, Any]
-    turns: Annotated[list[dict[str, Any]], upserted]
-    scenes: Annotated[list[dict[str, Any]], operator.add]
+    turns: Annotated[Rows, DeltaChannel(upserted, snapshot_frequency=_WHOLE)]
+    scenes: Annotated[Rows, DeltaChannel(added, snapshot_frequency=_WHOLE)]
+    first: str  # the id of the first turn that is still in the prompt, where turns left it without a scene
     swipes: list[dict[str, Any]]  # the siblings of regenerated replies, see record.py
     pending: bool  # the last turn is not answered yet
     answer: str  # the id that the awaited reply will have
     speaker: str  # who is to give it
     reply: dict[str, Any]
     sampling: Annotated[dict[str, Any], UntrackedValue]  # settings of the model for this reply alone
+    facts: Annotated[tuple[Evidence, ...], UntrackedValue]  # what the sources tell of this line
     composed: Annotated[Composed | None, UntrackedValue]
     condensed: Annotated[bool, UntrackedValue]
 
 
 def talk_of(values: Mapping[str, Any], role: Role, user: str) -> Talk:
     """The stored values as a conversation; ``role`` is played where the session keeps no card of its own."""
+    ids = [turn["id"] for turn in values.get("turns", ())]
+    # A first turn that was deleted, or is not on this branch, says nothing: then all are in sight again.
+    left = ids[: ids.index(values["first"])] if values.get("first") in ids else []
     return Talk(
         role=Role.model_validate(values["role"]) if values.get("role") else role,
         turns=tuple(Turn.model_validate(turn) for turn in values.get("turns", ())),
         scenes=tuple(Scene.model_validate(scene) for scene in values.get("scenes", ())),
         user=user,
+        left=frozenset(left),
     )
 
 

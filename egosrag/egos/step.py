@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from egosrag.prompts.render import USER, language_of
-from egosrag.schema import Role, Scene, Turn
+from egosrag.schema import Evidence, Role, Scene, Turn
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -36,6 +36,17 @@ class Step(Runnable[In, Out]):
         return self._call_with_config(traced, input, config)
 
 
+class Found(Protocol):
+    """A turn that the dynamic memory found, how well it fits, and its date in words."""
+
+    @property
+    def turn(self) -> Turn: ...  # noqa: D102
+    @property
+    def score(self) -> float: ...  # noqa: D102
+    @property
+    def when(self) -> str: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Talk:
     """A conversation as the steps see it.
@@ -46,6 +57,10 @@ class Talk:
         scenes: every scene that was ever written, oldest first.
         user: the name that the user's lines stand under; the language's own "Me" when it is empty.
         others: the other roles of the scene, whom the role does not speak for.
+        left: the ids of turns that left the prompt without a scene.
+        recalled: earlier turns that the dynamic memory found for the last line.
+        facts: places in the role's sources that were found for the last line.
+        raw: the role's sources as they are, where they stand in the card's place.
     """
 
     role: Role
@@ -53,13 +68,17 @@ class Talk:
     scenes: tuple[Scene, ...] = ()
     user: str = ""
     others: tuple[str, ...] = ()
+    left: frozenset[str] = frozenset()
+    recalled: tuple[Found, ...] = ()
+    facts: tuple[Evidence, ...] = ()
+    raw: str = ""
 
     @cached_property
     def language(self) -> str:
         """The card's language; the first line's when the card is no more than a name."""
         role = self.role
         told = [s.text for s in (*role.background, *role.personality, *role.speaking_style, *role.relations)]
-        text = " ".join([*told, *(line.text for line in role.sample_dialogue)])
+        text = " ".join([*told, *(line.text for line in role.sample_dialogue), self.raw])
         return role.language or language_of(text or " ".join(turn.text for turn in self.turns[:1]) + role.name)
 
     @property
@@ -80,8 +99,8 @@ class Talk:
 
     @cached_property
     def visible_turns(self) -> tuple[Turn, ...]:
-        """The turns that the model reads: those that no scene stands for, and that hold words."""
-        told = {turn_id for scene in self.scenes for turn_id in scene.turn_ids}
+        """The turns that the model reads: those that are still in the prompt as they were said, and hold words."""
+        told = {turn_id for scene in self.scenes for turn_id in scene.turn_ids} | self.left
         return tuple(turn for turn in self.turns if turn.id not in told and turn.text)
 
     @cached_property
@@ -96,6 +115,15 @@ class Talk:
                 runs[-1].append(turn)
         return tuple(tuple(run) for run in runs[:-1] if run)
 
+    @property
+    def out_of_sight(self) -> bool:
+        """Whether there are turns that the model does not read as they were said."""
+        return len(self.visible_turns) < sum(bool(turn.text) for turn in self.turns)
+
+    def without(self, ids: Iterable[str]) -> Talk:
+        """The same conversation with these turns out of the prompt."""
+        return replace(self, left=self.left | frozenset(ids))
+
     def with_scenes(self, scenes: tuple[Scene, ...]) -> Talk:
         """The same conversation with ``scenes`` added."""
         return replace(self, scenes=self.scenes + scenes)
@@ -103,9 +131,13 @@ class Talk:
 
 @dataclass(frozen=True)
 class Composed:
-    """A prompt that is ready for Generate: ``messages``, then the assistant's words so far, ``prefix``."""
+    """A prompt that is ready for Generate: ``messages``, then the assistant's words so far, ``prefix``.
+
+    ``evidence`` are the places in the role's sources that stand in the prompt for this line.
+    """
 
     messages: tuple[BaseMessage, ...]
     prefix: str
     speaker: str
     speakers: tuple[str, ...]
+    evidence: tuple[Evidence, ...] = ()

@@ -54,6 +54,11 @@ class ApiChatModel(ChatOpenAI):
         """A trailing AIMessage is continued, by the server or by asking for it."""
         return True
 
+    @property
+    def multi_turn(self) -> bool:
+        """Served chat models were trained on conversations of many turns."""
+        return True
+
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """An estimate: the server's tokenizer is not at hand, and tiktoken would have to be downloaded."""
         return approximate_tokens(messages)

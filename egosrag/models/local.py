@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -77,6 +78,12 @@ class LocalChatModel(BaseChatModel):
     def continues_prefix(self) -> bool:
         """A trailing AIMessage is continued."""
         return True
+
+    @property
+    def multi_turn(self) -> bool:
+        """Whether it was trained on conversations of many turns: what this house trains was not (report 7.2.4)."""
+        ours = self.model == "pocket" or (Path(self.model) / "run.json").is_file()
+        return self.template and self.adapter is None and not ours
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make, template included."""

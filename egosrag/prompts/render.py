@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from egosrag.prompts import load
-from egosrag.schema import DialogueLine, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
+from egosrag.schema import DialogueLine, Evidence, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
 
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
 COLON = {"en": ": ", "zh": "："}
@@ -82,6 +82,15 @@ def recalled_block(turns: Iterable[Turn], language: str, when: Mapping[str, str]
     return load("recall", language).text(turns=lines) if lines else ""
 
 
+def source_block(places: Iterable[Evidence], name: str, language: str) -> str:
+    """What the dynamic Extract found in a role's sources (report 7.2.2), a line each; empty when there is nothing.
+
+    It stands just before the user's last line and is valid for that line alone.
+    """
+    lines = "\n".join(f"- {one_line(place.quote)}" for place in places)
+    return load("sources", language).text(name=one_line(name), sources=lines) if lines else ""
+
+
 def filled(text: str, role: Role, user: str) -> str:
     """``text`` with the placeholders of character cards replaced: ``{{char}}``, ``{{user}}``, ``{{// comment}}``.
 
@@ -150,7 +159,7 @@ def lore_block(entries: Iterable[LoreEntry], role: Role, language: str, user: st
 
 def _joined(texts: Iterable[str], language: str) -> str:
     stop = "。" if language == "zh" else "."
-    ended = (t if t[-1] in ".!?。！？…\"”’」』" else t + stop for t in texts if t)
+    ended = (t if t[-1] in '.!?。！？…"”’」』' else t + stop for t in texts if t)
     return ("" if language == "zh" else " ").join(ended)
 
 

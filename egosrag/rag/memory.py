@@ -115,6 +115,9 @@ class TurnMemory:
     ) -> list[Recalled]:
         """The turns that fit the line best, in the order in which they were said.
 
+        A turn that says only what the line says, or what one that is given already says, is passed over: it would
+        take the place of one that tells something.
+
         Args:
             line: what the user says now.
             k: most turns to give.
@@ -123,12 +126,12 @@ class TurnMemory:
             visible: ids of turns that the prompt shows anyway; they are never given, but help their neighbours.
         """
         shown, taken, left = frozenset(visible), dict[int, float](), budget
-        scores = self._scores(line)
+        scores, said = self._scores(line), {line.strip().casefold()}
         for i in np.argsort(-scores, kind="stable"):
             if len(taken) >= k or np.isneginf(scores[i]):
                 break
             turn = self._turns[i]
-            if turn.id in shown:
+            if turn.id in shown or turn.text.strip().casefold() in said:
                 continue
             if left is not None:
                 cost = count(recalled_line(turn, language_of(turn.text), self._when[i]) + "\n")
@@ -136,6 +139,7 @@ class TurnMemory:
                     continue
                 left -= cost
             taken[int(i)] = float(scores[i])
+            said.add(turn.text.strip().casefold())
         return [Recalled(self._turns[i], taken[i], self._when[i]) for i in sorted(taken)]
 
     def _scores(self, line: str) -> Floats:

@@ -1,0 +1,87 @@
+"""Indexes of documents, and what answers questions from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from egosrag.assemble.models import chat_model
+from egosrag.console import Reporter
+from egosrag.errors import StoreError
+from egosrag.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from egosrag.rag.engine import ManualEngine
+    from egosrag.rag.index import ManualIndex
+
+
+def build_index(settings: Settings, paths: Sequence[str | Path], out: str, progress: Reporter) -> ManualIndex:
+    """Index documents into the folder ``out``; what is there already and has not changed is not read again.
+
+    Raises:
+        SourceError, ModelError, StoreError: see ``ManualIndex.build``.
+    """
+    from egosrag.rag.index import ManualIndex
+
+    if "://" in out:
+        raise StoreError(f"an index is a folder, and {out} is an address: give --out a path")
+    index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note)
+    progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {out}")
+    return index
+
+
+def indexing(settings: Settings) -> dict[str, Any]:
+    """How documents are indexed, as ``ManualIndex.build`` takes it."""
+    return {"embedder": settings.embedder, "window": settings.window, "overlap": settings.overlap}
+
+
+def manual(
+    settings: Settings,
+    documents: Sequence[str | Path] = (),
+    index: str | Path | None = None,
+    progress: Reporter | None = None,
+    model: BaseChatModel | None = None,
+) -> ManualEngine:
+    """What answers questions from documents, or from the folder of an index.
+
+    Documents are indexed in the cache folder; the same documents with the same settings are indexed once.
+
+    Args:
+        settings: what was chosen.
+        documents: files and folders to answer from.
+        index: the folder of an index, in their place.
+        progress: is told how far the indexing is.
+        model: the model where it is loaded already; else the settings' one is.
+
+    Raises:
+        SourceError, ModelError, StoreError: a document, the model or the index cannot be used.
+    """
+    from egosrag.rag.engine import ManualEngine
+    from egosrag.rag.index import ManualIndex
+
+    tell = _Heard(progress or Reporter())
+    if index is not None:
+        found = ManualIndex.load(index, settings.embedder)
+    else:
+        found = ManualIndex.cached(
+            documents, settings.cache_dir, **indexing(settings), progress=tell, on_skip=tell.note
+        )
+        if not tell.heard:
+            tell.note(f"uses the index of an earlier call, in {settings.cache_dir}")
+    return ManualEngine(found, model or chat_model(settings), top_k=settings.top_k)
+
+
+class _Heard(Reporter):
+    """Passes on what it hears and remembers that there was something."""
+
+    def __init__(self, to: Reporter) -> None:
+        self.heard = False
+        self.note = to.note  # type: ignore[method-assign]
+        self._to = to
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.heard = True
+        self._to(what, done, total)

@@ -1,0 +1,241 @@
+"""The memory: what leaves the prompt, what comes back for a line, and that nothing of one session is in another's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from egosrag.egos.organize import Organize
+from egosrag.egos.pipeline import Conversation
+from egosrag.egos.recall import Leave, Recall, dates
+from egosrag.egos.step import Talk
+from egosrag.egos.store import open_store
+from egosrag.errors import ModelError, SessionError
+from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
+from egosrag.rag.memory import TurnMemory
+from egosrag.schema import Scene, Turn
+from tests.egos.cards import TIM, WUKONG
+
+COUNT = ScriptedChatModel(responses=[]).count_tokens
+RAIN = "It was raining in the long street all day, and nobody came."
+
+
+class Yes(ScriptedChatModel):
+    """Agrees with everything; its summaries fail when it is told so."""
+
+    responses: list[str] = []
+    fails: bool = False
+
+    def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
+        self._calls.append(ScriptedCall(tuple(messages), None, ()))
+        if messages[-1].type != "ai":
+            if self.fails:
+                raise ModelError("the server is down")
+            return "\n".join(row for row in str(messages[-1].text).splitlines() if "secret" in row) or "It rained."
+        return "好。”" if "：“" in str(messages[-1].text) else 'Yes."'
+
+    @property
+    def prompts(self) -> list[str]:
+        return ["\n".join(str(m.text) for m in c.messages) for c in self.calls if c.messages[-1].type == "ai"]
+
+
+def record(count: int) -> tuple[Turn, ...]:
+    said = ["My cat is called Tibbles.", "What a name."] + [f"{RAIN} Or was it {n}?" for n in range(count - 2)]
+    return tuple(Turn(id=str(n), speaker=("Me", "Tim")[n % 2], text=text) for n, text in enumerate(said))
+
+
+def asked(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[Yes, Conversation]:
+    model = Yes(context_window=4096)
+    recall = TurnMemory() if memory in ("dynamic", "both") else None
+    role = TIM if language == "en" else WUKONG
+    talk = Conversation(model, role, window=400, memory=memory, recall=recall, **more)
+    first = "My cat is called Tibbles." if language == "en" else "我的猫叫雪球。"
+    rain = RAIN if language == "en" else "长长的街上整天都在下雨，一个人也没有来过。"
+    for text in [first, *[f"{rain}{n}" for n in range(18)]]:
+        talk.say(text)
+    talk.say(line)
+    return model, talk
+
+
+def test_leave_takes_the_oldest_turns_and_few_times() -> None:
+    organize = Organize(COUNT, 400, recalled=80)
+    talk = Talk(TIM, record(30))
+    ids = Leave(organize.fits).run(talk)
+    assert list(ids) == [turn.id for turn in talk.turns[: len(ids)]]
+    after = talk.without(ids)
+    assert organize.fits(after, 0.6)
+    assert not organize.fits(talk.without(ids[:-1]), 0.6)
+    assert Leave(organize.fits).run(Talk(TIM, record(4))) == ()
+
+
+def test_leave_keeps_the_last_turns_where_they_fit_and_the_line_always() -> None:
+    long = tuple(Turn(id=str(n), speaker="Me", text="word " * 90) for n in range(6))
+    for window, stay in ((400, ["4", "5"]), (60, ["5"])):
+        talk = Talk(TIM, long)
+        after = talk.without(Leave(Organize(COUNT, window).fits).run(talk))
+        assert [turn.id for turn in after.visible_turns] == stay
+
+
+def test_recall_gives_what_the_last_line_needs_in_its_budget_and_nothing_in_sight() -> None:
+    talk = Talk(TIM, (*record(30), Turn(id="x", speaker="Me", text="What is my cat called?")))
+    recall = Recall(TurnMemory(), COUNT, budget=60)
+    assert recall.invoke(talk) == ()
+    found = recall.invoke(talk.without([str(n) for n in range(20)]))
+    assert "0" in [f.turn.id for f in found]
+    assert all(int(f.turn.id) < 20 for f in found)
+    assert sum(COUNT(f'{f.turn.speaker}: "{f.turn.text}"') for f in found) <= 60
+
+
+@pytest.mark.parametrize(
+    ("language", "line", "fact", "opens"),
+    [
+        ("en", "What is my cat called?", 'Me: "My cat is called Tibbles."', "Remembered from earlier:"),
+        ("zh", "我的猫叫什么名字？", "我：“我的猫叫雪球。”", "想起之前说过的话："),
+    ],
+)
+def test_dynamic_memory_brings_a_turn_back_just_before_the_line(
+    language: str, line: str, fact: str, opens: str
+) -> None:
+    model, talk = asked("dynamic", line, language)
+    head, tail = model.prompts[-1].split(opens)
+    assert fact in tail
+    assert fact not in head
+    assert tail.index(fact) < tail.index(line)
+    assert not talk.scenes()
+    assert len(talk.turns()) == 40
+    assert opens not in model.prompts[0]
+
+
+def test_no_memory_says_what_it_lets_go() -> None:
+    notices: list[str] = []
+    model, talk = asked("none", "What is my cat called?", notice=notices.append)
+    assert "Tibbles" not in model.prompts[-1]
+    assert notices
+    assert all("left the prompt" in notice and "the record keeps them" in notice for notice in notices)
+    assert "Tibbles" in talk.turns()[0].text
+
+
+def test_dynamic_memory_needs_a_search() -> None:
+    with pytest.raises(SessionError, match="needs a search"):
+        Conversation(Yes(), TIM, memory="both")
+
+
+def test_failing_summariser_leaves_the_scenes_and_the_chat_goes_on() -> None:
+    notices: list[str] = []
+    model = Yes(context_window=4096, fails=True)
+    talk = Conversation(model, TIM, window=400, memory="both", recall=TurnMemory(), notice=notices.append)
+    for text in ["My cat is called Tibbles.", *[f"{RAIN} {n}" for n in range(18)], "What is my cat called?"]:
+        assert talk.say(text).text == "Yes."
+    assert talk.scenes() == []
+    assert "Tibbles" in model.prompts[-1].split("Remembered from earlier:")[1]
+    assert any("could not be summarized" in notice for notice in notices)
+    assert any("left out of this one prompt" in notice for notice in notices)
+    assert len(talk.turns()) == 40
+    model.fails = False
+    talk.say("And now?")
+    assert talk.scenes(), "what failed is done as soon as it can be"
+
+
+def test_another_memory_makes_its_own_of_the_same_record(tmp_path: Path) -> None:
+    with open_store(tmp_path / "talk.sqlite") as store:
+        _, talk = asked("dynamic", "Hello?", checkpointer=store)
+        assert talk.talk.left
+        static = Conversation(Yes(context_window=4096), TIM, checkpointer=store, window=400, memory="static")
+        assert not static.talk.left
+        static.say("Hello again?")
+        told = {turn_id for scene in static.scenes() for turn_id in scene.turn_ids}
+        assert talk.turns()[0].id in told
+
+
+def test_edited_and_deleted_turns_are_recalled_as_they_are_now() -> None:
+    model, talk = asked("dynamic", "What is my cat called?")
+    talk.edit(talk.turns()[0].id, "My cat is called Whiskers.")
+    talk.say("What is my cat called?")
+    assert "Tibbles" not in model.prompts[-1]
+    assert "Whiskers" in model.prompts[-1]
+    talk.delete(talk.turns()[0].id)
+    talk.say("What is my cat called?")
+    assert "Whiskers" not in model.prompts[-1]
+
+
+def test_dates_are_told_of_conversations_of_several_days() -> None:
+    one = Turn(id="a", speaker="Me", text="Hi", at="2026-05-08T12:00:00+00:00")
+    other = Turn(id="b", speaker="Me", text="Hi", at="2026-05-10T12:00:00+00:00")
+    nobody_knows = Turn(id="c", speaker="Me", text="Hi")
+    assert dates([one, nobody_knows], "en") == {}
+    assert dates([one, nobody_knows, other], "en") == {"a": "8 May 2026", "b": "10 May 2026"}
+    assert dates([one, other], "zh")["a"] == "2026年5月8日"
+
+
+def test_scenes_of_a_third_speaker_and_his_turns_are_read() -> None:
+    turns = (
+        Turn(id="1", speaker="Me", text="Hello."),
+        Turn(id="2", speaker="Ann", text="Hello, both."),
+        Turn(id="3", speaker="Tim", text="Hello, Ann."),
+        Turn(id="4", speaker="Ann", text="And now?"),
+    )
+    talk = Talk(TIM, turns, (Scene(text="Ann came in.", turn_ids=("0",)),))
+    single = Organize(COUNT, 4096).compose(talk)
+    assert str(single.messages[1].text).splitlines()[-4:] == [
+        'Me: "Hello."', 'Ann: "Hello, both."', 'Tim: "Hello, Ann."', 'Ann: "And now?"',
+    ]  # fmt: skip
+    multiple = Organize(COUNT, 4096, history="multiple").compose(talk)
+    assert [message.type for message in multiple.messages] == ["system", "human", "ai", "human"]
+    assert "Ann" in single.speakers
+
+
+SECRETS = {("ann", "Tim"): "plum", ("ann", "悟空"): "pear", ("bob", "Tim"): "fig", ("bob", "悟空"): "kiwi"}
+
+
+def speak(user: str, role: Any, store: Any, memory: Any) -> tuple[Yes, str]:
+    secret = SECRETS[user, role.name]
+    model = Yes(context_window=4096)
+    talk = Conversation(
+        model,
+        role,
+        checkpointer=store,
+        session=f"{user} {role.name}",
+        window=420,
+        memory=memory,
+        recall=TurnMemory(),
+    )
+    for text in [f"My secret word is {secret}.", *[f"{RAIN} {n}" for n in range(9)], "What is my secret word?"]:
+        talk.say(text)
+    return model, secret
+
+
+def assert_apart(pairs: list[tuple[Yes, str]]) -> None:
+    assert len(pairs) == 4
+    for model, own in pairs:
+        assert own in model.prompts[-1]
+        read = " ".join(model.prompts)
+        assert not [secret for secret in SECRETS.values() if secret != own and secret in read]
+
+
+@pytest.mark.parametrize("memory", ["both", "dynamic"])
+def test_two_users_and_two_roles_at_once_never_mix(memory: Any, tmp_path: Path) -> None:
+    done: list[tuple[Yes, str]] = []
+    with open_store(tmp_path / "talk.sqlite") as store:
+        threads = [
+            threading.Thread(target=lambda u=user, r=role: done.append(speak(u, r, store, memory)))
+            for user in ("ann", "bob")
+            for role in (TIM, WUKONG)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert_apart(done)
+
+
+def test_two_users_and_two_roles_in_one_event_loop_never_mix() -> None:
+    async def all_of_them() -> list[tuple[Yes, str]]:
+        work = (asyncio.to_thread(speak, u, r, None, "both") for u in ("ann", "bob") for r in (TIM, WUKONG))
+        return await asyncio.gather(*work)
+
+    assert_apart(asyncio.run(all_of_them()))

@@ -1,0 +1,139 @@
+"""Each step alone is a Runnable: joined with |, in batches, streamed without blocking, retried, and seen in a trace."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers import BaseTracer
+from langchain_core.tracers.schemas import Run
+
+from egosrag.egos.extract import Extract
+from egosrag.egos.generate import Generate
+from egosrag.egos.organize import Organize
+from egosrag.egos.pipeline import Conversation
+from egosrag.egos.recall import Recall
+from egosrag.egos.sources import Lookup
+from egosrag.egos.step import Talk
+from egosrag.egos.summarize import Summarize
+from egosrag.errors import ModelError
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.rag.memory import TurnMemory
+from egosrag.schema import Evidence, Reply, Turn
+from tests.egos.cards import TIM
+
+COUNT = ScriptedChatModel(responses=[]).count_tokens
+TALK = Talk(TIM, (Turn(speaker="Me", text="Who are you?"),))
+SOURCES = [("a.txt", "Ann Lee is a sailor. She is very brave. She sails at night.")]
+
+
+def generate(*responses: str) -> Generate:
+    return Generate(ScriptedChatModel(responses=list(responses)), COUNT)
+
+
+class Flaky(ScriptedChatModel):
+    """Fails on its first call."""
+
+    def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
+        said = super()._next(messages, stop)
+        if said == "fail":
+            raise ModelError("the server is down")
+        return said
+
+
+class Names(BaseTracer):
+    """Keeps the runs by name and parent's name, as LangSmith shows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+
+    def _start_trace(self, run: Run) -> None:
+        parent = self.run_map.get(str(run.parent_run_id))
+        self.seen.append((parent.name if parent else "", run.name))
+        super()._start_trace(run)
+
+    def _persist_run(self, run: Run) -> None:
+        pass
+
+
+def test_steps_are_joined_with_a_bar() -> None:
+    chain = Organize(COUNT, 4096) | generate('I am Tim."') | (lambda reply: reply.text)
+    assert chain.invoke(TALK) == "I am Tim."
+    card = Extract(ScriptedChatModel(responses=["Background: Ann Lee is a sailor."])) | (lambda role: role.name)
+    assert card.invoke((SOURCES, "Ann Lee")) == "Ann Lee"
+    long = Talk(TIM, tuple(Turn(speaker="Me", text="It rained and rained. " * 9) for _ in range(9)))
+    organize = Organize(COUNT, 300)
+    scenes = Summarize(ScriptedChatModel(responses=["It rained."] * 9), COUNT, 300, organize.fits)
+    shorter = scenes | RunnableLambda(long.with_scenes) | organize
+    assert "It rained." in str(shorter.invoke(long).messages[1].text)
+
+
+def test_steps_stream_through_a_bar() -> None:
+    *pieces, reply = (Organize(COUNT, 4096) | generate('I am Tim, the baker."')).stream(TALK)
+    assert isinstance(reply, Reply)
+    assert "".join(str(piece) for piece in pieces) == reply.text == "I am Tim, the baker."
+    assert len(pieces) > 2
+
+
+def test_steps_are_batched_and_streamed_without_blocking() -> None:
+    organize = Organize(COUNT, 4096)
+    assert [c.speaker for c in organize.batch([TALK, TALK])] == ["Tim", "Tim"]
+
+    async def work() -> tuple[list[Any], list[Any], Any]:
+        pieces = [piece async for piece in (organize | generate('I am Tim, the baker."')).astream(TALK)]
+        replies = await generate('One."', 'Two."').abatch([organize.invoke(TALK)] * 2, config={"max_concurrency": 1})
+        return pieces, replies, await organize.ainvoke(TALK)
+
+    (*pieces, reply), replies, composed = asyncio.run(work())
+    assert "".join(pieces) == reply.text == "I am Tim, the baker."
+    assert len(pieces) > 2
+    assert [r.text for r in replies] == ["One.", "Two."]
+    assert composed == organize.invoke(TALK)
+
+
+def test_a_step_that_failed_is_retried() -> None:
+    model = Flaky(responses=["fail", 'I am Tim."'])
+    step = Generate(model, COUNT).with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
+    assert step.invoke(Organize(COUNT, 4096).invoke(TALK)).text == "I am Tim."
+    with pytest.raises(ModelError):
+        Generate(Flaky(responses=["fail"]), COUNT).invoke(Organize(COUNT, 4096).invoke(TALK))
+
+
+def test_steps_alone_are_runs_by_their_names() -> None:
+    tracer = Names()
+    found = Evidence(source="a.txt", start=0, end=20, quote=SOURCES[0][1][:20])
+    steps = [
+        (Organize(COUNT, 4096), TALK),
+        (generate('I am Tim."'), Organize(COUNT, 4096).invoke(TALK)),
+        (Summarize(ScriptedChatModel(responses=[]), COUNT, 4096, Organize(COUNT, 4096).fits), TALK),
+        (Extract(ScriptedChatModel(responses=["Background: Ann Lee is a sailor."])), (SOURCES, "Ann Lee")),
+        (Lookup(lambda line: [found], COUNT, 100), TALK),
+        (Recall(TurnMemory(), COUNT, 100), TALK),
+    ]
+    for step, value in steps:
+        step.invoke(value, {"callbacks": [tracer]})  # type: ignore[attr-defined]
+    top = [name for parent, name in tracer.seen if not parent]
+    assert top == ["Organize", "Generate", "Summarize", "Extract", "Extract", "Recall"]
+
+
+def test_a_conversation_shows_the_four_steps_and_what_it_recalls() -> None:
+    said = ["Background: Ann Lee is a sailor.", *['Yes."', 'Yes."', "They talk."] * 9]
+
+    class Sailor(ScriptedChatModel):
+        def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
+            super()._next(messages, stop)
+            return said[0] if len(self.calls) == 1 else 'Yes."' if messages[-1].type == "ai" else "They talk."
+
+    model = Sailor(responses=[""] * 40)
+    tracer = Names()
+    talk = Conversation(model, "Ann Lee", extract=Extract(model), sources=SOURCES, window=220, recall=TurnMemory())
+    talk._config["callbacks"] = [tracer]
+    for n in range(6):
+        talk.say(f"it is raining in the long street again, and this is what i say of it in line {n}.")
+    assert {("EGOS", name) for name in ("Extract", "Organize", "Generate", "Append", "Summarize")} <= set(tracer.seen)
+    assert ("Organize", "Recall") in tracer.seen
+    assert {name for parent, name in tracer.seen if not parent} == {"EGOS"}
