@@ -9,10 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
-import os
 import re
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +17,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from egosrag.egos import cards, png
+from egosrag.egos.files import decoded, read_bytes, read_json, write_bytes
 from egosrag.errors import RoleError
 from egosrag.schema import Persona, Role
-
-MOST_BYTES = 32 * 1024 * 1024  # of a role file: pictures of cards have one to ten million
-_DEEPEST = 100  # lists and objects inside each other
 
 
 def load_role(path: str | Path) -> Role:
@@ -36,9 +31,9 @@ def load_role(path: str | Path) -> Role:
         RoleError: there is no such file, or it is not a role card.
     """
     path = Path(path)
-    data = _content(path)
+    data = read_bytes(path, "role card")
     pictured = data.startswith(png.SIGNATURE)
-    fields = read_json(_of_picture(data, path) if pictured else data, path)
+    fields = read_json(_of_picture(data, path) if pictured else data, path, "role card")
     book = None
     if pictured or cards.is_card(fields):
         fields = _of_card(fields, path)
@@ -71,10 +66,10 @@ def save_role(
     """
     path = Path(path)
     if path.suffix.lower() == ".png":
-        _write(path, _as_picture(role, path, Path(picture) if picture else None))
+        write_bytes(path, _as_picture(role, path, Path(picture) if picture else None), "role card")
         return
     data = _plain(role) if version is None else cards.card_of(role, version)
-    _write(path, (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode(), "role card")
 
 
 def load_persona(text: str) -> Persona:
@@ -86,10 +81,10 @@ def load_persona(text: str) -> Persona:
     path = Path(text)
     with suppress(OSError, ValueError):  # a description is too long for a file's name, or holds a zero byte
         if path.is_file():
-            data = _content(path)
+            data = read_bytes(path, "persona")
             if data.lstrip().startswith(b"{"):
-                return _persona(read_json(data, path))
-            text = _decoded(data, path)
+                return _persona(read_json(data, path, "persona"))
+            text = decoded(data, path, "persona")
     name, told = (*re.split("[:：]", text, maxsplit=1), "")[:2]
     return _persona({"name": " ".join(name.split()), "description": told.strip()})
 
@@ -101,72 +96,6 @@ def _persona(fields: dict[str, Any]) -> Persona:
         raise RoleError(
             'the persona needs a name of at most 80 letters: write it as "Ann: a sailor from Hull"'
         ) from error
-
-
-def read_json(data: bytes, path: Path) -> dict[str, Any]:
-    """The JSON object of a role file or lorebook.
-
-    Raises:
-        RoleError: it is none, or one that cannot be written back.
-    """
-    text = _decoded(data, path)
-    if not text.strip():
-        raise RoleError(f'the role card {path} is empty: write at least {{"name": "..."}}')
-    try:
-        found = json.loads(text, parse_constant=_no_number, parse_float=_number)
-        found_text = json.dumps(found, ensure_ascii=False)
-        found_text.encode()
-    except UnicodeEncodeError as error:
-        raise RoleError(
-            f"the role card {path} holds half of a character (a lone \\ud800 to \\udfff): mend it"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise RoleError(f"the role card {path} is not JSON ({error}): mend it there") from error
-    if not isinstance(found, dict):
-        raise RoleError(f'the role card {path} is not a JSON object: write at least {{"name": "..."}}')
-    if _depth(found) > _DEEPEST:
-        raise RoleError(f"the role card {path} is nested more than {_DEEPEST} deep: no card is; get another copy")
-    return found
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and objects stand inside each other, counted without recursion."""
-    depth, level = 0, [value]
-    while level := [item for item in level if isinstance(item, (dict, list))]:
-        depth += 1
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return depth
-
-
-def _content(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise RoleError(
-                f"the role card {path} has {size / 2**20:.0f} MB, and one may have {MOST_BYTES // 2**20}: "
-                "make its picture smaller"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise RoleError(
-            f"the role card {path} cannot be read ({error.strerror}): give the path of a JSON or PNG file"
-        ) from error
-
-
-def _decoded(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RoleError(f"the role card {path} is neither UTF-8 text nor PNG: save it as JSON or PNG") from error
 
 
 def _of_card(card: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -198,7 +127,7 @@ def _as_picture(role: Role, path: Path, picture: Path | None) -> bytes:
         for keyword, version in (("chara", 2), ("ccv3", 3))
     }
     try:
-        return png.with_texts(_content(shown) if shown else png.blank(), held)
+        return png.with_texts(read_bytes(shown, "picture") if shown else png.blank(), held)
     except ValueError as error:
         raise RoleError(f"the picture {shown} cannot be used: {error}; give another PNG file") from error
 
@@ -215,22 +144,3 @@ def _plain(role: Role) -> dict[str, Any]:
     if role.lorebook != own_book:  # the one of a kept card stands in it already
         data["lorebook"] = role.lorebook.model_dump(mode="json", exclude_unset=True) if role.lorebook else None
     return data | extra
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "wb", dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            with suppress(OSError):
-                os.unlink(temporary)
-        raise RoleError(f"the role card {path} cannot be written ({error.strerror}): give another path") from error

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from egosrag.egos import png
 from egosrag.egos.cards import card_of, fields_of
-from egosrag.egos.roles import MOST_BYTES, load_role, save_role
+from egosrag.egos.files import MOST_BYTES
+from egosrag.egos.roles import load_role, save_role
 from egosrag.errors import RoleError
 from egosrag.prompts import render
 from egosrag.schema import Persona, Role
