@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from egosrag.egos.claims import unfounded
 from egosrag.egos.pieces import Piece, mention, sentences
-from egosrag.egos.retention import items, missing
+from egosrag.egos.retention import items
 from egosrag.prompts.render import language_of, one_line
 from egosrag.schema import Evidence, Statement
 
@@ -85,8 +86,8 @@ def content(text: str, name: str = "") -> frozenset[str]:
 def support(said: str, name: str, piece: Piece, source: str) -> tuple[Evidence, float] | None:
     """The sentence, or the two that follow each other, of ``piece`` that ``said`` stands on; None: there is none.
 
-    At least half of what it says must stand there, every number and every other name too, and the sentence must
-    be about ``name``: by the name, or by a pronoun with the name close before it.
+    At least half of what it says must stand there, every number and every other name too, be it the first word,
+    and the sentence must be about ``name``: by the name, or by a pronoun with the name close before it.
     """
     wanted = content(said, name)
     if not wanted:
@@ -105,7 +106,7 @@ def support(said: str, name: str, piece: Piece, source: str) -> tuple[Evidence, 
             before = piece.text[spans[max(0, n - 3)][0] : end]
             second = piece.text[spans[last][0] : spans[last][1]]
             about = _about(quote, before, named) and (last == n or _about(second, quote, named))
-            if about and not missing([named.sub(" ", said)], quote):
+            if about and not unfounded(said, name, quote, piece.text):
                 best = (score, last - n, (start, spans[last][1]))
     if best is None:
         return None

@@ -101,7 +101,10 @@ def names_of(name: str) -> list[str]:
 
 def mention(name: str) -> re.Pattern[str]:
     """A pattern that finds ``name`` in a text, as a word of its own where its letters have spaces between words."""
-    alternatives = (rf"\b{re.escape(n)}\b" if n.isascii() else re.escape(n) for n in names_of(name))
+    # Not \b: in Chinese text a Latin name stands between letters of another script.
+    alternatives = (
+        rf"(?<![A-Za-z0-9_]){re.escape(n)}(?![A-Za-z0-9_])" if n.isascii() else re.escape(n) for n in names_of(name)
+    )
     return re.compile("|".join(alternatives))
 
 

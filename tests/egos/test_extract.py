@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +84,15 @@ def test_card_of_a_chinese_source() -> None:
         (EN, "Ann Lee", "Ann Lee is a sailor from Leeds."),
         (EN, "Ann Lee", "Ann Lee is a dentist."),
         (EN, "Tom", "Tom is shy."),
+        (EN, "Ann Lee", "Bisces is a sailor from Hull, brave and proud."),
+        (EN, "Ann Lee", "Sailor from Hull. Rorys sailor."),
+        (EN, "Ann Lee", "Ann Lee is a sailor from Hull with seven ships."),
+        (EN, "Tom", "Tom keeps two shops and a shop."),
         (ZH, "顾青禾", "顾青禾今年47岁。"),
+        (ZH, "顾青禾", "顾青禾今年四十七岁。"),
+        (ZH, "顾青禾", "李明华是云岭镇的修钟匠。"),
+        (ZH, "顾青禾", "约翰·史密斯是云岭镇的修钟匠。"),
+        (ZH, "顾青禾", "Tom是云岭镇的修钟匠。"),
         (ZH, "顾青禾", "顾青禾是铁路的站长。"),
     ],
 )
@@ -91,6 +102,27 @@ def test_what_the_source_does_not_tell_is_left_out(source: str, name: str, lie: 
     assert lie not in texts(role, "background")
     assert role.background, "sentences of the source stand in where the model found nothing"
     assert all(statement.evidence[0].quote in source for statement in role.background)
+    assert_stands(role, [("a.txt", source)])
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "said"),
+    [
+        (EN, "Ann Lee", "Brave and a little proud."),
+        (EN, "Ann Lee", "Lives in Hull as a sailor."),
+        (EN, "Ann Lee", "Sailor from Hull."),
+        ("Ann has seven ships and 3 sons.", "Ann", "Ann has 7 ships and three sons."),
+        ("Lee Ann has seven ships.", "Ann", "Lee Ann’s seven ships."),
+        ("Ann loved lighting the lamps.", "Ann", "Lighted the lamps."),
+        (ZH, "顾青禾", "云岭镇的修钟匠。"),
+        ("顾青禾有两个徒弟，今年四十六岁。", "顾青禾", "有2个徒弟，四十六岁。"),
+        ("我们都认识Gatsby先生，他是富翁。", "Gatsby", "Gatsby是富翁。"),
+    ],
+)
+def test_what_is_told_in_other_words_is_kept(source: str, name: str, said: str) -> None:
+    label = "背景：" if source.startswith(("顾", "我")) else "Background: "
+    role = Extract(model(label + said)).invoke(([("a.txt", source)], name))
+    assert texts(role, "background") == [said]
     assert_stands(role, [("a.txt", source)])
 
 
@@ -159,6 +191,34 @@ def test_interrupted_work_is_resumed_and_leaves_no_file(tmp_path: Path) -> None:
     assert texts(role, "background") == [line.removeprefix("Background: ") for line in said]
     assert not file.exists()
     assert_stands(role, sources)
+
+
+def test_work_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """SIGKILL in the middle of the third piece: nothing of the first two is asked again."""
+    code = """if True:
+        import os, signal, sys
+        from egosrag.egos.extract import Extract
+        from egosrag.models.scripted import ScriptedChatModel
+
+        class Dying(ScriptedChatModel):
+            def _next(self, messages, stop):
+                if len(self.calls) == 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super()._next(messages, stop)
+
+        sources = [(f"{n}.txt", f"Ann Lee is a sailor with {n} ships.") for n in range(4)]
+        said = [f"Background: Ann Lee has {n} ships." for n in range(4)]
+        Extract(Dying(responses=said), progress_file=sys.argv[1]).invoke((sources, "Ann Lee"))
+    """
+    file = tmp_path / "progress"
+    assert subprocess.run([sys.executable, "-c", code, str(file)], check=False).returncode == -signal.SIGKILL
+    asked = model(*[f"Background: Ann Lee has {n} ships." for n in (2, 3)])
+    asked = type("Dying", (ScriptedChatModel,), {})(responses=asked.responses)  # the plan names the model's class
+    sources = [(f"{n}.txt", f"Ann Lee is a sailor with {n} ships.") for n in range(4)]
+    role = Extract(asked, progress_file=file).invoke((sources, "Ann Lee"))
+    assert texts(role, "background") == [f"Ann Lee has {n} ships." for n in range(4)]
+    assert len(asked.calls) == 2
+    assert not file.exists()
 
 
 def test_progress_of_other_sources_is_not_used(tmp_path: Path) -> None:
