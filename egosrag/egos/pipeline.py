@@ -89,10 +89,13 @@ class Conversation(Rewriting):
         self._sources = sources
         count = partial(count_tokens, model)
         room = window or context_window(model)
-        kind = memory or ("both" if recall else "static")
+        # A memory that holds nothing yet may say that its length is 0.
+        kind = memory or ("static" if recall is None else "both")
         if kind in ("dynamic", "both") and recall is None:
             raise SessionError(f"the memory {kind} needs a search: give recall=egosrag.rag.memory.TurnMemory()")
-        found = Recall(recall, count, min(room // 5, 1500)) if recall and kind in ("dynamic", "both") else None
+        found = None
+        if recall is not None and kind in ("dynamic", "both"):
+            found = Recall(recall, count, min(room // 5, 1500))
         self.lookup = Lookup(search, count, min(room // 4, 2000)) if search else None
         self.organize = Organize(
             count,

@@ -63,7 +63,7 @@ def asked(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[Ye
 
 
 def test_leave_takes_the_oldest_turns_and_few_times() -> None:
-    organize = Organize(COUNT, 400, recalled=80)
+    organize = Organize(COUNT, 600, recalled=80)
     talk = Talk(TIM, record(30))
     ids = Leave(organize.fits).run(talk)
     assert list(ids) == [turn.id for turn in talk.turns[: len(ids)]]
@@ -75,7 +75,7 @@ def test_leave_takes_the_oldest_turns_and_few_times() -> None:
 
 def test_leave_keeps_the_last_turns_where_they_fit_and_the_line_always() -> None:
     long = tuple(Turn(id=str(n), speaker="Me", text="word " * 90) for n in range(6))
-    for window, stay in ((400, ["4", "5"]), (60, ["5"])):
+    for window, stay in ((400, ["3", "4", "5"]), (300, ["4", "5"]), (60, ["5"])):
         talk = Talk(TIM, long)
         after = talk.without(Leave(Organize(COUNT, window).fits).run(talk))
         assert [turn.id for turn in after.visible_turns] == stay

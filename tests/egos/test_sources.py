@@ -87,7 +87,7 @@ def test_raw_sources_are_cut_between_sentences_and_said_so(language: str) -> Non
 
 
 def test_a_window_too_small_for_the_sources_still_holds_the_conversation() -> None:
-    model = ScriptedChatModel(responses=['Yes."'] * 6)
+    model = ScriptedChatModel(responses=['Yes."'] * 30)
     talk = Conversation(model, "Ann", sources=[("a.txt", TEXT * 50)], window=300, notice=lambda text: None)
     for _ in range(6):
         talk.say("Do you see the fog?")
