@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from egosrag import sessions
 from egosrag.console import Progress, lines_of_stdin, print_json
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.options import (
@@ -27,18 +28,19 @@ from egosrag.options import (
     Name,
     Preset,
     Quote,
-    RoleFile,
+    RoleFiles,
     RoleSources,
     SessionName,
     Set,
     Sources,
     Store,
     Strategy,
+    chosen,
+    examples,
 )
 
 if TYPE_CHECKING:
     from egosrag.rag.engine import ManualEngine
-    from egosrag.settings import Settings
 
 app = typer.Typer(
     help="Roles that speak for themselves, and manuals that answer with their page, on small local models.",
@@ -49,6 +51,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: it opens three times as fast
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(sessions.app, name="sessions")
 _show_traceback = False
 
 
@@ -60,27 +63,12 @@ def _debug(wanted: bool) -> None:
 Debug = Annotated[bool, typer.Option("--debug", callback=_debug, expose_value=False, help="Show an error's traceback.")]
 
 
-def _examples(*lines: str) -> str:
-    return "Examples:\n\n" + "\n\n".join(lines)
-
-
-def _settings(config: Path | None, pairs: list[str] | None, **flags: Any) -> Settings:
-    from egosrag.settings import Settings
-
-    for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{pair!r} has no =: write KEY=VALUE", param_hint="--set")
-        flags[key.strip()] = value.strip()
-    return Settings.load(config, **flags)
-
-
 @app.callback()
 def _root(debug: Debug = False) -> None:
     pass
 
 
-@app.command(epilog=_examples("egosrag demo", "egosrag demo --language zh"))
+@app.command(epilog=examples("egosrag demo", "egosrag demo --language zh"))
 def demo(
     language: Annotated[Literal["en", "zh"], typer.Option(help="Language of the samples.")] = "en",
     debug: Debug = False,
@@ -91,7 +79,7 @@ def demo(
     run(language)
 
 
-@app.command(epilog=_examples("egosrag index manual.pdf --out runs/manual", "egosrag index docs/ --out runs/docs"))
+@app.command(epilog=examples("egosrag index manual.pdf --out runs/manual", "egosrag index docs/ --out runs/docs"))
 def index(
     paths: Sources,
     out: Annotated[str, typer.Option(help="Folder to write the index into.")],
@@ -103,14 +91,14 @@ def index(
     """Index documents once, to answer from them many times."""
     from egosrag import assemble
 
-    settings = _settings(config, pairs, embedder=embedder)
+    settings = chosen(config, pairs, embedder=embedder)
     with Progress() as progress:
         assemble.build_index(settings, paths, out, progress)
     print(out)
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         'egosrag ask "Which engine oil does it need?" --doc manual.pdf',
         'egosrag ask "如何打开前机舱盖？" --doc manual.pdf --json',
         "egosrag ask - --index runs/manual --json < questions.txt",
@@ -136,7 +124,7 @@ def ask(
     documents = [*(doc or []), *(more or [])]
     if bool(documents) == bool(index):
         raise typer.BadParameter("give the manual with --doc PATH or with --index DIR, one of the two")
-    settings = _settings(config, pairs, model=model, adapter=adapter, top_k=top_k, embedder=embedder)
+    settings = chosen(config, pairs, model=model, adapter=adapter, top_k=top_k, embedder=embedder)
     with Progress() as progress:
         engine = assemble.manual(settings, documents, index, progress)
     for one in lines_of_stdin() if question == "-" else [question]:
@@ -158,7 +146,7 @@ def _answer(engine: ManualEngine, question: str, as_json: bool) -> None:
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "egosrag extract novel.txt --name Gatsby --out gatsby.json",
         "egosrag extract wiki.html story.txt --name Edda --out edda.json",
     )
@@ -183,14 +171,14 @@ def extract(
     from egosrag import assemble
 
     flags = {"model": model, "adapter": adapter, "extract_model": extract_model, "strategy": strategy}
-    settings = _settings(config, pairs, preset=preset, **flags)
+    settings = chosen(config, pairs, preset=preset, **flags)
     with Progress() as progress:
         assemble.extract_role(settings, paths, name, out, progress)
     print(out)
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "egosrag chat --role edda.json",
         "egosrag chat --role edda.json --session monday --set temperature=0.7",
         "egosrag chat --source novel.txt --name Gatsby --strategy dynamic",
@@ -198,7 +186,7 @@ def extract(
     )
 )
 def chat(
-    role: RoleFile = None,
+    role: RoleFiles = None,
     name: Name = None,
     source: RoleSources = None,
     strategy: Strategy = None,
@@ -220,21 +208,22 @@ def chat(
     from egosrag import assemble
     from egosrag.talk import talk
 
-    if (role is None) == (name is None) or (name is not None and not source):
+    if bool(role) == (name is not None) or (name is not None and not source):
         raise typer.BadParameter("give the role with --role FILE, or with --name NAME and --source PATH")
     flags = {"model": model, "adapter": adapter, "store": store, "history": history, "quote": quote, "memory": memory}
-    settings = _settings(config, pairs, preset=preset, strategy=strategy, extract_model=extract_model, **flags)
-    known = {"sources": source or (), "name": name, "progress": Progress()}
-    with assemble.conversation(settings, role, session, **known) as conversation:
+    settings = chosen(config, pairs, preset=preset, strategy=strategy, extract_model=extract_model, **flags)
+    first, others = (role[0], role[1:]) if role else (None, [])
+    known = {"sources": source or (), "name": name, "others": others, "progress": Progress()}
+    with assemble.conversation(settings, first, session, **known) as conversation:
         talk(conversation, as_json=as_json)
 
 
-@app.command(epilog=_examples("egosrag doctor", "egosrag doctor --json"))
+@app.command(epilog=examples("egosrag doctor", "egosrag doctor --json"))
 def doctor(as_json: Json = False, config: Config = None, debug: Debug = False) -> None:
     """Say what is installed, found and set, and the command that mends what is missing."""
     from egosrag.doctor import examine
 
-    if not examine(_settings(config, None), as_json):
+    if not examine(chosen(config, None), as_json):
         raise typer.Exit(1)
 
 

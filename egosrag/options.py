@@ -1,11 +1,14 @@
-"""Options that several commands take, with their help."""
+"""What several commands share: options with their help, the settings that they make, examples below a help text."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from egosrag.settings import Settings
 
 Model = Annotated[
     str | None,
@@ -41,8 +44,9 @@ Strategy = Annotated[
     Literal["static", "dynamic", "none"] | None,
     typer.Option(help="Sources become a card, are searched for each line, or are read raw.", show_default="static"),
 ]
-RoleFile = Annotated[
-    Path | None, typer.Option("--role", help="Role card: ours, or a character card V2 or V3, as JSON or PNG.")
+RoleFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--role", help="Role card: ours, or a character card, as JSON or PNG; repeat it for several roles."),
 ]
 Name = Annotated[str | None, typer.Option(help="The role's name in the sources, where there is no card.")]
 RoleSources = Annotated[list[Path] | None, typer.Option("--source", help="Text about the role; repeatable.")]
@@ -51,3 +55,24 @@ Store = Annotated[str | None, typer.Option(help="SQLite file or postgresql:// UR
 Quote = Annotated[
     bool | None, typer.Option("--quote/--no-quote", help="Speak between quotation marks.", show_default="quote")
 ]
+
+
+def examples(*lines: str) -> str:
+    """What stands below a command's help."""
+    return "Examples:\n\n" + "\n\n".join(lines)
+
+
+def chosen(config: Path | None, pairs: list[str] | None, **flags: Any) -> Settings:
+    """The settings: flags, those of ``--set``, environment, file.
+
+    Raises:
+        SettingsError: one is unknown or does not fit.
+    """
+    from egosrag.settings import Settings
+
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} has no =: write KEY=VALUE", param_hint="--set")
+        flags[key.strip()] = value.strip()
+    return Settings.load(config, **flags)

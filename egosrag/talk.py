@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
+from egosrag import slash
 from egosrag.console import lines_of_stdin, print_json
 
 if TYPE_CHECKING:
@@ -21,23 +23,33 @@ def talk(conversation: Conversation, *, as_json: bool) -> None:
     Raises:
         SessionError: a line that came from no terminal is empty.
     """
-    at_terminal = sys.stdin.isatty()
-    name = conversation.role.name
+    typed = at_terminal()
+    show = partial(_show, conversation)
     past = conversation.turns()
     again = f"egosrag chat ... --session {conversation.session}"
     state = f"{len(past)} turns so far" if past else "new"
     print(f"session {conversation.session}: {state}; go on with it later: {again}", file=sys.stderr)
-    if at_terminal:
-        print("Ctrl-C stops a reply, Ctrl-D ends the conversation.", file=sys.stderr)
-    if at_terminal and conversation.role.greeting and not past:
-        print(f"{name}: {conversation.role.greeting}")
-    for line in _typed() if at_terminal else lines_of_stdin():
-        if not line.strip() and at_terminal:
+    if typed:
+        print("Ctrl-C stops a reply, Ctrl-D ends the conversation, /help shows what else there is.", file=sys.stderr)
+    if typed and not past and (greeting := conversation.greeting):
+        print(f"{greeting.speaker}: {greeting.text}")
+    for line in _typed() if typed else lines_of_stdin():
+        if not line.strip() and typed:
             continue
+        if typed and slash.is_command(line):
+            slash.run(conversation, line, show)
+            continue
+        if typed and line.startswith("//"):
+            line = line[1:]
         if as_json:
             print_json(_fields(conversation.say(line)))
         else:
-            _stream(conversation, line, name)
+            show(conversation.stream(line))
+
+
+def at_terminal() -> bool:
+    """Whether a person types the lines."""
+    return sys.stdin.isatty()
 
 
 def _typed() -> Iterator[str]:
@@ -53,24 +65,24 @@ def _typed() -> Iterator[str]:
 
 def _fields(reply: Reply) -> object:
     # Where sources are searched, what they told of the line is shown with its place.
-    fields = {"speaker", "text", "stop_reason", "usage", "timing", *(["evidence"] if reply.evidence else [])}
+    fields = {"speaker", "text", "stop_reason", "usage", "timing", "ledger", *(["evidence"] if reply.evidence else [])}
     return reply.model_dump(mode="json", include=fields)
 
 
-def _stream(conversation: Conversation, line: str, name: str) -> None:
+def _show(conversation: Conversation, pieces: Iterator[str | Reply]) -> None:
+    """A reply as it comes, behind the name of whoever speaks."""
     said = False
-    pieces = conversation.stream(line)
     try:
         for piece in pieces:
             if isinstance(piece, str):
-                print(piece if said else f"{name}: {piece}", end="", flush=True)
+                print(piece if said else f"{conversation.role.name}: {piece}", end="", flush=True)
                 said = True
     except KeyboardInterrupt:
-        print(" [stopped]" if said else f"{name}: [stopped]", end="")
+        print(" [stopped]" if said else f"{conversation.role.name}: [stopped]", end="")
         said = True
     finally:
         # An error's line, or the next prompt, starts on a line of its own.
         if said:
             print(flush=True)
     if not said:
-        print(f"{name}:", flush=True)
+        print(f"{conversation.role.name}:", flush=True)

@@ -67,6 +67,7 @@ def conversation(
     *,
     sources: Sequence[str | Path] = (),
     name: str | None = None,
+    others: Sequence[str | Path] = (),
     progress: Reporter | None = None,
 ) -> Iterator[Conversation]:
     """The session of that name with a role, while its store is open; a new one without a name.
@@ -78,22 +79,27 @@ def conversation(
         model: the model where it is loaded already; else the settings' one is.
         sources: texts about the role, for the settings' strategy; the card may then be left out.
         name: the role's name in the sources, where there is no card.
+        others: the files of further cards, for a scene of several roles, without sources.
         progress: is told how far Extract or the index is.
 
     Raises:
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
+    from egosrag.egos.group import GroupChat
     from egosrag.egos.pipeline import Conversation
+    from egosrag.egos.roles import load_role
     from egosrag.egos.store import open_store
 
     model = model or chat_model(settings)
     card, parts = _played(settings, role, sources, name, model, progress or Reporter())
+    if others and parts:
+        raise SettingsError("a scene of several roles is played from their cards alone: leave the sources out")
     memory = turn_memory(settings) if settings.memory in ("dynamic", "both") else None
     with open_store(settings.sessions) as store:
-        yield Conversation(
+        yield (GroupChat if others else Conversation)(
             model,
-            card,
+            [card, *map(load_role, others)] if others else card,  # type: ignore[arg-type]
             checkpointer=store,
             session=session if session is not None else uuid.uuid4().hex[:8],
             history=settings.history,

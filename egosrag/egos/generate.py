@@ -91,12 +91,14 @@ class Generate(Step[Composed, Reply]):
             seed = sampling.get("seed", getattr(self.model, "seed", None)) or 0
             yield from self._said(speech, composed, config, started, **{**sampling, "seed": seed + 1})
         timing = Timing(first_token_s=speech.first_s, total_s=time.perf_counter() - started)
+        told = {"reply": speech.last.completion_tokens, "cached": speech.last.cached_tokens}
         yield Reply(
             speaker=composed.speaker,
             text=speech.text,
             stop_reason=speech.reason,
             usage=speech.usage,
             timing=timing,
+            ledger=composed.ledger.model_copy(update=told),
             evidence=composed.evidence,
         )
 
@@ -128,6 +130,7 @@ class Generate(Step[Composed, Reply]):
         if not usage.completion_tokens and speech.raw:
             without = self.count([AIMessage("")])
             usage = usage + Usage(completion_tokens=self.count([AIMessage(speech.raw)]) - without)
+        speech.last = usage
         speech.usage = speech.usage + usage
 
 
@@ -140,7 +143,8 @@ class _Speech:
         self.raw = ""
         self.finish_reason = ""
         self.first_s: float | None = None
-        self.usage = Usage()
+        self.usage = Usage()  # of all calls
+        self.last = Usage()  # of the call that said this
 
     def feed(self, chunk: AIMessageChunk) -> str:
         self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)

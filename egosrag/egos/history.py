@@ -8,7 +8,7 @@ deleted stands in the checkpoints before.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -20,7 +20,7 @@ from egosrag.egos.session import Session
 from egosrag.egos.state import State, record_of
 from egosrag.errors import SessionError
 from egosrag.models.prefix import unbound
-from egosrag.schema import Reply
+from egosrag.schema import Reply, Turn
 
 WARMER = 0.8  # the temperature of a further reply where the model's own is 0: it would say the same again
 _FORK_DEPTH = 12  # checkpoints back in which the one before the last reply is found
@@ -32,7 +32,7 @@ class Rewriting(Session):
     generate: Generate
 
     @abstractmethod
-    def _speaker_after(self, record: Record) -> str: ...
+    def _speaker_after(self, turns: Sequence[Turn]) -> str: ...
 
     @abstractmethod
     def _speakers(self) -> tuple[str, ...]: ...
@@ -123,7 +123,7 @@ class Rewriting(Session):
             record = record.forked(turn.id, update["answer"])
             siblings = record.swipes[-1].at
         elif turn.id == record.turns[-1].id:
-            update = self._asking({}, self._speaker_after(record))
+            update = self._asking({}, self._speaker_after(record.turns))
             record = record.edited(turn.id, turn.text)  # a line that was left without a reply counts again
         else:
             raise SessionError("only a reply can be generated again: give the id of a turn that the role says")

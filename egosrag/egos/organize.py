@@ -17,7 +17,7 @@ from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
 from egosrag.models.prefix import unbound
 from egosrag.prompts import load, render
-from egosrag.schema import Turn
+from egosrag.schema import Ledger, Role, Turn
 
 History = Literal["single", "multiple"]
 
@@ -68,6 +68,7 @@ class Organize(Step[Talk, Composed]):
         while (over := self.size(composed) - self.window) > 0 and (value.recalled or value.facts):
             value = _with_less(value)
             composed = self.compose(value)
+        composed = replace(composed, ledger=self.ledger(value))
         if over > 0:
             raise WindowError(self._too_long(value, over))
         return composed
@@ -108,6 +109,23 @@ class Organize(Step[Talk, Composed]):
         room = self.window - self.looked_up - (self.recalled if talk.out_of_sight else 0)
         return self.size(self.compose(replace(talk, recalled=(), facts=()))) <= room * share
 
+    def ledger(self, talk: Talk) -> Ledger:
+        """What each part of the prompt costs: what the prompt grows by as the parts are put in, one after another."""
+        talk = replace(talk, role=talk.role.model_copy(update={"language": talk.language}))
+        bare = Role(name=talk.role.name, language=talk.role.language)
+        quiet = replace(talk, recalled=(), facts=())
+        parts = {
+            "template": replace(quiet, role=bare, raw="", turns=(), scenes=()),
+            "card": replace(quiet, turns=(), scenes=()),
+            "scenes": replace(quiet, turns=()),
+            "history": replace(quiet, turns=talk.visible_turns[:-1]),
+            "line": quiet,
+            "lore": replace(talk, recalled=()),
+            "recalled": talk,
+        }
+        sizes = [self.size(self.compose(part)) for part in parts.values()]
+        return Ledger(**{part: b - a for part, a, b in zip(parts, [0, *sizes], sizes, strict=False)})
+
     def accept(self, talk: Talk, line: str) -> Turn:
         """The user's line as a turn, once it is sure that it can be answered at all.
 
@@ -131,11 +149,12 @@ class Organize(Step[Talk, Composed]):
         return replace(talk, turns=(*talk.turns, turn))
 
     def _too_long(self, talk: Talk, over: int) -> str:
-        empty = replace(talk, turns=(), scenes=())
-        card = self.size(self.compose(empty))
-        memory = self.size(self.compose(replace(talk, turns=()))) - card
-        turns = self.size(self.compose(talk)) - card - memory
-        parts = {"the role card": card, "the memory of earlier turns": memory, "the line": turns}
+        told = self.ledger(talk)
+        parts = {
+            "the role card": told.template + told.card,
+            "the memory of earlier turns": told.scenes,
+            "the line": told.history + told.line,
+        }
         longest = max(parts, key=lambda part: parts[part])
         return (
             f"the prompt is {over} tokens longer than the {self.window} that the model's window leaves it: "

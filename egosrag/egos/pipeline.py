@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -25,11 +26,12 @@ from egosrag.egos.history import Rewriting
 from egosrag.egos.memory import Kind, Memory
 from egosrag.egos.organize import History, Organize, history_of
 from egosrag.egos.recall import Recall, TurnSearch
-from egosrag.egos.record import Record
+from egosrag.egos.shelf import archive_of
 from egosrag.egos.sources import Lookup, Search, raw
-from egosrag.egos.state import State, now, talk_of
+from egosrag.egos.state import State, now, record_of, talk_of
 from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
+from egosrag.egos.transfer import write
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.schema import Reply, Role, Scene, Turn
@@ -136,6 +138,17 @@ class Conversation(Rewriting):
         """Every scene that Summarize wrote, oldest first."""
         return list(self.talk.scenes)
 
+    def export(self, path: str | Path) -> None:
+        """Writes the conversation, with the card, to a .json, .jsonl (SillyTavern) or .md file.
+
+        Raises:
+            SessionError: nothing was said yet, or the file cannot be written in that format.
+        """
+        write(archive_of(self._store, self.session, self._cards()), path)
+
+    def _cards(self) -> tuple[Role, ...]:
+        return (self.role,)
+
     def say(self, line: str) -> Reply:
         """Says ``line`` to the role and gives its reply.
 
@@ -156,20 +169,27 @@ class Conversation(Rewriting):
         """Who is played; every other speaker is the user."""
         return (self._given.name,)
 
-    def _speaker_after(self, record: Record) -> str:
-        """Who replies to the last turn of ``record``."""
+    def _speaker_after(self, turns: Sequence[Turn]) -> str:
+        """Who replies to the last of ``turns``."""
         return self._given.name
 
-    def _heard(self, line: str) -> State:
+    @property
+    def greeting(self) -> Turn | None:
+        """What is said before the first line."""
+        role = self.role
+        return Turn(speaker=role.name, text=role.greeting) if role.greeting else None
+
+    def _heard(self, line: str, speaker: str | None = None) -> State:
         """What a line changes: it is added to the record, after a greeting, or answers for one left unanswered."""
         values = self._values()
-        talk = self._talk(values)
+        heard = (*record_of(values).turns, Turn(speaker="", text=line))
+        talk = self._talk({**values, "speaker": speaker or self._speaker_after(heard)})
         turn = self.organize.accept(talk, line).model_copy(update={"at": now()})
         new: list[Turn] = []
-        if not talk.turns and talk.role.greeting:
-            new.append(Turn(speaker=talk.role.name, text=talk.role.greeting, at=now()))
-        if values.get("pending"):
-            left = talk.turns[-1]
+        if not talk.turns and (greeting := self.greeting):
+            new.append(greeting.model_copy(update={"at": turn.at}))
+        left = talk.turns[-1] if values.get("pending") else None
+        if left and left.speaker not in self._speakers():
             if left.text == turn.text:
                 turn = left  # said again after a failure: the same turn, asked for once more
             else:

@@ -54,12 +54,20 @@ class State(TypedDict, total=False):
 
 
 def talk_of(values: Mapping[str, Any], role: Role, user: str) -> Talk:
-    """The stored values as a conversation; ``role`` is played where the session keeps no card of its own."""
+    """The stored values as a conversation.
+
+    Args:
+        values: what the session keeps.
+        role: who is played. Where it is no more than a name, the session's own card is, if it keeps one: that which
+            was extracted at its beginning, or that with which it was imported.
+        user: the name that the user's lines stand under.
+    """
+    bare = not role.model_fields_set - {"name", "language"}
     ids = [turn["id"] for turn in values.get("turns", ())]
     # A first turn that was deleted, or is not on this branch, says nothing: then all are in sight again.
     left = ids[: ids.index(values["first"])] if values.get("first") in ids else []
     return Talk(
-        role=Role.model_validate(values["role"]) if values.get("role") else role,
+        role=Role.model_validate(values["role"]) if bare and values.get("role") else role,
         turns=tuple(Turn.model_validate(turn) for turn in values.get("turns", ())),
         scenes=tuple(Scene.model_validate(scene) for scene in values.get("scenes", ())),
         user=user,
@@ -94,6 +102,11 @@ def settled(values: Mapping[str, Any], said: str) -> dict[str, Any]:
         return {**values, "turns": [*values["turns"], turn.model_dump()], "pending": False}
     back = record.unforked(values.get("answer", ""))
     return dict(values) if back is record else {**values, **back.plain(), "pending": False}
+
+
+def session_name(names: Sequence[str]) -> str:
+    """Whom a session is with: the roles' names, in one order."""
+    return ", ".join(sorted(names))
 
 
 def now() -> str:

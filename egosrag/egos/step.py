@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from egosrag.prompts.render import USER, language_of
-from egosrag.schema import Evidence, Role, Scene, Turn
+from egosrag.schema import Evidence, Ledger, Role, Scene, Turn
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -133,11 +133,13 @@ class Talk:
 class Composed:
     """A prompt that is ready for Generate: ``messages``, then the assistant's words so far, ``prefix``.
 
-    ``evidence`` are the places in the role's sources that stand in the prompt for this line.
+    ``ledger`` is what its parts cost, where somebody counted them; ``evidence`` the places in the role's sources that
+    stand in it for this line.
     """
 
     messages: tuple[BaseMessage, ...]
     prefix: str
     speaker: str
     speakers: tuple[str, ...]
+    ledger: Ledger = Ledger()
     evidence: tuple[Evidence, ...] = ()

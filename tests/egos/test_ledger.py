@@ -1,0 +1,65 @@
+"""The token ledger: what each part of a prompt costs, by the model's own tokenizer; the parts sum to the prompt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from egosrag.egos.organize import History, Organize
+from egosrag.egos.pipeline import Conversation
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.schema import Ledger, Role
+from tests.egos.cards import TIM, WUKONG
+from tests.egos.test_organize import talk
+
+COUNT = ScriptedChatModel(responses=[]).count_tokens
+
+
+@pytest.mark.parametrize("history", ["single", "multiple"])
+@pytest.mark.parametrize("quote", [True, False])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_parts_sum_to_the_prompt(history: History, quote: bool, language: str) -> None:
+    organize = Organize(COUNT, 4096, history=history, quote=quote)
+    composed = organize.invoke(talk(language))
+    ledger = composed.ledger
+    assert ledger.prompt == COUNT([*composed.messages, AIMessage(composed.prefix)])
+    assert all(getattr(ledger, part) > 0 for part in ("template", "card", "scenes", "history", "line"))
+    assert (ledger.lore, ledger.recalled) == (0, 0)
+
+
+def test_each_part_pays_for_itself_alone() -> None:
+    organize = Organize(COUNT, 4096)
+    before = organize.invoke(talk("en")).ledger
+    longer = talk("en").role.model_copy(update={"greeting": None, "background": (*TIM.background, *TIM.personality)})
+    after = organize.invoke(replace(talk("en"), role=longer)).ledger
+    assert after.card > before.card
+    assert after.model_copy(update={"card": before.card}) == before
+
+
+@pytest.mark.parametrize(
+    ("role", "line", "raw"), [(TIM, "Who are you?", 'I am Tim."'), (WUKONG, "你是谁？", "俺是悟空。”")]
+)
+def test_reply_tells_its_ledger(role: Role, line: str, raw: str) -> None:
+    conversation = Conversation(ScriptedChatModel(responses=[raw, raw]), role)
+    first, second = conversation.say(line), conversation.say(line)
+    for reply in (first, second):
+        assert reply.ledger.prompt == reply.usage.prompt_tokens
+        assert reply.ledger.reply == reply.usage.completion_tokens > 0
+        assert reply.ledger.cached == reply.usage.cached_tokens
+    assert first.ledger.history == 0 < second.ledger.history
+    assert (first.ledger.template, first.ledger.card) == (second.ledger.template, second.ledger.card)
+
+
+def test_local_model_counts_by_its_own_tokenizer(tiny_qwen: Path) -> None:
+    from egosrag.models import load_chat_model
+
+    model: Any = load_chat_model(str(tiny_qwen), max_new_tokens=4)
+    conversation = Conversation(model, TIM)
+    reply = conversation.say("Who are you?")
+    assert reply.ledger.prompt == reply.usage.prompt_tokens
+    bare = Conversation(model, Role(name="Tim", language="en"))
+    assert bare.organize.ledger(bare.talk) == Ledger(template=reply.ledger.template)
