@@ -55,6 +55,7 @@ def told(d: Dice, key: str) -> Told:
         "colour": "o",
     }
     value = values[gold.get(key, "v")]
+    values |= {"aj": roles.a(values["j"]), "ak": roles.a(values["k"])}
     said, asked = d.wording(wordings["lines"]), d.wording(wordings["asks"])
     texts = (text.format(**values) for text in (said, wordings["reply"], asked, wordings["answer"]))
     return Told(key, *texts, value)
