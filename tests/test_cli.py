@@ -165,7 +165,7 @@ def test_a_line_of_standard_input_is_a_turn(run: Run, script: Callable[..., str]
         ("Edda", "There is soup."),
     ]
     for row in done.rows:
-        assert set(row) == {"speaker", "text", "stop_reason", "usage", "timing"}
+        assert set(row) == {"speaker", "text", "stop_reason", "usage", "timing", "ledger"}
         assert row["stop_reason"] == "quote"
         assert set(row["usage"]) == {"prompt_tokens", "completion_tokens", "cached_tokens"}
         assert set(row["timing"]) == {"first_token_s", "total_s"}

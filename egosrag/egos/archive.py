@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -94,6 +95,8 @@ def problems(archive: Archive) -> Iterable[tuple[tuple[str | int, ...], str]]:
             yield (*place, "id"), f"a second turn has the id {turn.id!r}"
         if not turn.speaker.strip():
             yield (*place, "speaker"), "the turn has no speaker"
+        if turn.at and not _is_moment(turn.at):
+            yield (*place, "at"), f"{turn.at[:40]!r} is no moment as ISO 8601 writes it"
         if _UNSTORABLE.search(turn.speaker + turn.text + turn.at):
             yield place, "the turn holds a character that is no text"
         known.add(turn.id)
@@ -105,6 +108,13 @@ def problems(archive: Archive) -> Iterable[tuple[tuple[str | int, ...], str]]:
             yield ("scenes", n), "the scene holds a character that is no text"
     for n, swipes in enumerate(archive.swipes):
         yield from ((("swipes", n), problem) for problem in _wrong(swipes, known))
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _wrong(swipes: Swipes, known: set[str]) -> Iterable[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -17,6 +18,8 @@ from egosrag.egos.archive import Archive, problems
 from egosrag.egos.record import Branch, Swipes
 from egosrag.errors import SessionError
 from egosrag.schema import Role, Turn
+
+_DATES = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh %Mm %Ss %fms")
 
 
 class _Own(BaseModel):
@@ -108,7 +111,7 @@ def _archive(messages: Sequence[_Message], roles: Sequence[str], user: str) -> A
         told: dict[str, Any] = {"status": "interrupted"} if own.status == "interrupted" else {}
         if own.id and own.id not in seen:
             told["id"] = own.id
-        turn = Turn(speaker=message.name.strip(), text=message.mes.strip(), at=str(message.send_date), **told)
+        turn = Turn(speaker=message.name.strip(), text=message.mes.strip(), at=_moment(message.send_date), **told)
         seen.add(turn.id)
         turns.append(turn)
         at = message.swipe_id
@@ -120,6 +123,24 @@ def _archive(messages: Sequence[_Message], roles: Sequence[str], user: str) -> A
             swipes.append(Swipes(id=turn.id, at=at, branches=tuple(branches)))
     cards = tuple(Role(name=name) for name in roles)
     return Archive(user=user, roles=cards, turns=tuple(turns), swipes=tuple(swipes))
+
+
+def _moment(told: str | int) -> str:
+    """A date as SillyTavern's versions have written it, as a turn's ``at``; empty where it cannot be read."""
+    text = str(told).strip()
+    try:
+        if text.isdecimal():  # milliseconds
+            return datetime.fromtimestamp(int(text) / 1000, UTC).isoformat(timespec="seconds")
+        if "T" in text and datetime.fromisoformat(text):
+            return text
+    except (ValueError, OverflowError, OSError):
+        return ""
+    for form in _DATES:
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC).isoformat(timespec="seconds")
+        except ValueError:
+            continue
+    return ""
 
 
 def _object(line: str, where: str) -> dict[str, Any]:

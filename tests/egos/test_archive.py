@@ -106,6 +106,7 @@ GOOD: dict[str, Any] = {"format": "egosrag.conversation", "version": 1, "roles":
         ({"turns": [TURNS[0], {**TURNS[1], "id": "a"}]}, 18, "a second turn has the id 'a'"),
         ({"turns": [{**TURNS[0], "id": "../../x y"}]}, 13, "is not made of letters"),
         ({"turns": [{**TURNS[0], "speaker": " "}]}, 11, "no speaker"),
+        ({"turns": [{**TURNS[0], "at": "soon"}]}, 14, "'soon' is no moment"),
         ({"turns": [{**TURNS[0], "text": "a\x00b"}]}, 10, "no text"),
         ({"scenes": [{"text": "x", "turn_ids": ["zz"]}]}, 22, "not in the conversation"),
         ({"swipes": [{"id": "zz", "at": 0, "branches": [{}]}]}, 22, "not in the conversation"),
@@ -172,6 +173,7 @@ def test_sillytavern_chat_is_read(tmp_path: Path) -> None:
     assert [(t.speaker, t.text) for t in archive.turns] == [
         ("Edda", "Come in!"), ("Bob", "Hi\n*waves*"), ("Edda", "Two."),
     ]  # fmt: skip
+    assert [turn.at for turn in archive.turns] == ["2024-05-01T10:00:00+00:00", "2024-05-01T10:00:00+00:00", ""]
     assert (archive.user, [role.name for role in archive.roles]) == ("Bob", ["Edda"])
     talk = Conversation(scripted('Yes."'), Role(name="Edda"), user=archive.user, session="s")
     restore(talk._store, archive, "s")
