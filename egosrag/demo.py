@@ -95,7 +95,7 @@ def run(language: str) -> None:
     script = SCRIPTS[language]
     with tempfile.TemporaryDirectory(prefix="egosrag-demo-") as folder, Progress() as progress:
         place = Path(folder)
-        settings = Settings(prompt_tokens=PROMPT_TOKENS, keep_turns=2, data_dir=place, cache_dir=place)
+        settings = Settings(prompt_tokens=PROMPT_TOKENS, keep_turns=2, memory="static", data_dir=place, cache_dir=place)
         _questions(settings, script, progress)
         _role(settings, script, place, progress)
         _conversation(settings, script, language)
