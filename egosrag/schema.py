@@ -246,6 +246,13 @@ class Citation(_Frozen):
     score: float
 
 
+class Told(_Frozen):
+    """One sentence of an answer. ``citation`` counts from 0 in the answer's citations; None: nothing tells it."""
+
+    text: str
+    citation: int | None
+
+
 class Answer(_Frozen):
     """What the manual's engine gives back for one question."""
 
@@ -255,5 +262,10 @@ class Answer(_Frozen):
     mode: Literal["generated", "quoted", "refused"] = Field(
         default="generated", description="'quoted': the model's own words were not supported, so the passage speaks"
     )
+    sentences: tuple[Told, ...] = Field(default=(), description="the answer's sentences, each with its citation")
+    queries: tuple[str, ...] = Field(
+        default=(), description="what was searched for, in order: the question made to stand alone, parts, rewritings"
+    )
+    evidence: float = Field(default=0.0, description="share of the question that the best passage covers, 0 to 1")
     usage: Usage = Usage()
     timing: Timing = Timing()

@@ -70,6 +70,8 @@ def inputs(language: str) -> dict[str, str]:
         "question": "And then?" if language == "en" else "然后呢？",
         "refusal": load("refusal", language).text(),
         "known": "",
+        "titles": fact["section"],
+        "tried": "And then?" if language == "en" else "然后呢？",
         "prefix": speech_prefix(ROLE[language].name, language),
         "source": fact["text"],
         "scenes": fact["scene"],

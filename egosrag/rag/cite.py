@@ -1,8 +1,9 @@
 """Check an answer against the pages: which sentence of it is told by which sentences of the manual.
 
-A sentence is supported when a quote of one or two neighbouring sentences of a page tells most of its content
-and has all of its numbers, with their units. Passage numbers that the model wrote only say where to look first:
-small models confuse them, so a number is never believed without the quote.
+A sentence is supported when a quote of one or two neighbouring sentences of a page tells most of its content,
+has all of its numbers with their units, and neither denies what it says nor says what it denies. Passage numbers
+that the model wrote only say where to look first: small models confuse them, so a number is never believed without
+the quote.
 """
 
 from __future__ import annotations
@@ -30,6 +31,17 @@ _UNIT = (
     r"吨|摄氏度|度|巴|千帕|瓦|千瓦|伏|安|牛米|公里每小时|元|挡|档|级|个|种|只|把|条"
 )
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.])(\d+(?:[.,:]\d+)*)(?:\s*({_UNIT})(?![A-Za-z]))?")
+
+
+_CLAUSE = re.compile(r"[，,；;：:。！？!?\n]|\.(?=\s|$)|\b(?:and|but|or|when|while|if|because|so that)\b")
+_LIMIT = re.compile(
+    r"不(?:要|得|能|应|可)?(?:超过|超出|高于|低于|少于|大于|小于|多于)|不(?:仅|但|断|久|同|论|管|足)|没有(?=.{0,8}(?:时|的话))"
+    r"|\b(?:not?|never) (?:\w+ ){0,4}?(?:more|less|\w+er) than\b",
+    re.IGNORECASE,
+)
+_NEGATES = re.compile(
+    r"[不勿未无没]|别[再让把将在去用]|禁止|严禁|\b(?:not|never|no|cannot|without|nor|neither)\b|n[’']t\b", re.IGNORECASE
+)
 
 
 class Checked(NamedTuple):
@@ -78,6 +90,26 @@ def has_quantities(text: str, quote: str) -> bool:
     )
 
 
+def same_sense(text: str, quote: str) -> bool:
+    """Whether each clause of ``text`` is negated where, and only where, the clause of ``quote`` most like it is.
+
+    "Put a child seat there" has all its words in "Never put a child seat there". Limits ("no more than") are no
+    negations.
+    """
+    theirs = [(set(pairs(clause)), _negated(clause)) for clause in _CLAUSE.split(quote)]
+    for clause in _CLAUSE.split(text):
+        terms = set(pairs(clause))
+        most = max((len(terms & there) for there, _ in theirs), default=0)
+        # Of several clauses that are as much like it, one of its sense is enough.
+        if most and _negated(clause) not in {negated for there, negated in theirs if len(terms & there) == most}:
+            return False
+    return True
+
+
+def _negated(clause: str) -> bool:
+    return bool(_NEGATES.search(_LIMIT.sub("", clause)))
+
+
 class Checker:
     """Finds the quotes for answers made from one set of passages."""
 
@@ -113,7 +145,9 @@ class Checker:
         for i, ((n, _, quote), there) in enumerate(zip(self._quotes, self._terms, strict=True)):
             share = sum(w for t, w in terms.items() if t in there) / whole if whole else 0.0
             rank = (round(share, 3), n in marks, -len(quote), -i)
-            if share >= SUPPORTED and (best is None or rank > best) and has_quantities(text, quote):
+            if share < SUPPORTED or (best is not None and rank <= best):
+                continue
+            if has_quantities(text, quote) and same_sense(text, quote):
                 best = rank
         if best is None:
             return None

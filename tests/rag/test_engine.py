@@ -9,20 +9,15 @@ import pytest
 
 from egosrag.errors import WindowError
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.rag.cite import Checker, answer_sentences, has_quantities, joined
+from egosrag.rag.cite import Checker, answer_sentences, has_quantities, joined, same_sense
 from egosrag.rag.engine import ManualEngine
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.retrieve import Coverage, Retriever, asks_for_page, pages_named
+from egosrag.rag.split import sentences
 from egosrag.schema import Answer
-from tests.conftest import SAMPLES
 
 NONSENSE = "胡说八道 99 秒。Nonsense of 99 seconds."
 REFUSED = {"zh": "手册中没有说明。", "en": "The manual does not say."}
-
-
-@pytest.fixture(scope="module")
-def manuals() -> dict[str, ManualIndex]:
-    return {language: ManualIndex.build([SAMPLES / f"manual.{language}.pdf"]) for language in ("zh", "en")}
 
 
 def engine(index: ManualIndex, *responses: str, **options: int) -> tuple[ManualEngine, ScriptedChatModel]:
@@ -199,37 +194,75 @@ def test_a_sentence_with_a_wrong_number_has_no_citation(manuals: dict[str, Manua
     assert wrong.citation is None
 
 
+@pytest.mark.parametrize(
+    ("text", "quote", "same"),
+    [
+        ("Put a child seat on the front seat.", "Never put a child seat on the front seat.", False),
+        ("可以在前排座椅上安装儿童座椅。", "切勿在前排座椅上安装儿童座椅。", False),
+        ("The system works below 3 °C.", "It does not work below 3 °C or when the battery is low.", False),
+        ("The mirrors do not fold.", "Press the middle of the knob to fold both mirrors.", False),
+        ("Never drive with an open tailgate.", "Exhaust gas can enter. Never drive with an open tailgate.", True),
+        ("The systems help the driver.", "The systems help the driver and do not replace the driver.", True),
+        ("最多开到50公里每小时。", "装上防滑链后，车速不要超过50公里每小时。", True),
+        ("The weight is 33 kg.", "The weight must not be more than 33 kg.", True),
+    ],
+)
+def test_a_sentence_does_not_turn_its_quote_round(text: str, quote: str, same: bool) -> None:
+    assert same_sense(text, quote) is same
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_sentence_of_a_manual_tells_itself(manuals: dict[str, ManualIndex], language: str) -> None:
+    for page in manuals[language].pages:
+        for start, end in sentences(page.text):
+            assert same_sense(page.text[start:end], page.text[start:end])
+
+
+def test_each_sentence_of_an_answer_carries_its_citation(manuals: dict[str, ManualIndex]) -> None:
+    asked, _ = engine(manuals["zh"], "智能钥匙在25米以内有效[1]。钥匙电池的型号是CR2032[1]。智能钥匙在25米以内有效。")
+    answer = asked.ask("智能钥匙在多远的距离内有效？")
+    assert "".join(sentence.text for sentence in answer.sentences) == answer.answer
+    assert [sentence.citation for sentence in answer.sentences] == [0, 1, 0]
+    assert "CR2032" in answer.citations[1].quote
+    asked, _ = engine(manuals["zh"], NONSENSE)
+    quoted = asked.ask("智能钥匙在多远的距离内有效？")
+    assert {sentence.citation for sentence in quoted.sentences} == {0}
+
+
+@pytest.mark.parametrize(
+    ("language", "raw", "said"),
+    [
+        (
+            "zh",
+            "智能钥匙在25米以内有效[1]。它会唱歌跳舞弹钢琴。",
+            "智能钥匙在25米以内有效。它会唱歌跳舞弹钢琴。（手册中没有依据）",
+        ),
+        (
+            "en",
+            "The car has seven airbags [1]. They sing lullabies to dogs.",
+            "The car has seven airbags. They sing lullabies to dogs. (not in the manual)",
+        ),
+    ],
+)
+def test_sentences_that_nothing_tells_are_marked_where_that_is_wanted(
+    manuals: dict[str, ManualIndex], language: str, raw: str, said: str
+) -> None:
+    model = ScriptedChatModel(responses=[raw])
+    *pieces, answer = ManualEngine(manuals[language], model, unsupported="mark").stream(QUESTIONS[language][0])
+    assert isinstance(answer, Answer)
+    assert "".join(map(str, pieces)) == answer.answer == said
+    assert [sentence.citation for sentence in answer.sentences] == [0, None]
+
+
+def test_an_answer_of_marked_sentences_alone_is_not_shown(manuals: dict[str, ManualIndex]) -> None:
+    asked = ManualEngine(manuals["zh"], ScriptedChatModel(responses=[NONSENSE]), unsupported="mark")
+    assert asked.ask("智能钥匙在多远的距离内有效？").mode == "quoted"
+
+
 def test_coverage_is_the_share_of_the_content_and_not_of_the_asking(manuals: dict[str, ManualIndex]) -> None:
     coverage = Coverage(manuals["zh"], "请问钥匙电池是什么型号的呢？")
     assert coverage.of("钥匙电池型号") > 0.9
     assert coverage.of("请问是什么呢") == 0.0
-
-
-def test_llama_index_gets_a_query_engine_whose_sources_carry_pages(manuals: dict[str, ManualIndex]) -> None:
-    from llama_index.core.base.base_query_engine import BaseQueryEngine
-    from llama_index.core.retrievers import BaseRetriever
-
-    from egosrag.rag.llama import LlamaRetriever
-
-    asked, _ = engine(manuals["zh"], NONSENSE)
-    query_engine = asked.as_query_engine()
-    assert isinstance(query_engine, BaseQueryEngine)
-    response = query_engine.query("智能钥匙在多远的距离内有效？")
-    assert "25米" in str(response)
-    assert [node.metadata["page"] for node in response.source_nodes] == [2]
-    assert response.metadata == {"refused": False, "mode": "quoted"}
-    retriever = LlamaRetriever(asked.retriever, top_k=3)
-    assert isinstance(retriever, BaseRetriever)
-    nodes = retriever.retrieve("智能钥匙在多远的距离内有效？")
-    assert nodes[0].metadata["page"] == 2
-    assert [n.score for n in nodes] == sorted((n.score for n in nodes), reverse=True)
-
-
-def test_langchain_gets_a_retriever(manuals: dict[str, ManualIndex]) -> None:
-    asked, _ = engine(manuals["en"])
-    documents = asked.as_retriever().invoke("How many airbags does the car have?")
-    assert 7 in [document.metadata["page"] for document in documents[:3]]
-    assert set(documents[0].metadata) == {"source", "page", "section", "start", "end", "score"}
 
 
 def test_the_manual_of_a_real_car(shared_data: Path) -> None:
