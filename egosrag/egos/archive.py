@@ -20,7 +20,7 @@ from egosrag.schema import Role, Scene, Turn
 
 FORMAT = "egosrag.conversation"
 _ID = re.compile(r"[\w.:-]{1,128}")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class Archive(BaseModel):
@@ -70,6 +70,10 @@ def read_archive(text: str, name: str) -> Archive:
         raise SessionError(f"{name}, line {line}: this is not JSON ({error}); export it again") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise SessionError(f'{name}, line 1: "format" is not "{FORMAT}": give a conversation that was exported as JSON')
+    if not is_text(data):
+        escape = _SURROGATE.search(text)
+        line = text.count("\n", 0, escape.start() if escape else 0) + 1
+        raise SessionError(f"{name}, line {line}: half of a character stands alone there; mend it")
     try:
         archive = Archive.model_validate(data)
     except ValidationError as error:
@@ -79,6 +83,15 @@ def read_archive(text: str, name: str) -> Archive:
     for place, problem in problems(archive):
         raise SessionError(f"{name}, line {line_of(text, place)}: {problem}; mend it")
     return archive
+
+
+def is_text(value: Any) -> bool:
+    """Whether all of a JSON value can be written as UTF-8: an escape may make half a character."""
+    try:
+        _json(value).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def problems(archive: Archive) -> Iterable[tuple[tuple[str | int, ...], str]]:
@@ -97,15 +110,13 @@ def problems(archive: Archive) -> Iterable[tuple[tuple[str | int, ...], str]]:
             yield (*place, "speaker"), "the turn has no speaker"
         if turn.at and not _is_moment(turn.at):
             yield (*place, "at"), f"{turn.at[:40]!r} is no moment as ISO 8601 writes it"
-        if _UNSTORABLE.search(turn.speaker + turn.text + turn.at):
+        if "\x00" in turn.speaker + turn.text:
             yield place, "the turn holds a character that is no text"
         known.add(turn.id)
     path = {turn.id for turn in archive.turns}
     for n, scene in enumerate(archive.scenes):
         if not scene.turn_ids or not path.issuperset(scene.turn_ids):
             yield ("scenes", n), "the scene stands for a turn that is not in the conversation"
-        if _UNSTORABLE.search(scene.text):
-            yield ("scenes", n), "the scene holds a character that is no text"
     for n, swipes in enumerate(archive.swipes):
         yield from ((("swipes", n), problem) for problem in _wrong(swipes, known))
 

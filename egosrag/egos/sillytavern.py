@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
-from egosrag.egos.archive import Archive, problems
+from egosrag.egos.archive import Archive, is_text, problems
 from egosrag.egos.record import Branch, Swipes
 from egosrag.errors import SessionError
 from egosrag.schema import Role, Turn
@@ -150,6 +150,8 @@ def _object(line: str, where: str) -> dict[str, Any]:
         raise SessionError(f"{where}: this is not JSON ({error}); export the chat again") from error
     if not isinstance(row, dict):
         raise SessionError(f"{where}: this is not a JSON object: export the chat again")
+    if not is_text(row):
+        raise SessionError(f"{where}: half of a character stands alone there; mend it, or export the chat again")
     return cast("dict[str, Any]", row)
 
 

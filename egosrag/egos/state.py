@@ -97,7 +97,7 @@ def settled(values: Mapping[str, Any], said: str) -> dict[str, Any]:
             text=said.strip(),
             id=values.get("answer", uuid.uuid4().hex),
             status="interrupted",
-            at=now(),
+            at=values["turns"][-1].get("at", ""),  # of the line: this is called again and again until it is written
         )
         return {**values, "turns": [*values["turns"], turn.model_dump()], "pending": False}
     back = record.unforked(values.get("answer", ""))
