@@ -89,7 +89,8 @@ def evaluate(
         EgosRagError: a model or a file is not what it should be; what was answered by then is kept.
     """
     kept = Records(records, {"evaluation": "chatbot", **sampling})
-    dataset = experiment.Dataset("egosrag-chatbot", rows, REFERENCES)
+    name = experiment.name_of("egosrag-chatbot", rows, load_rows())
+    dataset = experiment.Dataset(name, rows, REFERENCES)
     only = [row["id"] for row in limited(rows, limit)]
     found = {}
     with Progress() as progress:
@@ -133,7 +134,10 @@ def show(result: dict[str, Any]) -> None:
     console = Console()
     for label, parts in result["models"].items():
         shown = [part for part in (*TASKS, "all") if part in parts]
-        table = Table("%", *(f"{part}, n={parts[part]['n']}" for part in shown), title=label, title_justify="left")
+        table = Table(title=f"{label}, %", title_justify="left")
+        table.add_column("", no_wrap=True)
+        for part in shown:
+            table.add_column(f"{part}\nn={parts[part]['n']}", justify="right")
         for name in SHARES:
             if name in parts["all"]:
                 table.add_row(name.replace("_", " "), *(percent(parts[part].get(name)) for part in shown))
@@ -159,7 +163,7 @@ def _figure(result: dict[str, Any], out: Path) -> None:
         return {task: {"n": e["n"], "accuracy": e["value"], "ci95": e["ci95"]} for task, e in shown.items()}
 
     caption = "Answers that tell the facts of the reference; bars: 95 % Wilson intervals."
-    bars({label: drawn(parts) for label, parts in result["models"].items()}, out, caption=caption)
+    bars({label: drawn(parts) for label, parts in result["models"].items()}, out, caption=caption, axis="answers, %")
 
 
 def _command(

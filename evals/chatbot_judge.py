@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from egosrag import load_chat_model
 from evals.judge import judge_cases
 from evals.judge_cases import Case
 from evals.judge_report import report
@@ -49,6 +50,7 @@ def judged(
         EgosRagError: the judge cannot be loaded or cannot go on; what was judged by then is kept.
     """
     answers = {label: {r["item"]: r.get("answer") for r in part} for label, part in found.items()}
+    loaded = load_chat_model(model, temperature=1.0, max_new_tokens=512)  # one script for all of it
     reports = {}
     for part in PARTS:
         mode = "score" if len(answers) == 1 else part.mode
@@ -56,7 +58,7 @@ def judged(
         if not cases:
             continue
         kept = records.with_name(f"{records.stem}.{part.name}.jsonl") if records else None
-        results = judge_cases(mode, cases, model, k=k, criteria=part.criteria, records=kept)
+        results = judge_cases(mode, cases, model, k=k, criteria=part.criteria, records=kept, loaded=loaded)
         reports[part.name] = report(mode, results, _TAIL)
     return reports
 

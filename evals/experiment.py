@@ -51,6 +51,11 @@ def digest(*parts: Any) -> str:
     return sha256(repr(parts).encode()).hexdigest()[:12]
 
 
+def name_of(base: str, rows: Sequence[Record], own: Sequence[Record]) -> str:
+    """The name of a dataset: ``base`` for our own rows, and one of their own for others, so that none replaces ours."""
+    return base if list(rows) == list(own) else f"{base}-{digest(*rows)}"
+
+
 def weights(name: str) -> list[tuple[str, int, int]]:
     """What tells a folder's weights from later ones under the same name; empty where it is no folder."""
     found = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
@@ -178,6 +183,7 @@ def _evaluate(
                 if (result.extra or {}).get("error"):
                     raise RuntimeError(result.comment)
     if upload:
+        there.flush()
         print(said.getvalue().strip(), file=sys.stderr)
 
 

@@ -49,8 +49,11 @@ def judge_cases(
     criteria: str = "",
     examples: Path | None = None,
     records: Path | None = None,
+    loaded: Any = None,
 ) -> list[Result]:
     """Judges the cases with the model of that name; what ``records`` holds already is not asked again.
+
+    ``loaded`` is that model where several calls share it, as they must share a script.
 
     Raises:
         EgosRagError: the model, the data or an example is not what it should be.
@@ -68,10 +71,8 @@ def judge_cases(
         "examples": sha256(repr(shown).encode()).hexdigest()[:16] if shown else "",
     }
     kept = Records(records, made_from)
-    judge = Judge(
-        load_chat_model(model, temperature=temperature, max_new_tokens=max_new_tokens), mode, k, criteria, shown
-    )
-    return run(judge, cases, kept)
+    asked = loaded or load_chat_model(model, temperature=temperature, max_new_tokens=max_new_tokens)
+    return run(Judge(asked, mode, k, criteria, shown), cases, kept)
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

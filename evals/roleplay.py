@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from egosrag.console import Progress
-from egosrag.errors import SettingsError
+from egosrag.errors import SettingsError, SourceError
 from evals import experiment
-from evals.detectors import estimate, percent
+from evals.detectors import estimate
 from evals.records import Record, Records
 from evals.roleplay_data import CASES, DATA, REFERENCES, TURNS, load_rows, subject
+from evals.roleplay_report import draw, show
 from evals.roleplay_score import DIMENSIONS, detectors, score
 from evals.roleplay_systems import LARGE, SYSTEMS, System, systems_of
 from evals.roleplay_user import scripted, simulated
@@ -43,7 +45,11 @@ class Played:
     def __call__(self, inputs: Record) -> Record:
         """What was said to the role, and its replies."""
         who = subject(inputs["role"], self.raw)
-        talk = self.system.open(who, inputs["lines"])
+        with self.system.open(who) as talk:
+            said, replies, by_model = self._talk(talk, inputs, who.card.name)
+            return {"said": said, "replies": replies, "scenes": len(talk.scenes()), "simulated": by_model}
+
+    def _talk(self, talk: Any, inputs: Record, name: str) -> tuple[list[str], list[Record], bool]:
         replies: list[Record] = []
 
         def say(line: str) -> str:
@@ -56,10 +62,10 @@ class Played:
         by_model = self.user is not None and "brief" in inputs
         if by_model and self.user:
             exchanges, language = len(inputs["lines"]), inputs["language"]
-            said = simulated(say, self.user(), inputs["brief"], who.card.name, language, exchanges)
+            said = simulated(say, self.user(), inputs["brief"], name, language, exchanges)
         else:
             said = scripted(say, inputs["lines"])
-        return {"said": said, "replies": replies, "scenes": len(talk.scenes()), "simulated": by_model}
+        return said, replies, by_model
 
 
 def evaluate(
@@ -94,16 +100,15 @@ def evaluate(
         return loaded[0]
 
     kept = Records(records, {"evaluation": "roleplay", "user": user or "script"})
-    dataset = experiment.Dataset("egosrag-roleplay", rows, REFERENCES)
+    dataset = experiment.Dataset(experiment.name_of("egosrag-roleplay", rows, load_rows()), rows, REFERENCES)
     found = {}
     with Progress() as progress:
         for system in systems:
+            chosen = system.settings
             made_of = experiment.digest(
-                system.model,
-                system.adapter,
-                sorted(system.sampling.items()),
-                *map(experiment.weights, (system.model, system.adapter or "")),
-                [subject(row["role"], raw) for row in rows],
+                chosen.model_dump_json(exclude={"data_dir", "cache_dir"}),
+                *map(experiment.weights, (chosen.model, chosen.adapter or "")),
+                [_digest(row["role"], raw) for row in rows],
             )
             target = Played(system, speaker if user else None, raw)
             found[system.name] = experiment.run(
@@ -117,6 +122,14 @@ def evaluate(
                 upload=upload,
             )
     return found
+
+
+def _digest(role: str, raw: Path | None) -> str:
+    who = subject(role, raw)
+    try:
+        return experiment.digest(who.file.read_bytes(), who.raw.read_bytes() if who.raw else b"")
+    except OSError as error:
+        raise SourceError(f"{who.raw} cannot be read ({error.strerror}): give --raw a text file") from error
 
 
 def summary(rows: Sequence[Record], found: dict[str, list[Record]], labels: Path) -> dict[str, Any]:
@@ -145,38 +158,13 @@ def _estimates(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any
     return {"n": len(records)} | {name: value for name, value in values.items() if value}
 
 
-def show(result: dict[str, Any]) -> None:
-    """Prints the results as tables, in percent with 95 % intervals."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for name, system in result["systems"].items():
-        table = Table("%", *DIMENSIONS, title=f"{name}, n={system['n']} conversations", title_justify="left")
-        for case, part in system["cases"].items():
-            table.add_row(f"{case}, n={part['n']}", *(percent(part.get(dimension)) for dimension in DIMENSIONS))
-        console.print(table)
-        measures = ", ".join(f"{key} {percent(e)}" for key, e in system["measures"].items() if key != "n")
-        recalled = ", ".join(f"after {turns} turns {percent(e)}" for turns, e in system["recall"].items())
-        console.print(f"{measures}\nrecall: {recalled or '-'}\n", highlight=False)
-    for dimension, cases in result.get("judge", {}).items():
-        for name, e in cases["all"]["answers"].items():
-            console.print(f"judge, {dimension}: {name} {e['mean']:.1f} of 100, n={e['n']}", highlight=False)
-    quality = result["detectors"]
-    rates = (f"{kind} {percent(q['precision'])} / {percent(q['recall'])}" for kind, q in quality.items())
-    console.print("detectors, precision / recall on labelled replies: " + ", ".join(rates), highlight=False)
-
-
-def _figure(result: dict[str, Any], out: Path) -> None:
-    from evals.figures import bars
-
-    def drawn(system: dict[str, Any]) -> dict[str, Any]:
-        shown = {d: e for d, e in system["cases"]["all"].items() if d != "n"}
-        shown |= {f"recall@{turns}": e for turns, e in system["recall"].items()}
-        return {key: {"n": e["n"], "accuracy": e["value"], "ci95": e["ci95"]} for key, e in shown.items() if e["ci95"]}
-
-    caption = "Role-play, automatic measures, mean over conversations; bars: 95 % intervals."
-    bars({name: drawn(system) for name, system in result["systems"].items()}, out, caption=caption)
+def _system(name: str, model: str, settings: dict[str, Any]) -> System:
+    try:
+        return System(name, model, **settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "setting"
+        raise SettingsError(f"wrong {where} for {name}: {first['msg']}") from None
 
 
 def _turns(given: str) -> list[int]:
@@ -190,7 +178,7 @@ def _command(
     systems: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(SYSTEMS)}.")] = ",".join(
         name for name in SYSTEMS if name != LARGE
     ),
-    model: Annotated[str, typer.Option(help="The model of all systems but EGOS-Large.")] = "pocket",
+    model: Annotated[str, typer.Option(help="The model of all but EGOS-Large; preset: each system's own.")] = "pocket",
     adapter: Annotated[str | None, typer.Option(help="Folder of a PEFT adapter for it.")] = None,
     card: Annotated[list[str] | None, typer.Option(help="A role card to play; repeatable. Ours by default.")] = None,
     raw: Annotated[Path | None, typer.Option(help="The raw text behind --card, for EGOS-wo-Extract.")] = None,
@@ -198,6 +186,7 @@ def _command(
     turns: Annotated[str, typer.Option(help="Recall after so many turns; empty: no recall.")] = ",".join(
         map(str, TURNS)
     ),
+    memory: Annotated[str | None, typer.Option(help="static, dynamic, both (the presets') or none.")] = None,
     user: Annotated[str | None, typer.Option(help="A model that speaks for the user; a script without it.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL to keep conversations in, and to resume from.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
@@ -216,8 +205,9 @@ def _command(
     if set(spoken) - {"en", "zh"}:
         raise SettingsError(f"--language {language}: give en, zh or both")
     rows = load_rows(card or (), _turns(turns), spoken)
-    sampling = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    chosen = [System(name, model, adapter, **sampling) for name in systems_of(systems)]
+    settings = {"adapter": adapter, "memory": memory, "seed": seed}
+    settings |= {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    chosen = [_system(name, model, settings) for name in systems_of(systems)]
     found = evaluate(chosen, rows, records=records, user=user, raw=raw, upload=upload)
     result = summary(rows, found, labels)
     if judge:
@@ -225,7 +215,7 @@ def _command(
 
         result["judge"] = judged(rows, found, judge, k=judge_k, records=judge_records)
     if figure:
-        _figure(result, figure)
+        draw(result, figure)
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:

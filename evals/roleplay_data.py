@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from egosrag import load_role
 from egosrag.assemble import sample
-from egosrag.errors import SettingsError, SourceError
+from egosrag.errors import SettingsError
 from egosrag.schema import Role
 from evals.records import Record, read_jsonl
 
@@ -25,10 +25,11 @@ TURNS = (10, 50, 200)
 
 
 class Subject(NamedTuple):
-    """Who is played: the card, and the raw text that it could have been extracted from."""
+    """Who is played: the card, its file, and the raw text that it could have been extracted from, if there is one."""
 
     card: Role
-    raw: str
+    file: Path
+    raw: Path | None
 
 
 def subject(name: str, raw: Path | None = None) -> Subject:
@@ -36,20 +37,15 @@ def subject(name: str, raw: Path | None = None) -> Subject:
 
     Args:
         name: ``edda.en.json`` and the like, or a path.
-        raw: the raw text behind a card of somebody else's; the card file's own text without it.
+        raw: the raw text behind the card; by default the ``.txt`` that stands beside it.
 
     Raises:
         RoleError: the card cannot be read.
-        SourceError: the raw text cannot be read.
+        SourceError: there is no sample of that name.
     """
     path = _card_file(name)
-    text = raw or (path.with_suffix(".txt") if path.with_suffix(".txt").is_file() else path)
-    try:
-        return Subject(load_role(path), text.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        if raw is None and path.suffix.lower() == ".png":
-            return Subject(load_role(path), "")
-        raise SourceError(f"{text} cannot be read as text ({error}): give --raw a file in UTF-8") from error
+    beside = path.with_suffix(".txt")
+    return Subject(load_role(path), path, raw or (beside if beside.is_file() else None))
 
 
 def _card_file(name: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from egosrag import load_chat_model
 from egosrag.prompts.render import USER, card, quoted
 from evals.judge import judge_cases
 from evals.judge_cases import Case
@@ -40,10 +41,11 @@ def judged(
     items = {name: {r["item"]: r for r in part} for name, part in found.items()}
     cases = [case for row in rows if (case := _case(row, items))]
     of = {row["id"]: row["case"] for row in rows}
+    loaded = load_chat_model(model, temperature=1.0, max_new_tokens=512)  # one script for all of it
     reports: dict[str, Any] = {}
     for dimension, criteria in CRITERIA.items():
         kept = records.with_name(f"{records.stem}.{dimension}.jsonl") if records else None
-        results = judge_cases("score", cases, model, k=k, criteria=criteria, records=kept)
+        results = judge_cases("score", cases, model, k=k, criteria=criteria, records=kept, loaded=loaded)
         parts = {c: [r for r in results if of[r[1].id] == c] for c in CASES}
         reports[dimension] = {c: report("score", part, _PEOPLE) for c, part in parts.items() if part}
         reports[dimension]["all"] = report("score", results, _PEOPLE)

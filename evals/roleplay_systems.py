@@ -1,4 +1,4 @@
-"""The four systems of report 7.3.2, opened as conversations.
+"""The four systems of report 7.3.2 by their names, opened as conversations: the presets of ``egosrag``.
 
 EGOS-Small is all of EGOS on the model that is given; EGOS-wo-quote leaves the quotation marks out; EGOS-wo-Extract
 puts the raw text where the card stands; EGOS-Large is all of EGOS on a large model behind an API.
@@ -6,17 +6,20 @@ puts the raw text where the card stands; EGOS-Large is all of EGOS on a large mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from egosrag import Conversation, load_chat_model
-from egosrag.errors import SettingsError, WindowError
-from egosrag.schema import Role
+from egosrag import Settings, assemble
+from egosrag.errors import SettingsError
 from evals.roleplay_data import Subject
 
-SMALL, WO_QUOTE, WO_EXTRACT, LARGE = "EGOS-Small", "EGOS-wo-quote", "EGOS-wo-Extract", "EGOS-Large"
-SYSTEMS = (SMALL, WO_QUOTE, WO_EXTRACT, LARGE)
-LARGE_MODEL = "deepseek:deepseek-chat"
+if TYPE_CHECKING:
+    from egosrag import Conversation
+
+SYSTEMS = ("EGOS-Small", "EGOS-wo-quote", "EGOS-wo-Extract", "EGOS-Large")
+LARGE = SYSTEMS[-1]
+OWN = "preset"
 
 
 def systems_of(given: str) -> list[str]:
@@ -25,12 +28,12 @@ def systems_of(given: str) -> list[str]:
     Raises:
         SettingsError: one is unknown or given twice.
     """
+    known = {name.casefold(): name for name in SYSTEMS}
     names = [name.strip() for name in given.split(",") if name.strip()]
-    known = {name.lower(): name for name in SYSTEMS}
     for name in names:
-        if name.lower() not in known:
+        if name.casefold() not in known:
             raise SettingsError(f"there is no system {name}: the systems are {', '.join(SYSTEMS)}")
-    found = [known[name.lower()] for name in names]
+    found = [known[name.casefold()] for name in names]
     if not found or len(set(found)) < len(found):
         raise SettingsError(f"--systems {given}: give at least one, and each once")
     return found
@@ -41,45 +44,38 @@ class System:
 
     Args:
         name: one of ``SYSTEMS``.
-        model: the model of all but EGOS-Large.
-        adapter: its adapter.
-        **sampling: settings of ``load_chat_model``.
+        model: the model of all but EGOS-Large; ``preset``: the system's own.
+        **settings: further settings of ``egosrag``, such as adapter, memory, temperature or max_new_tokens.
+
+    Raises:
+        SettingsError: a setting is wrong.
     """
 
-    def __init__(self, name: str, model: str, adapter: str | None = None, **sampling: Any) -> None:
+    def __init__(self, name: str, model: str, **settings: Any) -> None:
         self.name = name
-        self.model = LARGE_MODEL if name == LARGE else model
-        self.adapter = None if name == LARGE else adapter
-        self.sampling = sampling
+        if name == LARGE:
+            settings.pop("adapter", None)
+        chosen = settings if model == OWN or name == LARGE else {"model": model, **settings}
+        # Not Settings.load: a result must not depend on a file or an environment that nobody sees in it.
+        self.settings = Settings(preset=name, store=":memory:", **{k: v for k, v in chosen.items() if v is not None})
         self._loaded: Any = None
 
-    def open(self, subject: Subject, lines: Sequence[str]) -> Conversation:
-        """A new conversation with the subject.
-
-        Args:
-            subject: who is played.
-            lines: what will be said; raw text in a card's place is cut so that the longest of them still fits.
+    @contextmanager
+    def open(self, subject: Subject) -> Iterator[Conversation]:
+        """A new conversation with the subject, kept nowhere.
 
         Raises:
+            SettingsError: the system needs the raw text behind the card, and there is none.
             ModelError: the model cannot be loaded.
-            WindowError: the card does not fit the model's window.
         """
         if self._loaded is None:
-            adapter = {"adapter": self.adapter} if self.adapter else {}
-            self._loaded = load_chat_model(self.model, **adapter, **self.sampling)
-        if self.name != WO_EXTRACT:
-            return Conversation(self._loaded, subject.card, quote=self.name != WO_QUOTE)
-        text = " ".join(subject.raw.split())
-        while True:
-            # Room is left for a conversation: a card of raw text may take two thirds of the window.
-            talk = Conversation(self._loaded, self._raw(subject.card, text))
-            try:
-                if talk.organize.size(talk.organize.compose(talk.talk)) <= talk.organize.window * 2 // 3:
-                    return talk
-            except WindowError:
-                pass
-            text = text[: len(text) * 3 // 4]
-
-    @staticmethod
-    def _raw(card: Role, text: str) -> Role:
-        return Role.model_validate({"name": card.name, "language": card.language, "background": [text]})
+            self._loaded = assemble.chat_model(self.settings)
+        who: dict[str, Any] = {"role": subject.file}
+        if self.settings.strategy == "none":
+            if subject.raw is None:
+                raise SettingsError(
+                    f"{self.name} reads the raw text behind {subject.file.name}: give it with --raw, or leave it out"
+                )
+            who = {"name": subject.card.name, "sources": [subject.raw]}
+        with assemble.conversation(self.settings, model=self._loaded, **who) as talk:
+            yield talk

@@ -1,0 +1,250 @@
+"""LangSmith: datasets pushed without change when nothing changed, runs traced by their steps, two runs compared."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from langsmith import Client
+from typer.testing import CliRunner
+
+from egosrag.errors import SettingsError, SourceError
+from egosrag.models.scripted import ScriptedChatModel
+from evals import compare as comparison
+from evals import experiment, push, roleplay, roleplay_systems
+from evals.chatbot_data import models_of
+from evals.command import app_of
+from evals.records import Records
+from evals.roleplay_data import load_rows
+from tests.evals.langsmith_fake import FakeLangSmith
+
+ROWS = [
+    {"id": "a", "task": "basic", "language": "en", "question": "Capital of Australia?", "reference": "Canberra."},
+    {"id": "b", "task": "open", "language": "zh", "question": "为什么？", "reference": "因为。", "facts": [["因为"]]},
+]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeLangSmith]:
+    fake = FakeLangSmith()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def client(server: FakeLangSmith, monkeypatch: pytest.MonkeyPatch) -> Client:
+    made = Client(api_url=server.url, api_key="test", auto_batch_tracing=False)
+    monkeypatch.setattr(experiment, "client", lambda: made)
+    return made
+
+
+# Datasets
+
+
+def test_rows_become_examples_with_splits_and_references(server: FakeLangSmith, client: Client) -> None:
+    tag = push.push(client, "ours", ROWS)
+    assert [d["name"] for d in server.datasets.values()] == ["ours"]
+    first, second = sorted(server.examples.values(), key=lambda e: e["inputs"]["id"])
+    assert first["split"] == ["basic", "en"] and second["split"] == ["open", "zh"]
+    assert first["inputs"]["question"] == "Capital of Australia?" and first["outputs"] == {"reference": "Canberra."}
+    assert second["outputs"] == {"reference": "因为。", "facts": [["因为"]]} and "facts" not in second["inputs"]
+    assert [t for _, t in server.tags] == [tag] and tag.startswith("rows-")
+
+
+def test_pushing_again_changes_nothing(server: FakeLangSmith, client: Client) -> None:
+    tag = push.push(client, "ours", ROWS)
+    before, calls = json.dumps(server.examples), len(server.calls)
+    assert push.push(client, "ours", ROWS[::-1]) == tag
+    assert (json.dumps(server.examples), len(server.calls)) == (before, calls), "nothing was written"
+
+
+def test_what_changed_is_updated_and_what_is_gone_deleted_under_a_new_version(
+    server: FakeLangSmith, client: Client
+) -> None:
+    old = push.push(client, "ours", ROWS)
+    ids = set(server.examples)
+    calls = len(server.calls)
+    new = push.push(client, "ours", [ROWS[0] | {"reference": "Canberra, since 1913."}])
+    assert [path for _, path in server.calls[calls:]] == [
+        "/v1/platform/datasets/ID/examples",
+        "/examples",
+        "/datasets/ID/tags",
+    ]
+    (only,) = server.examples.values()
+    assert only["id"] in ids and only["outputs"] == {"reference": "Canberra, since 1913."}
+    assert new != old and [t for _, t in server.tags] == [old, new]
+
+
+def test_the_same_row_has_the_same_id_on_every_machine() -> None:
+    assert str(push.example_id("ours", "a")) == str(push.example_id("ours", "a"))
+    assert len({push.example_id(name, row) for name in "xy" for row in "ab"}) == 4
+
+
+def invoke(command: Any, *arguments: str | Path) -> Any:
+    return CliRunner().invoke(app_of(command), [str(a) for a in arguments])
+
+
+def test_our_own_sets_as_a_command(server: FakeLangSmith, client: Client, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text('{"id": 7, "question": "Why?"}\n', encoding="utf-8")
+    done = invoke(push._command, "chatbot", "roleplay", mine)
+    assert done.exit_code == 0, done.output
+    assert "egosrag-chatbot: 120 examples" in done.stdout and "recall: 4" in done.stdout
+    names = {d["id"]: d["name"] for d in server.datasets.values()}
+    assert Counter(names[e["dataset_id"]] for e in server.examples.values()) == {
+        "egosrag-chatbot": 120,
+        "egosrag-roleplay": 16,
+        "mine": 1,
+    }
+    tagged = len(server.tags)
+    assert invoke(push._command, "chatbot", "roleplay", mine).exit_code == 0
+    assert len(server.tags) == tagged == 3
+
+
+def test_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LANGSMITH_API_KEY", raising=False)
+    assert "set LANGSMITH_API_KEY" in str(invoke(push._command, "chatbot").exception)
+    (tmp_path / "x.jsonl").write_text('{"question": "Why?"}\n', encoding="utf-8")
+    with pytest.raises(SourceError, match="whose rows have an id each"):
+        push.rows_of(str(tmp_path / "x.jsonl"))
+    nobody = SimpleNamespace(has_dataset=refuse)
+    with pytest.raises(SettingsError, match="LangSmith did not take ours"):
+        push.push(nobody, "ours", ROWS)
+
+
+def refuse(*arguments: Any, **options: Any) -> None:
+    from langsmith.utils import LangSmithConnectionError
+
+    raise LangSmithConnectionError("connection refused")
+
+
+# Runs
+
+
+def test_a_run_is_uploaded_with_the_names_of_the_four_steps(
+    server: FakeLangSmith, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = load_rows(["edda.en.json"], ())[0]
+    # A window in which the fourth line no longer fits, so that Summarize has work too.
+    model = ScriptedChatModel(responses=['Soup is soup, sailor."'] * 40, context_window=330, max_new_tokens=40)
+    monkeypatch.setattr("egosrag.assemble.chat_model", lambda settings: model)
+    system = roleplay_systems.System("EGOS-Small", "m")
+    (record,) = roleplay.evaluate([system], [row], upload=True)[system.name]
+    assert record["scenes"] > 0
+    names = Counter(run["name"] for run in server.runs.values() if run.get("name"))
+    assert {"Organize", "Generate", "Summarize"} <= set(names)
+    assert names["Generate"] == names["EGOS"] == len(row["lines"])
+    (session,) = server.sessions.values()
+    (dataset,) = server.datasets.values()
+    assert session["reference_dataset_id"] == dataset["id"]
+    assert session["name"].startswith(dataset["name"] + " EGOS-Small")
+    assert dataset["name"].startswith("egosrag-roleplay-"), "rows of one card are a dataset of their own"
+    assert {f["key"] for f in server.feedback} >= {"in_role", "consistency", "quality"}
+
+
+def test_nothing_is_sent_unless_it_is_asked_for(server: FakeLangSmith, client: Client) -> None:
+    dataset = experiment.Dataset("ours", ROWS, ("reference", "facts"))
+    seen: list[dict[str, Any]] = []
+
+    def target(inputs: dict[str, Any]) -> dict[str, Any]:
+        seen.append(inputs)
+        return {"answer": "x"}
+
+    kept = Records(None, {})
+    found = experiment.run(dataset, "m", target, lambda row, out: {"ok": 1.0}, kept, lambda *a: None)  # type: ignore[arg-type]
+    assert [r["measures"] for r in found] == [{"ok": 1.0}] * 2
+    assert all("reference" not in inputs and "facts" not in inputs for inputs in seen)
+    assert server.calls == [] and not server.runs
+
+
+def test_the_first_failure_ends_the_run_as_itself() -> None:
+    dataset = experiment.Dataset("ours", ROWS)
+    asked = []
+
+    def target(inputs: dict[str, Any]) -> dict[str, Any]:
+        asked.append(inputs["id"])
+        raise ZeroDivisionError("a fault in the target")
+
+    def scorer(row: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
+        raise KeyError("a fault in the scorer")
+
+    silent: Any = lambda *a: None  # noqa: E731
+    with pytest.raises(ZeroDivisionError):
+        experiment.run(dataset, "m", target, scorer, Records(None, {}), silent)
+    assert asked == ["a"]
+    with pytest.raises(KeyError, match="a fault in the scorer"):
+        experiment.run(dataset, "m", lambda inputs: {"answer": "x"}, scorer, Records(None, {}), silent)
+
+
+# Two runs
+
+
+def write_run(path: Path, who: str, *values: float) -> Path:
+    kept = Records(path, {})
+    for n, value in enumerate(values):
+        kept.add((who, f"q{n}", "d"), {"who": who, "item": f"q{n}", "measures": {"exact": value, "none": None}})
+    return path
+
+
+def test_a_comparison_of_hand_computed_runs(tmp_path: Path) -> None:
+    first, second = (
+        write_run(tmp_path / "1.jsonl", "a", 0, 0, 1, 1),
+        write_run(tmp_path / "2.jsonl", "b", 1, 1, 1, 0, 1),
+    )
+    done = invoke(comparison._command, first, second, "--json")
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    exact = result["measures"]["exact"]
+    assert (result["n"], result["only"], list(result["measures"])) == (4, [0, 1], ["exact"])
+    assert (exact["first"], exact["second"], exact["difference"]) == (0.5, 0.75, 0.25)
+    assert (exact["higher"], exact["lower"]) == (["q0", "q1"], ["q3"])
+    assert exact["ci95"][0] < 0 < exact["ci95"][1]
+    table = invoke(comparison._command, first, second)
+    assert "4 common items" in table.stdout and "+0.25" in table.stdout
+
+
+def test_two_models_of_one_file(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "r.jsonl", "a", 0, 0, 0)
+    write_run(path, "b", 1, 1, 1)
+    assert (
+        comparison.compare(comparison.read_run(f"{path}#a"), comparison.read_run(f"{path}#b"))["measures"]["exact"][
+            "difference"
+        ]
+        == 1.0
+    )
+    with pytest.raises(SettingsError, match="several runs: name one"):
+        comparison.read_run(str(path))
+    with pytest.raises(SettingsError, match="no run of c: it has a, b"):
+        comparison.read_run(f"{path}#c")
+
+
+def test_records_of_ppl_and_of_the_judge_compare_too(tmp_path: Path) -> None:
+    ppl = {"key": ["arc_easy", "1"], "gold": 2, "prediction": 2, "acc": 1, "acc_norm": 2}
+    judge = {"key": ["1", "ours", "d"], "scores": [80.0], "reason": None}
+    assert comparison.values_of(ppl) == {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
+    assert comparison.values_of(judge) == {"score": 80.0}
+    assert comparison.values_of({"key": [], "scores": None}) == {}
+    (tmp_path / "p.jsonl").write_text(json.dumps({"run": {}}) + "\n" + json.dumps(ppl) + "\n", encoding="utf-8")
+    assert comparison.read_run(str(tmp_path / "p.jsonl")) == {
+        "arc_easy/1": {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
+    }
+
+
+def test_runs_without_a_common_item_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no item in common"):
+        comparison.compare({"a": {"x": 1.0}}, {"b": {"x": 1.0}})
+    (tmp_path / "e.jsonl").write_text('{"run": {}}\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="holds no records"):
+        comparison.read_run(str(tmp_path / "e.jsonl"))
+
+
+def test_model_names_may_hold_a_hash_or_an_equals_sign(tmp_path: Path) -> None:
+    odd = tmp_path / "run#1.jsonl"
+    write_run(odd, "m", 1, 0)
+    assert set(comparison.read_run(str(odd))) == {"q0", "q1"}
+    assert models_of("folder/a=b.json")[0].name == "folder/a=b.json"
