@@ -49,7 +49,7 @@ def _named(given: str) -> tuple[str, str | None]:
 
 
 def item_of(record: Record) -> str:
-    """What the record is about, the same in both runs; a row that changed is another item."""
+    """What the record is about: the id of its row, or its key, the same in both runs."""
     if "who" in record:
         return str(record["item"])
     return "/".join(map(str, record["key"]))

@@ -20,7 +20,9 @@ from egosrag.errors import SettingsError, SourceError
 RAW = "Raw text, no chat template; bars: 95 % Wilson intervals."
 
 
-def bars(results: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path, *, caption: str = RAW) -> None:
+def bars(
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path, *, caption: str = RAW, axis: str = "accuracy, %"
+) -> None:
     """Draws ``results`` (model: task: {"n", "accuracy", "ci95"}) into ``out`` (PNG, SVG or PDF).
 
     Raises:
@@ -46,7 +48,7 @@ def bars(results: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path, *, c
         axes.bar_label(drawn, fmt="%.1f", fontsize=6, padding=2)
     counts = {task: next(r[task]["n"] for r in results.values() if task in r) for task in tasks}
     axes.set_xticks(range(len(tasks)), [f"{task}\nn = {counts[task]}" for task in tasks], fontsize=8)
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(axis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=min(4, len(results)))
     axes.set_title(caption, fontsize=7, loc="left")
