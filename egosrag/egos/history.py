@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
@@ -127,15 +127,15 @@ class Rewriting(Session):
             record = record.edited(turn.id, turn.text)  # a line that was left without a reply counts again
         else:
             raise SessionError("only a reply can be generated again: give the id of a turn that the role says")
-        sampling = self._sampling(seed, temperature, siblings)
         plain = record.plain()
-        update |= {  # type: ignore[typeddict-item]
+        rewritten = {
+            **update,
             "turns": Overwrite(plain["turns"]),
             "scenes": Overwrite(plain["scenes"]),
             "swipes": plain["swipes"],
-            "sampling": sampling,
+            "sampling": self._sampling(seed, temperature, siblings),
         }
-        return update, self._before(record.turns[-1].id)
+        return cast("State", rewritten), self._before(record.turns[-1].id)
 
     def _sampling(self, seed: int | None, temperature: float | None, siblings: int) -> dict[str, Any]:
         model = unbound(self.generate.model)

@@ -33,7 +33,8 @@ def list_sessions(store: BaseCheckpointSaver[Any]) -> list[SessionInfo]:
     Args:
         store: as ``open_store`` gives it.
     """
-    found, thread = [], _thread(store)
+    thread = _thread(store)
+    found: list[SessionInfo] = []
     for session in _names(store):
         values = thread.get_state(_config(session)).values
         turns = values.get("turns") or []
@@ -123,10 +124,14 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
 def _thread(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
     """A graph that does nothing, over the same state: it reads a session and writes one."""
     graph = StateGraph(State)
-    graph.add_node("Summarize", lambda state: {})
+    graph.add_node("Summarize", _as_it_is)
     graph.add_edge(START, "Summarize")
     graph.add_edge("Summarize", END)
     return graph.compile(checkpointer=store)
+
+
+def _as_it_is(state: State) -> State:
+    return {}
 
 
 def _config(session: str) -> RunnableConfig:

@@ -104,7 +104,8 @@ def from_jsonl(text: str, name: str) -> Archive:
 
 
 def _archive(messages: Sequence[_Message], roles: Sequence[str], user: str) -> Archive:
-    turns, swipes = [], []
+    turns: list[Turn] = []
+    swipes: list[Swipes] = []
     seen: set[str] = set()
     for message in messages:
         own = message.own
