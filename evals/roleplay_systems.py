@@ -68,8 +68,6 @@ class System:
             SettingsError: the system needs the raw text behind the card, and there is none.
             ModelError: the model cannot be loaded.
         """
-        if self._loaded is None:
-            self._loaded = assemble.chat_model(self.settings)
         who: dict[str, Any] = {"role": subject.file}
         if self.settings.strategy == "none":
             if subject.raw is None:
@@ -77,5 +75,7 @@ class System:
                     f"{self.name} reads the raw text behind {subject.file.name}: give it with --raw, or leave it out"
                 )
             who = {"name": subject.card.name, "sources": [subject.raw]}
+        if self._loaded is None:
+            self._loaded = assemble.chat_model(self.settings)
         with assemble.conversation(self.settings, model=self._loaded, **who) as talk:
             yield talk
