@@ -15,6 +15,7 @@ from typing import Any
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.rag.condense import Condenser
 from egosrag.rag.index import ManualIndex
+from egosrag.rag.rerank import Reranker
 from egosrag.rag.retrieve import Retriever
 
 DEPTHS = (1, 3, 5, 10)
@@ -40,13 +41,13 @@ def ranked_pages(retriever: Retriever, question: str, depth: int = max(DEPTHS)) 
     return list(dict.fromkeys(hit.passage.page for hit in found))[:depth]
 
 
-def measure(index: ManualIndex, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def measure(index: ManualIndex, rows: list[dict[str, Any]], reranker: Reranker | None = None) -> dict[str, Any]:
     """Hit rates, mean reciprocal rank (to depth 10) and the mean time of a query in milliseconds.
 
     Raises:
         SourceError: no row has a reference.
     """
-    retriever, condenser = Retriever(index), Condenser(index)
+    retriever, condenser = Retriever(index, reranker), Condenser(index)
     judged = [(row, pages) for row in rows if (pages := wanted_pages(row))]
     if not judged:
         raise SourceError("no question has a reference page: nothing to measure")
@@ -85,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pages", required=True, nargs="+", help="documents, such as a JSONL of {page, text}")
     parser.add_argument("--questions", required=True, type=Path, help='JSON list of {"question", "reference"}')
     parser.add_argument("--embedder", help="hub id or folder of an embedder, or minilm; absent: words alone")
+    parser.add_argument("--reranker", help="hub id or folder of a cross-encoder for the first ten; absent: none")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
@@ -92,7 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
         start = time.perf_counter()
         index = ManualIndex.build(options.pages, embedder=options.embedder)
         index_s = round(time.perf_counter() - start, 3)
-        result = {**measure(index, rows), "index_s": index_s}
+        reranker = Reranker(options.reranker) if options.reranker else None
+        result = {**measure(index, rows, reranker), "index_s": index_s}
     except EgosRagError as error:
         print(f"evals.retrieval: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -24,14 +25,16 @@ if TYPE_CHECKING:
     from egosrag.rag.dense import Vectors
 
 Progress = Callable[[str, int, int], None]
-# The lexical indexes: over windows with their headings, over whole pages, and over the pages' headings alone.
+# The lexical indexes: over windows with their headings, whole pages, the pages' headings alone, and single sentences.
 LEXICAL = {
     "windows-words": "words",
     "windows-pairs": "pairs",
     "pages-words": "words",
     "pages-pairs": "pairs",
     "titles-pairs": "pairs",
+    "sentences-words": "words",
 }
+_SENTENCE = re.compile(r"[。！？；!?\n]+|\.\s")
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -52,6 +55,10 @@ class ManualIndex:
         self._page = {(page.source, page.page): i for i, page in enumerate(self.pages)}
         #: for each passage the position of its page in ``pages``
         self.page_of = [self._page[p.source, p.page] for p in self.passages]
+        #: for each page the row of its first sentence in the index of sentences; a page has at least one
+        self.first_sentence = [0]
+        for sentences in _sentences(self.pages, self.passages)[:-1]:
+            self.first_sentence.append(self.first_sentence[-1] + len(sentences))
 
     def page(self, source: str, number: int) -> Page:
         """The page with that number (KeyError where there is none)."""
@@ -123,7 +130,7 @@ class ManualIndex:
         card = None
         if model:
             data.vectors = embed_missing(
-                [_text(p) for p in passages],
+                [searched_text(p) for p in passages],
                 old._known(model) if old else {},
                 model,
                 lambda done, total: report("embedding", done, total),
@@ -148,7 +155,7 @@ class ManualIndex:
         card = self.manifest.embedder
         if self.dense is None or card is None or (card.name, card.prompt) != (model.name, model.prompt):
             return {}
-        return {_text(p): v for p, v in zip(self.passages, self.dense.vectors, strict=True)}
+        return {searched_text(p): v for p, v in zip(self.passages, self.dense.vectors, strict=True)}
 
     def save(self, folder: str | Path) -> None:
         """Write the index; it is there whole or not at all.
@@ -176,7 +183,9 @@ class ManualIndex:
             raise StoreError(f"the index in {folder} was built with {had}, not {given}: build it again")
         index = cls(manifest, store.read(Path(folder), manifest, LEXICAL), None if given else load_embedder(embedder))
         counts = {name: bm25.count for name, bm25 in index.lexical.items()}
-        expected = {name: len(index.passages if name.startswith("windows") else index.pages) for name in LEXICAL}
+        sizes = {"windows": len(index.passages), "pages": len(index.pages), "titles": len(index.pages)}
+        sizes["sentences"] = sum(map(len, _sentences(index.pages, index.passages)))
+        expected = {name: sizes[name.split("-")[0]] for name in LEXICAL}
         if counts != expected:
             raise StoreError(f"the index in {folder} is damaged (its parts differ): build it again")
         return index
@@ -215,16 +224,25 @@ def _searched(pages: Sequence[Page]) -> list[Page]:
     return [p for p in pages if not contents([Line(t) for t in p.text.split("\n")])] or list(pages)
 
 
-def _text(passage: Passage) -> str:
+def searched_text(passage: Passage) -> str:
     """What is searched of a passage: its headings and its text."""
     return f"{passage.section}\n{passage.text}" if passage.section else passage.text
+
+
+def _sentences(pages: Sequence[Page], passages: Sequence[Passage]) -> list[list[str]]:
+    """The sentences of each page; one empty one where the page has none or is not searched."""
+    searched = {(p.source, p.page) for p in passages}
+    return [
+        ((p.source, p.page) in searched and [s for s in _SENTENCE.split(p.text) if len(s) > 5]) or [""] for p in pages
+    ]
 
 
 def _lexical(pages: Sequence[Page], passages: Sequence[Passage], report: Progress) -> dict[str, Bm25]:
     searched = {(p.source, p.page) for p in passages}
     whole = [page.text if (page.source, page.page) in searched else "" for page in pages]
     titles = [" ".join([*page.section.split(" > ")[1:], *(h.title for h in page.headings)]) for page in pages]
-    texts = {"windows": [_text(p) for p in passages], "pages": whole, "titles": titles}
+    sentences = [sentence for page in _sentences(pages, passages) for sentence in page]
+    texts = {"windows": [searched_text(p) for p in passages], "pages": whole, "titles": titles, "sentences": sentences}
     made = {}
     for done, (name, analyzer) in enumerate(LEXICAL.items()):
         report("indexing words", done, len(LEXICAL))

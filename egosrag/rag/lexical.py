@@ -125,6 +125,11 @@ class Bm25:
         """Whether any document has the term."""
         return term in self._engine.vocab_dict
 
+    def has(self, text: str) -> bool:
+        """Whether all terms of ``text`` stand somewhere in the documents."""
+        terms = ANALYZERS[self.analyzer](text)
+        return bool(terms) and all(map(self.knows, terms))
+
     def rarity(self, term: str) -> float:
         """The inverse document frequency of a term, ln(1 + (N - n + 0.5) / (n + 0.5)); highest where n is 0."""
         row = self._engine.vocab_dict.get(term)

@@ -1,16 +1,21 @@
 """From a question to passages: BM25 over windows, pages and titles, and dense vectors where there are any.
 
-Each search's scores are divided by its best one and added; the weights are below. On the car manual's 301
-silver questions this sum gives hit@1 0.72, reciprocal rank fusion (k 60) of the same searches 0.70.
+Each search's scores are divided by its best one and added; the weights are below. On the car manual's silver
+questions this sum puts the right page first three times in four, reciprocal rank fusion (k 60) two points less often.
+A question in the owner's words is searched in the manual's too (:mod:`egosrag.rag.thesaurus`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from egosrag.rag.index import ManualIndex
+from egosrag.prompts.render import language_of
+from egosrag.rag.index import ManualIndex, searched_text
 from egosrag.rag.lexical import ANALYZERS, Bm25, content, pairs, words
+from egosrag.rag.rerank import DEPTH, Reranker
+from egosrag.rag.thesaurus import Meaning, meanings
 from egosrag.schema import Passage
 
 if TYPE_CHECKING:
@@ -25,8 +30,13 @@ WEIGHTS = {
     "pages-words": 1.0,
     "pages-pairs": 1.0,
     "titles-pairs": 0.3,
+    "sentences-words": 1.0,
     "dense": 1.0,
 }
+CONTINUES = 0.15  # what the score of the page before counts for a passage that is not the first
+# What another term of the same meaning counts where the question's own stands in the manual, and where it does not.
+OF_KNOWN = 0.1
+OF_UNKNOWN = 1.0
 _PAGE_NAMED = re.compile(r"第\s*(\d{1,4})\s*页|\b(?:pages?|p\.)\s*(\d{1,4})\b", re.IGNORECASE)
 _PAGE_ASKED = re.compile(
     r"[，,]?(?:的?相关(?:内容|信息))?(?:这[一]?[个项](?:操作|内容))?在?(?:手册的?)?(?:第几页|哪一?页|几页)(?:可以找到相关内容)?"
@@ -55,8 +65,9 @@ def asks_for_page(question: str) -> bool:
 class Retriever:
     """Searches one index; ``search`` is all of it."""
 
-    def __init__(self, index: ManualIndex) -> None:
+    def __init__(self, index: ManualIndex, reranker: Reranker | None = None) -> None:
         self.index = index
+        self.reranker = reranker
 
     def search(self, question: str, top_k: int = 5) -> list[ScoredPassage]:
         """The passages that fit best, best first; a page that the question names comes before all others.
@@ -68,6 +79,18 @@ class Retriever:
         Raises:
             StoreError, ModelError: the embedder of the index cannot be had.
         """
+        if self.reranker is None:
+            return self._search(question, top_k)
+        first = self._search(question, max(top_k, DEPTH))
+        named = pages_named(question)
+        scores = self.reranker.scores(question, [searched_text(hit.passage) for hit in first[:DEPTH]])
+        read = [ScoredPassage(hit.passage, score) for hit, score in zip(first, scores, strict=False)]
+        read.sort(key=lambda hit: (hit.passage.page not in named, -hit.score))
+        lowest = min((hit.score for hit in read), default=0.0)
+        rest = [ScoredPassage(hit.passage, min(hit.score, lowest)) for hit in first[DEPTH:]]
+        return [*read, *rest][:top_k]
+
+    def _search(self, question: str, top_k: int) -> list[ScoredPassage]:
         import numpy as np
 
         scores = self._scores(_PAGE_ASKED.sub(" ", question) or question)
@@ -76,7 +99,7 @@ class Retriever:
             at = np.array([passage.page in named for passage in self.index.passages])
             scores = np.where(at, 1.0 + scores, scores)
         found, taken = list[ScoredPassage](), dict[int, int]()
-        for i in np.argsort(-scores, kind="stable"):
+        for i in self._order(scores):
             page = self.index.page_of[i]
             if scores[i] <= 0 or len(found) >= top_k:
                 break
@@ -85,15 +108,33 @@ class Retriever:
                 found.append(ScoredPassage(self.index.passages[i], min(float(scores[i]), 1.0)))
         return found
 
+    def _order(self, scores: Scores) -> NDArray[np.intp]:
+        """The passages' rows, best first; after the first place, what continues a good page is lifted a little.
+
+        A section runs over the page's end, and its title stands only where it begins.
+        """
+        import numpy as np
+
+        pages, owner = self.index.pages, np.asarray(self.index.page_of)
+        best = np.zeros(len(pages), dtype=np.float32)
+        np.maximum.at(best, owner, scores)
+        before = [0.0] + [best[i - 1] if pages[i - 1].source == pages[i].source else 0.0 for i in range(1, len(pages))]
+        lifted = np.where(scores > 0, scores + CONTINUES * np.asarray(before)[owner], 0.0)
+        lifted[np.argmax(scores)] = np.inf
+        return np.argsort(-lifted, kind="stable")
+
     def _scores(self, question: str) -> Scores:
         """One score a passage, 0 to 1: the weighted mean of all searches, each relative to its best."""
         import numpy as np
 
         owner = np.asarray(self.index.page_of)
+        meant = meanings(question, language_of(question), self.index.lexical["pages-pairs"].has)
         total = np.zeros(len(owner), dtype=np.float32)
         weight = 0.0
         for name, bm25 in self.index.lexical.items():
-            scores = bm25.scores(question)
+            scores = _scores_by_meaning(bm25, question, meant)
+            if name.startswith("sentences"):
+                scores = np.maximum.reduceat(scores, self.index.first_sentence)
             weight += WEIGHTS[name]
             if scores.max(initial=0.0) > 0:
                 part = scores / scores.max()
@@ -105,6 +146,18 @@ class Retriever:
             total += WEIGHTS["dense"] * np.clip((cosine - low) / max(high - low, 1e-6), 0, 1)
             weight += WEIGHTS["dense"]
         return total / weight
+
+
+def _scores_by_meaning(bm25: Bm25, question: str, meant: Sequence[Meaning]) -> Scores:
+    """BM25 in which a term also stands where another of its meaning does, at a discount."""
+    import numpy as np
+
+    scores = bm25.scores(question)
+    for term, others in meant:
+        discount = OF_KNOWN if bm25.has(term) else OF_UNKNOWN
+        own = bm25.scores(term)
+        scores = scores + discount * np.maximum(np.max([bm25.scores(other) for other in others], axis=0) - own, 0)
+    return scores
 
 
 class Coverage:

@@ -22,7 +22,7 @@ from egosrag.schema import Page, Passage
 if TYPE_CHECKING:
     from egosrag.rag.dense import Vectors
 
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 
 
