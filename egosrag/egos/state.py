@@ -31,7 +31,7 @@ def added(old: Rows, writes: Sequence[Rows]) -> Rows:
 
 # A checkpoint keeps what is new, and all of it only every so many changes: whole records in each of the five
 # checkpoints of a line made the store grow with the square of the conversation's length.
-_WHOLE = 20
+_WHOLE = 10
 
 
 class State(TypedDict, total=False):
