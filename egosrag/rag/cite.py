@@ -9,11 +9,11 @@ the quote.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from egosrag.rag.index import ManualIndex
-from egosrag.rag.lexical import pairs
+from egosrag.rag.lexical import pairs, words
 from egosrag.rag.split import section_at, sentences
 from egosrag.schema import Citation, Passage
 
@@ -33,6 +33,9 @@ _UNIT = (
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.])(\d+(?:[.,:]\d+)*)(?:\s*({_UNIT})(?![A-Za-z]))?")
 
 
+_ASKS = re.compile(
+    r"[？?][”’」』\"')）]*\s*$|^(?:如何|怎样|怎么|是否|how (?:do|to|can)\b)", re.IGNORECASE
+)  # tells nothing
 _CLAUSE = re.compile(r"[，,；;：:。！？!?\n]|\.(?=\s|$)|\b(?:and|but|or|when|while|if|because|so that)\b")
 _LIMIT = re.compile(
     r"不(?:要|得|能|应|可)?(?:超过|超出|高于|低于|少于|大于|小于|多于)|不(?:仅|但|断|久|同|论|管|足)|没有(?=.{0,8}(?:时|的话))"
@@ -115,10 +118,10 @@ class Checker:
 
     def __init__(self, index: ManualIndex, found: Sequence[Passage]) -> None:
         self._index = index
-        self._bm25 = index.lexical["pages-pairs"]
+        self._bm25 = [index.lexical["pages-words"], index.lexical["pages-pairs"]]
         # Quotes of one and of two sentences, by the number of the passage that they were found in.
         self._quotes = [(n, p, quote) for n, p in enumerate(found, 1) for quote in self._in(p)]
-        self._terms = [frozenset(pairs(quote)) for _, _, quote in self._quotes]
+        self._terms = [(frozenset(words(quote)), frozenset(pairs(quote))) for _, _, quote in self._quotes]
 
     def _in(self, passage: Passage) -> list[str]:
         page = self._index.page(passage.source, passage.page).text
@@ -139,11 +142,17 @@ class Checker:
 
     def cite(self, text: str, marks: Sequence[int] = ()) -> Citation | None:
         """The citation that tells ``text``: from a marked passage where one does, else from any; none else."""
-        terms = {t: self._bm25.rarity(t) for t in set(pairs(_ITEM.sub("", text)))}
-        whole = sum(terms.values())
+        said = _ITEM.sub("", text)
+        if _ASKS.search(said):
+            return None
+        rarities = [
+            {term: bm25.rarity(term) for term in set(analyse(said))}
+            for bm25, analyse in zip(self._bm25, (words, pairs), strict=True)
+        ]
         best: tuple[float, bool, int, int] | None = None
         for i, ((n, _, quote), there) in enumerate(zip(self._quotes, self._terms, strict=True)):
-            share = sum(w for t, w in terms.items() if t in there) / whole if whole else 0.0
+            # Both must be told: pairs of characters alone let 儿童锁扣 pass for 儿童锁.
+            share = min(_share(terms, had) for terms, had in zip(rarities, there, strict=True))
             rank = (round(share, 3), n in marks, -len(quote), -i)
             if share < SUPPORTED or (best is not None and rank <= best):
                 continue
@@ -153,6 +162,11 @@ class Checker:
             return None
         _, passage, quote = self._quotes[-best[3]]
         return Citation(source=passage.source, page=passage.page, quote=quote, score=best[0])
+
+
+def _share(terms: Mapping[str, float], there: frozenset[str]) -> float:
+    whole = sum(terms.values())
+    return sum(weight for term, weight in terms.items() if term in there) / whole if whole else 0.0
 
 
 def joined(parts: Sequence[str]) -> str:

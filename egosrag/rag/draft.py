@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from egosrag.prompts import load
+from egosrag.prompts.render import language_of
 from egosrag.rag.cite import Checked, Checker, answer_sentences, joined, one_per_quote
+from egosrag.rag.lexical import content, words
 from egosrag.rag.quote import Covers
 from egosrag.schema import Citation, Told
 
@@ -31,15 +33,20 @@ class Draft:
     """Reads a model's answer piece by piece; gives the text that became certain."""
 
     def __init__(
-        self, checker: Checker, coverage: Covers, best: float, language: str, unsupported: Unsupported = "drop"
+        self,
+        question: str,
+        checker: Checker,
+        coverage: Covers,
+        best: float,
+        unsupported: Unsupported = "drop",
     ) -> None:
         """Begin a draft.
 
         Args:
+            question: what was asked.
             checker: over the passages that the model read.
             coverage: of the question.
             best: what the manual's own best sentences cover of it.
-            language: of the marks.
             unsupported: whether sentences that no passage tells are dropped or marked.
         """
         self.kept: list[Checked] = []
@@ -48,7 +55,8 @@ class Draft:
         self._checker = checker
         self._coverage = coverage
         self._needed = _RELEVANT * best
-        self._mark = load("unsupported", language).text() if unsupported == "mark" else None
+        self._mark = load("unsupported", language_of(question)).text() if unsupported == "mark" else None
+        self._asked = frozenset(words(question))
         self._raw = ""
         self._done = 0
 
@@ -75,9 +83,12 @@ class Draft:
                 yield new
 
     def _relevant(self) -> bool:
-        """Whether the quotes so far are about the question: true sentences on something else are no answer."""
-        quotes = [f"{self._checker.section(c.citation)}\n{c.citation.quote}" for c in self.kept if c.citation]
-        return bool(quotes) and self._coverage.of("\n".join(quotes)) >= self._needed
+        """Whether the sentences so far answer: they say more than the question did, and their quotes are about it."""
+        told = [c for c in self.kept if c.citation]
+        if not any(word not in self._asked for c in told for word in words(content(c.text))):
+            return False
+        quotes = [f"{self._checker.section(c.citation)}\n{c.citation.quote}" for c in told if c.citation]
+        return self._coverage.of("\n".join(quotes)) >= self._needed
 
     def told(self) -> tuple[tuple[Citation, ...], tuple[Told, ...]]:
         """The citations, each once, and the sentences with the numbers of theirs."""

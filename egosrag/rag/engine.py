@@ -131,7 +131,7 @@ class ManualEngine:
         # Of what the user asked, in words of the user: a rewriting is the model's own and proves nothing.
         asked: Covers = evidence.coverages[0]
         if wanted != question:
-            asked = Blend(evidence.coverages[0], Coverage(self.index, question))
+            asked = Blend(*evidence.coverages[: evidence.own], Coverage(self.index, question))
         block = best_block(self.index, question, found, asked)
         if named := pages_named(wanted):
             yield from self._page(named, wanted, evidence, language)
@@ -161,7 +161,7 @@ class ManualEngine:
         messages, read = fit(self.model, question, history, passages, case.language)
         quote = block.citation.quote
         best = max(evidence.of(quote), evidence.of(f"{block.section}\n{quote}"))
-        draft = Draft(Checker(self.index, read), evidence, best, case.language, self._unsupported)
+        draft = Draft(question, Checker(self.index, read), evidence, best, self._unsupported)
         message: AIMessageChunk | None = None
         for chunk in self.model.stream(messages, config):
             message = chunk if message is None else message + chunk
@@ -173,7 +173,7 @@ class ManualEngine:
         if draft.text:
             citations, told = draft.told()
             yield _with(evidence, Answer(answer=draft.text, refused=False, citations=citations, sentences=told))
-        elif _strength(evidence.coverages[:1], evidence.found) >= (PLAIN if draft.refused else STRONG):
+        elif _strength(evidence.coverages[: evidence.own], evidence.found) >= (PLAIN if draft.refused else STRONG):
             yield from _quote(block, case.language, evidence)
         else:
             yield from _refusal(case.language, evidence)

@@ -93,6 +93,13 @@ def test_a_true_sentence_on_something_else_is_no_answer(manuals: dict[str, Manua
     assert "40秒" in answer.answer
 
 
+def test_the_question_over_again_is_no_answer(manuals: dict[str, ManualIndex]) -> None:
+    asked, _ = engine(manuals["zh"], "钥匙电池的型号。")
+    assert "CR2032" in asked.ask("钥匙电池的型号是什么？").answer
+    asked, _ = engine(manuals["en"], "The cabin filter.")
+    assert "behind the glove box" in asked.ask("Where is the cabin filter?").answer
+
+
 def test_a_models_refusal_is_believed_unless_the_evidence_is_plain(manuals: dict[str, ManualIndex]) -> None:
     asked, _ = engine(manuals["zh"], REFUSED["zh"])
     assert asked.ask("海登5的售价是多少？").refused
@@ -257,6 +264,18 @@ def test_sentences_that_nothing_tells_are_marked_where_that_is_wanted(
 def test_an_answer_of_marked_sentences_alone_is_not_shown(manuals: dict[str, ManualIndex]) -> None:
     asked = ManualEngine(manuals["zh"], ScriptedChatModel(responses=[NONSENSE]), unsupported="mark")
     assert asked.ask("智能钥匙在多远的距离内有效？").mode == "quoted"
+
+
+@pytest.mark.parametrize("said", ["儿童锁扣。", "如何阅读安全带。", "空调滤芯在哪里？"])
+def test_what_only_looks_like_the_page_has_no_citation(manuals: dict[str, ManualIndex], said: str) -> None:
+    found = [
+        hit.passage
+        for q in ("空调滤芯在哪里？", "儿童锁怎么设置？", "安全带怎样清洁？")
+        for hit in Retriever(manuals["zh"]).search(q)
+    ]
+    checker = Checker(manuals["zh"], found)
+    assert checker.cite("空调滤芯在手套箱后面。")
+    assert checker.cite(said) is None
 
 
 def test_coverage_is_the_share_of_the_content_and_not_of_the_asking(manuals: dict[str, ManualIndex]) -> None:
