@@ -28,7 +28,7 @@ LAYERS = {
     "egosrag.options": 4,
     "egosrag.presets": 1,
     "egosrag.quotes": 1,
-    "egosrag.settings": 1,
+    "egosrag.settings": 2,
     "egosrag.prompts": 1,
     "egosrag.models": 2,
     "egosrag.rag.documents": 2,
