@@ -36,7 +36,8 @@ def load_chat_model(
 
     Args:
         name: ``pocket`` (the embedded default), a checkpoint folder, a hub id, ``deepseek:NAME``, ``openai:NAME``
-            (any compatible server through ``OPENAI_BASE_URL``) or ``scripted:FILE``.
+            (any compatible server through ``OPENAI_BASE_URL``), ``scripted:FILE``, or ``PROVIDER:NAME`` of any other
+            provider whose LangChain package is installed.
         adapter: folder of a LoRA adapter, for a local model.
         template: False leaves out the chat template of a local model (report 5.2, base models).
         dtype: float32, bfloat16 or float16, for a local model.
@@ -63,19 +64,50 @@ def load_chat_model(
                 context_window=context_window,
                 **sampling,
             )
-        if provider not in _PROVIDERS or not rest:
-            raise ModelError(
-                f"no provider for {name}: use a folder, a hub id, or {', '.join(p + ':NAME' for p in _PROVIDERS)}"
-            )
+        if not provider or not rest:
+            raise ModelError(_unknown(name))
         if adapter is not None or not template:
             raise ModelError(f"{name} runs elsewhere: an adapter or a prompt without template needs a local model")
         if provider == "scripted":
             return _scripted(rest, context_window, sampling)
+        if provider not in _PROVIDERS:
+            return _any_provider(provider, rest, sampling)
         return _api(provider, rest, context_window, prefix_style, sampling)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "setting"
         raise ModelError(f"wrong setting {where} for {name}: {first['msg']}") from None
+
+
+def _unknown(name: str) -> str:
+    known = ", ".join(provider + ":NAME" for provider in _PROVIDERS)
+    return f"no provider for {name}: use a folder, a hub id, {known}, or PROVIDER:NAME of LangChain"
+
+
+def _any_provider(provider: str, model: str, sampling: dict[str, Any]) -> BaseChatModel:
+    """A model of any provider that LangChain knows, where its package is installed.
+
+    It is told in the prompt to continue a prefix (see ``prefix.continue_prefix``): its own ways are not known here.
+    """
+    from langchain.chat_models import init_chat_model
+
+    names = {"max_new_tokens": "max_tokens", "temperature": "temperature", "seed": "seed", "top_p": "top_p"}
+    settings = {"temperature": 0.0, "max_new_tokens": 256, **sampling}
+    unknown = sorted(settings.keys() - names.keys())
+    if unknown:
+        raise ModelError(f"wrong setting {', '.join(unknown)} for {provider}:{model}: it takes {', '.join(names)}")
+    # Not every provider takes a seed or top_p: what stays as it is by default is not sent.
+    given = {
+        names[key]: value for key, value in settings.items() if (key, value) not in (("seed", None), ("top_p", 1.0))
+    }
+    try:
+        return init_chat_model(model, model_provider=provider, **given)
+    except ImportError as error:
+        raise ModelError(f"{provider}:{model} needs another package: {error}") from error
+    except ValueError as error:
+        if isinstance(error, ValidationError):
+            raise
+        raise ModelError(_unknown(f"{provider}:{model}")) from error
 
 
 def _scripted(file: str, context_window: int | None, sampling: dict[str, Any]) -> BaseChatModel:

@@ -1,7 +1,7 @@
 """Read one file of any supported format into raw lines, a heading marked with its level.
 
-Formats: PDF (by page), JSONL of ``{"page", "text"}`` (by page), Markdown, HTML, DOCX and text. Cleaning is
-``clean.py``'s; here only what the format itself knows is kept: pages, headings, list items, table rows.
+Formats: PDF (by page), JSONL of ``{"page", "text"}`` (by page), Markdown, HTML, DOCX, CSV and text. Cleaning
+is ``clean.py``'s; here only what the format itself knows is kept: pages, headings, list items, table rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from egosrag.errors import SourceError
 from egosrag.rag.encoding import decode
+from egosrag.rag.wiki import strip_furniture
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe
 _MD_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
@@ -183,11 +184,12 @@ def _html(path: Path) -> Raw:
     soup = BeautifulSoup(decode(path), "html.parser")
     for tag in soup(["script", "style", "template", "noscript", "head", "nav"]):
         tag.decompose()
+    strip_furniture(soup)
     for cell in soup(["td", "th"]):
         if cell.find_next_sibling(["td", "th"]):
             cell.append(" | ")
     lines: list[Line] = []
-    for tag in soup(re.compile(r"(?:p|h[1-6]|li|tr|div|section|article|blockquote|pre|d[td]|table|[uo]l|br)$")):
+    for tag in soup(re.compile(r"^(?:p|h[1-6]|li|tr|div|section|article|blockquote|pre|d[td]|table|[uo]l|br)$")):
         heading = re.fullmatch(r"h([1-6])", tag.name)
         tag.insert_before("\x00")
         tag.insert(0, f"\x01{heading.group(1)}" if heading else "\x00")
@@ -198,6 +200,12 @@ def _html(path: Path) -> Raw:
         if text:
             lines.append(Line(text, int(marked.group(1)) if marked else 0))
     return Raw([RawPage(1, lines)], "flow", [])
+
+
+def _table(path: Path) -> Raw:
+    from egosrag.rag.tables import rows
+
+    return Raw([RawPage(1, [Line(row) for row in rows(path)])], "flow", [])
 
 
 def _docx(path: Path) -> Raw:
@@ -226,5 +234,7 @@ READERS: dict[str, Callable[[Path], Raw]] = {
     ".html": _html,
     ".htm": _html,
     ".docx": _docx,
+    ".csv": _table,
+    ".tsv": _table,
     ".txt": _text,
 }

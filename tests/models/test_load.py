@@ -68,9 +68,19 @@ def test_code_in_the_folder_is_not_run(tiny_qwen: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["mistral:large", "openai:", ":x"])
+@pytest.mark.parametrize("name", ["nobody:large", "openai:", ":x"])
 def test_an_unknown_provider_lists_the_known(name: str) -> None:
     assert "deepseek:NAME, openai:NAME, scripted:NAME" in refusal(name)
+
+
+def test_any_provider_of_langchain_is_taken_where_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "langchain-mistralai" in refusal("mistralai:large")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_API_VERSION", "1")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "http://127.0.0.1:9")
+    model = load_chat_model("azure_openai:gpt", max_new_tokens=7, seed=None, top_p=1.0)
+    assert (type(model).__name__, model.max_tokens, model.temperature) == ("AzureChatOpenAI", 7, 0.0)
+    assert "wrong setting colour" in refusal("azure_openai:gpt", colour=1)
 
 
 @pytest.mark.parametrize(("name", "key"), [("openai:gpt", "OPENAI_API_KEY"), ("deepseek:chat", "DEEPSEEK_API_KEY")])
