@@ -14,6 +14,8 @@ _SAID = (
     "continued|remarked|murmured|insisted|added|called|told"
 )
 _SPEECH = '(?P<q>“[^“”]{2,300}”|"[^"]{2,300}"|「[^「」]{2,300}」|『[^『』]{2,300}』)'
+_BEGINS = r"(?:^\s*|(?<=[。！？”」』])|(?<=[。！？”」』.!?\"] ))"
+_BEFORE = "(?:(?![对向跟朝与和给问])[\u4e00-\u9fff]){0,2}"  # 那悟空, 孙悟空
 _SHORTEST, _LONGEST = 4, 160
 
 
@@ -25,7 +27,8 @@ def _patterns(name: str) -> list[re.Pattern[str]]:
         re.compile(rf"{_SPEECH},?\s*{who}\s+(?:{_SAID})\b"),
         re.compile(rf"\b{who}\s+(?:{_SAID})\b[^“\"「\n.]{{0,30}}[,:]\s*{_SPEECH}"),
         # Transcripts and Chinese novels: 悟空道：“……”, 春日:「……」, Gatsby: "..."
-        re.compile(rf"(?:^|(?<=[\s。！？”」』]))(?:\w{{0,2}}){who}[^：:“「『\"\n，。]{{0,8}}[：:]\s*{_SPEECH}", re.M),
+        # (who stands at the beginning: "Nick said to Gatsby: ..." and 他对悟空说：“……” are spoken by others)
+        re.compile(rf"{_BEGINS}{_BEFORE}{who}[^：:“「『\"\n，。]{{0,8}}[：:]\s*{_SPEECH}", re.M),
         re.compile(rf"{_SPEECH}\s*{who}(?:\w{{0,4}})?(?:说|道|问|答|笑|喊|叫)"),
         re.compile(rf"^\s*{who}\s*[：:]\s*(?P<q>[^\s“\"「『：:][^“\"「『\n]{{3,200}})$", re.M),
     ]
