@@ -67,7 +67,7 @@ def model(settings: str) -> Any:
 
 def role_tab(settings: Settings, language: str, words: dict[str, str]) -> None:
     """The conversation with a role."""
-    upload = st.file_uploader(words["card"], type=["json"])
+    upload = st.file_uploader(words["card"], type=["json", "png"])
     role = kept(upload) if upload else assemble.sample(SAMPLES[language]["role"])
     key = f"session {role}"
     if st.button(words["new"]) or key not in st.session_state:
@@ -77,8 +77,8 @@ def role_tab(settings: Settings, language: str, words: dict[str, str]) -> None:
     with assemble.conversation(settings, role, st.session_state[key], chat_model) as conversation:
         name = conversation.role.name
         turns = conversation.turns()
-        if conversation.role.greeting and not turns:
-            written(name, conversation.role.greeting)
+        if not turns and (greeting := conversation.greeting):
+            written(greeting.speaker, greeting.text)
         for turn in turns:
             written(name if turn.speaker == name else "user", turn.text)
         if line:

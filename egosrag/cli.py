@@ -9,23 +9,26 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from egosrag import sessions
-from egosrag.console import Progress, lines_of_stdin, print_json
-from egosrag.errors import EgosRagError, SourceError
+from egosrag import convert, sessions
+from egosrag.console import Progress, lines_of_stdin
+from egosrag.errors import EgosRagError
 from egosrag.options import (
     Adapter,
     Config,
     Embedder,
     ExtractModel,
+    Greeting,
     History,
     Json,
+    Lore,
     Memory,
     Model,
     Name,
+    Persona,
     Preset,
     Quote,
     RoleFiles,
@@ -39,9 +42,6 @@ from egosrag.options import (
     examples,
 )
 
-if TYPE_CHECKING:
-    from egosrag.rag.engine import ManualEngine
-
 app = typer.Typer(
     help="Roles that speak for themselves, and manuals that answer with their page, on small local models.",
     epilog="Start with: egosrag demo",
@@ -52,6 +52,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(sessions.app, name="sessions")
+app.command(
+    epilog=examples(
+        "egosrag card edda.json --out edda.png",
+        "egosrag card edda.png --out edda.v3.json --spec v3",
+    )
+)(convert.card)
 _show_traceback = False
 
 
@@ -120,6 +126,7 @@ def ask(
 ) -> None:
     """Answer from a manual with page and quote, or say that it does not tell."""
     from egosrag import assemble
+    from egosrag.talk import answer
 
     documents = [*(doc or []), *(more or [])]
     if bool(documents) == bool(index):
@@ -128,21 +135,7 @@ def ask(
     with Progress() as progress:
         engine = assemble.manual(settings, documents, index, progress)
     for one in lines_of_stdin() if question == "-" else [question]:
-        _answer(engine, one, as_json)
-
-
-def _answer(engine: ManualEngine, question: str, as_json: bool) -> None:
-    if not question.strip():
-        raise SourceError("the question is empty: write one, and leave no blank lines between questions")
-    if as_json:
-        fields = {"answer", "refused", "citations", "usage", "timing"}
-        print_json(engine.ask(question).model_dump(mode="json", include=fields))
-        return
-    for piece in engine.stream(question):
-        if isinstance(piece, str):
-            print(piece, end="", flush=True)
-        else:
-            print(*(f"\n  {c.source}, p. {c.page}: {c.quote}" for c in piece.citations), sep="")
+        answer(engine, one, as_json)
 
 
 @app.command(
@@ -190,6 +183,9 @@ def chat(
     name: Name = None,
     source: RoleSources = None,
     strategy: Strategy = None,
+    persona: Persona = None,
+    lore: Lore = None,
+    greeting: Greeting = 0,
     session: SessionName = None,
     store: Store = None,
     model: Model = None,
@@ -213,7 +209,8 @@ def chat(
     flags = {"model": model, "adapter": adapter, "store": store, "history": history, "quote": quote, "memory": memory}
     settings = chosen(config, pairs, preset=preset, strategy=strategy, extract_model=extract_model, **flags)
     first, others = (role[0], role[1:]) if role else (None, [])
-    known = {"sources": source or (), "name": name, "others": others, "progress": Progress()}
+    known: dict[str, Any] = {"sources": source or (), "name": name, "others": others, "progress": Progress()}
+    known |= {"persona": persona, "lore": lore or (), "greeting": greeting}
     with assemble.conversation(settings, first, session, **known) as conversation:
         talk(conversation, as_json=as_json)
 

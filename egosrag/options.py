@@ -25,7 +25,9 @@ Embedder = Annotated[
     str | None,
     typer.Option(help="Hub id or folder of an embedding model, beside BM25.", show_default="BM25 alone"),
 ]
-Sources = Annotated[list[Path], typer.Argument(help="PDF, Markdown, HTML, text, JSONL of pages; or folders of them.")]
+Sources = Annotated[
+    list[Path], typer.Argument(help="PDF, Markdown, HTML, text, CSV, JSONL of pages; or folders of them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="A line of JSON for each answer.")]
 Set = Annotated[
     list[str] | None,
@@ -50,6 +52,14 @@ RoleFiles = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="The role's name in the sources, where there is no card.")]
 RoleSources = Annotated[list[Path] | None, typer.Option("--source", help="Text about the role; repeatable.")]
+Persona = Annotated[
+    str | None,
+    typer.Option(help='Who you are: "Ann", "Ann: a sailor from Hull", or a file of that.', show_default="Me"),
+]
+Lore = Annotated[
+    list[Path] | None, typer.Option("--lore", help="Lorebook, as JSON, beside the card's own; repeatable.")
+]
+Greeting = Annotated[int, typer.Option(help="Which greeting of the card: 0 the first, 1 and up the alternate ones.")]
 SessionName = Annotated[str | None, typer.Option(help="Conversation to begin or to resume.", show_default="new")]
 Store = Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL that keeps sessions.")]
 Quote = Annotated[

@@ -1,4 +1,4 @@
-"""A conversation at the console: on a terminal it streams, elsewhere each line of standard input is a turn."""
+"""What is said at the console: on a terminal it streams, elsewhere each line of standard input is a turn."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from egosrag import slash
 from egosrag.console import lines_of_stdin, print_json
+from egosrag.errors import SourceError
 
 if TYPE_CHECKING:
     from egosrag.egos.pipeline import Conversation
+    from egosrag.rag.engine import ManualEngine
     from egosrag.schema import Reply
 
 
@@ -86,3 +88,22 @@ def _show(conversation: Conversation, pieces: Iterator[str | Reply]) -> None:
             print(flush=True)
     if not said:
         print(f"{conversation.role.name}:", flush=True)
+
+
+def answer(engine: ManualEngine, question: str, as_json: bool) -> None:
+    """Print the manual's answer to one question.
+
+    Raises:
+        SourceError: the question is empty.
+    """
+    if not question.strip():
+        raise SourceError("the question is empty: write one, and leave no blank lines between questions")
+    if as_json:
+        fields = {"answer", "refused", "citations", "usage", "timing"}
+        print_json(engine.ask(question).model_dump(mode="json", include=fields))
+        return
+    for piece in engine.stream(question):
+        if isinstance(piece, str):
+            print(piece, end="", flush=True)
+        else:
+            print(*(f"\n  {c.source}, p. {c.page}: {c.quote}" for c in piece.citations), sep="")

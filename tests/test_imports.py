@@ -21,6 +21,7 @@ HEAVY = ("torch", "transformers", "peft", "langchain", "langchain_core", "langgr
 # A module may import modules of lower layers and of its own room; the longest matching prefix decides.
 LAYERS = {
     "egosrag": 0,
+    "egosrag.lore": -1,
     "egosrag.errors": 0,
     "egosrag.schema": 0,
     "egosrag.marks": 0,
@@ -45,6 +46,7 @@ LAYERS = {
     "egosrag.demo": 5,
     "egosrag.slash": 4,
     "egosrag.sessions": 5,
+    "egosrag.convert": 5,
     "egosrag.talk": 5,
     "egosrag.cli": 6,
 }

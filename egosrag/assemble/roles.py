@@ -68,6 +68,9 @@ def conversation(
     sources: Sequence[str | Path] = (),
     name: str | None = None,
     others: Sequence[str | Path] = (),
+    persona: str | None = None,
+    lore: Sequence[str | Path] = (),
+    greeting: int = 0,
     progress: Reporter | None = None,
 ) -> Iterator[Conversation]:
     """The session of that name with a role, while its store is open; a new one without a name.
@@ -80,6 +83,9 @@ def conversation(
         sources: texts about the role, for the settings' strategy; the card may then be left out.
         name: the role's name in the sources, where there is no card.
         others: the files of further cards, for a scene of several roles, without sources.
+        persona: who talks with the role, see :func:`egosrag.egos.roles.load_persona`.
+        lore: files of lorebooks, beside the card's own; in a scene of several roles the first one knows them.
+        greeting: which greeting of the card begins: 0 the first, from 1 on the alternate ones.
         progress: is told how far Extract or the index is.
 
     Raises:
@@ -87,14 +93,20 @@ def conversation(
             index or the store cannot be used, or they contradict each other.
     """
     from egosrag.egos.group import GroupChat
+    from egosrag.egos.lorebook import load_lorebook, with_lorebook
     from egosrag.egos.pipeline import Conversation
-    from egosrag.egos.roles import load_role
+    from egosrag.egos.roles import load_persona, load_role, with_greeting
     from egosrag.egos.store import open_store
 
     model = model or chat_model(settings)
     card, parts = _played(settings, role, sources, name, model, progress or Reporter())
     if others and parts:
         raise SettingsError("a scene of several roles is played from their cards alone: leave the sources out")
+    card = with_greeting(card, greeting)
+    for file in lore:
+        card = with_lorebook(card, load_lorebook(file))
+    if progress:
+        parts["notice"] = progress.note  # else what leaves the prompt goes to the log
     memory = turn_memory(settings) if settings.memory in ("dynamic", "both") else None
     with open_store(settings.sessions) as store:
         yield (GroupChat if others else Conversation)(
@@ -102,13 +114,13 @@ def conversation(
             [card, *map(load_role, others)] if others else card,  # type: ignore[arg-type]
             checkpointer=store,
             session=session if session is not None else uuid.uuid4().hex[:8],
+            persona=load_persona(persona) if persona is not None else None,
             history=settings.history,
             quote=settings.quote,
             keep_turns=settings.keep_turns,
             window=settings.prompt_tokens,
             memory=settings.memory,
             recall=memory,
-            **({"notice": progress.note} if progress else {}),
             **parts,
         )
 

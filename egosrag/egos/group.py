@@ -131,7 +131,7 @@ class GroupChat(Conversation):
     def greeting(self) -> Turn | None:
         """What the first role that has a greeting says before the first line."""
         first = next((role for role in self.roles if role.greeting), None)
-        return Turn(speaker=first.name, text=first.greeting or "") if first else None
+        return Turn(speaker=first.name, text=self._greeted(first)) if first else None
 
 
 def _calls(roles: Sequence[Role]) -> tuple[re.Pattern[str], dict[str, str]]:

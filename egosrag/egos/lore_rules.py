@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from egosrag.lore import LoreEntry
 from egosrag.prompts.render import one_line
-from egosrag.schema import LoreEntry
 
 _log = logging.getLogger(__name__)
 _SECONDS = 0.2  # of the processor, that all regular expressions of one line may take together

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from egosrag.egos.files import read_bytes, read_json
 from egosrag.egos.lore_rules import Rule, Watch, rule_of
 from egosrag.errors import RoleError
+from egosrag.lore import Lorebook, LoreEntry
 from egosrag.prompts.render import one_line
-from egosrag.schema import Lorebook, LoreEntry, Role
+from egosrag.schema import Role
 
 # What SillyTavern's world info calls the keys of a character book.
 _WORLD = {

@@ -13,8 +13,10 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from egosrag.egos.lorebook import entries_for
 from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
+from egosrag.lore import LoreEntry
 from egosrag.models.prefix import unbound
 from egosrag.prompts import load, render
 from egosrag.schema import Ledger, Role, Turn
@@ -64,8 +66,9 @@ class Organize(Step[Talk, Composed]):
             WindowError: it does not fit the window; nothing is left out to make it fit but what was found for this
                 line alone, the least fitting first.
         """
+        value = replace(value, lore=self._told(value))
         composed = self.compose(value)
-        while (over := self.size(composed) - self.window) > 0 and (value.recalled or value.facts):
+        while (over := self.size(composed) - self.window) > 0 and (value.recalled or value.facts or value.lore):
             value = _with_less(value)
             composed = self.compose(value)
         composed = replace(composed, ledger=self.ledger(value))
@@ -83,6 +86,7 @@ class Organize(Step[Talk, Composed]):
         # What is valid for the last line alone stands just before it: the prompt's head stays as it was.
         when = {found.turn.id: found.when for found in talk.recalled}
         found = (
+            render.lore_block(talk.lore, talk.role, language, talk.user),
             render.source_block(talk.facts, name, language),
             render.recalled_block((found.turn for found in talk.recalled), language, when),
         )
@@ -92,7 +96,7 @@ class Organize(Step[Talk, Composed]):
         system, first = prompt.messages(
             name=render.one_line(name),
             user=render.one_line(("、" if language == "zh" else ", ").join((user, *talk.others))),
-            card=talk.raw or render.card(talk.role, language),
+            card=talk.raw or render.card(talk.role, language, talk.persona),
             conversation=blocks[0][1] if blocks else "",
         )
         later = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in blocks[1:]]
@@ -107,15 +111,29 @@ class Organize(Step[Talk, Composed]):
     def fits(self, talk: Talk, share: float = 1.0) -> bool:
         """Whether the prompt needs no more than ``share`` of its room: what is found for one line has its own."""
         room = self.window - self.looked_up - (self.recalled if talk.out_of_sight else 0)
-        return self.size(self.compose(replace(talk, recalled=(), facts=()))) <= room * share
+        room -= self.lore_budget if talk.role.lorebook else 0
+        return self.size(self.compose(replace(talk, recalled=(), facts=(), lore=()))) <= room * share
+
+    @property
+    def lore_budget(self) -> int:
+        """Tokens of the window that a lorebook may take."""
+        return min(self.window // 8, 1000)
+
+    def _told(self, talk: Talk) -> tuple[LoreEntry, ...]:
+        """What the role's lorebook tells of the last lines."""
+        book = talk.role.lorebook
+        if book is None:
+            return ()
+        lines = [turn.text for turn in talk.turns]
+        return tuple(entries_for(book, lines, self.lore_budget, lambda text: self.count([HumanMessage(f"- {text}")])))
 
     def ledger(self, talk: Talk) -> Ledger:
         """What each part of the prompt costs: what the prompt grows by as the parts are put in, one after another."""
         talk = replace(talk, role=talk.role.model_copy(update={"language": talk.language}))
         bare = Role(name=talk.role.name, language=talk.role.language)
-        quiet = replace(talk, recalled=(), facts=())
+        quiet = replace(talk, recalled=(), facts=(), lore=())
         parts = {
-            "template": replace(quiet, role=bare, raw="", turns=(), scenes=()),
+            "template": replace(quiet, role=bare, raw="", turns=(), scenes=(), persona=None),
             "card": replace(quiet, turns=(), scenes=()),
             "scenes": replace(quiet, turns=()),
             "history": replace(quiet, turns=talk.visible_turns[:-1]),
@@ -167,7 +185,9 @@ def _with_less(talk: Talk) -> Talk:
     if talk.recalled:
         least = min(talk.recalled, key=lambda found: found.score)
         return replace(talk, recalled=tuple(found for found in talk.recalled if found is not least))
-    return replace(talk, facts=talk.facts[:-1])
+    if talk.facts:
+        return replace(talk, facts=talk.facts[:-1])
+    return replace(talk, lore=talk.lore[:-1])
 
 
 def _single(memory: str, lines: Sequence[tuple[str, str]]) -> list[tuple[bool, str]]:

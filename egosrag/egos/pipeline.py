@@ -34,7 +34,8 @@ from egosrag.egos.summarize import Summarize
 from egosrag.egos.transfer import write
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.tokens import context_window, count_tokens
-from egosrag.schema import Reply, Role, Scene, Turn
+from egosrag.prompts import render
+from egosrag.schema import Persona, Reply, Role, Scene, Turn
 
 _log = logging.getLogger(__name__)
 Sources = Sequence[tuple[str, str]]
@@ -51,7 +52,8 @@ class Conversation(Rewriting):
         session: the session's name; the same name resumes the same conversation. It is never used as a path.
         history: "single" (one user message) or "multiple" (a message a turn); absent: as the model was trained.
         quote: quote mode (report 7.2.3).
-        user: the name that the user's lines stand under; "Me" or "我" when empty.
+        user: the name that the user's lines stand under; the persona's, "Me" or "我" when empty.
+        persona: who talks with the role: the card's placeholders name them, and the role knows their description.
         keep_turns: the last turns that Summarize leaves as they are.
         window: tokens that a prompt may have; what the model's own window leaves it by default.
         memory: what becomes of old turns, see :mod:`egosrag.egos.memory`; "both" where there is a ``recall``, else
@@ -76,6 +78,7 @@ class Conversation(Rewriting):
         history: History | None = None,
         quote: bool = True,
         user: str = "",
+        persona: Persona | None = None,
         keep_turns: int = 4,
         window: int | None = None,
         memory: Kind | None = None,
@@ -85,7 +88,8 @@ class Conversation(Rewriting):
         search: Search | None = None,
         notice: Callable[[str], None] = _log.warning,
     ) -> None:
-        self.user = user
+        self.user = user or (persona.name if persona else "")
+        self.persona = persona
         self._given = role if isinstance(role, Role) else Role.model_validate({"name": role})
         self._extract = extract
         self._sources = sources
@@ -176,8 +180,11 @@ class Conversation(Rewriting):
     @property
     def greeting(self) -> Turn | None:
         """What is said before the first line."""
-        role = self.role
-        return Turn(speaker=role.name, text=role.greeting) if role.greeting else None
+        text = self._greeted(self.role)
+        return Turn(speaker=self.role.name, text=text) if text else None
+
+    def _greeted(self, role: Role) -> str:
+        return render.greeting(role, role.language or render.language_of(role.greeting or ""), self.user)
 
     def _heard(self, line: str, speaker: str | None = None) -> State:
         """What a line changes: it is added to the record, after a greeting, or answers for one left unanswered."""
@@ -197,7 +204,8 @@ class Conversation(Rewriting):
         return self._asking({"turns": [t.model_dump() for t in (*new, turn)]}, talk.role.name)
 
     def _talk(self, values: Mapping[str, Any]) -> Talk:
-        return replace(self.memory.seen(talk_of(values, self._given, self.user)), raw=self._raw)
+        talk = replace(talk_of(values, self._given, self.user), persona=self.persona)
+        return replace(self.memory.seen(talk), raw=self._raw)
 
     def _built(self, checkpointer: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
         learns = self.lookup is not None

@@ -72,6 +72,19 @@ def save_role(
     write_bytes(path, (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode(), "role card")
 
 
+def with_greeting(role: Role, number: int) -> Role:
+    """The role with another of its greetings: 0 is its own, from 1 on the alternate ones.
+
+    Raises:
+        RoleError: it has no such greeting.
+    """
+    if not 0 <= number <= len(role.alternate_greetings):
+        raise RoleError(
+            f"{role.name} has no greeting {number}: give 0 for the first, or up to {len(role.alternate_greetings)}"
+        )
+    return role.model_copy(update={"greeting": role.alternate_greetings[number - 1]}) if number else role
+
+
 def load_persona(text: str) -> Persona:
     """Who talks with the role: ``NAME``, ``NAME: what the role knows of them``, or a file of that or of JSON.
 
@@ -122,9 +135,10 @@ def _of_picture(data: bytes, path: Path) -> bytes:
 
 def _as_picture(role: Role, path: Path, picture: Path | None) -> bytes:
     shown = picture or (path if path.is_file() else None)
+    versions: dict[str, cards.Version] = {"chara": 2, "ccv3": 3}
     held = {
         keyword: base64.b64encode(json.dumps(cards.card_of(role, version), ensure_ascii=False).encode()).decode()
-        for keyword, version in (("chara", 2), ("ccv3", 3))
+        for keyword, version in versions.items()
     }
     try:
         return png.with_texts(read_bytes(shown, "picture") if shown else png.blank(), held)

@@ -12,8 +12,9 @@ from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from egosrag.lore import LoreEntry
 from egosrag.prompts.render import USER, language_of
-from egosrag.schema import Evidence, Ledger, Role, Scene, Turn
+from egosrag.schema import Evidence, Ledger, Persona, Role, Scene, Turn
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -61,6 +62,8 @@ class Talk:
         recalled: earlier turns that the dynamic memory found for the last line.
         facts: places in the role's sources that were found for the last line.
         raw: the role's sources as they are, where they stand in the card's place.
+        persona: who talks with the role, where more is known than the name.
+        lore: entries of the role's lorebook that were found for the last line.
     """
 
     role: Role
@@ -72,6 +75,8 @@ class Talk:
     recalled: tuple[Found, ...] = ()
     facts: tuple[Evidence, ...] = ()
     raw: str = ""
+    persona: Persona | None = None
+    lore: tuple[LoreEntry, ...] = ()
 
     @cached_property
     def language(self) -> str:

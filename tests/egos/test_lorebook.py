@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from egosrag.egos.lorebook import entries_for, load_lorebook, with_lorebook
 from egosrag.errors import RoleError
+from egosrag.lore import Lorebook, LoreEntry
 from egosrag.prompts import render
-from egosrag.schema import Lorebook, LoreEntry, Role
+from egosrag.schema import Role
 
 
 def book(*entries: dict[str, Any], **fields: Any) -> Lorebook:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from egosrag.egos.organize import Organize
 from egosrag.egos.step import Composed, Talk
 from egosrag.errors import SessionError, WindowError
+from egosrag.lore import Lorebook
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.schema import Role, Scene, Turn
+from egosrag.schema import Persona, Role, Scene, Statement, Turn
 from tests.egos.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
@@ -118,3 +120,55 @@ def test_scenes_stand_in_the_order_of_their_turns_and_give_way_to_later_ones() -
     asked = Talk(TIM, turns, scenes)
     assert [scene.text for scene in asked.visible_scenes] == ["ab", "c"]
     assert [turn.id for turn in asked.visible_turns] == ["4", "5"]
+
+
+LIT = TIM.model_copy(
+    update={
+        "background": (*TIM.background, Statement(text="{{char}} bakes for {{user}}.")),
+        "lorebook": Lorebook.model_validate(
+            {
+                "entries": [
+                    {"keys": ["oven"], "content": "The oven is called Bess by {{user}}."},
+                    {"keys": ["bridge"], "content": "The bridge is shut."},
+                    {"content": "x " * 3000, "constant": True},
+                ]
+            }
+        ),
+    }
+)
+
+
+def heard(*lines: str) -> Talk:
+    turns = tuple(Turn(speaker="Me" if n % 2 == 0 else "Tim", text=line) for n, line in enumerate(lines))
+    return Talk(role=LIT, turns=turns)
+
+
+@pytest.mark.parametrize("history", ["single", "multiple"])
+def test_lore_of_what_is_spoken_of_stands_before_the_last_line(history: str) -> None:
+    organize = Organize(COUNT, 1024, history=history)  # type: ignore[arg-type]
+    quiet = shown(organize.invoke(heard("Hello.", "Hi.", "Who are you?")))
+    told = shown(organize.invoke(heard("Hello.", "Hi.", "Is the oven hot?")))
+    assert "Bess" not in quiet
+    assert '- The oven is called Bess by the user.\nMe: "Is the oven hot?"' in told
+    assert "bridge" not in told
+    assert "x x" not in told, "an entry over the budget is left out"
+    assert told.split("Hello.")[0] == quiet.split("Hello.")[0], "the prompt's head stays"
+    ledger = organize.invoke(heard("Hello.", "Hi.", "Is the oven hot?")).ledger
+    assert ledger.lore > 0
+
+
+def test_lore_leaves_before_the_line_does() -> None:
+    talk = heard("Is the oven hot?")
+    quiet = replace(talk, role=LIT.model_copy(update={"lorebook": None}))
+    wide = Organize(COUNT, 4096)
+    exact = wide.size(wide.compose(quiet))
+    assert shown(Organize(COUNT, exact).invoke(talk)) == shown(wide.invoke(quiet))
+
+
+def test_persona_is_known_by_name_and_description() -> None:
+    ann = Persona(name="Ann", description="A sailor from Hull.")
+    talk = replace(heard("Hello."), persona=ann, user="Ann")
+    text = shown(Organize(COUNT, 4096).invoke(talk))
+    assert "Talks with: Ann: A sailor from Hull." in text
+    assert "Tim bakes for Ann." in text
+    assert "Talks with" not in shown(Organize(COUNT, 4096).invoke(heard("Hello.")))

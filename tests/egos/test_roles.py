@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.egos.roles import load_persona, load_role, save_role
+from egosrag.egos.roles import load_persona, load_role, save_role, with_greeting
 from egosrag.errors import RoleError
 from egosrag.schema import Persona, Role
 
@@ -152,3 +152,11 @@ def test_persona_is_a_name_and_what_is_known(text: str, persona: Persona, tmp_pa
 def test_nameless_persona_is_an_error(text: str) -> None:
     with pytest.raises(RoleError, match="persona needs a name"):
         load_persona(text)
+
+
+def test_one_of_the_greetings_is_chosen() -> None:
+    role = Role(name="Tim", greeting="Hi.", alternate_greetings=("Ho.", "Hm."))
+    assert [with_greeting(role, n).greeting for n in range(3)] == ["Hi.", "Ho.", "Hm."]
+    for number in (3, -1):
+        with pytest.raises(RoleError, match=f"Tim has no greeting {number}: give 0 for the first, or up to 2"):
+            with_greeting(role, number)
