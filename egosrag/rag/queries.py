@@ -5,10 +5,10 @@ joined; a question that finds too little is asked again in the manual's words, a
 writes is searched for only where it stays in the language and is not a text of its own.
 
 Measured on the sample manuals, the right pages among the first 5 passages: follow-ups, English, 5 of 8 as they are, 8
-condensed by rule (the last question put before), 6 with pocket's condensing alone, so condensing is on and both are
-searched for. Paraphrases, English: 10 of 14, 11 with one rewriting by hand, 8 with one by pocket. Questions that need
-several facts (evals/data/hops.jsonl), all their pages: 17 of 20 as they are, 19 with parts written by hand. So taking
-apart and rewriting gain little here, lose with a small model, and are off.
+condensed by rule (the last question put before), 6 as pocket condenses them, 8 with both: so condensing is on and both
+are searched for. Paraphrases, English: 10 of 14, 11 with one rewriting by hand, 8 with one by pocket. Questions that
+need several facts (evals/data/hops.jsonl), all their pages: 17 of 20 as they are, 19 with parts written by hand. So
+taking apart and rewriting gain little here, rewriting loses with a small model, and both are off.
 """
 
 from __future__ import annotations
