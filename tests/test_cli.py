@@ -203,7 +203,8 @@ def test_no_quote_ends_at_the_line(run: Run, script: Callable[..., str]) -> None
     ("name", "source", "line", "fact"),
     [
         ("Edda", "edda.en.txt", "What is your brother called?", "brother"),
-        ("顾青禾", "gu.zh.txt", "你的女儿叫什么？", "女儿"),
+        ("Edda", "edda.en.html", "What is your brother called?", "Tom"),
+        ("顾青禾", "gu.zh.html", "你的女儿叫什么？", "顾小满"),
     ],
 )
 def test_sources_are_searched_for_each_line(

@@ -188,7 +188,7 @@ def source_search(index: ManualIndex, top_k: int = 5) -> Callable[[str], list[Ev
     for page in index.pages:
         before[page.source, page.page] = length.get(page.source, 0)
         length[page.source] = before[page.source, page.page] + len(page.text) + len("\n\n")
-    retriever = Retriever(index)
+    retriever = Retriever(index, per_page=None)
 
     def search(line: str) -> list[Evidence]:
         found = (passage for passage, _ in retriever.search(line, top_k))

@@ -63,18 +63,26 @@ def asks_for_page(question: str) -> bool:
 
 
 class Retriever:
-    """Searches one index; ``search`` is all of it."""
+    """Searches one index; ``search`` is all of it.
 
-    def __init__(self, index: ManualIndex, reranker: Reranker | None = None) -> None:
+    Args:
+        index: what is searched.
+        reranker: reads the first passages again.
+        per_page: most passages that a page gives, so that one page cannot fill them all; None where the documents
+            have no pages, as novels.
+    """
+
+    def __init__(self, index: ManualIndex, reranker: Reranker | None = None, *, per_page: int | None = 2) -> None:
         self.index = index
         self.reranker = reranker
+        self.per_page = per_page
 
     def search(self, question: str, top_k: int = 5) -> list[ScoredPassage]:
         """The passages that fit best, best first; a page that the question names comes before all others.
 
         Args:
             question: any text; empty or unknown words give an empty list.
-            top_k: most passages to give. A page gives at most two, so that one page cannot fill them all.
+            top_k: most passages to give.
 
         Raises:
             StoreError, ModelError: the embedder of the index cannot be had.
@@ -103,7 +111,7 @@ class Retriever:
             page = self.index.page_of[i]
             if scores[i] <= 0 or len(found) >= top_k:
                 break
-            if taken.get(page, 0) < 2 or self.index.pages[page].page in named:
+            if self.per_page is None or taken.get(page, 0) < self.per_page or self.index.pages[page].page in named:
                 taken[page] = taken.get(page, 0) + 1
                 found.append(ScoredPassage(self.index.passages[i], min(float(scores[i]), 1.0)))
         return found
