@@ -152,13 +152,14 @@ def _points(found: dict[str, Any] | None) -> str:
 def _figure(result: dict[str, Any], out: Path) -> None:
     from evals.figures import bars
 
-    drawn = {
-        name: {m: {"n": p["all"][m]["n"], "accuracy": p["all"][m]["value"], "ci95": p["all"][m]["ci95"]}
-               for m in (*OVERLAP, *PAGES) if p["all"].get(m, {}).get("ci95")}
-        for name, p in result["systems"].items()
-    }  # fmt: skip
+    def drawn(parts: dict[str, Any]) -> dict[str, Any]:
+        known = {name: parts[name] for name in (*OVERLAP, *PAGES) if parts.get(name, {}).get("ci95")}
+        return {
+            n.replace("_", "\n"): {"n": e["n"], "accuracy": e["value"], "ci95": e["ci95"]} for n, e in known.items()
+        }
+
     caption = f"{result['model']}: answers with and without the document (report 6.3.2), in %; bars: 95 % intervals."
-    bars(drawn, out, caption=caption, axis="%")
+    bars({name: drawn(parts["all"]) for name, parts in result["systems"].items()}, out, caption=caption, axis="%")
 
 
 def _command(
