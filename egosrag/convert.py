@@ -21,5 +21,5 @@ def card(
 
     shown = picture or (source if source.suffix.lower() == ".png" else None)
     role = load_role(source)
-    save_role(role, out, version={"egos": None, "v2": 2, "v3": 3}[spec], picture=shown)  # type: ignore[arg-type]
+    save_role(role, out, version={"egos": None, "v2": 2, "v3": 3}[spec], picture=shown)
     print(out)

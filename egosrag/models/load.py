@@ -101,7 +101,8 @@ def _any_provider(provider: str, model: str, sampling: dict[str, Any]) -> BaseCh
         names[key]: value for key, value in settings.items() if (key, value) not in (("seed", None), ("top_p", 1.0))
     }
     try:
-        return init_chat_model(model, model_provider=provider, **given)
+        found: BaseChatModel = init_chat_model(model, model_provider=provider, **given)
+        return found
     except ImportError as error:
         raise ModelError(f"{provider}:{model} needs another package: {error}") from error
     except ValueError as error:
