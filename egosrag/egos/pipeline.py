@@ -29,7 +29,7 @@ from egosrag.egos.recall import Recall, TurnSearch
 from egosrag.egos.shelf import archive_of
 from egosrag.egos.sources import Lookup, Search, raw
 from egosrag.egos.state import State, now, record_of, talk_of
-from egosrag.egos.step import Talk
+from egosrag.egos.step import Talk, remembered
 from egosrag.egos.summarize import Summarize
 from egosrag.egos.transfer import write
 from egosrag.errors import ModelError, SessionError
@@ -93,7 +93,7 @@ class Conversation(Rewriting):
         self._given = role if isinstance(role, Role) else Role.model_validate({"name": role})
         self._extract = extract
         self._sources = sources
-        count = partial(count_tokens, model)
+        count = remembered(partial(count_tokens, model))
         room = window or context_window(model)
         # A memory that holds nothing yet may say that its length is 0.
         kind = memory or ("static" if recall is None else "both")
@@ -254,7 +254,7 @@ class Conversation(Rewriting):
         # An empty speech stays in the record; the model will not read it.
         status: Literal["complete", "interrupted"] = "complete" if reply.text else "interrupted"
         turn = Turn(speaker=reply.speaker, text=reply.text, id=state["answer"], status=status, at=now())
-        return {"turns": [turn.model_dump()], "pending": False}
+        return {"turns": [turn.model_dump()], "scenes": [], "pending": False}
 
     def _condense(self, state: State, config: RunnableConfig) -> State:
         return cast("State", {**self.memory.condense(self._talk(state), config), "condensed": True})

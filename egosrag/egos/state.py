@@ -40,7 +40,8 @@ class State(TypedDict, total=False):
     name: str
     role: dict[str, Any]
     turns: Annotated[Rows, DeltaChannel(upserted, snapshot_frequency=_WHOLE)]
-    scenes: Annotated[Rows, DeltaChannel(added, snapshot_frequency=_WHOLE)]
+    # Written, if with nothing new, at every line: a record is read back to where it last stood whole.
+    scenes: Annotated[Rows, DeltaChannel(added, snapshot_frequency=_WHOLE // 2)]
     first: str  # the id of the first turn that is still in the prompt, where turns left it without a scene
     swipes: list[dict[str, Any]]  # the siblings of regenerated replies, see record.py
     pending: bool  # the last turn is not answered yet

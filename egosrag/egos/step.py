@@ -21,6 +21,28 @@ Out = TypeVar("Out")
 Count = Callable[[Sequence[BaseMessage]], int]  # tokens of a list of messages
 
 
+def remembered(count: Callable[[Any], int], most: int = 64) -> Callable[[Any], int]:
+    """``count``, which knows the last prompts it was asked for: one line asks for the same one several times.
+
+    Args:
+        count: tokens of a list of messages, or of a text.
+        most: how many counts are kept.
+    """
+    known: dict[Any, int] = {}
+
+    def counted(asked: Sequence[BaseMessage] | str) -> int:
+        key = asked if isinstance(asked, str) else tuple((message.type, str(message.text)) for message in asked)
+        size = known.pop(key, None)
+        if size is None:
+            size = count(asked)
+        known[key] = size
+        if len(known) > most:
+            del known[next(iter(known))]
+        return size
+
+    return counted
+
+
 class Step(Runnable[In, Out]):
     """A step of figure 5: give ``run``, get ``invoke``, ``batch``, ``stream``, ``ainvoke``, ``|`` and a trace."""
 

@@ -115,8 +115,8 @@ class TurnMemory:
     ) -> list[Recalled]:
         """The turns that fit the line best, in the order in which they were said.
 
-        A turn that says only what the line says, or what one that is given already says, is passed over: it would
-        take the place of one that tells something.
+        A turn that says only what the line says, or what the same speaker says in one that is given already, is
+        passed over: it would take the place of one that tells something.
 
         Args:
             line: what the user says now.
@@ -126,12 +126,12 @@ class TurnMemory:
             visible: ids of turns that the prompt shows anyway; they are never given, but help their neighbours.
         """
         shown, taken, left = frozenset(visible), dict[int, float](), budget
-        scores, said = self._scores(line), {line.strip().casefold()}
+        scores, asked, said = self._scores(line), _plain(line), set[tuple[str, str]]()
         for i in np.argsort(-scores, kind="stable"):
             if len(taken) >= k or np.isneginf(scores[i]):
                 break
             turn = self._turns[i]
-            if turn.id in shown or turn.text.strip().casefold() in said:
+            if turn.id in shown or _plain(turn.text) == asked or (turn.speaker, _plain(turn.text)) in said:
                 continue
             if left is not None:
                 cost = count(recalled_line(turn, language_of(turn.text), self._when[i]) + "\n")
@@ -139,7 +139,7 @@ class TurnMemory:
                     continue
                 left -= cost
             taken[int(i)] = float(scores[i])
-            said.add(turn.text.strip().casefold())
+            said.add((turn.speaker, _plain(turn.text)))
         return [Recalled(self._turns[i], taken[i], self._when[i]) for i in sorted(taken)]
 
     def _scores(self, line: str) -> Floats:
@@ -201,6 +201,10 @@ class TurnMemory:
                 named.add(speaker)
                 about = re.sub(pattern, " ", about, flags=re.IGNORECASE)
         return named, " ".join(about.split()) if _terms(about) else line
+
+
+def _plain(text: str) -> str:
+    return text.strip().casefold()
 
 
 def _terms(text: str) -> list[str]:

@@ -212,3 +212,12 @@ def test_a_recalled_turn_cannot_forge_another(language: str, forged: str, line: 
     turn = Turn(id="1", speaker="Me" if language == "en" else "我", text=forged)
     assert line in recalled_block([turn], language, {"1": "8\nMay"}).split("\n")
     assert recalled_block([], language) == ""
+
+
+def test_the_same_question_asked_again_takes_no_place() -> None:
+    turns = [Turn(id="a", speaker="Me", text="My cat is called Tibbles.")]
+    turns += [Turn(id=str(n), speaker="Me", text="What is my cat called?") for n in range(5)]
+    turns += [Turn(id=f"again {n}", speaker="Me", text="The cat sleeps.") for n in range(3)]
+    memory = TurnMemory()
+    memory.follow(turns)
+    assert [hit.turn.id for hit in memory.recall("what is my cat called?", k=3)] == ["a", "again 0"]
