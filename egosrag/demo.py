@@ -12,7 +12,7 @@ from egosrag.prompts.render import USER, quoted
 from egosrag.settings import Settings
 
 # So few tokens for a prompt that Summarize has work to do within a short conversation.
-PROMPT_TOKENS = 420
+PROMPT_TOKENS = 460
 
 
 class Script(NamedTuple):
@@ -40,17 +40,18 @@ SCRIPTS = {
             "1. A question to the sample manual of a car",
             "2. A question that this manual does not answer",
             "3. A role card, extracted from a page about a lighthouse keeper",
-            "4. A conversation; its first turns are summarized, and the name is still known",
+            "4. A conversation; its first turns are summarized, and the meeting is still known",
             "5. Try next",
         ),
         answered="Where is the release lever of the hood?",
         unanswered="How do I open the sunroof?",
         lines=(
-            "My name is Robin.",
+            "Let us meet at the harbour at 8:15.",
             "What are you afraid of?",
-            "What do you do?",
-            "Who is your brother?",
-            "What is my name?",
+            "How do you speak?",
+            "Can you help me?",
+            "Thank you.",
+            "When do we meet?",
         ),
         scenes="Summarize wrote, in place of the first turns:",
         tries=(
@@ -74,7 +75,7 @@ SCRIPTS = {
         ),
         answered="钥匙用的是什么型号的电池？",
         unanswered="天窗怎么打开？",
-        lines=("我叫林舟。", "你害怕什么？", "你是做什么的？", "你的女儿是谁？", "我叫什么名字？"),
+        lines=("我叫林舟。", "你害怕什么？", "你怎么称呼别人？", "你能帮帮我吗？", "谢谢你。", "我叫什么名字？"),
         scenes="Summarize 写下的情景，代替开头几轮：",
         tries=(
             'egosrag ask "车辆有几个安全气囊？" --doc egosrag/data/samples/manual.zh.pdf',

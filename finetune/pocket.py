@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import sys
 import time
 from dataclasses import asdict
@@ -139,7 +140,7 @@ class Training:
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         config, state = self.config, self.state
         seed = f"{config.seed}/{state['step']}"
-        dice = data.random.Random(seed)
+        dice = random.Random(seed)
         early = self.progress < config.text_until
         if state["step"] < config.copy_steps or (early and dice.random() < config.copy_share):
             self.whole = True
@@ -161,7 +162,7 @@ class Training:
             for group in optimizer.param_groups:
                 group["lr"] = lr * scale
         loss = loss_of(self.layers, self.model.lm_head, ids, labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()

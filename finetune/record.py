@@ -28,9 +28,7 @@ class Progress(TrainerCallback):
         self.first_tokens = 0
         self.seconds = 0.0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock; a resumed run counts what it does itself."""
         self.started, self.first_step = time.monotonic(), state.global_step
         self.first_tokens = state.num_input_tokens_seen

@@ -57,7 +57,6 @@ class WholeTrainer(Trainer):
                 shutil.rmtree(folder, ignore_errors=True)
             raise unsaved(folder, error, whole_checkpoint(Path(self.args.output_dir))) from error
 
-
     def is_done(self, checkpoint: Path) -> bool:
         """Whether ``checkpoint`` is the last step already; then it is loaded, for ``train`` would go one step over."""
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))

@@ -6,7 +6,7 @@ Deterministic and without a model: an item of the turns is kept when it stands i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
 _ZH_NUMBER = re.compile(
@@ -19,6 +19,8 @@ _ZH_ASKED = ("什么", "谁", "啥", "哪", "怎")
 _CAPITAL = re.compile(r"[A-Z][\w'’\-]*")
 _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr OK Yes No".split())  # noqa: SIM905
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
+_LOOP = re.compile(r"(.{1,40}?)\1{3,}", re.DOTALL)
+_WHOLE = 6  # characters from which on a turn's words in a line are no coincidence
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
 
@@ -51,6 +53,27 @@ def missing(texts: Iterable[str], summary: str) -> list[str]:
 def invented(line: str, source: str) -> list[str]:
     """The names and numbers of ``line`` that do not stand in ``source``."""
     return missing([line], source)
+
+
+def degenerate(line: str) -> bool:
+    """Whether ``line`` says the same words over and over, as small models do when they lose the thread.
+
+    Dots and zeros are no such loop: it is long and made of letters.
+    """
+    return any(len(m.group()) >= 24 and any(map(str.isalpha, m.group(1))) for m in _LOOP.finditer(line))
+
+
+def misattributed(line: str, told: Sequence[tuple[str, str]]) -> bool:
+    """Whether ``line`` opens with one speaker and repeats, word for word, what another said.
+
+    Args:
+        line: a line of a summary.
+        told: (speaker, text) of the turns that it stands for.
+    """
+    plain = _plain(line)
+    by = {speaker for speaker, text in told if len(_plain(text)) >= _WHOLE and _plain(text) in plain}
+    opens = {speaker for speaker, _ in told if plain.startswith(_plain(speaker))}
+    return bool(by and opens) and not by & opens
 
 
 def _plain(text: str) -> str:

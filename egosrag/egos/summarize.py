@@ -17,7 +17,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.retention import invented, missing
+from egosrag.egos.retention import degenerate, invented, misattributed, missing
 from egosrag.egos.step import Count, Step, Talk
 from egosrag.errors import ScriptExhausted
 from egosrag.models.prefix import continue_prefix
@@ -111,6 +111,7 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
             line
             for line in self._asked(self._transcript(turns, talk), talk.language, config)
             if not invented(line, " ".join([*told, speakers, *(turn.speaker for turn in talk.turns)]))
+            and not misattributed(line, [(turn.speaker, turn.text) for turn in turns])
         ]
         lost = missing(told, " ".join([*lines, speakers]))
         if lines and not lost:
@@ -127,7 +128,8 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or []), "nostream"]}
         said = "".join(str(chunk.text) for chunk in continue_prefix(self.model, prompt, "", config=quiet))
         lines = (render.one_line(_BULLET.sub("", line)) for line in said.splitlines())
-        return [line for line in dict.fromkeys(lines) if line and line.casefold() not in _NOTHING]
+        kept = (line for line in dict.fromkeys(lines) if line and line.casefold() not in _NOTHING)
+        return [line for line in kept if not degenerate(line)]
 
     def _pieces(self, turns: Sequence[Turn], talk: Talk) -> list[list[Turn]]:
         """The turns in runs of a quarter of the window, an even number of turns where that fits."""
