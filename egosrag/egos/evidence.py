@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from egosrag.egos.claims import unfounded
 from egosrag.egos.pieces import Piece, mention, sentences
-from egosrag.egos.retention import items
+from egosrag.egos.retention import degenerate, items
 from egosrag.prompts.render import language_of, one_line
 from egosrag.schema import Evidence, Statement
 
@@ -90,7 +90,7 @@ def support(said: str, name: str, piece: Piece, source: str) -> tuple[Evidence, 
     and the sentence must be about ``name``: by the name, or by a pronoun with the name close before it.
     """
     wanted = content(said, name)
-    if not wanted:
+    if not wanted or degenerate(said):
         return None
     spans = sentences(piece.text)
     named = mention(name)

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.retention import invented, items, missing
+from egosrag.egos.retention import degenerate, invented, items, misattributed, missing
 from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
 from egosrag.errors import ModelError, ScriptExhausted
@@ -131,6 +131,39 @@ def test_invented_names_and_numbers_never_become_scenes() -> None:
     assert "Bob" in told
     assert "Zoe" not in told
     assert "9999" not in told
+
+
+@pytest.mark.parametrize(
+    ("line", "loops"),
+    [
+        ("Me and Me and Me and Me and Me and Me and Me and Me", True),
+        ("庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄", True),
+        ("我告诉我：我告诉我：我告诉我：我告诉我：我告诉我：", True),
+        ("Tim counts: 1000000000000000000000000000 stars ............................", False),
+        ("Tim laughs, ha ha ha ha, and row, row, row your boat.", False),
+        ("悟空笑道：哈哈哈哈哈哈！", False),
+    ],
+)
+def test_a_loop_is_told_from_a_long_line(line: str, loops: bool) -> None:
+    assert degenerate(line) is loops
+
+
+def test_words_belong_to_who_said_them() -> None:
+    told = [("Me", "My name is Bob."), ("Tim", "I lost my lamp.")]
+    assert misattributed("Me tells Tim: I lost my lamp.", told)
+    assert not misattributed("Tim tells Me: I lost my lamp.", told)
+    assert not misattributed("Me and Tim talk of a lamp.", told)
+    assert misattributed("我告诉悟空：我的法宝是金箍棒。", [("我", "你好。"), ("悟空", "我的法宝是金箍棒。")])
+
+
+def test_loops_and_wrong_speakers_never_become_scenes() -> None:
+    wrong = "Tim tells Me: My name is Bob."
+    model = Condenser(answer=lambda asked: f"{'Tim and ' * 20}\n{wrong}\n{faithful(asked)}", asked=[])
+    step, _ = summarizer(model, 420)
+    told = [scene.text for scene in step.invoke(long_talk())]
+    assert told
+    assert wrong not in told
+    assert not any("Tim and Tim" in text for text in told)
 
 
 def test_model_that_fails_leaves_the_old_state_and_says_so() -> None:
