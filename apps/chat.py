@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from egosrag import EgosRagError, Settings, assemble
+from egosrag.presets import PRESETS
 
 SAMPLES = {
     "en": {"role": "edda.en.json", "manual": "manual.en.pdf"},
@@ -19,12 +20,13 @@ WORDS = {
     "en": {
         "role": "Role", "manual": "Manual", "model": "Model", "temperature": "Temperature", "new": "New conversation",
         "say": "Say something", "ask": "Ask the manual", "card": "Another role card", "document": "Another manual",
-        "page": "p.", "scenes": "What is remembered of earlier turns",
+        "page": "p.", "scenes": "What is remembered of earlier turns", "preset": "System of the report",
+        "ledger": "Tokens of the last prompt and reply",
     },
     "zh": {
         "role": "角色", "manual": "手册", "model": "模型", "temperature": "温度", "new": "新对话",
         "say": "说点什么", "ask": "询问手册", "card": "其他角色卡", "document": "其他手册",
-        "page": "第", "scenes": "记住的早先内容",
+        "page": "第", "scenes": "记住的早先内容", "preset": "报告中的系统", "ledger": "最近一次提示与回复的词元数",
     },
 }  # fmt: skip
 
@@ -83,7 +85,10 @@ def role_tab(settings: Settings, language: str, words: dict[str, str]) -> None:
             written(name if turn.speaker == name else "user", turn.text)
         if line:
             written("user", line)
-            streamed(conversation.stream(line))
+            reply = streamed(conversation.stream(line))
+            if reply and reply.ledger:
+                with st.expander(words["ledger"]):
+                    st.table({part: [tokens] for part, tokens in reply.ledger.model_dump().items()})
         if scenes := conversation.scenes():
             with st.expander(words["scenes"]):
                 st.text("\n".join(scene.text for scene in scenes))
@@ -129,9 +134,11 @@ def main() -> None:
         words = WORDS[language]
         try:
             chosen = Settings.load()
-            model = st.text_input(words["model"], chosen.model)
+            preset = st.selectbox(words["preset"], ["", *PRESETS])
+            model = st.text_input(words["model"], chosen.model, disabled=bool(preset))
             temperature = st.slider(words["temperature"], 0.0, 1.5, chosen.temperature)
-            settings = Settings.load(model=model, temperature=temperature)
+            named = {"preset": preset} if preset else {"model": model}
+            settings = Settings.load(**named, temperature=temperature)
         except EgosRagError as error:
             st.error(str(error))
             return

@@ -121,7 +121,7 @@ def _split(args: EmbedderArgs) -> Split:
 
 
 def _asker(name: str) -> Callable[[str], str]:
-    from egosrag.models import load_chat_model
+    from egosrag import load_chat_model
     from egosrag.prompts import load
     from egosrag.prompts.render import language_of, one_line
 

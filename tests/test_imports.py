@@ -111,7 +111,7 @@ def test_rooms_are_handed_values_and_never_settings() -> None:
 
 def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() -> None:
     allowed = {
-        "apps": {"egosrag", "egosrag.assemble"},
+        "apps": {"egosrag", "egosrag.assemble", "egosrag.presets"},
         # What is measured by itself (retrieval, memory) is imported from its room; nothing else of the inside is.
         "evals": {f"egosrag.{room}" for room in ("assemble", "schema", "errors", "quotes", "prompts", "console", "rag")}
         | {"egosrag"},

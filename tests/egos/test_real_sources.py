@@ -14,11 +14,15 @@ from typing import Any
 
 import pytest
 
+from egosrag.assemble import source_search
 from egosrag.egos.extract import Extract
 from egosrag.egos.pieces import mention, sentences
+from egosrag.egos.sources import Lookup
+from egosrag.egos.step import Talk
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.documents import read_text
-from egosrag.schema import Evidence, Role
+from egosrag.rag.index import ManualIndex
+from egosrag.schema import Evidence, Role, Turn
 
 Sources = list[tuple[str, str]]
 MOST = 6  # pieces of one source that are read: the rest are more of the same
@@ -97,6 +101,29 @@ def test_profiles_and_scenes_of_character_eval(shared_data: Path) -> None:
         spoken += bool(role.sample_dialogue)
     assert len(profiles) == 39
     assert spoken >= 35
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "line", "word"),
+    [
+        ("chatharuhi/wukong/texts", "孙悟空", "你还记得五行山吗？", "山"),
+        ("chatharuhi/Sheldon/texts", "Sheldon", "Who is Leonard to you?", "Leonard"),
+        ("texts", "Gatsby", "What is the green light at the end of the dock?", "green light"),
+    ],
+)
+def test_what_a_line_concerns_is_found_in_its_source(
+    folder: str, name: str, line: str, word: str, shared_data: Path
+) -> None:
+    files = sorted(path for path in (shared_data / folder).iterdir() if path.suffix == ".txt")[:40]
+    lookup = Lookup(source_search(ManualIndex.build(files)), len, 1500)
+    talk = Talk(role=Role(name=name), turns=(Turn(id="1", speaker="Me", text=line),))
+    found = lookup.invoke(talk)
+    assert found
+    assert sum(len(place.quote) for place in found) <= 1500
+    assert any(word in place.quote for place in found)
+    texts = {path.name: read_text(path) for path in files}
+    for place in found:
+        assert texts[Path(place.source).name][place.start : place.end] == place.quote
 
 
 def test_a_novel(shared_data: Path) -> None:
