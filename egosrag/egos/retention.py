@@ -71,9 +71,12 @@ def misattributed(line: str, told: Sequence[tuple[str, str]]) -> bool:
         told: (speaker, text) of the turns that it stands for.
     """
     plain = _plain(line)
-    by = {speaker for speaker, text in told if len(_plain(text)) >= _WHOLE and _plain(text) in plain}
-    opens = {speaker for speaker, _ in told if plain.startswith(_plain(speaker))}
-    return bool(by and opens) and not by & opens
+    for opener in {_plain(speaker) for speaker, _ in told}:
+        rest = plain.removeprefix(opener)  # a turn may begin with what is a name too: "Meet me", "我的"
+        by = {_plain(speaker) for speaker, text in told if len(_plain(text)) >= _WHOLE and _plain(text) in rest}
+        if rest != plain and by and opener not in by:
+            return True
+    return False
 
 
 def _plain(text: str) -> str:

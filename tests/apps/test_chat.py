@@ -82,3 +82,21 @@ def test_an_error_is_one_line_on_the_page(open_page: Callable[..., AppTest]) -> 
     assert not page.exception
     assert len(page.error) == 1
     assert "script" in page.error[0].value
+
+
+def test_a_reply_shows_what_its_prompt_cost(open_page: Callable[..., AppTest]) -> None:
+    page = open_page('I am Edda."')
+    page.chat_input(key="line").set_value("Who are you?").run()
+    (table,) = page.table
+    assert {"card", "history", "line", "reply"} <= set(table.value.columns)
+    assert int(table.value["card"].iloc[0]) > 0
+
+
+def test_a_system_of_the_report_is_chosen_by_name(
+    open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    page = open_page()
+    page.sidebar.selectbox[0].select("EGOS-Large").run()
+    assert not page.exception
+    assert any("DEEPSEEK_API_KEY" in error.value for error in page.error)

@@ -153,6 +153,8 @@ def test_words_belong_to_who_said_them() -> None:
     assert misattributed("Me tells Tim: I lost my lamp.", told)
     assert not misattributed("Tim tells Me: I lost my lamp.", told)
     assert not misattributed("Me and Tim talk of a lamp.", told)
+    assert not misattributed("Meet me at the old mill.", [("Me", "Hello there."), ("Tim", "Meet me at the old mill.")])
+    assert not misattributed("我的法宝是金箍棒。", [("我", "你好。"), ("悟空", "我的法宝是金箍棒。")])
     assert misattributed("我告诉悟空：我的法宝是金箍棒。", [("我", "你好。"), ("悟空", "我的法宝是金箍棒。")])
 
 
