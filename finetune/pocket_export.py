@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, Qwen2ForCausalLM
 
 from finetune import pocket_data as data
-from finetune.pocket_grammar import FAMILIES, Sample, draw
+from finetune.pocket_grammar import FAMILIES, draw
+from finetune.pocket_grammar.baseline import kept, lexical
 
 log = logging.getLogger("pocket")
 
@@ -64,28 +64,6 @@ def say(model: Qwen2ForCausalLM, tokenizer: Tokenizer, prompt: str, limit: int =
     ids = torch.tensor([tokenizer.encode(prompt).ids])
     done = model.generate(ids, max_new_tokens=limit, do_sample=False, eos_token_id=data.END, pad_token_id=0)
     return str(tokenizer.decode(done[0, ids.size(1) :].tolist(), skip_special_tokens=True))
-
-
-def lexical(sample: Sample) -> str | None:
-    """What a model-free baseline answers: the sentence that shares most words with the question.
-
-    None where no sentence can be the answer (a summary, an extraction).
-    """
-    if sample.family == "condense":
-        return sample.asked
-    if sample.family not in ("role", "manual"):
-        return None
-    asked = _words(sample.asked)
-    return max(sample.sentences, key=lambda s: len(asked & _words(s)) / (1 + len(_words(s))) ** 0.5, default="")
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z]+|[0-9]+|[\u3400-\u9fff]", text.lower()))
-
-
-def kept(sample: Sample, text: str) -> bool:
-    """Whether the values that matter stand in ``text``."""
-    return all(value.lower() in text.lower() for value in sample.value.split("\n"))
 
 
 def evaluate(model: Qwen2ForCausalLM, tokenizer: Tokenizer, number: int) -> list[dict[str, Any]]:

@@ -151,9 +151,12 @@ class Talk:
         line, answer, kept = {"tell": self._tell, "recall": self._recall, "card": self._card, "unknown": self._unknown}[
             kind
         ]()
+        greets = table("talk", d.language)["greet"]
         if kind in ("recall", "card", "unknown") and d.chance(0.12):
-            greet = d.of(table("talk", d.language)["greet"])
+            greet = d.of(greets)
             line = greet + (line if d.zh or greet[-2] in ".!" else line[0].lower() + line[1:])
+        elif kind == "tell" and d.chance(0.12):
+            line = d.of(greets[:2]) + line
         return line, answer, kept
 
 
@@ -161,15 +164,17 @@ def role_answer(d: Dice) -> Sample:
     """Family 1: the role's next line, from its card, the history and the scenes."""
     talk, turns, spans, scenes = Talk(d), [], [], []
     for _ in range(d.count(0, 3) if d.chance(0.3) else 0):
-        _, _, kept = talk.exchange(d.of(["tell", "tell", "card"]))
+        line, answer, kept = talk.exchange(d.of(["tell", "tell", "card"]))
+        if kept and d.chance(0.3):  # as Summarize keeps a turn that a model would not condense
+            said = (talk.name, answer) if talk.value else (talk.user, line)
+            kept = [render.quoted(*said, d.language)]
         scenes += [Scene(text=text, turn_ids=()) for text in kept]
     if d.chance(0.12):  # the role greets first
         turns.append(Turn(speaker=talk.name, text=d.of(talk.facts).answer))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
-    for _ in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
-        line, answer, _ = talk.exchange(
-            d.of(["tell", "tell", "recall", "recall", "card", "card", "card", "unknown", "small"])
-        )
+    for n in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
+        kinds = ["tell", "tell", "recall", "recall", "card", "card", "card", "unknown", "small"]
+        line, answer, _ = talk.exchange("small" if n == 0 and d.chance(0.25) else d.of(kinds))
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))
     line, answer, _ = talk.exchange(

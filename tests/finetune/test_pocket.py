@@ -17,8 +17,9 @@ from finetune import pocket
 from finetune import pocket_data as data
 from finetune.args import command, parse
 from finetune.pocket_args import PocketArgs
-from finetune.pocket_export import export, kept, lexical, say
+from finetune.pocket_export import export, say
 from finetune.pocket_grammar import FAMILIES, Dice, Sample, draw, is_held_out, mixed
+from finetune.pocket_grammar.baseline import kept, lexical
 from finetune.pocket_grammar.roles import ATTRIBUTES
 
 CONFIG = Path(__file__).parents[2] / "finetune" / "configs" / "pocket.yaml"

@@ -1,0 +1,162 @@
+"""The cases of ``evals.pocket``: what pocket is asked through the pipeline, and whether what it says is right.
+
+Cards, conversations and passages are drawn from the grammar with words (split "names") or words and wordings
+(split "wordings") that training never saw; the seeds are fixed. A record is ``{"family", "language", "right", ...}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from langchain_core.messages import convert_to_messages
+
+from egosrag import Conversation, Extract, ManualEngine
+from egosrag.models.prefix import continue_prefix
+from egosrag.prompts import load
+from egosrag.rag.lexical import Bm25
+from egosrag.rag.split import sentences
+from evals.records import Record
+from finetune.pocket_grammar import Dice, Sample, draw
+from finetune.pocket_grammar.baseline import kept, lexical
+from finetune.pocket_grammar.sample import table
+from finetune.pocket_grammar.talk import Talk, told
+
+TURNS = 6  # that a user tells before a memory is asked for the first
+PROMPT = 460  # tokens: so few that Summarize has to work within such a conversation
+
+Case = Callable[[Any, str, str, int], Record]
+
+
+def _talk(language: str, split: str, n: int, family: str) -> tuple[Dice, Talk]:
+    dice = Dice(f"eval/{n}/{family}", language, split)
+    return dice, Talk(dice)
+
+
+def card_fact(model: Any, language: str, split: str, n: int) -> Record:
+    """A fact of a card that the model never saw: does the reply have its value, and was the quote closed?"""
+    dice, talk = _talk(language, split, n, "card_fact")
+    fact = dice.of(talk.facts)
+    reply = Conversation(model, talk.role, memory="static").say(fact.ask)
+    return _said(fact.ask, reply.text, fact.value) | {"closed": reply.stop_reason == "quote"}
+
+
+def unknown(model: Any, language: str, split: str, n: int) -> Record:
+    """A question that nothing answers: is it declined in the grammar's words?"""
+    dice, talk = _talk(language, split, n, "unknown")
+    words = table("talk", language)
+    ask = told(dice, dice.of(list(words["told"]))).ask
+    reply = Conversation(model, talk.role, memory="static").say(ask)
+    right = reply.text.strip() in (words["not_told"], words["unknown"])
+    return {"asked": ask, "said": reply.text, "right": right, "closed": reply.stop_reason == "quote"}
+
+
+def recall(model: Any, language: str, split: str, n: int, *, window: int | None = None, turns: int = 3) -> Record:
+    """What the user told first, asked for after other lines; with a small ``window``, out of the summary."""
+    dice, talk = _talk(language, split, n, "recall")
+    items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
+    conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
+    for item in items:
+        conversation.say(item.line)
+    reply = conversation.say(items[0].ask)
+    scenes = [scene.text for scene in conversation.scenes()]
+    return _said(items[0].ask, reply.text, items[0].value) | {
+        "closed": reply.stop_reason == "quote",
+        "summarized": bool(scenes),
+        "kept": any(items[0].value.lower() in scene.lower() for scene in scenes),
+    }
+
+
+def recall_summarized(model: Any, language: str, split: str, n: int) -> Record:
+    """As ``recall``, behind so many lines that Summarize has condensed the first."""
+    return recall(model, language, split, n, window=PROMPT, turns=TURNS)
+
+
+def passages(model: Any, language: str, split: str, n: int) -> Record:
+    """A question on drawn passages: the value in the answer, or the refusal where they do not tell it."""
+    sample = draw("manual", language, f"eval/{n}", split=split)
+    said, refusal = _answer(model, sample), load("refusal", language).text()
+    guess = lexical(sample)
+    return _said(sample.asked, said, sample.value) | {
+        "hopeless": sample.answer == refusal,
+        "refused": refusal in said,
+        "passage": any(said.strip() and said.strip() in sentence for sentence in sample.sentences),
+        "baseline": kept(sample, guess or ""),
+    }
+
+
+def summary(model: Any, language: str, split: str, n: int) -> Record:
+    """A conversation condensed by the model alone: the share of what was told that its lines keep."""
+    sample = draw("summarize", language, f"eval/{n}", split=split)
+    said = _answer(model, sample)
+    values = [value for value in sample.value.split("\n") if value]
+    share = sum(value.lower() in said.lower() for value in values) / len(values)
+    return {"asked": sample.messages[1][1], "said": said, "right": share}
+
+
+def card(model: Any, language: str, split: str, n: int) -> Record:
+    """A card out of a source through Extract, with its checks: the share of the stated facts that it has."""
+    sample = next(s for k in range(100) if _has_facts(s := draw("extract", language, f"eval/{n}/{k}", split=split)))
+    name = sample.asked
+    wanted = [line.split(":" if language == "en" else "：", 1)[1].strip(" .。") for line in sample.answer.split("\n")]
+    role = Extract(model).invoke(([("source", " ".join(sample.sentences))], name))
+    parts = (role.background, role.personality, role.speaking_style, role.relations)
+    stated = "\n".join(statement.text for part in parts for statement in part)
+    share = sum(line in stated for line in wanted) / len(wanted)
+    return {"asked": name, "said": stated, "right": share}
+
+
+def _has_facts(sample: Sample) -> bool:
+    return sample.answer != table("extract", sample.language)["none"] and not sample.messages[1][1].count("\n\n\n")
+
+
+def condensed(model: Any, language: str, split: str, n: int) -> Record:
+    """A follow-up question made to stand alone: does it name the part?"""
+    sample = draw("condense", language, f"eval/{n}", split=split)
+    return _said(sample.asked, _answer(model, sample), sample.value) | {"baseline": kept(sample, sample.asked)}
+
+
+CASES: dict[str, Case] = {
+    "card_fact": card_fact,
+    "unknown": unknown,
+    "recall": recall,
+    "recall_summarized": recall_summarized,
+    "passages": passages,
+    "summary": summary,
+    "card": card,
+    "condensed": condensed,
+}
+
+
+def manual(engine: ManualEngine, rows: list[Record]) -> Iterator[Record]:
+    """The hand-written sample manual through the engine; beside it the best sentence of the manual by BM25."""
+    known = [p.text[a:b].strip() for p in engine.index.pages for a, b in sentences(p.text)]
+    best = Bm25.build("words", known)
+    for row in rows:
+        answer = engine.ask(row["question"], row.get("history", ()))
+        wanted = set([given] if isinstance(given := row.get("reference", []), str) else given)
+        value, hopeless = str(row.get("answer", "")), not wanted
+        guess = known[int(best.scores(row["question"]).argmax())]
+        yield {
+            "asked": row["question"],
+            "said": answer.answer,
+            "mode": answer.mode,
+            "right": answer.refused if hopeless else not answer.refused and _holds(answer.answer, value),
+            "hopeless": hopeless,
+            "refused": answer.refused,
+            "passage": bool(wanted & {f"page_{c.page}" for c in answer.citations}),
+            "baseline": not hopeless and _holds(guess, value),
+        }
+
+
+def _holds(text: str, value: str) -> bool:
+    return "".join(value.lower().split()) in "".join(text.lower().split())
+
+
+def _said(asked: str, said: str, value: str) -> Record:
+    return {"asked": asked, "said": said, "value": value, "right": _holds(said, value)}
+
+
+def _answer(model: Any, sample: Sample) -> str:
+    *prompt, (_, prefix) = sample.messages
+    return "".join(str(piece.text) for piece in continue_prefix(model, convert_to_messages(prompt), prefix))

@@ -1,0 +1,86 @@
+"""evals.pocket: fixed cases through the real pipeline, scores that a wrong model does not get, runs that resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from egosrag import load_chat_model
+from egosrag.models.scripted import ScriptedChatModel
+from evals import pocket
+from evals.command import app_of
+from evals.pocket_cases import CASES, card_fact, recall_summarized, unknown
+
+LANGUAGES = ("en", "zh")
+
+
+class Parrot(ScriptedChatModel):
+    """Says the same thing to everything."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(responses=[text] * 40)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_model_that_says_one_thing_has_no_fact_right_and_declines_only_when_it_declines(language: str) -> None:
+    close, decline = ('"', "That I do not know.") if language == "en" else ("”", "这个我不知道。")
+    wrong = [card_fact(Parrot("Fish!" + close), language, "names", n) for n in range(5)]
+    assert not any(record["right"] for record in wrong)
+    assert all(record["closed"] for record in wrong)
+    assert not card_fact(Parrot("Fish"), language, "names", 0)["closed"]
+    assert unknown(Parrot(decline + close), language, "names", 0)["right"]
+    assert not unknown(Parrot("Fish!" + close), language, "names", 0)["right"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_case_is_the_same_again_and_speaks_its_language(language: str) -> None:
+    model = load_chat_model("pocket")
+    for family, case in CASES.items():
+        record = case(model, language, "names", 0)
+        assert 0 <= record["right"] <= 1, family
+        if family in ("card_fact", "passages"):
+            assert record == case(model, language, "names", 0)
+            assert record != case(model, language, "wordings", 0)
+
+
+def test_the_summarized_memory_is_really_summarized() -> None:
+    assert recall_summarized(load_chat_model("pocket"), "zh", "names", 0)["summarized"]
+
+
+def test_refusals_are_scored_over_all_and_answers_over_what_can_be_answered() -> None:
+    def row(right: bool, hopeless: bool, refused: bool) -> dict[str, Any]:
+        return {"right": right, "hopeless": hopeless, "refused": refused, "baseline": False, "passage": right}
+
+    rows = [row(True, False, False), row(False, False, True), row(True, True, True), row(False, True, False)]
+    scores = pocket.summary({"passages.en": rows})["passages.en"]
+    assert scores["right"]["value"] == 0.5
+    assert scores["right"]["n"] == 2
+    assert scores["refusal"]["precision"]["value"] == 0.5
+    assert scores["refusal"]["recall"]["value"] == 0.5
+
+
+def test_the_command_resumes_from_its_records_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pocket, "CASES", {"card_fact": card_fact})
+    monkeypatch.setattr(pocket, "manual", lambda engine, rows: ({"right": True, "n": n} for n in range(len(rows))))
+    flags = ["--number", "2", "--records", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "p.png"), "--json"]
+    first = CliRunner().invoke(app_of(pocket._command), flags)
+    assert first.exit_code == 0, first.output
+    scores = json.loads(first.stdout.splitlines()[-1])["scores"]
+    assert scores["card_fact.zh"]["closed"]["n"] == 2
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("what is on record is not asked again")
+
+    monkeypatch.setattr(pocket, "CASES", {"card_fact": never})
+    again = CliRunner().invoke(app_of(pocket._command), flags)
+    assert json.loads(again.stdout.splitlines()[-1])["scores"] == scores
+
+
+def test_an_unknown_split_is_named() -> None:
+    found = CliRunner().invoke(app_of(pocket._command), ["--split", "easy"])
+    assert "give --split names or wordings" in str(found.exception)
