@@ -47,6 +47,18 @@ class Settings(BaseModel):
     window: int = Field(300, ge=20, description="characters of one passage of a manual")
     overlap: int = Field(100, ge=0, description="characters that neighbouring passages share")
     top_k: int = Field(5, ge=1, description="passages that the model reads for one question")
+    answers: Literal["auto", "model", "quote"] = Field(
+        "auto", description="the model writes answers from the passages, or the manual is quoted; auto: as pays"
+    )
+    reranker: str | None = Field(
+        None, description="hub id or folder of a cross-encoder for the first ten; absent: none"
+    )
+    condense: bool = Field(True, description="make follow-ups stand alone before they are searched for")
+    decompose: bool = Field(False, description="let the model take a question apart that needs several facts")
+    rewrites: int = Field(0, ge=0, le=3, description="rounds in which the model asks again while too little is found")
+    unsupported: Literal["drop", "mark"] = Field(
+        "drop", description="what becomes of a model's sentences that no passage tells"
+    )
 
     history: Literal["single", "multiple"] | None = Field(
         None, description="past turns in one message, or one each; absent: as the model was trained"

@@ -61,6 +61,7 @@ def manual(
     """
     from egosrag.rag.engine import ManualEngine
     from egosrag.rag.index import ManualIndex
+    from egosrag.rag.rerank import Reranker
 
     tell = _Heard(progress or Reporter())
     if index is not None:
@@ -71,7 +72,17 @@ def manual(
         )
         if not tell.heard:
             tell.note(f"uses the index of an earlier call, in {settings.cache_dir}")
-    return ManualEngine(found, model or chat_model(settings), top_k=settings.top_k)
+    return ManualEngine(
+        found,
+        model or chat_model(settings),
+        top_k=settings.top_k,
+        condense=settings.condense,
+        decompose=settings.decompose,
+        rewrites=settings.rewrites,
+        unsupported=settings.unsupported,
+        answers=settings.answers,
+        reranker=Reranker(settings.reranker) if settings.reranker else None,
+    )
 
 
 class _Heard(Reporter):

@@ -85,6 +85,11 @@ class LocalChatModel(BaseChatModel):
         ours = self.model == "pocket" or (Path(self.model) / "run.json").is_file()
         return self.template and self.adapter is None and not ours
 
+    @property
+    def reads_passages(self) -> bool:
+        """Whether it answers from passages better than their best sentence does; pocket's model card says no."""
+        return self.model != "pocket"
+
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make, template included."""
         if isinstance(messages, str):

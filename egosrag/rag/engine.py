@@ -3,6 +3,7 @@
 Decisions, one rule for all models; the figures are in the constants' comments:
 
 * evidence under ``WEAK``: refused without asking the model;
+* the model is known to read passages worse than their best sentence (pocket): the manual is quoted, as below;
 * the model refuses: refused, unless the evidence is ``PLAIN`` - then the manual is quoted;
 * the model's supported sentences stay, the others go; what stays must be about the question;
 * nothing stays: the manual is quoted where the evidence is ``STRONG``, else refused.
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from egosrag.models.prefix import unbound
 from egosrag.prompts import load, render
 from egosrag.rag.budget import fit
 from egosrag.rag.cite import Checker
@@ -35,17 +37,20 @@ if TYPE_CHECKING:
     from llama_index.core.query_engine import CustomQueryEngine
 
     from egosrag.rag.chain import Question
+    from egosrag.rag.rerank import Reranker
 
 # Share of the question's content that the best passage covers (``Answer.evidence``). Of eight features that were tried
 # it parts answered questions from hopeless ones best. Sample manuals, 20 hopeless questions: area under the curve 0.99
-# beside the 80 direct questions and follow-ups, 0.89 with the 28 paraphrases too. Calibrated by halves on the former
-# (evals.rag prints it), refusing under the other half's threshold has precision 0.76 and recall 0.95; under STRONG,
-# which lies at the lower end of what the halves give (0.30 to 0.42), 0.94 and 0.85: a question too many goes to the
-# model, which refuses too. Car manual, silver questions: of the 271 answered ones 5 % are under 0.31; of the 30 refused
-# ones, which ask for what the right page leaves out, only 10 % are under 0.28: those are the model's to refuse.
+# beside the 64 direct questions, 0.96 beside the 16 follow-ups, 0.80 beside the 28 paraphrases. Under STRONG are none of
+# the direct ones, one follow-up, ten paraphrases and three quarters of the hopeless ones: a question too many goes to
+# the model, which refuses too. Of the car manual's silver questions those that ask for what the right page leaves out
+# have as much evidence as the others: those are the model's to refuse.
 WEAK = 0.12
 STRONG = 0.30
 PLAIN = 0.60
+
+
+Answers = Literal["auto", "model", "quote"]
 
 
 class ManualEngine:
@@ -61,6 +66,8 @@ class ManualEngine:
         decompose: bool = False,
         rewrites: int = 0,
         unsupported: Unsupported = "drop",
+        answers: Answers = "auto",
+        reranker: Reranker | None = None,
     ) -> None:
         """Set up the engine.
 
@@ -72,6 +79,9 @@ class ManualEngine:
             decompose: let the model take a question apart that needs several facts, and join the evidence.
             rewrites: rounds, 0 to 3, in which the model asks again in other words while too little is found.
             unsupported: ``drop`` sentences of the model that no passage tells, or ``mark`` them.
+            answers: the ``model`` writes from the passages, or the manual is ``quote``-d; ``auto`` lets a model write
+                unless it says that it reads passages worse than their best sentence (``reads_passages``).
+            reranker: orders the first ten passages anew.
 
         Raises:
             SettingsError: ``rewrites`` is not 0 to 3.
@@ -79,9 +89,11 @@ class ManualEngine:
         self.index = index
         self.model = model
         self.top_k = top_k
-        self.retriever = Retriever(index)
+        self.retriever = Retriever(index, reranker)
         self._finder = Finder(self.retriever, model, top_k, condense=condense, decompose=decompose, rewrites=rewrites)
         self._unsupported = unsupported
+        writes = getattr(unbound(model), "reads_passages", True)
+        self._quotes = answers == "quote" or (answers == "auto" and not writes)
 
     def ask(self, question: str, history: History = (), config: RunnableConfig | None = None) -> Answer:
         """The answer to a question.
@@ -139,6 +151,8 @@ class ManualEngine:
             yield from _quote(block, language, evidence, page=True)
         elif not block or evidence.strength < (0.0 if self.index.dense else WEAK):
             yield from _refusal(language, evidence)
+        elif self._quotes:
+            yield from self._quoted(block, language, evidence)
         else:
             yield from self._generate(question, history, _Case(language, evidence, block), config)
 
@@ -173,10 +187,13 @@ class ManualEngine:
         if draft.text:
             citations, told = draft.told()
             yield _with(evidence, Answer(answer=draft.text, refused=False, citations=citations, sentences=told))
-        elif _strength(evidence.coverages[: evidence.own], evidence.found) >= (PLAIN if draft.refused else STRONG):
-            yield from _quote(block, case.language, evidence)
         else:
-            yield from _refusal(case.language, evidence)
+            yield from self._quoted(block, case.language, evidence, PLAIN if draft.refused else STRONG)
+
+    def _quoted(self, block: Block, language: str, evidence: Evidence, least: float = STRONG) -> Iterator[str | Answer]:
+        """The manual's own words where the evidence is at least ``least``, else the refusal."""
+        enough = _strength(evidence.coverages[: evidence.own], evidence.found) >= least
+        yield from _quote(block, language, evidence) if enough else _refusal(language, evidence)
 
     def as_query_engine(self) -> CustomQueryEngine:
         """This engine as a LlamaIndex query engine; its source nodes carry source, page, quote and score."""

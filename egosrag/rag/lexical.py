@@ -11,7 +11,7 @@ import marshal
 import math
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,29 @@ def pairs(text: str) -> list[str]:
 
 
 ANALYZERS = {"words": words, "pairs": pairs}
+
+
+@cache
+def _dictionary() -> bytes:
+    import jieba
+
+    with jieba.get_dict_file() as file:
+        found: bytes = file.read()
+    return b"\n" + found
+
+
+@lru_cache(4096)
+def names_something(word: str) -> bool:
+    """Whether a Chinese word is a noun, a number or none that the dictionary has; a Latin word always counts as one.
+
+    jieba's own tagger would take most of a second to start; the tag of the few words of a question is looked up.
+    """
+    at = _dictionary().find(f"\n{word} ".encode()) if _CJK.match(word) else -1
+    if at < 0:
+        return True
+    tag = _dictionary()[at + 1 : _dictionary().index(b"\n", at + 1)].rsplit(b" ", 1)[1].decode()
+    return tag[0] in "nmtj" or tag in ("vn", "an", "eng")
+
 
 # What makes a sentence a question and says nothing of its subject.
 _ASKING = re.compile(
