@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Share of the question's content that the best passage covers (``Answer.evidence``). Of eight features that were tried
 # it parts answered questions from hopeless ones best. Sample manuals, 20 hopeless questions: area under the curve 0.99
-# beside the 64 direct questions, 0.96 beside the 16 follow-ups, 0.80 beside the 28 paraphrases. Under STRONG are none of
+# beside the 64 direct questions, 0.96 beside the 16 follow-ups, 0.80 beside the 28 paraphrases. Under STRONG: none of
 # the direct ones, one follow-up, ten paraphrases and three quarters of the hopeless ones: a question too many goes to
 # the model, which refuses too. Of the car manual's silver questions those that ask for what the right page leaves out
 # have as much evidence as the others: those are the model's to refuse.
