@@ -41,6 +41,7 @@ from egosrag.options import (
     chosen,
     examples,
 )
+from egosrag.serve import command
 
 app = typer.Typer(
     help="Roles that speak for themselves, and manuals that answer with their page, on small local models.",
@@ -222,6 +223,14 @@ def doctor(as_json: Json = False, config: Config = None, debug: Debug = False) -
 
     if not examine(chosen(config, None), as_json):
         raise typer.Exit(1)
+
+
+app.command(
+    epilog=examples(
+        "egosrag serve --role edda.json",
+        "egosrag serve --index manual=runs/manual --model Qwen/Qwen2.5-1.5B-Instruct --port 9000",
+    )
+)(command.serve)
 
 
 def main() -> int:

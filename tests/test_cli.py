@@ -15,7 +15,7 @@ from tests.conftest import SAMPLES, Run
 MANUAL = str(SAMPLES / "manual.en.pdf")
 EDDA = str(SAMPLES / "edda.en.json")
 GU = str(SAMPLES / "gu.zh.json")
-COMMANDS = ["demo", "index", "ask", "extract", "chat", "card", "doctor"]
+COMMANDS = ["demo", "index", "ask", "extract", "chat", "card", "doctor", "serve"]
 
 
 # --- help and usage ---------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ LAYERS = {
     "egosrag.sessions": 5,
     "egosrag.convert": 5,
     "egosrag.talk": 5,
+    "egosrag.serve": 5,
     "egosrag.cli": 6,
 }
 STEPS = {"egosrag.egos." + step for step in ("extract", "generate", "organize", "summarize")}

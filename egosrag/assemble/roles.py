@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from egosrag.egos.pipeline import Conversation
     from egosrag.rag.index import ManualIndex
     from egosrag.rag.memory import TurnMemory
-    from egosrag.schema import Evidence, Role
+    from egosrag.schema import Evidence, Role, Turn
 
 
 def extract_role(
@@ -71,6 +71,7 @@ def conversation(
     persona: str | None = None,
     lore: Sequence[str | Path] = (),
     greeting: int = 0,
+    earlier: Sequence[Turn] = (),
     progress: Reporter | None = None,
 ) -> Iterator[Conversation]:
     """The session of that name with a role, while its store is open; a new one without a name.
@@ -86,18 +87,22 @@ def conversation(
         persona: who talks with the role, see :func:`egosrag.egos.roles.load_persona`.
         lore: files of lorebooks, beside the card's own; in a scene of several roles the first one knows them.
         greeting: which greeting of the card begins: 0 the first, from 1 on the alternate ones.
+        earlier: turns that were said elsewhere before, for a new session with one role.
         progress: is told how far Extract or the index is.
 
     Raises:
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
+    from egosrag.egos.archive import Archive
     from egosrag.egos.group import GroupChat
     from egosrag.egos.lorebook import load_lorebook, with_lorebook
     from egosrag.egos.pipeline import Conversation
     from egosrag.egos.roles import load_persona, load_role, with_greeting
+    from egosrag.egos.shelf import restore
     from egosrag.egos.store import open_store
 
+    session = session if session is not None else uuid.uuid4().hex[:8]
     model = model or chat_model(settings)
     card, parts = _played(settings, role, sources, name, model, progress or Reporter())
     if others and parts:
@@ -109,11 +114,13 @@ def conversation(
         parts["notice"] = progress.note  # else what leaves the prompt goes to the log
     memory = turn_memory(settings) if settings.memory in ("dynamic", "both") else None
     with open_store(settings.sessions) as store:
+        if earlier:
+            restore(store, Archive(roles=(card,), turns=tuple(earlier)), session)
         yield (GroupChat if others else Conversation)(
             model,
             [card, *map(load_role, others)] if others else card,  # type: ignore[arg-type]
             checkpointer=store,
-            session=session if session is not None else uuid.uuid4().hex[:8],
+            session=session,
             persona=load_persona(persona) if persona is not None else None,
             history=settings.history,
             quote=settings.quote,

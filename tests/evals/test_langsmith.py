@@ -248,3 +248,22 @@ def test_model_names_may_hold_a_hash_or_an_equals_sign(tmp_path: Path) -> None:
     write_run(odd, "m", 1, 0)
     assert set(comparison.read_run(str(odd))) == {"q0", "q1"}
     assert models_of("folder/a=b.json")[0].name == "folder/a=b.json"
+
+
+def test_a_conversation_with_sources_is_uploaded_with_extract_and_the_steps_after_it(
+    server: FakeLangSmith, client: Client
+) -> None:
+    from langchain_core.tracers.langchain import LangChainTracer, wait_for_all_tracers
+
+    from egosrag import Conversation, Extract
+
+    sources = [("page", "Edda keeps the lighthouse of Vardo. Edda is afraid of fog.")]
+    model = ScriptedChatModel(responses=["Background: Edda keeps the lighthouse of Vardo."] + ['I am Edda."'] * 9)
+    talk = Conversation(model, "Edda", extract=Extract(model), sources=sources, window=240)
+    talk._config["callbacks"] = [LangChainTracer(client=client, project_name="p")]
+    for n in range(6):
+        talk.say(f"This is line {n}, and it is long enough to fill a small window with what nobody needs.")
+    wait_for_all_tracers()
+    names = {run.get("name") for run in server.runs.values()}
+    assert {"EGOS", "Extract", "Organize", "Generate", "Summarize"} <= names
+    assert all(run.get("error") is None for run in server.runs.values())

@@ -1,0 +1,1 @@
+"""Roles and manuals as models of an OpenAI-compatible HTTP API: ``egosrag serve``."""

@@ -1,0 +1,55 @@
+"""A real server on loopback: uvicorn in a thread, at a free port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from egosrag.serve.api import create_app
+from egosrag.serve.command import offered
+from egosrag.serve.guard import Guard, Limits
+from egosrag.serve.models import Served
+from egosrag.settings import Settings
+
+SAMPLES = Path(__file__).parents[2] / "egosrag" / "data" / "samples"
+Start = Callable[..., str]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a server for what is given, and gives its address."""
+    servers: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def begin(served: Mapping[str, Served], tokens: Sequence[str] = (), limits: Limits = Limits()) -> str:  # noqa: B008
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(create_app(served, Guard(tokens, limits)), log_level="warning", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+
+    yield begin
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", cache_dir=tmp_path / "cache")
+
+
+@pytest.fixture
+def pocket(start: Start, settings: Settings) -> str:
+    """A server of pocket and two roles."""
+    return start(offered(settings, [SAMPLES / "edda.en.json", SAMPLES / "gu.zh.json"], []))
