@@ -225,12 +225,7 @@ def doctor(as_json: Json = False, config: Config = None, debug: Debug = False) -
         raise typer.Exit(1)
 
 
-app.command(
-    epilog=examples(
-        "egosrag serve --role edda.json",
-        "egosrag serve --index manual=runs/manual --model Qwen/Qwen2.5-1.5B-Instruct --port 9000",
-    )
-)(command.serve)
+app.command(epilog=examples(*command.EXAMPLES))(command.serve)
 
 
 def main() -> int:

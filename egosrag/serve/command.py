@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from egosrag.serve.models import Served
     from egosrag.settings import Settings
 
+EXAMPLES = (
+    "egosrag serve --role edda.json",
+    "egosrag serve --index manual=runs/manual --model Qwen/Qwen2.5-1.5B-Instruct --port 9000",
+)
 _GRACE = 10  # seconds that running answers get when the server is told to stop
 
 

@@ -258,7 +258,7 @@ def test_a_conversation_with_sources_is_uploaded_with_extract_and_the_steps_afte
     from egosrag import Conversation, Extract
 
     sources = [("page", "Edda keeps the lighthouse of Vardo. Edda is afraid of fog.")]
-    model = ScriptedChatModel(responses=["Background: Edda keeps the lighthouse of Vardo."] + ['I am Edda."'] * 9)
+    model = ScriptedChatModel(responses=["Background: Edda keeps the lighthouse of Vardo."] + ['I am Edda."'] * 40)
     talk = Conversation(model, "Edda", extract=Extract(model), sources=sources, window=240)
     talk._config["callbacks"] = [LangChainTracer(client=client, project_name="p")]
     for n in range(6):
@@ -266,4 +266,6 @@ def test_a_conversation_with_sources_is_uploaded_with_extract_and_the_steps_afte
     wait_for_all_tracers()
     names = {run.get("name") for run in server.runs.values()}
     assert {"EGOS", "Extract", "Organize", "Generate", "Summarize"} <= names
-    assert all(run.get("error") is None for run in server.runs.values())
+    errors = [run["error"] for run in server.runs.values() if run.get("error")]
+    # LangChain records a stream that we closed (nobody would read on) as a model run that ended by GeneratorExit.
+    assert all(error.startswith("GeneratorExit") for error in errors), errors
