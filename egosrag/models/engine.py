@@ -1,63 +1,55 @@
-"""A loaded checkpoint and its decoding loop: ids in, ids out, one forward pass at a time.
+"""A loaded checkpoint and its decoding loop: ids in, ids out, a forward pass for all who wait at a time.
 
-Any number of threads may generate at once: a forward pass holds the lock, a generation does not, so a stream that
-is read slowly, or left, blocks nobody. What a call computed is kept as the next call's beginning: see ``_Prefix``.
+Any number of threads may generate at once. Their forward passes run in one worker thread, which joins those that
+wait into a single pass (see ``together``); a stream that is read slowly, or left, blocks nobody. What a call computed
+is kept as the next call's beginning (see ``kvcache``).
 """
 
 from __future__ import annotations
 
 import inspect
 import threading
+import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import WindowError
+from egosrag.models.kvcache import Prefix, PrefixCache
+from egosrag.models.lookup import Lookup
+from egosrag.models.sampling import Chooser, Sampling
+from egosrag.models.together import Step, forward
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen. The checkpoint's generation_config has no say: the same call, the same rule.
-
-    Attributes:
-        temperature: 0 takes the likeliest token.
-        top_p: sample only from the likeliest tokens that hold this probability together; 1 for all.
-        top_k: sample only from this many likeliest tokens; 0 for all.
-        repetition_penalty: above 1 makes tokens that stand in the text already less likely.
-        max_new_tokens: at most this many tokens are generated, fewer where the window ends.
-        seed: of the sampling; None for another result each time.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    max_new_tokens: int = 256
-    seed: int | None = None
-
-
-@dataclass
-class _Prefix:
-    """Keys and values of a finished call, with the ids and the adapter that they were computed from."""
-
-    adapter: str | None
-    ids: list[int]
-    cache: DynamicCache
+_AT_ONCE = 32  # generations in one forward pass
+# So long does a pass wait for generations that are about to join it: a part of the last pass's time, or seconds.
+_PATIENCE, _PATIENCE_S = 0.1, 0.002
 
 
 @dataclass
 class Run:
-    """One generation while it goes on: iterate ``Engine.tokens(run)``, then read the counts."""
+    """One generation while it goes on: iterate ``Engine.tokens(run)``, then read the counts.
+
+    Attributes:
+        prompt: the ids that were given; those generated are appended.
+        sampling: how tokens are chosen.
+        adapter: the adapter's name, or None for the base model.
+        budget: tokens that may be generated.
+        keep: bytes that the engine may keep for later calls once this one ends.
+        cached: ids of the prompt that were not computed again.
+        generated: tokens so far.
+    """
 
     prompt: list[int]
     sampling: Sampling
     adapter: str | None
     budget: int
+    keep: int
     cached: int = 0
     generated: int = 0
 
@@ -81,12 +73,19 @@ class Engine:
     ends: frozenset[int]
     lock: threading.RLock = field(default_factory=threading.RLock)
     adapters: dict[str, str] = field(default_factory=dict)
+    kept: PrefixCache = field(default_factory=PrefixCache)
     _active: str | None = None
-    _kept: _Prefix | None = None
     _skips_logits: bool = False
+    _joins: bool = False
+    _waiting: list[Step] = field(default_factory=list)
+    _arrived: threading.Condition = field(default_factory=threading.Condition)
+    _open: int = 0
+    _last_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._skips_logits = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._joins = self._skips_logits and getattr(self.model, "_supports_attention_backend", False)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="forward")
 
     @property
     def base(self) -> PreTrainedModel:
@@ -102,7 +101,9 @@ class Engine:
         # PEFT leaves active what it likes: the next forward pass must choose anew.
         self._switch(None)
 
-    def start(self, prompt: Sequence[int], sampling: Sampling, *, adapter: str | None, window: int) -> Run:
+    def start(
+        self, prompt: Sequence[int], sampling: Sampling, *, adapter: str | None, window: int, keep: int = 1 << 29
+    ) -> Run:
         """Check that the prompt fits and open a run.
 
         Args:
@@ -110,6 +111,7 @@ class Engine:
             sampling: how to choose tokens; ``max_new_tokens`` is cut to what the window leaves.
             adapter: a name from ``adapters``, or None for the base model.
             window: tokens for prompt and reply, at most ``self.window``.
+            keep: bytes of keys and values that may be kept for later calls.
 
         Raises:
             WindowError: the window leaves no room for a single token.
@@ -120,59 +122,105 @@ class Engine:
                 f"the prompt has {len(prompt)} tokens and the window of {self.name} holds {window}:"
                 " shorten it, or use a model with a longer window"
             )
-        return Run(list(prompt), sampling, adapter, min(room, sampling.max_new_tokens))
+        return Run(list(prompt), sampling, adapter, min(room, sampling.max_new_tokens), keep)
 
     def tokens(self, run: Run) -> Generator[int, None, None]:
         """Generate ``run``, token by token; an end-of-sequence id comes out too. Close the iterator to stop."""
-        import torch
-
-        prefix = self._take(run)
-        run.cached = len(prefix.ids)
-        pending = run.prompt[run.cached :]
-        choose = _Chooser(run.sampling, self.model.device)
+        prefix = self._begin(run)
+        lookup = Lookup(run.prompt) if prefix.croppable else None
+        choose = Chooser(run.sampling, self.model.device)
+        pending, ended = run.prompt[run.cached :], True
+        with self._arrived:
+            self._open += 1
         try:
             while run.generated < run.budget:
-                with self.lock, torch.inference_mode():
-                    logits = self._forward(pending, prefix)
-                    token = choose(run.prompt, logits)
-                run.prompt.append(token)
-                run.generated += 1
-                pending = [token]
-                yield token
+                guesses = lookup.guess(run.budget - run.generated - 1) if lookup else []
+                step = Step(prefix, [*pending, *guesses], len(guesses) + 1)
+                ended = False
+                logits = self._logits(step)
+                ended = True
+                for n, row in enumerate(logits):
+                    token = choose(run.prompt, row[None])
+                    run.prompt.append(token)
+                    run.generated += 1
+                    if n == len(guesses) or token != guesses[n]:
+                        prefix.crop(len(prefix.ids) - len(guesses) + n)
+                        pending = [token]
+                        if lookup:
+                            lookup.said(run.prompt[-n - 1 :], len(guesses))
+                        yield token
+                        break
+                    yield token
         finally:
-            with self.lock:
-                self._kept = prefix
+            with self._arrived:
+                self._open -= 1
+                self._arrived.notify()
+            if ended:  # an interrupted call leaves its pass to the worker, which still writes to the prefix
+                prefix.asked = len(run.prompt) - run.generated
+                self.kept.keep(prefix, run.keep)
 
-    def _take(self, run: Run) -> _Prefix:
-        """The kept keys and values, cropped to what this prompt begins with; empty ones if there are none.
-
-        Whoever takes them owns them until the run ends; a second run at the same time starts anew.
-        """
+    def _begin(self, run: Run) -> Prefix:
         from transformers import DynamicCache
 
-        with self.lock:
-            kept, self._kept = self._kept, None
-        # The last id is always computed: its logits choose the first token.
-        same = _common(kept.ids, run.prompt[:-1]) if kept and kept.adapter == run.adapter else 0
-        if kept is None or same == 0 or not _croppable(kept.cache):
-            return _Prefix(run.adapter, [], DynamicCache(config=self.model.config))
-        kept.cache.crop(same - len(kept.ids))
-        del kept.ids[same:]
-        return kept
+        prefix = self.kept.take(run.prompt, run.adapter)
+        run.cached = len(prefix.ids) if prefix else 0
+        return prefix or Prefix(run.adapter, [], DynamicCache(config=self.model.config))
 
-    def _forward(self, ids: list[int], prefix: _Prefix) -> torch.Tensor:
-        """Logits after ``ids``, of shape (1, vocabulary); their keys and values are added to ``prefix``."""
+    def _logits(self, step: Step) -> torch.Tensor:
+        with self._arrived:
+            self._waiting.append(step)
+            self._arrived.notify()
+        self._worker.submit(self._work)
+        return step.logits.result()
+
+    def _work(self) -> None:
+        """One forward pass, for all that wait and fit together; those left over have their own turn to come."""
         import torch
 
-        self._switch(prefix.adapter)
-        inputs: dict[str, Any] = {"input_ids": torch.tensor([ids], device=self.model.device)}
+        with self._arrived:
+            if self._waiting and self._joins:
+                patience = max(_PATIENCE * self._last_s, _PATIENCE_S)
+                self._arrived.wait_for(lambda: len(self._waiting) >= self._open, timeout=patience)
+            steps = self._together()
+        if not steps:  # an earlier pass computed it
+            return
+        started = time.perf_counter()
+        try:
+            with self.lock, torch.inference_mode():
+                found = self._forward(steps)
+        except BaseException as error:  # it belongs to those who wait
+            for step in steps:
+                step.logits.set_exception(error)
+            return
+        self._last_s = time.perf_counter() - started
+        for step, logits in zip(steps, found, strict=True):
+            step.prefix.ids += step.ids
+            step.logits.set_result(logits)
+
+    def _together(self) -> list[Step]:
+        """Take from those that wait the first, and whatever may be computed in the same pass."""
+        first = self._waiting[0] if self._waiting else None
+        if first is None or not (self._joins and first.prefix.croppable):
+            steps = self._waiting[:1]
+        else:
+            steps = [step for step in self._waiting if step.prefix.adapter == first.prefix.adapter][:_AT_ONCE]
+        self._waiting = [step for step in self._waiting if not any(step is taken for taken in steps)]
+        return steps
+
+    def _forward(self, steps: list[Step]) -> list[torch.Tensor]:
+        """Logits of each step, of shape (wanted, vocabulary); keys and values are added to their prefixes."""
+        import torch
+
+        self._switch(steps[0].prefix.adapter)
+        if len(steps) > 1:
+            return forward(self.model, steps)
+        (step,) = steps
+        inputs: dict[str, Any] = {"input_ids": torch.tensor([step.ids], device=self.model.device)}
         if self._skips_logits:
             # The logits of a long prompt would take more memory than the model.
-            inputs["logits_to_keep"] = 1
-        output = self.model(**inputs, past_key_values=prefix.cache, use_cache=True)
-        prefix.ids += ids
-        logits: torch.Tensor = output.logits[:, -1, :]
-        return logits
+            inputs["logits_to_keep"] = step.wanted
+        output = self.model(**inputs, past_key_values=step.prefix.cache, use_cache=True)
+        return [output.logits[0, -step.wanted :]]
 
     def _switch(self, adapter: str | None) -> None:
         if adapter == self._active:
@@ -183,51 +231,3 @@ class Engine:
             self.model.base_model.enable_adapter_layers()
             self.model.set_adapter(adapter)
         self._active = adapter
-
-
-class _Chooser:
-    """Chooses the next token by transformers' own logits processors; its randomness is its own, not torch's."""
-
-    def __init__(self, sampling: Sampling, device: torch.device) -> None:
-        import torch
-        from transformers import (
-            LogitsProcessorList,
-            RepetitionPenaltyLogitsProcessor,
-            TemperatureLogitsWarper,
-            TopKLogitsWarper,
-            TopPLogitsWarper,
-        )
-
-        self._steps: Any = LogitsProcessorList()
-        self._greedy = sampling.temperature == 0
-        if sampling.repetition_penalty != 1.0:
-            self._steps.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-        if not self._greedy:
-            self._steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
-            if sampling.top_k > 0:
-                self._steps.append(TopKLogitsWarper(sampling.top_k))
-            if sampling.top_p < 1.0:
-                self._steps.append(TopPLogitsWarper(sampling.top_p))
-            self._random = torch.Generator(device=device)
-            self._random.manual_seed(sampling.seed) if sampling.seed is not None else self._random.seed()
-
-    def __call__(self, ids: Sequence[int], logits: torch.Tensor) -> int:
-        import torch
-
-        scores = logits.float()
-        if self._steps:
-            scores = self._steps(torch.tensor([ids], device=logits.device), scores)
-        if self._greedy:
-            return int(scores.argmax(dim=-1).item())
-        return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random).item())
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _croppable(cache: DynamicCache) -> bool:
-    from transformers.cache_utils import DynamicLayer
-
-    # Sliding-window and recurrent layers have forgotten what a crop would bring back.
-    return all(type(layer) is DynamicLayer for layer in cache.layers)

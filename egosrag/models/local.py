@@ -18,7 +18,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from egosrag.errors import ModelError
 from egosrag.models.checkpoint import open_adapter, open_engine
 from egosrag.models.chunks import Tokens, chunk, last_chunk
-from egosrag.models.engine import Engine, Run, Sampling
+from egosrag.models.engine import Engine, Run
+from egosrag.models.sampling import Sampling
 from egosrag.models.stops import Detokenizer, StopFilter
 from egosrag.prompts.encode import count_text, encode, turn_end
 
@@ -54,6 +55,7 @@ class LocalChatModel(BaseChatModel):
     top_k: int = Field(0, ge=0, description="0 for all")
     repetition_penalty: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(256, ge=1)
+    kv_cache_mb: int = Field(512, ge=0, description="MiB of keys and values kept for later calls; 0 keeps none")
     seed: int | None = Field(None, description="the same seed and call give the same reply")
 
     _engine: Engine = PrivateAttr()
@@ -142,7 +144,7 @@ class LocalChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         sampling = self._sampling(kwargs)
         ids = encode(self.tokenizer, messages, template=self.template)
-        run = self._engine.start(ids, sampling, adapter=self._adapter, window=self._window)
+        run = self._engine.start(ids, sampling, adapter=self._adapter, window=self._window, keep=self.kv_cache_mb << 20)
         filtered = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
         untold, reason = _Untold(run), "length"
         text = Detokenizer(self._decode, ids)

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from egosrag.errors import ModelError, WindowError
 from egosrag.models import load_chat_model
+from egosrag.models.kvcache import PrefixCache
 from egosrag.models.local import LocalChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
@@ -152,7 +153,7 @@ def test_what_a_call_computed_is_not_computed_again(tiny_qwen: Path) -> None:
     assert again.usage_metadata["input_token_details"]["cache_read"] >= first.usage_metadata["input_tokens"] - 1
     other = model.invoke(FRAGE).usage_metadata
     assert other and other["input_token_details"]["cache_read"] < 12, "only the head of the template is the same"
-    model._engine._kept = None
+    model._engine.kept = PrefixCache()
     fresh = model.invoke(longer)
     assert fresh.usage_metadata and fresh.usage_metadata["input_token_details"]["cache_read"] == 0
     assert fresh.text == again.text

@@ -29,9 +29,10 @@ def test_an_adapter_changes_the_reply_and_the_shared_base_stays(tiny_qwen: Path,
     before = base.invoke(ASK).text
     tuned = tiny(tiny_qwen, adapter=adapter)
     assert tuned._engine is base._engine
-    assert tuned.invoke(ASK).text != before
+    changed = tuned.invoke(ASK)
+    assert changed.text != before
+    assert changed.usage_metadata["input_token_details"]["cache_read"] == 0, "the base's keys are not its"
     assert base.invoke(ASK).text == before
-    assert tuned.invoke(ASK).usage_metadata["input_token_details"]["cache_read"] == 0, "the base's keys are not its"
 
 
 def test_adapters_give_what_peft_gives_with_each_alone(tiny_qwen: Path, adapter: str, tmp_path: Path) -> None:
