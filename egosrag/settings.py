@@ -22,6 +22,7 @@ from egosrag.presets import PRESETS, preset
 
 FILE = "egosrag.toml"
 PREFIX = "EGOSRAG_"
+_NO_SETTINGS = ("SERVE_", "APP_", "TEST_")  # of that environment: read where they count, and kept out of files and logs
 
 
 class Settings(BaseModel):
@@ -125,7 +126,9 @@ class Settings(BaseModel):
         """
         file, file_values = _from_file(config)
         environment = {
-            k.removeprefix(PREFIX).lower(): v for k, v in os.environ.items() if k.startswith(PREFIX) and v != ""
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in os.environ.items()
+            if name.startswith(PREFIX) and not name.removeprefix(PREFIX).startswith(_NO_SETTINGS) and value != ""
         }
         given = {k: v for k, v in flags.items() if v is not None}
         merged: dict[str, Any] = {}

@@ -28,6 +28,7 @@ LAYERS = {
     "egosrag.console": 1,
     "egosrag.options": 4,
     "egosrag.presets": 1,
+    "egosrag.postgres": 1,
     "egosrag.quotes": 1,
     "egosrag.settings": 2,
     "egosrag.prompts": 1,
@@ -49,6 +50,7 @@ LAYERS = {
     "egosrag.convert": 5,
     "egosrag.talk": 5,
     "egosrag.serve": 5,
+    "egosrag.host": 5,
     "egosrag.cli": 6,
 }
 STEPS = {"egosrag.egos." + step for step in ("extract", "generate", "organize", "summarize")}
@@ -112,7 +114,7 @@ def test_rooms_are_handed_values_and_never_settings() -> None:
 
 def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() -> None:
     allowed = {
-        "apps": {"egosrag", "egosrag.assemble", "egosrag.presets"},
+        "apps": {"egosrag", "egosrag.assemble", "egosrag.console", "egosrag.host", "egosrag.presets"},
         # What is measured by itself (retrieval, memory) is imported from its room; nothing else of the inside is.
         "evals": {
             f"egosrag.{room}"
