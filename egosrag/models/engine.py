@@ -41,6 +41,7 @@ class Run:
         adapter: the adapter's name, or None for the base model.
         budget: tokens that may be generated.
         keep: bytes that the engine may keep for later calls once this one ends.
+        guessing: whether ids are guessed from the prompt (see ``lookup``); the reply is the same without.
         cached: ids of the prompt that were not computed again.
         generated: tokens so far.
     """
@@ -50,6 +51,7 @@ class Run:
     adapter: str | None
     budget: int
     keep: int
+    guessing: bool = True
     cached: int = 0
     generated: int = 0
 
@@ -127,7 +129,7 @@ class Engine:
     def tokens(self, run: Run) -> Generator[int, None, None]:
         """Generate ``run``, token by token; an end-of-sequence id comes out too. Close the iterator to stop."""
         prefix = self._begin(run)
-        lookup = Lookup(run.prompt) if prefix.croppable else None
+        lookup = Lookup(run.prompt) if run.guessing and prefix.croppable else None
         choose = Chooser(run.sampling, self.model.device)
         pending, ended = run.prompt[run.cached :], True
         with self._arrived:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_NGRAM = 3  # ids that must be alike before what followed them is guessed to follow again
+_NGRAM = 2  # ids that must be alike before what followed them is guessed to follow again
 _MOST = 10  # ids guessed at once
 _REST = 64  # the longest pause, in tokens, after guesses that did not come true
 

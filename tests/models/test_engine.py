@@ -161,8 +161,8 @@ def test_a_guess_is_what_followed_before(ids: list[int], most: int) -> None:
     guess = lookup.guess(most)
     assert len(guess) <= most
     if guess:
-        last = ids[-3:]
-        assert any(ids[n : n + 3] == last and ids[n + 3 : n + 3 + len(guess)] == guess for n in range(len(ids) - 3))
+        last = ids[-2:]
+        assert any(ids[n : n + 2] == last and ids[n + 2 : n + 2 + len(guess)] == guess for n in range(len(ids) - 2))
 
 
 def test_guesses_that_do_not_come_true_become_rare() -> None:

@@ -1,0 +1,114 @@
+"""How soon there is something: the import, the help, and the first words of ``egosrag chat`` with pocket.
+
+    python -m evals.speed.start --json
+
+Every time is that of a fresh process, from its start to its end, or to the first byte on its standard output; the
+median of ``--rows`` runs, and the first run by itself, whose files may not have been read before. The peer of
+``chat`` is the same checkpoint and line through HuggingFacePipeline.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+
+from egosrag.errors import EgosRagError
+from evals.speed.work import Json, Keep, tell
+
+LINE = "Who are you?"
+_CLI = "import sys; from egosrag.cli import main; sys.exit(main())"
+
+
+def seconds(command: Sequence[str], line: str = "") -> float:
+    """The time from the start of a process to the first byte of its answer, or to its end where it gives none.
+
+    Args:
+        command: the program and its arguments.
+        line: what it reads from standard input.
+
+    Raises:
+        EgosRagError: it failed.
+    """
+    with tempfile.TemporaryFile() as complaints:
+        start = time.perf_counter()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": complaints}
+        with subprocess.Popen(command, bufsize=0, **pipes) as process:  # type: ignore[call-overload]
+            process.stdin.write(f"{line}\n".encode())
+            process.stdin.close()
+            process.stdout.read(1)
+            took = time.perf_counter() - start
+            process.stdout.read()
+        if process.returncode:
+            complaints.seek(0)
+            said = complaints.read().decode("utf-8", "replace").strip() or "no message"
+            raise EgosRagError(f"{' '.join(command[:4])} failed ({process.returncode}): {said.splitlines()[-1]}")
+    return took
+
+
+def commands(folder: Path, model: str) -> dict[str, tuple[list[str], str]]:
+    """What is timed, and what it reads, by its name in the results.
+
+    Args:
+        folder: for the sessions of ``chat``, so that every one is new.
+        model: as ``egosrag chat --model`` takes it.
+    """
+    role = str(files("egosrag") / "data" / "samples" / "edda.en.json")
+    store = str(folder / "sessions.db")
+    chat = ["chat", "--role", role, "--store", store, "--model", model]
+    return {
+        "import_s": ([sys.executable, "-c", "import egosrag"], ""),
+        "help_s": ([sys.executable, "-c", _CLI, "--help"], ""),
+        "chat_first_token_s": ([sys.executable, "-c", _CLI, *chat], LINE),
+    }
+
+
+def measure(rows: int, model: str = "pocket", peer: bool = True) -> dict[str, Any]:
+    """Every time of ours and the peer's.
+
+    Args:
+        rows: processes of each kind.
+        model: the model of ``chat``.
+        peer: whether to start the peer too.
+
+    Returns:
+        ``{"ours", "peers", "ratio"}``; the ratio is the peer's median to ours, over 1 where ours is ahead.
+    """
+    ours: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (command, line) in commands(Path(folder), model).items():
+            took = [seconds(command, line) for _ in range(rows)]
+            ours |= {name: round(median(took), 3), f"{name} of the first run": round(took[0], 3)}
+            print(f"{name}: {ours[name]} s", file=sys.stderr, flush=True)
+    found: dict[str, Any] = {"ours": ours, "peers": {}}
+    if peer:
+        plain = [sys.executable, "-m", "evals.speed.start_peer", str(files("egosrag") / "data" / "pocket")]
+        theirs = median(seconds(plain, LINE) for _ in range(rows))
+        found["peers"]["HuggingFacePipeline"] = {"chat_first_token_s": round(theirs, 3)}
+        found["ratio"] = round(theirs / ours["chat_first_token_s"], 2)
+    return found
+
+
+def _command(
+    rows: Annotated[int, typer.Option(min=1, help="Processes of each kind.")] = 5,
+    as_json: Json = False,
+    keep: Keep = False,
+) -> None:
+    """Measure how soon the program answers after it was started."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # on both sides: no time is spent on asking the hub
+    tell("start", measure(rows), as_json=as_json, keep=keep)
+
+
+if __name__ == "__main__":
+    from evals.command import run
+
+    run(_command)
