@@ -18,7 +18,7 @@ from egosrag.errors import SourceError
 from egosrag.rag.encoding import decode
 from egosrag.rag.wiki import strip_furniture
 
-_PDFIUM = threading.Lock()  # PDFium is not thread-safe
+PDFIUM = threading.Lock()  # PDFium is not thread-safe
 _MD_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _MD_BLOCK = re.compile(r"\s*([-*+>|]|\d+[.)]\s|```|~~~)")
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -76,7 +76,7 @@ def read(path: Path) -> Raw:
 def _pdf(path: Path) -> Raw:
     import pypdfium2
 
-    with _PDFIUM:
+    with PDFIUM:
         try:
             document = pypdfium2.PdfDocument(path)
         except pypdfium2.PdfiumError as error:
