@@ -71,7 +71,7 @@ class Organize(Step[Talk, Composed]):
         while (over := self.size(composed) - self.window) > 0 and (value.recalled or value.facts or value.lore):
             value = _with_less(value)
             composed = self.compose(value)
-        composed = replace(composed, ledger=self.ledger(value))
+        composed = replace(composed, ledger=self.ledger(value), talk=value)
         if over > 0:
             raise WindowError(self._too_long(value, over))
         return composed

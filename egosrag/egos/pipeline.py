@@ -29,7 +29,7 @@ from egosrag.egos.recall import Recall, TurnSearch
 from egosrag.egos.shelf import archive_of
 from egosrag.egos.sources import Lookup, Search, raw
 from egosrag.egos.state import State, now, record_of, talk_of
-from egosrag.egos.step import Talk, remembered
+from egosrag.egos.step import Composed, Talk, remembered
 from egosrag.egos.summarize import Summarize
 from egosrag.egos.transfer import write
 from egosrag.errors import ModelError, SessionError
@@ -91,17 +91,16 @@ class Conversation(Rewriting):
         self.user = user or (persona.name if persona else "")
         self.persona = persona
         self._given = role if isinstance(role, Role) else Role.model_validate({"name": role})
-        self._extract = extract
-        self._sources = sources
+        self._extract, self._sources = extract, sources
+        self.composed: Composed | None = None  # the last prompt; see egosrag.egos.seen
         count = remembered(partial(count_tokens, model))
         room = window or context_window(model)
         # A memory that holds nothing yet may say that its length is 0.
         kind = memory or ("static" if recall is None else "both")
-        if kind in ("dynamic", "both") and recall is None:
+        dynamic = kind in ("dynamic", "both")
+        if dynamic and recall is None:
             raise SessionError(f"the memory {kind} needs a search: give recall=egosrag.rag.memory.TurnMemory()")
-        found = None
-        if recall is not None and kind in ("dynamic", "both"):
-            found = Recall(recall, count, min(room // 5, 1500))
+        found = Recall(recall, count, min(room // 5, 1500)) if recall is not None and dynamic else None
         self.lookup = Lookup(search, count, min(room // 4, 2000)) if search else None
         self.organize = Organize(
             count,
@@ -234,7 +233,8 @@ class Conversation(Rewriting):
         if not state.get("condensed") and self.memory.is_spent(talk, asked=True):
             return {"composed": None}
         talk = self.memory.informed(replace(talk, facts=state.get("facts", ())), config)
-        return {"composed": self.organize.run(talk, config)}
+        self.composed = self.organize.run(talk, config)
+        return {"composed": self.composed}
 
     def _speak(self, state: State, config: RunnableConfig) -> State:
         composed = state["composed"]

@@ -27,15 +27,16 @@ class SessionInfo(NamedTuple):
     at: str
 
 
-def list_sessions(store: BaseCheckpointSaver[Any]) -> list[SessionInfo]:
+def list_sessions(store: BaseCheckpointSaver[Any], prefix: str = "") -> list[SessionInfo]:
     """The sessions of a store, the one that was spoken in last first.
 
     Args:
         store: as ``open_store`` gives it.
+        prefix: how the names of those that are wanted begin; no other is read.
     """
     thread = _thread(store)
     found: list[SessionInfo] = []
-    for session in _names(store):
+    for session in (name for name in _names(store) if name.startswith(prefix)):
         values = thread.get_state(_config(session)).values
         turns = values.get("turns") or []
         found.append(SessionInfo(session, values.get("name", ""), len(turns), turns[-1].get("at", "") if turns else ""))

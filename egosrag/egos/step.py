@@ -161,7 +161,7 @@ class Composed:
     """A prompt that is ready for Generate: ``messages``, then the assistant's words so far, ``prefix``.
 
     ``ledger`` is what its parts cost, where somebody counted them; ``evidence`` the places in the role's sources that
-    stand in it for this line.
+    stand in it for this line; ``talk`` the conversation that it shows.
     """
 
     messages: tuple[BaseMessage, ...]
@@ -170,3 +170,4 @@ class Composed:
     speakers: tuple[str, ...]
     ledger: Ledger = Ledger()
     evidence: tuple[Evidence, ...] = ()
+    talk: Talk | None = None

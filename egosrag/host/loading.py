@@ -36,8 +36,10 @@ class Loader:
         """
         key = (*(getattr(settings, name) for name in (*_WHICH, *_HOW)),)
         with self._lock:
-            found = self._known.pop(key, None) or self._worker.submit(self._load, settings)
-            if found.done() and found.exception():
+            found = self._known.pop(key, None)
+            if found is None:
+                found = self._worker.submit(self._load, settings)
+            elif found.done() and found.exception():
                 return found
             self._known[key] = found
             self._let_go()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from egosrag.errors import SourceError
+from egosrag.errors import EgosRagError, SourceError
 from egosrag.host.visitors import Visitor
 
 MOST_BYTES = 64 * 2**20  # of one file; apps/.streamlit/config.toml refuses more before it is read
@@ -67,6 +68,16 @@ def remove(visitor: Visitor, upload: Upload) -> None:
     if upload.path.parent == visitor.folder / "uploads":
         upload.path.unlink(missing_ok=True)
         upload.path.with_suffix(".name").unlink(missing_ok=True)
+
+
+@contextmanager
+def called(upload: Upload) -> Iterator[None]:
+    """An error inside speaks of the file by the name that the visitor knows, and not of our folders."""
+    try:
+        yield
+    except EgosRagError as error:
+        told = str(error).replace(str(upload.path), upload.name).replace(upload.path.name, upload.name)
+        raise type(error)(told) from error
 
 
 def shown_name(name: str) -> str:

@@ -1,0 +1,143 @@
+"""A visitor's conversations: listed, opened, taken out and thrown away; those of others are not there for him."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from egosrag import assemble
+from egosrag.egos.record import Record
+from egosrag.egos.roles import load_role
+from egosrag.egos.shelf import archive_of, delete_session, list_sessions, restore
+from egosrag.egos.store import open_store
+from egosrag.egos.transfer import read, write
+from egosrag.errors import SessionError
+from egosrag.host import cards
+from egosrag.host.uploads import Upload, called
+from egosrag.host.visitors import Visitor
+from egosrag.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from egosrag.egos.pipeline import Conversation
+
+MOST_ROLES = 4  # in one scene
+
+
+class TalkInfo(NamedTuple):
+    """One of a visitor's conversations: ``roles`` are the ids of those it is with, ``name`` what they are called."""
+
+    session: str
+    roles: tuple[str, ...]
+    name: str
+    turns: int
+    at: str
+
+
+def new_session(visitor: Visitor, roles: Sequence[str]) -> str:
+    """The name of a new session with these roles, which nobody else's can be.
+
+    Raises:
+        SessionError: there are no roles, or too many.
+    """
+    if not 1 <= len(roles) <= MOST_ROLES:
+        raise SessionError(f"a scene has one role to {MOST_ROLES}: choose some of them")
+    return f"{visitor.key}/{'+'.join(roles)}/{uuid.uuid4().hex[:8]}"
+
+
+def talks(settings: Settings, visitor: Visitor) -> list[TalkInfo]:
+    """The visitor's conversations, the one that was spoken in last first."""
+    with open_store(settings.sessions) as store:
+        found = list_sessions(store, f"{visitor.key}/")
+    return [TalkInfo(i.session, roles_of(visitor, i.session), i.name, i.turns, i.at) for i in found]
+
+
+def roles_of(visitor: Visitor, session: str) -> tuple[str, ...]:
+    """The ids of the roles that a session is with.
+
+    Raises:
+        SessionError: the session is not the visitor's.
+    """
+    key, _, rest = session.partition("/")
+    if key != visitor.key or not rest:
+        raise SessionError("this conversation is not there: choose one of the list")
+    return tuple(rest.rpartition("/")[0].split("+"))
+
+
+def record_of(settings: Settings, visitor: Visitor, session: str) -> Record:
+    """What was said in a session, without a model; an empty record before its first line.
+
+    Raises:
+        SessionError: the session is not the visitor's, or the store cannot be read.
+    """
+    roles_of(visitor, session)
+    with open_store(settings.sessions) as store:
+        if store.get_tuple({"configurable": {"thread_id": session}}) is None:
+            return Record()
+        return archive_of(store, session).record
+
+
+@contextmanager
+def opened(settings: Settings, visitor: Visitor, session: str, model: BaseChatModel) -> Iterator[Conversation]:
+    """The conversation of a session; where its role was made of texts, the settings' strategy says how they count.
+
+    Raises:
+        SessionError: the session is not the visitor's.
+        RoleError, ModelError, StoreError: see :func:`egosrag.assemble.conversation`.
+    """
+    first, *others = (cards.find(visitor, role) for role in roles_of(visitor, session))
+    strategy = settings.strategy if first.sources and not others else None
+    chosen = settings.model_copy(update={"strategy": strategy})
+    rest = [kept.path for kept in others]
+    if strategy == "none":
+        opening = assemble.conversation(chosen, None, session, model, sources=first.sources, name=first.name)
+    elif strategy == "dynamic":
+        opening = assemble.conversation(chosen, first.path, session, model, sources=first.sources)
+    else:
+        opening = assemble.conversation(chosen, first.path, session, model, others=rest)
+    with opening as conversation:
+        yield conversation
+
+
+def exported(settings: Settings, visitor: Visitor, session: str, ending: str) -> bytes:
+    """A conversation as a file: "json", all of it; "jsonl", for SillyTavern; "md", to read.
+
+    Raises:
+        SessionError: the session is not the visitor's, or nothing was said in it.
+    """
+    ids = roles_of(visitor, session)
+    with open_store(settings.sessions) as store, tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
+        archive = archive_of(store, session, [load_role(cards.find(visitor, role).path) for role in ids])
+        path = Path(folder) / f"conversation.{ending}"
+        write(archive.model_copy(update={"session": archive.session.rpartition("/")[2]}), path)
+        return path.read_bytes()
+
+
+def imported(settings: Settings, visitor: Visitor, upload: Upload) -> str:
+    """Takes a conversation from a file in, with its cards as roles of the visitor; gives the new session's name.
+
+    Raises:
+        SessionError, RoleError: the file is no conversation, or its cards cannot be kept.
+    """
+    with called(upload):
+        archive = read(upload.path)
+    session = new_session(visitor, [cards.keep(visitor, role).id for role in archive.roles])
+    with open_store(settings.sessions) as store:
+        restore(store, archive, session)
+    return session
+
+
+def delete(settings: Settings, visitor: Visitor, session: str) -> None:
+    """Deletes a conversation; this cannot be taken back.
+
+    Raises:
+        SessionError: it is not the visitor's, or not there.
+    """
+    roles_of(visitor, session)
+    with open_store(settings.sessions) as store:
+        delete_session(store, session)
