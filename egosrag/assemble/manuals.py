@@ -38,10 +38,27 @@ def indexing(settings: Settings) -> dict[str, Any]:
     return {"embedder": settings.embedder, "window": settings.window, "overlap": settings.overlap}
 
 
+def manual_index(
+    settings: Settings, documents: Sequence[str | Path], progress: Reporter | None = None
+) -> ManualIndex:
+    """The index of documents, from the cache folder; it is built there on the first call.
+
+    Raises:
+        SourceError, ModelError, StoreError: a document or the cache cannot be used.
+    """
+    from egosrag.rag.index import ManualIndex
+
+    tell = _Heard(progress or Reporter())
+    found = ManualIndex.cached(documents, settings.cache_dir, **indexing(settings), progress=tell, on_skip=tell.note)
+    if not tell.heard:
+        tell.note(f"uses the index of an earlier call, in {settings.cache_dir}")
+    return found
+
+
 def manual(
     settings: Settings,
     documents: Sequence[str | Path] = (),
-    index: str | Path | None = None,
+    index: str | Path | ManualIndex | None = None,
     progress: Reporter | None = None,
     model: BaseChatModel | None = None,
 ) -> ManualEngine:
@@ -52,7 +69,7 @@ def manual(
     Args:
         settings: what was chosen.
         documents: files and folders to answer from.
-        index: the folder of an index, in their place.
+        index: the folder of an index, or one that is loaded already, in their place.
         progress: is told how far the indexing is.
         model: the model where it is loaded already; else the settings' one is.
 
@@ -63,15 +80,10 @@ def manual(
     from egosrag.rag.index import ManualIndex
     from egosrag.rag.rerank import Reranker
 
-    tell = _Heard(progress or Reporter())
-    if index is not None:
-        found = ManualIndex.load(index, settings.embedder)
+    if index is None:
+        found = manual_index(settings, documents, progress)
     else:
-        found = ManualIndex.cached(
-            documents, settings.cache_dir, **indexing(settings), progress=tell, on_skip=tell.note
-        )
-        if not tell.heard:
-            tell.note(f"uses the index of an earlier call, in {settings.cache_dir}")
+        found = index if isinstance(index, ManualIndex) else ManualIndex.load(index, settings.embedder)
     return ManualEngine(
         found,
         model or chat_model(settings),

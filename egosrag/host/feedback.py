@@ -1,4 +1,4 @@
-"""What visitors think of answers: JSON lines that are only ever added to, and LangSmith's feedback where it has a key."""
+"""What visitors think of answers: JSON lines that are only ever added to, and LangSmith's feedback too."""
 
 from __future__ import annotations
 
@@ -80,9 +80,16 @@ def rate(
 
 def _send(run_id: str, score: float, comment: str) -> None:
     from langsmith import Client
-    from langsmith.utils import LangSmithError
+    from langsmith.utils import LangSmithError, get_tracer_project
 
+    client = Client()
     try:
-        Client().create_feedback(run_id, key="thumb", score=score, comment=comment or None)
-    except (LangSmithError, OSError) as error:  # it is kept in the file; nobody's page has to wait or fail for it
+        project = client.read_project(project_name=get_tracer_project())
+        said = {"score": score, "comment": comment or None, "session_id": project.id}
+        client.create_feedback(run_id, key="thumb", **said)
+    except (
+        LangSmithError,
+        OSError,
+        ValueError,
+    ) as error:  # it is kept in the file; nobody's page has to wait or fail for it
         _log.warning("LangSmith did not take a thumb: %s", " ".join(str(error).split())[:200])

@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 def documents(visitor: Visitor, language: str) -> dict[str, Upload]:
-    """What a visitor can ask, by the name that an index calls it: his own files, then the samples, his language's first.
+    """What a visitor can ask, by its name in an index: his own files, then the samples, his language's first.
 
     A file of a visitor is named by its content and so not by what he called it: two of one name stay two.
     """
@@ -96,7 +96,7 @@ def worth(answer: Answer) -> Worth:
 
 
 def parts(answer: Answer) -> list[Part]:
-    """The answer's text in parts, each with the citation that tells it; joined they are the text but for white space."""
+    """The answer's text in parts, each with the citation that tells it; joined they are the text."""
     text, at = answer.answer, 0
     found: list[Part] = []
     for told in answer.sentences:
