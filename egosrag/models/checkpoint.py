@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import ModelError
 from egosrag.models.engine import Engine
+from egosrag.models.linear import quicken
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -198,6 +199,7 @@ def _load(folder: Path, name: str, dtype: str, device: str) -> Engine:
             folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
         model = model.to(device).eval()
+        quicken(model)
     except Exception as error:  # whatever is wrong in the folder, its reader learns in one line
         raise ModelError(f"the model at {name} cannot be loaded: {_line(error)}") from error
     return Engine(name, model, tokenizer, _window(model), _ends(model, tokenizer))

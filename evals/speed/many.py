@@ -51,7 +51,7 @@ def measure(folder: str, *, requests: int, tokens: int, prompt_words: int = 20) 
 
 def _command(
     requests: Annotated[int, typer.Option(min=2, help="Requests at once.")] = 8,
-    tokens: Annotated[int, typer.Option(min=1, help="New tokens of each reply.")] = 32,
+    tokens: Annotated[int, typer.Option(min=1, help="New tokens of each reply.")] = 48,
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
