@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import ModelError, SettingsError
+from egosrag.models.linear import quicken
 from evals import stats
 from evals.ppl_score import Encoded, Scores, encode, score_plain, verdict
 from evals.ppl_shared import SharedScorer
@@ -49,7 +50,9 @@ def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32",
         raise ModelError(
             f"{name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
         ) from error
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer
+    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    quicken(model)
+    return model, tokenizer
 
 
 def _path(name: str) -> str:

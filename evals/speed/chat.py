@@ -81,7 +81,7 @@ def pipeline(folder: str) -> Say:
     return say
 
 
-def measure(folder: str, *, turns: int, tokens: int, single: bool = False, card_words: int = 260) -> dict[str, Any]:
+def measure(folder: str, *, turns: int, tokens: int, single: bool = False, card_words: int = 140) -> dict[str, Any]:
     """Talk on both sides.
 
     Returns:

@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import SettingsError
+from egosrag.models.linear import quicken, restore
 from evals.ppl import read_data
 from evals.ppl_run import run_task, window_of
 from evals.ppl_score import encode, score_plain, verdict
@@ -91,7 +92,11 @@ def checkpoint(texts: Sequence[str], **shape: Any) -> tuple[Any, Any]:
 
 def ours(model: Any, tokenizer: Any, items: Sequence[Item]) -> list[int]:
     """lm-eval's acc by our way; OpenCompass's verdict is computed with it."""
-    found = {record["row"]: record["acc"] for record in run_task(model, tokenizer, items)}
+    quicken(model)  # as ``evals.ppl`` loads it
+    try:
+        found = {record["row"]: record["acc"] for record in run_task(model, tokenizer, items)}
+    finally:
+        restore(model)
     return [found[item.row] for item in items]
 
 
