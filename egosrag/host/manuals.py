@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from egosrag import assemble
 from egosrag.chat import Chatbot, ChatReply
 from egosrag.console import Reporter
-from egosrag.errors import StoreError
+from egosrag.errors import EgosRagError, StoreError
 from egosrag.host.uploads import Upload, uploads
 from egosrag.host.visitors import Visitor
 from egosrag.rag.engine import STRONG
@@ -60,22 +59,23 @@ class Indexes:
         self._building: dict[tuple[Any, ...], threading.Lock] = {}
         self._kept: dict[tuple[Any, ...], ManualIndex] = {}
 
-    def get(self, settings: Settings, files: Sequence[Path], progress: Reporter | None = None) -> ManualIndex:
-        """The index of the files; whoever asks for one that is being built waits for it.
+    def get(self, settings: Settings, given: Sequence[Upload], progress: Reporter | None = None) -> ManualIndex:
+        """The index of the documents; whoever asks for one that is being built waits for it.
 
         Args:
             settings: how it is indexed.
-            files: the documents.
+            given: the documents.
             progress: is told how far it is.
 
         Raises:
-            SourceError, ModelError, StoreError: a document cannot be indexed; the next call tries again.
+            SourceError, ModelError, StoreError: a document cannot be indexed; it is called as the visitor calls it.
+                The next call tries again.
         """
-        key = (settings.embedder, settings.window, settings.overlap, *sorted(map(str, files)))
+        key = (settings.embedder, settings.window, settings.overlap, *sorted(str(one.path) for one in given))
         with self._lock:
             building = self._building.setdefault(key, threading.Lock())
         with building:
-            found = self._kept.get(key) or assemble.manual_index(settings, files, progress)
+            found = self._kept.get(key) or _built(settings, given, progress)
             with self._lock:
                 self._kept.pop(key, None)
                 self._kept[key] = found
@@ -84,6 +84,17 @@ class Indexes:
                     del self._kept[gone]
                     self._building.pop(gone, None)
         return found
+
+
+def _built(settings: Settings, given: Sequence[Upload], progress: Reporter | None) -> ManualIndex:
+    try:
+        return assemble.manual_index(settings, [one.path for one in given], progress)
+    except EgosRagError as error:
+        text = str(error)
+        for one in given:  # where a file is kept, and under which name, is nobody's business
+            for path in (str(one.path.resolve()), str(one.path), one.path.name):
+                text = text.replace(path, one.name)
+        raise type(error)(text) from error
 
 
 def worth(answer: Answer) -> Worth:

@@ -60,7 +60,9 @@ def test_an_index_is_built_once_for_all_and_only_the_last_ones_stay(
     waiting = threading.Event()
     monkeypatch.setattr(assemble, "manual_index", build)
     indexes, settings, found = manuals.Indexes(most=2), Settings.load(), list[Any]()
-    both = [threading.Thread(target=lambda: found.append(indexes.get(settings, [Path("a")]))) for _ in range(2)]
+    both = [
+        threading.Thread(target=lambda: found.append(indexes.get(settings, [Upload(Path("a"), "a")]))) for _ in range(2)
+    ]
     for thread in both:
         thread.start()
     waiting.set()
@@ -69,7 +71,7 @@ def test_an_index_is_built_once_for_all_and_only_the_last_ones_stay(
     assert built == ["a"]
     assert found[0] is found[1]
     for name in "bcba":
-        indexes.get(settings, [Path(name)])
+        indexes.get(settings, [Upload(Path(name), name)])
     assert built == ["a", "b", "c", "a"], "b was there still; a had been let go"
 
 
@@ -77,8 +79,9 @@ def test_what_cannot_be_indexed_is_told_and_tried_again(visitor: Visitor) -> Non
     indexes, settings = manuals.Indexes(), Settings.load()
     upload = given(visitor, "m.pdf", "no pdf at all")
     for _ in range(2):
-        with pytest.raises(SourceError, match="not a PDF"):
-            indexes.get(settings, [upload.path])
+        with pytest.raises(SourceError, match=r"^m\.pdf is not a PDF") as told:
+            indexes.get(settings, [upload])
+        assert str(visitor.folder) not in str(told.value)
 
 
 def test_neighbouring_sentences_of_one_citation_are_one_part() -> None:
@@ -120,7 +123,7 @@ def test_weak_evidence_is_known(refused: bool, mode: Any, evidence: float, worth
 
 def test_a_citation_opens_its_page_with_the_quote_marked(visitor: Visitor) -> None:
     upload = given(visitor, "boat.md", "# Oil\n\nUse <script>SAE</script> 30. Change it often.\n")
-    index = manuals.Indexes().get(Settings.load(), [upload.path])
+    index = manuals.Indexes().get(Settings.load(), [upload])
     quote = "Use <script>SAE</script> 30."
     citation = Citation(source=upload.path.name, page=1, quote=quote, score=1.0)
     shown = manuals.opened(index, citation, manuals.documents(visitor, "en"))
@@ -134,7 +137,7 @@ def test_the_page_of_a_sample_is_a_picture(visitor: Visitor) -> None:
     given_to_him = manuals.documents(visitor, "en")
     engine = assemble.manual(
         Settings.load(),
-        index=manuals.Indexes().get(Settings.load(), [given_to_him["manual.en.pdf"].path]),
+        index=manuals.Indexes().get(Settings.load(), [given_to_him["manual.en.pdf"]]),
         model=ScriptedChatModel(responses=["It is of the type CR2032. [1]"]),
     )
     answer = engine.ask("Which battery does the key need?")
