@@ -8,7 +8,8 @@ A question in the owner's words is searched in the manual's too (:mod:`egosrag.r
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag.prompts.render import language_of
@@ -37,6 +38,7 @@ CONTINUES = 0.15  # what the score of the page before counts for a passage that 
 # What another term of the same meaning counts where the question's own stands in the manual, and where it does not.
 OF_KNOWN = 0.1
 OF_UNKNOWN = 1.0
+_HEAD = 1000  # of more passages than a few times this, so many are sorted, and the rest only where they are asked for
 _PAGE_NAMED = re.compile(r"第\s*(\d{1,4})\s*页|\b(?:pages?|p\.)\s*(\d{1,4})\b", re.IGNORECASE)
 _PAGE_ASKED = re.compile(
     r"[，,]?(?:的?相关(?:内容|信息))?(?:这[一]?[个项](?:操作|内容))?在?(?:手册的?)?(?:第几页|哪一?页|几页)(?:可以找到相关内容)?"
@@ -116,44 +118,76 @@ class Retriever:
                 found.append(ScoredPassage(self.index.passages[i], min(float(scores[i]), 1.0)))
         return found
 
-    def _order(self, scores: Scores) -> NDArray[np.intp]:
+    @cached_property
+    def _owner(self) -> NDArray[np.intp]:
+        """For each passage the position of its page."""
+        import numpy as np
+
+        return np.asarray(self.index.page_of, dtype=np.intp)
+
+    @cached_property
+    def _goes_on(self) -> NDArray[np.bool_]:
+        """For each page whether the one before is of the same source."""
+        import numpy as np
+
+        sources = [page.source for page in self.index.pages]
+        return np.array([False, *(a == b for a, b in zip(sources, sources[1:], strict=False))])
+
+    @cached_property
+    def _first_sentence(self) -> NDArray[np.intp]:
+        import numpy as np
+
+        return np.asarray(self.index.first_sentence, dtype=np.intp)
+
+    def _order(self, scores: Scores) -> Iterator[int]:
         """The passages' rows, best first; after the first place, what continues a good page is lifted a little.
 
         A section runs over the page's end, and its title stands only where it begins.
         """
         import numpy as np
 
-        pages, owner = self.index.pages, np.asarray(self.index.page_of)
-        best = np.zeros(len(pages), dtype=np.float32)
-        np.maximum.at(best, owner, scores)
-        before = [0.0] + [best[i - 1] if pages[i - 1].source == pages[i].source else 0.0 for i in range(1, len(pages))]
-        lifted = np.where(scores > 0, scores + CONTINUES * np.asarray(before)[owner], 0.0)
+        best = np.zeros(len(self._goes_on))
+        np.maximum.at(best, self._owner, scores)
+        before = np.where(self._goes_on, np.roll(best, 1), 0.0)
+        lifted = np.where(scores > 0, scores + CONTINUES * before[self._owner], 0.0)
         lifted[np.argmax(scores)] = np.inf
-        return np.argsort(-lifted, kind="stable")
+        return _best_first(lifted)
 
     def _scores(self, question: str) -> Scores:
         """One score a passage, 0 to 1: the weighted mean of all searches, each relative to its best."""
         import numpy as np
 
-        owner = np.asarray(self.index.page_of)
+        owner = self._owner
         meant = meanings(question, language_of(question), self.index.lexical["pages-pairs"].has)
         total = np.zeros(len(owner), dtype=np.float32)
         weight = 0.0
         for name, bm25 in self.index.lexical.items():
             scores = _scores_by_meaning(bm25, question, meant)
             if name.startswith("sentences"):
-                scores = np.maximum.reduceat(scores, self.index.first_sentence)
+                scores = np.maximum.reduceat(scores, self._first_sentence)
             weight += WEIGHTS[name]
             if scores.max(initial=0.0) > 0:
                 part = scores / scores.max()
                 total += WEIGHTS[name] * (part if name.startswith("windows") else part[owner])
         embedder = self.index.embedder
         if self.index.dense is not None and embedder is not None:
-            cosine = self.index.dense.scores(embedder.question(question))
-            low, high = float(np.median(cosine)), float(cosine.max())
-            total += WEIGHTS["dense"] * np.clip((cosine - low) / max(high - low, 1e-6), 0, 1)
+            total += WEIGHTS["dense"] * self.index.dense.nearness(embedder.question(question), total)
             weight += WEIGHTS["dense"]
         return total / weight
+
+
+def _best_first(scores: NDArray[np.float64]) -> Iterator[int]:
+    """The rows in the order of a stable sort."""
+    import numpy as np
+
+    head = np.arange(len(scores))
+    if len(scores) > 4 * _HEAD:
+        least = max(np.partition(scores, -_HEAD)[-_HEAD], np.finfo(np.float64).tiny)
+        head = np.flatnonzero(scores >= least)
+    yield from head[np.argsort(-scores[head], kind="stable")]
+    if len(head) < len(scores):
+        rest = np.flatnonzero(scores < least)
+        yield from rest[np.argsort(-scores[rest], kind="stable")]
 
 
 def _scores_by_meaning(bm25: Bm25, question: str, meant: Sequence[Meaning]) -> Scores:
