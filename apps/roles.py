@@ -1,0 +1,124 @@
+"""The roles: looked at with their evidence, edited, uploaded, extracted out of texts, taken out as files."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from apps import parts
+from egosrag.host import cards, edit, talks
+
+TEXTS = ("pdf", "txt", "md", "html", "docx")
+
+
+def main() -> None:
+    """Three ways to a role, a tab each."""
+    here = parts.begin()
+    words = here.words
+    st.title(words("roles.title"))
+    look, upload, extract = st.tabs([words("roles.look"), words("roles.upload"), words("roles.extract")])
+    with upload, parts.told():
+        _upload(here)
+    with extract, parts.told():
+        _extract(here)
+    with look, parts.told():
+        _look(here)
+
+
+def _upload(here: parts.Here) -> None:
+    with st.form("upload a card", clear_on_submit=True, border=False):
+        upload = parts.upload(here, here.words("roles.card"), cards.ENDINGS)
+        if st.form_submit_button(here.words("roles.add")) and upload:
+            _taken(here, cards.add(here.visitor, upload))
+    with st.form("upload a talk", clear_on_submit=True, border=False):
+        talk = parts.upload(here, here.words("roles.talk"), ["json", "jsonl"])
+        if st.form_submit_button(here.words("roles.add")) and talk:
+            st.session_state["session"] = talks.imported(here.settings, here.visitor, talk)
+            st.switch_page("roleplay.py")
+
+
+def _extract(here: parts.Here) -> None:
+    words = here.words
+    with st.form("extract", border=False):
+        name = st.text_input(words("roles.name"), max_chars=80, help=words("roles.name_help"))
+        files = parts.upload(here, words("roles.files"), TEXTS, several=True)
+        pasted = st.text_area(words("roles.pasted"), height=160, max_chars=200_000)
+        sent = st.form_submit_button(words("roles.read"), type="primary")
+    if sent:
+        texts = cards.read(files, pasted, words("roles.pasted_name"))
+        model = parts.model(here)
+        with parts.turn(here) as turn, parts.progress(words("roles.reading"), turn) as progress:
+            kept = cards.extract(here.settings, here.visitor, texts, name, model, progress)
+        _taken(here, kept)
+
+
+def _taken(here: parts.Here, kept: cards.Kept) -> None:
+    st.session_state["role"] = kept.id
+    st.toast(here.words("roles.taken", name=parts.label(kept.name)))
+    st.rerun()
+
+
+def _look(here: parts.Here) -> None:
+    words = here.words
+    found = {kept.id: kept for kept in cards.roles(here.visitor, here.language)}
+    ids = list(found)
+    at = ids.index(st.session_state["role"]) if st.session_state.get("role") in found else 0
+    chosen = st.selectbox(words("roles.role"), ids, at, format_func=lambda role: found[role].name)
+    st.session_state["role"] = chosen
+    kept = found[chosen]
+    with st.container(horizontal=True):
+        if st.button(words("roles.start"), type="primary", icon=":material/chat:"):
+            st.session_state["session"] = talks.new_session(here.visitor, [kept.id])
+            st.switch_page("roleplay.py")
+        for ending in ("json", "png"):
+            st.download_button(
+                words(f"roles.{ending}"),
+                lambda ending=ending: cards.download(kept, ending),
+                f"role.{ending}",
+                on_click="ignore",
+                key=f"role as {ending}",
+            )
+        editing = st.toggle(words("roles.edit"), key="edit role")
+        if kept.own:
+            st.button(words("roles.delete"), icon=":material/delete:", on_click=cards.remove, args=(here.visitor, kept))
+    if editing:
+        _edit(here, kept)
+    else:
+        _card(here, kept)
+
+
+def _card(here: parts.Here, kept: cards.Kept) -> None:
+    role = cards.load(kept)
+    st.subheader(parts.label(role.name))
+    if role.greeting:
+        with st.chat_message("assistant"):
+            parts.text(role.greeting)
+    for field in edit.LISTS:
+        statements = getattr(role, field)
+        if statements:
+            st.caption(here.words(f"roles.{field}"))
+        for statement in statements:
+            parts.text(statement.text)
+            if statement.evidence:
+                with st.expander(here.words("roles.evidence", source=parts.label(statement.evidence[0].source))):
+                    for place in statement.evidence:
+                        parts.text(place.quote)
+    if role.sample_dialogue:
+        st.caption(here.words("roles.sample_dialogue"))
+        for line in role.sample_dialogue:
+            parts.text(f"{line.speaker}: {line.text}")
+
+
+def _edit(here: parts.Here, kept: cards.Kept) -> None:
+    role = cards.load(kept)
+    with st.form(f"edit {kept.id}", border=False):
+        texts = {
+            field: st.text_input(here.words(f"roles.{field}"), text, max_chars=80)
+            if field == "name"
+            else st.text_area(here.words(f"roles.{field}"), text, height=min(320, 90 + 24 * text.count("\n")))
+            for field, text in edit.as_texts(role).items()
+        }
+        if st.form_submit_button(here.words("roles.save"), type="primary"):
+            _taken(here, cards.change(here.visitor, kept, edit.edited(role, texts)))
+
+
+main()
