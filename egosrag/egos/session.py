@@ -21,7 +21,7 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.record import Record
 from egosrag.egos.state import State, record_of, settled
-from egosrag.egos.store import keep_said, said_of, serializer
+from egosrag.egos.store import alone, keep_said, said_of, serializer
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 
@@ -78,7 +78,8 @@ class Session(ABC):
         if not self._speaking.acquire(blocking=False):
             raise SessionError(f"session {self.session!r} is still answering: wait for its reply, or close it")
         try:
-            yield
+            with alone(self._store, self.session):
+                yield
         finally:
             self._speaking.release()
 

@@ -12,8 +12,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Overwrite
 
 from egosrag.egos.archive import Archive
+from egosrag.egos.keeper import Keeper
 from egosrag.egos.state import State, record_of, session_name, settled
-from egosrag.egos.store import said_of
+from egosrag.egos.store import alone, said_of
 from egosrag.errors import SessionError
 from egosrag.schema import Role
 
@@ -51,19 +52,15 @@ def delete_session(store: BaseCheckpointSaver[Any], session: str) -> None:
     """
     if store.get_tuple(_config(session)) is None:
         raise SessionError(f"there is no session {session!r}: see egosrag sessions list")
-    store.delete_thread(session)
+    with alone(store, session):
+        store.delete_thread(session)
 
 
 def _names(store: BaseCheckpointSaver[Any]) -> list[str]:
     """The names alone, from the table where there is one: ``list`` would read every checkpoint of every session."""
-    connection = getattr(store, "conn", None)
-    if connection is None:
-        return list(dict.fromkeys(found.config["configurable"]["thread_id"] for found in store.list(None)))
-    setup = getattr(store, "setup", None)
-    if setup:
-        setup()  # a new file has no tables before the first session
-    rows = connection.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
-    return [row["thread_id"] if isinstance(row, dict) else row[0] for row in rows]
+    if isinstance(store, Keeper):
+        return list(store.names())
+    return list(dict.fromkeys(found.config["configurable"]["thread_id"] for found in store.list(None)))
 
 
 def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Role] = ()) -> Archive:
@@ -106,8 +103,6 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
     """
     if not session.strip():
         raise SessionError("the session's name is empty: give the conversation one")
-    if store.get_tuple(_config(session)):
-        raise SessionError(f"there is a session {session!r} already: give another name, or delete that one first")
     names = [role.name for role in archive.roles]
     plain = archive.record.plain()
     values: Any = {
@@ -119,7 +114,10 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
     }
     if len(names) == 1:
         values["role"] = archive.roles[0].model_dump(mode="json")
-    _thread(store).update_state(_config(session), values, as_node="Summarize")
+    with alone(store, session):
+        if store.get_tuple(_config(session)):
+            raise SessionError(f"there is a session {session!r} already: give another name, or delete that one first")
+        _thread(store).update_state(_config(session), values, as_node="Summarize")
 
 
 def _thread(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:

@@ -5,19 +5,26 @@ What is stored is plain JSON-like data, and the serializer builds nothing else: 
 
 from __future__ import annotations
 
-import sqlite3
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from egosrag.errors import SessionError
+from egosrag.egos.keeper import Keeper
+from egosrag.errors import StoreAway
+from egosrag.postgres import installed, is_address
+
+if TYPE_CHECKING:
+    from egosrag.egos.postgres import PostgresStore
+    from egosrag.egos.sqlite import SqliteStore
 
 _SAID = "said"
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -25,28 +32,42 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
     """The store at ``where``: the path of an SQLite file (made when missing) or ``postgresql://...``.
 
     Raises:
-        SessionError: it cannot be opened.
+        SessionError: it cannot be opened, or a newer program wrote it.
+        SettingsError: the packages for Postgres are not installed.
     """
-    if str(where).startswith(("postgresql://", "postgres://")):
-        with _postgres(str(where)) as store:
-            yield store
-        return
-    path = Path(where).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA schema_version")
-    except (OSError, sqlite3.Error) as error:
-        raise SessionError(
-            f"the conversations at {path} cannot be opened ({error}): give the path of a file that may be written"
-        ) from error
-    from langgraph.checkpoint.sqlite import SqliteSaver
+    store: SqliteStore | PostgresStore
+    if is_address(where):
+        installed()
+        from egosrag.egos.postgres import PostgresStore
 
+        store = PostgresStore(str(where), serializer())
+    else:
+        from egosrag.egos.sqlite import SqliteStore
+
+        store = SqliteStore(Path(where).expanduser(), serializer())
     try:
-        yield SqliteSaver(connection, serde=serializer())
+        yield store
     finally:
-        connection.close()
+        store.close()
+
+
+@contextmanager
+def alone(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
+    """While it is open, no other process answers in the session; old checkpoints that nothing needs go at its end.
+
+    Raises:
+        SessionBusy: another process answers there.
+        StoreAway: the store does not answer.
+    """
+    if not isinstance(store, Keeper):
+        yield
+        return
+    with store.alone(session):
+        yield
+        try:
+            store.trim(session)
+        except StoreAway as error:  # the reply is there: what is old can go another time
+            _log.warning("%s", error)
 
 
 def serializer() -> JsonPlusSerializer:
@@ -75,21 +96,3 @@ def said_of(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:
     found = store.get_tuple(config)
     kept = [str(value) for _, channel, value in (found.pending_writes or ()) if channel == _SAID] if found else []
     return max(kept, key=len, default="")
-
-
-@contextmanager
-def _postgres(url: str) -> Iterator[BaseCheckpointSaver[str]]:
-    try:
-        from langgraph.checkpoint.postgres import PostgresSaver  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise SessionError("conversations in Postgres need a package more: pip install 'egosrag[postgres]'") from error
-    import psycopg  # type: ignore[import-not-found,unused-ignore]
-
-    try:
-        with PostgresSaver.from_conn_string(url) as store:
-            store.serde = serializer()
-            store.setup()
-            yield store
-    except psycopg.OperationalError as error:
-        reason = str(error).splitlines()[0]
-        raise SessionError(f"the conversations' Postgres cannot be reached ({reason}): check its URL") from error

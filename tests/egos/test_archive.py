@@ -45,7 +45,7 @@ def rich() -> Conversation:
 # --- our own JSON --------------------------------------------------------------------------------------------------
 
 
-def test_all_of_a_conversation_goes_out_and_comes_back(tmp_path: Path) -> None:
+def test_all_of_a_conversation_goes_out_and_comes_back(any_store: str, tmp_path: Path) -> None:
     talk = rich()
     path = tmp_path / "rich.json"
     talk.export(path)
@@ -53,7 +53,7 @@ def test_all_of_a_conversation_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert archive.record == talk.record
     assert archive.roles == (TIM,)
     assert archive.user == "Me"
-    with open_store(tmp_path / "talk.sqlite") as store:
+    with open_store(any_store) as store:
         restore(store, archive, "again")
         model = scripted('Yes."')
         again = Conversation(model, "Tim", checkpointer=store, session="again")
@@ -249,8 +249,8 @@ def test_files_that_cannot_be_used_are_one_line_of_error(tmp_path: Path) -> None
 # --- the shelf -----------------------------------------------------------------------------------------------------
 
 
-def test_shelf_lists_and_deletes(tmp_path: Path) -> None:
-    with open_store(tmp_path / "talk.sqlite") as store:
+def test_shelf_lists_and_deletes(any_store: str) -> None:
+    with open_store(any_store) as store:
         assert list_sessions(store) == []
         for session in ("a", "b"):
             Conversation(scripted('Yes."'), TIM, checkpointer=store, session=session).say("Hi")

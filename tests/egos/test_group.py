@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,13 +93,13 @@ def test_nobody_speaks_for_another(quote: bool) -> None:
     assert (reply.speaker, reply.text, reply.stop_reason) == ("Tim", "I am Tim.", "speaker")
 
 
-def test_scene_is_one_session_and_goes_on_after_a_restart(tmp_path: Path) -> None:
-    with open_store(tmp_path / "talk.sqlite") as store:
+def test_scene_is_one_session_and_goes_on_after_a_restart(any_store: str) -> None:
+    with open_store(any_store) as store:
         talk = GroupChat(scripted('I am Tim."', 'I am Ann."'), [TIM, ANN], checkpointer=store, session="s")
         talk.say("Hello")
         talk.go_on()
     model = scripted('I am Tim again."', 'And I am Ann again."')
-    with open_store(tmp_path / "talk.sqlite") as store:
+    with open_store(any_store) as store:
         talk = GroupChat(model, [ANN, TIM], checkpointer=store, session="s")
         assert [turn.speaker for turn in talk.turns()] == ["Me", "Tim", "Ann"]
         assert talk.next_speaker() == "Tim"

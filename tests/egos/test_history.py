@@ -295,9 +295,11 @@ def test_nothing_changes_while_the_role_speaks() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize("how", ["line", "again"])
-def test_killed_process_leaves_what_was_said(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_process_leaves_what_was_said(
+    any_store: str, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "KEEP_EVERY_S", 0.0)
-    path, told = tmp_path / "talk.sqlite", tmp_path / "said.txt"
+    path, told = any_store, tmp_path / "said.txt"
     child = os.fork()
     if not child:
         try:

@@ -133,11 +133,11 @@ def test_prompt_keeps_its_head_between_two_epochs() -> None:
     assert 0 < len(changed) <= len(epochs)
 
 
-def test_session_goes_on_after_a_restart(tmp_path: Path) -> None:
-    with open_store(tmp_path / "deep" / "talk.sqlite") as store:
+def test_session_goes_on_after_a_restart(any_store: str) -> None:
+    with open_store(any_store) as store:
         Conversation(scripted('Hello."'), TIM, checkpointer=store, session="monday").say("My name is Bob.")
     model = scripted('You are Bob."')
-    with open_store(tmp_path / "deep" / "talk.sqlite") as store:
+    with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="monday")
         assert talk.say("Who am I?").text == "You are Bob."
         assert [turn.text for turn in talk.turns()] == ["My name is Bob.", "Hello.", "Who am I?", "You are Bob."]
@@ -159,8 +159,8 @@ def test_two_sessions_never_mix(tmp_path: Path) -> None:
     assert {p.name.split("-")[0] for p in tmp_path.iterdir()} <= {"talk.sqlite"}
 
 
-def test_session_belongs_to_its_role(tmp_path: Path) -> None:
-    with open_store(tmp_path / "talk.sqlite") as store:
+def test_session_belongs_to_its_role(any_store: str) -> None:
+    with open_store(any_store) as store:
         Conversation(scripted('Yes."'), TIM, checkpointer=store, session="s").say("Hi")
         with pytest.raises(SessionError, match="is one with Tim, not with 悟空"):
             Conversation(scripted(), WUKONG, checkpointer=store, session="s")
@@ -187,14 +187,14 @@ class Broken(ScriptedChatModel):
         return said
 
 
-def test_line_that_was_not_answered_is_kept_and_never_doubled(tmp_path: Path) -> None:
+def test_line_that_was_not_answered_is_kept_and_never_doubled(any_store: str) -> None:
     model = Broken(responses=["fail", "fail", 'I am Tim."', "fail", 'It is."'])
-    with open_store(tmp_path / "talk.sqlite") as store:
+    with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s")
         for _ in range(2):
             with pytest.raises(ModelError, match="down"):
                 talk.say("Who are you?")
-    with open_store(tmp_path / "talk.sqlite") as store:
+    with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s")
         assert [turn.text for turn in talk.turns()] == ["Who are you?"]
         assert talk.say("Who are you?").text == "I am Tim."
@@ -207,8 +207,8 @@ def test_line_that_was_not_answered_is_kept_and_never_doubled(tmp_path: Path) ->
         ]  # fmt: skip
 
 
-def test_line_is_stored_before_the_model_is_asked(tmp_path: Path) -> None:
-    path, seen = tmp_path / "talk.sqlite", []
+def test_line_is_stored_before_the_model_is_asked(any_store: str) -> None:
+    path, seen = any_store, []
 
     class Watched(ScriptedChatModel):
         def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
@@ -273,10 +273,10 @@ def test_silent_reply_is_recorded_and_not_read_again() -> None:
     assert [t.status for t in talk.turns()] == ["complete", "interrupted", "complete", "complete"]
 
 
-def test_card_is_extracted_at_the_first_line_and_kept(tmp_path: Path) -> None:
+def test_card_is_extracted_at_the_first_line_and_kept(any_store: str) -> None:
     sources = [("a.txt", "Ann Lee is a sailor. She is very brave. She sails at night.")]
     model = scripted("Background: Ann Lee is a sailor.\nPersonality: Ann Lee is very brave.", 'I sail."', 'Yes."')
-    with open_store(tmp_path / "talk.sqlite") as store:
+    with open_store(any_store) as store:
         for line in ("Who are you?", "Really?"):
             talk = Conversation(
                 model, "Ann Lee", checkpointer=store, session="s", extract=Extract(model), sources=sources
@@ -294,8 +294,8 @@ def test_store_that_cannot_be_opened_is_one_line_of_error(tmp_path: Path) -> Non
         assert "\n" not in str(error.value)
 
 
-def test_store_builds_no_objects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with open_store(tmp_path / "talk.sqlite") as store:
+def test_store_builds_no_objects(any_store: str, caplog: pytest.LogCaptureFixture) -> None:
+    with open_store(any_store) as store:
         talk = Conversation(Echo(context_window=2048), TIM, checkpointer=store, session="s", window=300)
         for _ in range(9):
             talk.say("My name is Bob, and it is raining in the long street again.")
@@ -314,8 +314,8 @@ def test_store_builds_no_objects(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert kinds <= {dict, list, tuple, str, int, float, bool, type(None)}
 
 
-def test_conversations_in_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
-    with open_store(tmp_path / "talk.sqlite") as store:
+def test_conversations_in_threads_do_not_disturb_each_other(any_store: str) -> None:
+    with open_store(any_store) as store:
         talks = [
             Conversation(scripted(*[f'It is {n}."'] * 5), TIM, checkpointer=store, session=str(n)) for n in range(4)
         ]

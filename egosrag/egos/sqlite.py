@@ -1,0 +1,114 @@
+"""Conversations in an SQLite file, for the processes of one machine."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from egosrag.egos.keeper import VERSION, WAIT_S, Keeper, busy, too_new
+from egosrag.errors import SessionError, StoreAway
+
+T = TypeVar("T")
+
+
+class SqliteStore(Keeper, SqliteSaver):
+    """LangGraph's checkpointer on SQLite; what the file refuses is an error of ours.
+
+    Args:
+        path: the file, made when it is missing; ``:memory:`` keeps nothing.
+        serde: builds what is read.
+
+    Raises:
+        SessionError: it cannot be opened, or a newer program wrote it.
+    """
+
+    def __init__(self, path: Path, serde: JsonPlusSerializer) -> None:
+        self._path = path
+        self._lasts = str(path) != ":memory:"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                connection.close()
+                raise too_new(f"the conversations at {path}", version)
+            connection.execute("PRAGMA journal_mode=WAL")
+            if version < VERSION:  # 0: a new file, or one from before versions were counted, which is read as it is
+                connection.execute(f"PRAGMA user_version={VERSION}")
+        except (OSError, sqlite3.Error) as error:
+            raise SessionError(
+                f"the conversations at {path} cannot be opened ({error}): give the path of a file that may be written"
+            ) from error
+        SqliteSaver.__init__(self, connection, serde=serde)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.conn.close()
+
+    @contextmanager
+    def alone(self, session: str) -> Iterator[None]:
+        """See :class:`Keeper`: a lock file beside the store, which the system frees when its holder dies."""
+        if not self._lasts:
+            yield
+            return
+        from filelock import FileLock, Timeout
+
+        folder = self._path.with_name(f"{self._path.name}-locks")
+        lock = FileLock(folder / f"{sha256(session.encode()).hexdigest()[:32]}.lock", thread_local=False)
+        try:
+            folder.mkdir(exist_ok=True)
+            lock.acquire(timeout=WAIT_S, poll_interval=0.02)
+        except Timeout:
+            raise busy(session) from None
+        except OSError as error:
+            raise StoreAway(f"{folder} cannot be written ({error.strerror}): check rights and disk") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def names(self) -> Sequence[str]:
+        """See :class:`Keeper`."""
+        return [row[0] for row in self._rows("SELECT DISTINCT thread_id FROM checkpoints")]
+
+    def _parents(self, session: str) -> dict[str, str | None]:
+        found = self._rows(
+            "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''",
+            session,
+        )
+        return dict(found)
+
+    def _drop(self, session: str, ids: Sequence[str]) -> None:
+        def work() -> None:
+            with self.cursor() as cursor:
+                for table in ("writes", "checkpoints"):
+                    cursor.executemany(
+                        f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?",
+                        [(session, one) for one in ids],
+                    )
+
+        self._kept(work)
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        def work() -> list[Any]:
+            with self.cursor(transaction=False) as cursor:
+                return cursor.execute(query, values).fetchall()
+
+        return self._kept(work)
+
+    def _kept(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except sqlite3.Error as error:
+            with self.lock:  # what failed at its commit is still open, and would keep others from writing
+                self.conn.rollback()
+            raise StoreAway(
+                f"the conversations at {self._path} cannot be read or written ({error}): check the disk and who uses it"
+            ) from error
