@@ -22,7 +22,7 @@ lint: $(STAMP)  ## ruff (rules and format of imports) and mypy --strict
 	@$(BIN)/mypy
 
 app: $(STAMP)  ## the pages in a browser, on this machine alone
-	@$(BIN)/streamlit run apps/chat.py --server.address 127.0.0.1 --browser.gatherUsageStats false
+	@$(BIN)/streamlit run apps/app.py
 
 # The stamp is older than what it was made from: install again. pip leaves alone what already fits.
 $(STAMP): pyproject.toml constraints.txt
