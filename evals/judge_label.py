@@ -7,7 +7,7 @@ swayed as the judge should be.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from egosrag.errors import SettingsError
 from evals.judge_ask import single
 from evals.judge_cases import LETTERS, Case, load_cases
 from evals.judge_verdict import TIE
-from evals.records import read_jsonl
+from evals.records import Record, read_jsonl
 
 SKIP, QUIT = "s", "q"
 
@@ -41,16 +41,10 @@ def label(mode: str, cases: Sequence[Case], out: Path, doubts: Mapping[tuple[str
     Raises:
         SettingsError: a case has not as many answers as the mode needs.
     """
-    work = single(cases) if mode == "score" else [("", case) for case in cases]
-    for _, case in work:
-        if (mode == "pair" and len(case.answers) != 2) or (mode == "rank" and len(case.answers) < 2):
-            raise SettingsError(f"row {case.id} has {len(case.answers)} answers: that is not for mode {mode}")
     done = {str(row["id"]) for row in read_jsonl(out)} if out.exists() else set()
-    todo = [(_id(name, case, len(cases) < len(work)), name, case) for name, case in work]
-    todo = [entry for entry in todo if entry[0] not in done]
-    todo.sort(key=lambda entry: -_doubt(doubts.get((entry[2].id, entry[1], entry[2].digest), 0.0)))
+    todo = waiting(mode, cases, done, doubts)
     written = 0
-    for n, (row_id, _, case) in enumerate(todo, 1):
+    for n, (row_id, case) in enumerate(todo, 1):
         typer.echo(f"\n=== {n} of {len(todo)} (an empty line repeats, {SKIP} skips, {QUIT} ends) ===")
         try:
             given = _ask(mode, case)
@@ -58,14 +52,56 @@ def label(mode: str, cases: Sequence[Case], out: Path, doubts: Mapping[tuple[str
             if str(leave) == QUIT:
                 break
             continue
-        row = {"id": row_id, "question": case.question, "reference": case.reference, "answers": dict(case.answers)}
-        if mode == "pair":
-            (first, a), (second, b) = given["scores"].items()
-            row["human"] = TIE if a == b else first if a > b else second
         with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row | {"label": given}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row_of(mode, row_id, case, given), ensure_ascii=False) + "\n")
         written += 1
     return written
+
+
+def waiting(
+    mode: str, cases: Sequence[Case], done: Collection[str], doubts: Mapping[tuple[str, str, str], float | None]
+) -> list[tuple[str, Case]]:
+    """What a person has not labelled yet, with the id of its row; what the judge doubts most comes first.
+
+    Args:
+        mode: ``score``, ``pair`` or ``rank``.
+        cases: the rows; in mode ``score`` each answer is one question to the person.
+        done: ids of the rows that are labelled.
+        doubts: the judge's doubt by (id, name, digest).
+
+    Raises:
+        SettingsError: a case has not as many answers as the mode needs.
+    """
+    work = single(cases) if mode == "score" else [("", case) for case in cases]
+    for _, case in work:
+        if (mode == "pair" and len(case.answers) != 2) or (mode == "rank" and len(case.answers) < 2):
+            raise SettingsError(f"row {case.id} has {len(case.answers)} answers: that is not for mode {mode}")
+    todo = [(_id(name, case, len(cases) < len(work)), name, case) for name, case in work]
+    todo.sort(key=lambda entry: -_doubt(doubts.get((entry[2].id, entry[1], entry[2].digest), 0.0)))
+    return [(row_id, case) for row_id, _, case in todo if row_id not in done]
+
+
+def letters_of(case: Case) -> dict[str, str]:
+    """The letters that the answers are shown under, in their order: drawn by the row's content, letter to name."""
+    names = list(case.answers)
+    turn = int(case.digest, 16) % len(names)
+    return dict(zip(LETTERS, names[turn:] + names[:turn], strict=False))
+
+
+def row_of(mode: str, row_id: str, case: Case, given: Mapping[str, Any]) -> Record:
+    """A labelled row, as :func:`labelled` reads it.
+
+    Args:
+        mode: ``score``, ``pair`` or ``rank``.
+        row_id: of the row.
+        case: what was labelled.
+        given: ``{"scores": {NAME: 0 to 100}}`` or ``{"order": [NAME, ...]}``, with ``why``.
+    """
+    row = {"id": row_id, "question": case.question, "reference": case.reference, "answers": dict(case.answers)}
+    if mode == "pair":
+        (first, a), (second, b) = given["scores"].items()
+        row["human"] = TIE if a == b else first if a > b else second
+    return row | {"label": dict(given)}
 
 
 def _id(name: str, case: Case, many: bool) -> str:
@@ -77,9 +113,7 @@ def _doubt(value: float | None) -> float:
 
 
 def _ask(mode: str, case: Case) -> dict[str, Any]:
-    names = list(case.answers)
-    turn = int(case.digest, 16) % len(names)
-    shown = dict(zip(LETTERS, names[turn:] + names[:turn], strict=False))
+    shown = letters_of(case)
     _show("Question", case.question)
     if case.reference:
         _show("Reference", case.reference)
@@ -92,7 +126,7 @@ def _ask(mode: str, case: Case) -> dict[str, Any]:
             name: _number(f"Score of {x}, 0 to 100" if len(shown) > 1 else "Score, 0 to 100")
             for x, name in shown.items()
         }
-        given = {"scores": {name: scores[name] for name in names}}
+        given = {"scores": {name: scores[name] for name in case.answers}}
     return given | {"why": _line("Why, in a sentence")}
 
 
