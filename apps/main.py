@@ -20,9 +20,9 @@ PAGES = {  # file: icon; the title is the words' "pages.<file>"
 
 def main() -> None:
     """Show the frame, and the page that was chosen in it."""
-    st.set_page_config(page_title="EGOS-RAG", page_icon=":material/forum:", layout="wide")
-    here = parts.frame()
     folder = Path(__file__).parent
+    st.set_page_config(page_title="EGOS-RAG", page_icon=folder / "icon.png", layout="wide")
+    here = parts.frame()
     pages = [
         st.Page(folder / f"{name}.py", title=here.words(f"pages.{name}"), icon=icon, url_path=name, default=not n)
         for n, (name, icon) in enumerate(PAGES.items())

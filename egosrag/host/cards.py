@@ -59,6 +59,15 @@ def roles(visitor: Visitor, language: str) -> list[Kept]:
     return [_kept(path) for path in (*own, *samples)]
 
 
+def load(kept: Kept) -> Role:
+    """The card itself.
+
+    Raises:
+        RoleError: it cannot be read.
+    """
+    return load_role(kept.path)
+
+
 def find(visitor: Visitor, role_id: str) -> Kept:
     """The role of that id.
 

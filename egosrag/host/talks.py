@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from egosrag import assemble
 from egosrag.egos.record import Record
 from egosrag.egos.roles import load_role
+from egosrag.egos.seen import Seen, seen
 from egosrag.egos.shelf import archive_of, delete_session, list_sessions, restore
+from egosrag.egos.step import Talk
 from egosrag.egos.store import open_store
 from egosrag.egos.transfer import read, write
 from egosrag.errors import SessionError
 from egosrag.host import cards
 from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
+from egosrag.prompts.render import greeting, language_of
+from egosrag.schema import Reply, Role, Scene, Turn
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
     from egosrag.egos.pipeline import Conversation
 
+__all__ = [
+    "Past", "Reply", "Seen", "TalkInfo", "Turn", "delete", "exported", "imported", "new_session", "opened", "past_of",
+    "roles_of", "seen", "talks",
+]  # fmt: skip
 MOST_ROLES = 4  # in one scene
 
 
@@ -69,17 +77,56 @@ def roles_of(visitor: Visitor, session: str) -> tuple[str, ...]:
     return tuple(rest.rpartition("/")[0].split("+"))
 
 
-def record_of(settings: Settings, visitor: Visitor, session: str) -> Record:
-    """What was said in a session, without a model; an empty record before its first line.
+class Past(NamedTuple):
+    """What was said in a session, to look at without a model; before the first line, what its role greets with."""
+
+    session: str
+    names: tuple[str, ...]
+    record: Record
+    greeting: Turn | None = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What is shown: the record, or the greeting alone."""
+        return self.record.turns or ((self.greeting,) if self.greeting else ())
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The running summary, its latest words for the same turns."""
+        return Talk(role=Role(name="-"), turns=self.record.turns, scenes=self.record.scenes).visible_scenes
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is in the record: a greeting is not, before it was answered."""
+        return bool(self.record.turns)
+
+    def before(self, turn_id: str | None) -> tuple[Turn, ...]:
+        """The turns up to one; all of them for None."""
+        return self.turns if turn_id is None else self.turns[: self.record.place(turn_id)]
+
+    def siblings(self, turn_id: str) -> tuple[int, int]:
+        """Which of the replies in one place is shown, from 0, and how many there are."""
+        found = self.record.siblings(turn_id)
+        return found.at, len(found.branches)
+
+
+def past_of(settings: Settings, visitor: Visitor, session: str) -> Past:
+    """What was said in a session.
 
     Raises:
         SessionError: the session is not the visitor's, or the store cannot be read.
+        RoleError: nothing was said in it, and one of its roles is not there any more.
     """
-    roles_of(visitor, session)
+    ids = roles_of(visitor, session)
     with open_store(settings.sessions) as store:
-        if store.get_tuple({"configurable": {"thread_id": session}}) is None:
-            return Record()
-        return archive_of(store, session).record
+        if store.get_tuple({"configurable": {"thread_id": session}}) is not None:
+            archive = archive_of(store, session)
+            return Past(session, tuple(role.name for role in archive.roles), archive.record)
+    roles = [load_role(cards.find(visitor, role).path) for role in ids]
+    first = next((role for role in roles if role.greeting), None)
+    text = greeting(first, first.language or language_of(first.greeting or "")) if first else ""
+    said = Turn(speaker=first.name, text=text) if first and text else None
+    return Past(session, tuple(role.name for role in roles), Record(), said)
 
 
 @contextmanager

@@ -79,7 +79,8 @@ def asked_for(driver: Any) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = ("Network.requestWillBeSent", "Network.webSocketCreated")
     found = [m["params"].get("request", m["params"])["url"] for m in messages if m["method"] in sent]
-    refused = [entry["message"] for entry in driver.get_log("browser") if "Content Security Policy" in entry["message"]]
+    told = [entry["message"] for entry in driver.get_log("browser")]
+    refused = [f"refused: {message}" for message in told if "Content Security Policy" in message]
     return [*found, *refused]
 
 

@@ -41,13 +41,13 @@ def say(settings: Settings, visitor: Visitor, session: str, line: str, reply: st
 
 def test_a_conversation_is_listed_read_and_resumed(settings: Settings, visitor: Visitor) -> None:
     session = talks.new_session(visitor, ["edda.en"])
-    assert talks.record_of(settings, visitor, session).turns == ()
+    assert talks.past_of(settings, visitor, session).record.turns == ()
     assert talks.talks(settings, visitor) == []
     say(settings, visitor, session, "Who are you?", 'Edda."')
     say(settings, visitor, session, "And now?", 'Soup."')
     (info,) = talks.talks(settings, visitor)
     assert (info.session, info.roles, info.name, info.turns) == (session, ("edda.en",), "Edda", 5)
-    assert [t.text for t in talks.record_of(settings, visitor, session).turns][1:3] == ["Who are you?", "Edda."]
+    assert [t.text for t in talks.past_of(settings, visitor, session).turns][1:3] == ["Who are you?", "Edda."]
 
 
 def test_nobody_sees_reads_or_deletes_what_is_anothers(settings: Settings, visitor: Visitor, other: Visitor) -> None:
@@ -56,7 +56,7 @@ def test_nobody_sees_reads_or_deletes_what_is_anothers(settings: Settings, visit
     assert talks.talks(settings, other) == []
     model = ScriptedChatModel(responses=[])
     for attempt in (
-        lambda: talks.record_of(settings, other, session),
+        lambda: talks.past_of(settings, other, session),
         lambda: talks.exported(settings, other, session, "json"),
         lambda: talks.delete(settings, other, session),
         lambda: talks.opened(settings, other, session, model).__enter__(),
@@ -150,7 +150,7 @@ def test_a_conversation_goes_out_and_comes_in_with_its_role(
     assert b"Who are you?" in talks.exported(settings, visitor, session, "md")
     assert b"Who are you?" in talks.exported(settings, visitor, session, "jsonl")
     back = talks.imported(settings, other, keep(other, "talk.json", whole, ["json"]))
-    assert len(talks.record_of(settings, other, back).turns) == 3
+    assert len(talks.past_of(settings, other, back).turns) == 3
     assert cards.find(other, talks.roles_of(other, back)[0]).name == "Edda"
     assert say(settings, other, back, "And now?", 'Soup."').text == "Soup."
     with pytest.raises(SessionError, match=r"^bad\.json"):
@@ -164,7 +164,7 @@ def test_a_deleted_conversation_is_gone_and_one_without_its_role_can_be_read(
     session = talks.new_session(visitor, [role.id])
     say(settings, visitor, session, "Hello.", 'Hi."')
     cards.remove(visitor, role)
-    assert [turn.text for turn in talks.record_of(settings, visitor, session).turns] == ["Hello.", "Hi."]
+    assert [turn.text for turn in talks.past_of(settings, visitor, session).turns] == ["Hello.", "Hi."]
     with pytest.raises(RoleError, match="not there any more"):
         say(settings, visitor, session, "And now?", 'Hi."')
     talks.delete(settings, visitor, session)
