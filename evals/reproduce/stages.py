@@ -1,0 +1,164 @@
+"""Stages of the reproduction: what they run, what they need, and whether they are done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from egosrag.errors import EgosRagError, SettingsError
+
+_UNITS = {
+    "gpu_hours": "GPU hours (H100)",
+    "memory_gb": "GB of GPU memory",
+    "disk_gb": "GB of disk",
+    "api_usd": "US$ of API",
+}
+
+
+class StageError(EgosRagError):
+    """A command of a stage failed."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the report.
+
+    Attributes:
+        name: its folder under the run's.
+        title: what it does.
+        run: commands, each a module and its arguments; ``{out}`` is the run's folder, ``{here}`` the stage's, and
+            ``{pocket}`` the embedded checkpoint. What ``NAME: command`` prints goes to ``NAME.json``.
+        needs: gpu_hours, memory_gb, disk_gb, api_usd: estimates, none for minutes on a CPU.
+        after: stages whose results it reads.
+    """
+
+    name: str
+    title: str
+    run: list[str | dict[str, str]]
+    needs: dict[str, float] = field(default_factory=dict)
+    after: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All stages and where they work."""
+
+    name: str
+    about: str
+    folder: Path
+    stages: list[Stage]
+    words: dict[str, str] = field(default_factory=dict)
+
+    def chosen(self, names: Sequence[str]) -> list[Stage]:
+        """The stages of these names in their order; all when none is named.
+
+        Raises:
+            SettingsError: there is no such stage, or one that it reads from is not done.
+        """
+        known = {stage.name: stage for stage in self.stages}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise SettingsError(f"there is no stage {unknown[0]}: {self.name} has {', '.join(known)}")
+        found = [stage for stage in self.stages if not names or stage.name in names]
+        for stage in found if names else []:
+            for before in stage.after:
+                if before not in names and not self.done(known[before]):
+                    raise SettingsError(f"{stage.name} reads what {before} writes: run --stage {before} first")
+        return found
+
+    def commands(self, stage: Stage) -> list[tuple[str | None, list[str]]]:
+        """The stage's commands as (name of the output or None, arguments)."""
+        values = {
+            "out": str(self.folder),
+            "here": str(self.folder / stage.name),
+            "pocket": str(files("egosrag") / "data" / "pocket"),
+        }
+        found: list[tuple[str | None, list[str]]] = []
+        for line in stage.run:
+            name, text = next(iter(line.items())) if isinstance(line, dict) else (None, line)
+            for short, long in self.words.items():
+                text = text.replace("{" + short + "}", long)
+            # Words are cut before the folders are put in: a folder's name may have spaces.
+            found.append((name, [word.format(**values) for word in text.split()]))
+        return found
+
+    def digest(self, stage: Stage) -> str:
+        """Of the commands, and of the stages before it."""
+        before = [self.digest(other) for other in self.stages if other.name in stage.after]
+        return hashlib.sha256(json.dumps([self.commands(stage), before]).encode()).hexdigest()
+
+    def done(self, stage: Stage) -> bool:
+        """Whether it ran to its end with these commands."""
+        mark = self.folder / stage.name / "done.json"
+        try:
+            return bool(json.loads(mark.read_text(encoding="utf-8"))["digest"] == self.digest(stage))
+        except (OSError, ValueError, KeyError):
+            return False
+
+
+def load_plan(config: str, out: Path | None) -> Plan:
+    """Read a plan.
+
+    Args:
+        config: ``mini``, ``full`` or a YAML file.
+        out: the folder of the results; ``runs/reproduce-CONFIG`` when None.
+
+    Raises:
+        SettingsError: there is no such plan, or it is not one.
+    """
+    inside = files(__package__).joinpath(f"{config}.yaml")
+    try:
+        text = inside.read_text(encoding="utf-8") if inside.is_file() else Path(config).read_text(encoding="utf-8")
+        loaded: dict[str, Any] = yaml.safe_load(text)
+        stages = [Stage(**stage) for stage in loaded["stages"]]
+        name = Path(config).stem
+        folder = (out or Path("runs") / f"reproduce-{name}").resolve()
+        return Plan(name, loaded["about"], folder, stages, loaded.get("words") or {})
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"there is no plan {config}: give mini, full or a YAML file of stages") from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{config} is no plan of stages ({error}): see evals/reproduce/mini.yaml") from error
+
+
+def costs(stages: Sequence[Stage]) -> str:
+    """What the stages need, a line each where it is more than minutes on a CPU, and their sum."""
+    lines = []
+    for stage in stages:
+        if stage.needs:
+            lines.append(f"  {stage.name}: " + ", ".join(f"{v:g} {_UNITS[k]}" for k, v in stage.needs.items()))
+    if not lines:
+        return f"{len(stages)} stages, minutes on a CPU, nothing to pay"
+    sums = {k: sum(s.needs.get(k, 0) for s in stages) for k in _UNITS if k != "memory_gb"}
+    most = max(s.needs.get("memory_gb", 0) for s in stages)
+    whole = ", ".join(f"{v:g} {_UNITS[k]}" for k, v in sums.items() if v)
+    return "\n".join(
+        ["estimates for what is not done yet:", *lines, f"  in all: {whole}; at most {most:g} GB of GPU memory"]
+    )
+
+
+def run_stage(plan: Plan, stage: Stage) -> None:
+    """Run the commands of a stage; what they print on standard output is kept, the rest is shown.
+
+    Raises:
+        StageError: a command failed; what it and those before it wrote is kept.
+    """
+    here = plan.folder / stage.name
+    here.mkdir(parents=True, exist_ok=True)
+    for name, words in plan.commands(stage):
+        made = subprocess.run([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, check=False)
+        if made.returncode:
+            raise StageError(
+                f"{stage.name} stopped: python -m {' '.join(words)} ended with {made.returncode}; see above"
+            )
+        if name:
+            (here / f"{name}.json").write_text(made.stdout, encoding="utf-8")
+    (here / "done.json").write_text(json.dumps({"digest": plan.digest(stage)}), encoding="utf-8")

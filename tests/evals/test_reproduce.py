@@ -1,0 +1,111 @@
+"""The reproduction: stages that run once, go on after a failure, and end in a page that shows what is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from egosrag.errors import SettingsError
+from evals.command import app_of
+from evals.reproduce import __main__ as reproduce
+from evals.reproduce.page import write
+from evals.reproduce.stages import StageError, costs, load_plan, run_stage
+
+
+def plan_of(tmp_path: Path, *stages: dict[str, Any], **more: Any) -> str:
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump({"about": "A test.", "stages": list(stages), **more}), encoding="utf-8")
+    return str(path)
+
+
+ONE = {"name": "data", "title": "rows", "run": [{"told": "this"}, "evals.reproduce.material {here}"]}
+TWO = {"name": "fail", "title": "fails", "after": ["data"], "run": ["egosrag.no_such_module {out}"]}
+
+
+@pytest.mark.parametrize("config", ["mini", "full"])
+def test_our_plans_hold_together(config: str, tmp_path: Path) -> None:
+    plan = load_plan(config, tmp_path)
+    exhibits = yaml.safe_load(Path("evals/reproduce/original.yaml").read_text(encoding="utf-8"))
+    names = [stage.name for stage in plan.stages]
+    assert {exhibit["stage"] for exhibit in exhibits} <= set(names)
+    written = {stage.name: {name for name, _ in plan.commands(stage) if name} for stage in plan.stages}
+    for exhibit in exhibits:
+        if exhibit["kind"] != "inverse":  # those are the runs' own files
+            assert set(exhibit["results"]) <= written[exhibit["stage"]]
+    for stage in plan.stages:
+        assert all(names.index(before) < names.index(stage.name) for before in stage.after)
+        for _, words in plan.commands(stage):
+            module = Path(*words[0].split("."))
+            assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file(), words[0]
+            if "--config" in words:
+                assert Path(words[words.index("--config") + 1]).is_file()
+    assert ("US$" in costs(plan.stages)) == (config == "full")
+
+
+def test_every_way_in_miniature_is_one_of_the_full_report() -> None:
+    mini, full = load_plan("mini", None), load_plan("full", None)
+    assert [s.name for s in mini.stages if s.name != "data"] == [s.name for s in full.stages]
+
+
+def test_a_stage_runs_once_and_anew_when_its_commands_change(tmp_path: Path) -> None:
+    stage = ONE | {"run": ["evals.reproduce.material {here}"]}
+    plan = load_plan(plan_of(tmp_path, stage), tmp_path / "out")
+    assert not plan.done(plan.stages[0])
+    run_stage(plan, plan.stages[0])
+    assert plan.done(plan.stages[0]) and (tmp_path / "out/data/alpaca.jsonl").is_file()
+    changed = load_plan(plan_of(tmp_path, ONE | {"run": ["evals.reproduce.material {here}/new"]}), tmp_path / "out")
+    assert not changed.done(changed.stages[0])
+
+
+def test_what_failed_is_said_and_is_not_done(tmp_path: Path) -> None:
+    plan = load_plan(plan_of(tmp_path, ONE | {"run": ["evals.reproduce.material {here}"]}, TWO), tmp_path / "o u t")
+    run_stage(plan, plan.stages[0])
+    with pytest.raises(StageError, match="fail stopped: .*no_such_module"):
+        run_stage(plan, plan.stages[1])
+    assert plan.done(plan.stages[0]) and not plan.done(plan.stages[1])
+
+
+def test_a_stage_alone_needs_what_it_reads(tmp_path: Path) -> None:
+    config = plan_of(tmp_path, ONE, TWO)
+    with pytest.raises(SettingsError, match="run --stage data first"):
+        load_plan(config, tmp_path).chosen(["fail"])
+    with pytest.raises(SettingsError, match="there is no stage nothing"):
+        load_plan(config, tmp_path).chosen(["nothing"])
+
+
+@pytest.mark.parametrize(("text", "told"), [("- 1", "no plan of stages"), ("stages: [{name: a}]", "no plan of stages")])
+def test_a_plan_that_is_none_is_told(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=told):
+        load_plan(str(tmp_path / "bad.yaml"), None)
+    with pytest.raises(SettingsError, match="there is no plan nowhere"):
+        load_plan("nowhere", None)
+
+
+def test_hours_are_asked_for_before_they_are_spent(tmp_path: Path) -> None:
+    config = plan_of(tmp_path, ONE | {"needs": {"gpu_hours": 3, "api_usd": 4}})
+    found = CliRunner().invoke(
+        app_of(reproduce._command), ["--config", config, "--out", str(tmp_path / "o")], input="n\n"
+    )
+    assert found.exit_code == 1 and not (tmp_path / "o").exists()
+    assert "3 GPU hours" in found.stderr and "4 US$" in found.stderr
+
+
+def test_the_page_shows_what_is_there_and_stays_text(tmp_path: Path) -> None:
+    plan = load_plan("mini", tmp_path)
+    page = write(plan).read_text(encoding="utf-8")
+    assert page.count("Not there yet") == 6 and "default-src 'none'" in page
+    parts = {"all": {"rouge_1": {"n": 4, "value": 0.5, "ci95": [0.2, 0.8]}}}
+    judge = {"answers": {"<script>": {"mean": 78.2}}}
+    (tmp_path / "rag").mkdir()
+    result = {"systems": {"<script>": parts}, "judge": judge}
+    (tmp_path / "rag/result.json").write_text(json.dumps(result), encoding="utf-8")
+    (tmp_path / "rag/figure.png").write_bytes(b"\x89PNG")
+    page = write(plan).read_text(encoding="utf-8")
+    assert page.count("Not there yet") == 5
+    assert "<script>" not in page and "&lt;script&gt;" in page and "50.0 (20–80)" in page and ">78<" in page
