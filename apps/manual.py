@@ -151,7 +151,7 @@ def _rate(here: parts.Here, key: str, exchange: dict[str, Any]) -> None:
         about = {"page": "manual", "model": here.settings.model, "question": exchange["question"]}
         about |= {"answer": answer.answer, "citations": [c.model_dump() for c in answer.citations]}
         with parts.told():
-            feedback.rate(here.settings.data_dir, here.visitor, about, float(thumb), run_id=exchange["run_id"])
+            feedback.rate(here.settings.data_dir, here.visitor, about, float(thumb), run=exchange["run_id"])
 
 
 def _page(here: parts.Here, index: Any, citation: Any, given: dict[str, Upload]) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from egosrag.host.visitors import Visitor
 
 _log = logging.getLogger(__name__)
 _LOCK = threading.Lock()
+Traced = str | Callable[[], tuple[str, str] | None]
 _SENDER = ThreadPoolExecutor(1, thread_name_prefix="feedback")
 
 
@@ -52,7 +54,7 @@ def _ends(file: Path) -> bool:
 
 
 def rate(
-    data_dir: Path, visitor: Visitor, about: dict[str, Any], score: float, comment: str = "", run_id: str | None = None
+    data_dir: Path, visitor: Visitor, about: dict[str, Any], score: float, comment: str = "", run: Traced | None = None
 ) -> Future[None] | None:
     """Keeps what a visitor thinks of an answer, in ``feedback.jsonl`` of the data folder.
 
@@ -62,7 +64,8 @@ def rate(
         about: what was shown to him: the question, the answer, where from.
         score: 1 for a thumb up, 0 for one down.
         comment: his words.
-        run_id: of LangSmith's trace; with LANGSMITH_API_KEY its run gets the score too, beside the page.
+        run: the id of LangSmith's run, or what finds it (its id and its project's) or that there is none; with
+            LANGSMITH_API_KEY the run gets the score too, beside the page.
 
     Returns:
         What is done when LangSmith has it; None where nothing is sent.
@@ -71,25 +74,25 @@ def rate(
         StoreError: it cannot be written.
     """
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    row = {"at": at, "visitor": visitor.key, "score": score, "comment": comment, "run_id": run_id, **about}
+    row = {"at": at, "visitor": visitor.key, "score": score, "comment": comment, **about}
     append(data_dir / "feedback.jsonl", row)
-    if not run_id or not os.environ.get("LANGSMITH_API_KEY"):
+    if not run or not os.environ.get("LANGSMITH_API_KEY"):
         return None
-    return _SENDER.submit(_send, run_id, score, comment)
+    return _SENDER.submit(_send, run, score, comment)
 
 
-def _send(run_id: str, score: float, comment: str) -> None:
+def _send(run: Traced, score: float, comment: str) -> None:
     from langsmith import Client
     from langsmith.utils import LangSmithError, get_tracer_project
 
     client = Client()
     try:
-        project = client.read_project(project_name=get_tracer_project())
-        said = {"score": score, "comment": comment or None, "session_id": project.id}
-        client.create_feedback(run_id, key="thumb", **said)
-    except (
-        LangSmithError,
-        OSError,
-        ValueError,
-    ) as error:  # it is kept in the file; nobody's page has to wait or fail for it
+        if isinstance(run, str):
+            found: tuple[str, str] | None = (run, str(client.read_project(project_name=get_tracer_project()).id))
+        else:
+            found = run()
+        if found:
+            client.create_feedback(found[0], key="thumb", score=score, comment=comment or None, session_id=found[1])
+    except (LangSmithError, OSError, ValueError) as error:
+        # It is kept in the file: nobody's page has to wait or to fail for it.
         _log.warning("LangSmith did not take a thumb: %s", " ".join(str(error).split())[:200])

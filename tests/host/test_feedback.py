@@ -87,9 +87,9 @@ def test_langsmith_gets_the_score_of_a_traced_answer(tmp_path: Path, monkeypatch
     (score,) = fake.feedback
     assert (score["run_id"], score["key"], score["score"], score["comment"]) == (run_id, "thumb", 0.0, "wrong page")
     assert score["session_id"] == project["id"]
-    assert rows(tmp_path / "feedback.jsonl")[0]["run_id"] == run_id
+    assert rows(tmp_path / "feedback.jsonl")[0]["score"] == 0.0
 
 
 def test_without_a_key_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LANGSMITH_API_KEY", raising=False)
-    assert feedback.rate(tmp_path, visitor_of(new_token(), tmp_path), {}, 1.0, run_id="r") is None
+    assert feedback.rate(tmp_path, visitor_of(new_token(), tmp_path), {}, 1.0, run="r") is None
