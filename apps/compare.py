@@ -18,7 +18,7 @@ def main() -> None:
     here = parts.begin()
     words = here.words
     line = st.chat_input(words("compare.say"), key="line of both", submit_mode="stop", max_chars=8000)
-    names = {kept.id: kept.name for kept in cards.roles(here.visitor, here.language)}
+    names = cards.names(here.visitor, here.language)
     with st.sidebar:
         role = st.selectbox(words("compare.role"), names, format_func=names.get, key="role of both")
         again = st.button(words("compare.again"))

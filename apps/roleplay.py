@@ -13,6 +13,7 @@ from apps.parts.switches import switches
 from apps.parts.turns import bubble, do, turns
 from egosrag import Settings
 from egosrag.host import cards, talks
+from egosrag.host.shown import distinct
 
 GENERATES = ("say", "again", "on")
 
@@ -98,7 +99,7 @@ def _views(here: parts.Here) -> tuple[bool, bool]:
 def _sidebar(here: parts.Here) -> tuple[str, Settings]:
     """The conversation that was chosen, and how its role is played."""
     words, found = here.words, talks.talks(here.settings, here.visitor)
-    known = {info.session: info for info in found}
+    known = [info.session for info in found]
     if "session" not in st.session_state:
         st.session_state["session"] = found[0].session if found else _begun(here, [])
     # Those in which nothing was said yet are in no store; they stay in the list while the visit lasts.
@@ -106,15 +107,15 @@ def _sidebar(here: parts.Here) -> tuple[str, Settings]:
     sessions = list(dict.fromkeys([*known, *drafts, st.session_state["session"]]))
     drafts[:] = [session for session in sessions if session not in known]
 
-    def called(session: str) -> str:
-        if session not in known:
-            return words("roleplay.new")
-        info = known[session]
-        return words("roleplay.info", name=info.name, turns=info.turns, at=info.at[:16].replace("T", " "))
+    labels = dict.fromkeys(sessions, words("roleplay.new"))
+    for info in found:
+        at = info.at[:16].replace("T", " ")
+        labels[info.session] = words("roleplay.info", name=info.name, turns=info.turns, at=at)
+    labels = distinct(labels)
 
     with st.sidebar:
-        at = sessions.index(st.session_state["session"])
-        session = st.selectbox(words("roleplay.session"), sessions, at, format_func=called)
+        place = sessions.index(st.session_state["session"])
+        session = st.selectbox(words("roleplay.session"), sessions, place, format_func=labels.get)
         st.session_state["session"] = session  # not the widget's own key: that is gone while another page is looked at
         with st.container(horizontal=True):
             with st.popover(words("roleplay.begin"), icon=":material/add:"):
@@ -133,7 +134,7 @@ def _begun(here: parts.Here, ids: list[str]) -> str:
 
 
 def _new(here: parts.Here) -> None:
-    names = {kept.id: kept.name for kept in cards.roles(here.visitor, here.language)}
+    names = cards.names(here.visitor, here.language)
     ids = st.multiselect(here.words("roleplay.roles"), names, max_selections=talks.MOST_ROLES, format_func=names.get)
 
     def begin() -> None:

@@ -59,12 +59,11 @@ def _taken(here: parts.Here, kept: cards.Kept) -> None:
 
 def _look(here: parts.Here) -> None:
     words = here.words
-    found = {kept.id: kept for kept in cards.roles(here.visitor, here.language)}
-    ids = list(found)
-    at = ids.index(st.session_state["role"]) if st.session_state.get("role") in found else 0
-    chosen = st.selectbox(words("roles.role"), ids, at, format_func=lambda role: found[role].name)
+    names = cards.names(here.visitor, here.language)
+    at = list(names).index(st.session_state["role"]) if st.session_state.get("role") in names else 0
+    chosen = st.selectbox(words("roles.role"), list(names), at, format_func=names.get)
     st.session_state["role"] = chosen
-    kept = found[chosen]
+    kept = cards.find(here.visitor, chosen)
     with st.container(horizontal=True):
         if st.button(words("roles.start"), type="primary", icon=":material/chat:"):
             st.session_state["session"] = talks.new_session(here.visitor, [kept.id])

@@ -13,6 +13,7 @@ from egosrag import assemble
 from egosrag.egos.png import SIGNATURE
 from egosrag.egos.roles import load_role, save_role
 from egosrag.errors import RoleError
+from egosrag.host.shown import distinct
 from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
 from egosrag.schema import Role
@@ -57,6 +58,11 @@ def roles(visitor: Visitor, language: str) -> list[Kept]:
         key=lambda path: (not path.stem.endswith("." + language), path.stem),
     )
     return [_kept(path) for path in (*own, *samples)]
+
+
+def names(visitor: Visitor, language: str) -> dict[str, str]:
+    """What to call each of :func:`roles` in a list, by its id: no two of them alike."""
+    return distinct({kept.id: kept.name for kept in roles(visitor, language)})
 
 
 def load(kept: Kept) -> Role:

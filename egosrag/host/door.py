@@ -12,8 +12,10 @@ import binascii
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import Any
 
+from egosrag.errors import SettingsError
 from egosrag.host.visitors import COOKIE, is_token, new_token
 
 Message = MutableMapping[str, Any]
@@ -22,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 PASSWORD = "EGOSRAG_APP_PASSWORD"
+_SHORTEST = 12  # characters of a password that keeps other machines out
 _WRONG_COSTS_S = 1.0  # a guess takes this long
 _YEAR = 365 * 24 * 3600
 # Streamlit's own scripts and styles are inline in part, and it makes fonts, pictures and workers out of data.
@@ -38,6 +41,26 @@ _HEADERS = (
 )
 
 
+def check_address(address: str | None, password: str) -> None:
+    """Refuses to open the door to other machines without a password.
+
+    Args:
+        address: what the server listens at; None: at every address of this machine.
+        password: what visitors have to give.
+
+    Raises:
+        SettingsError: others could come in, and there is no password, or one that is soon guessed.
+    """
+    try:
+        at_home = address == "localhost" or ip_address(address or "0.0.0.0").is_loopback
+    except ValueError:
+        at_home = False
+    if not at_home and len(password) < _SHORTEST:
+        raise SettingsError(
+            f"{address or 'every address'} lets other machines in: set {PASSWORD} first, {_SHORTEST} characters or more"
+        )
+
+
 class Door:
     """An ASGI middleware.
 
@@ -48,6 +71,7 @@ class Door:
 
     def __init__(self, app: App, password: str = "") -> None:
         self._app, self._password = app, password.encode()
+        self._wrong = asyncio.Lock()  # guesses wait for each other, however many are made at once
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Lets a request in, or answers it itself."""
@@ -57,7 +81,8 @@ class Door:
         headers = {key.lower(): value for key, value in scope["headers"]}
         if self._password and not self._knows(headers.get(b"authorization", b"")):
             if b"authorization" in headers:
-                await asyncio.sleep(_WRONG_COSTS_S)
+                async with self._wrong:
+                    await asyncio.sleep(_WRONG_COSTS_S)
             await self._refuse(scope, receive, send)
             return
         await self._app(scope, receive, self._marked(scope, headers, send) if scope["type"] == "http" else send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 # Readers of Markdown look for bare addresses and :icons: in what is left after escapes are taken away: a word joiner,
 # which shows nothing, stands in the middle of them.
@@ -24,3 +25,13 @@ def as_markdown(text: str, most: int | None = None) -> str:
         line = line[: most - 1].rstrip() + "…"
     joined = _FOUND_LATER.sub(lambda match: match.group() + _JOINER, line)
     return _MARKS.sub(r"\\\1", joined)
+
+
+def distinct(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels by their keys, the second of two that are the same with a number: a browser knows choices by label."""
+    seen: dict[str, int] = {}
+    found: dict[str, str] = {}
+    for key, label in labels.items():
+        count = seen[label] = seen.get(label, 0) + 1
+        found[key] = label if count == 1 else f"{label} ({count})"
+    return found

@@ -89,6 +89,12 @@ def text_of(driver: Any) -> str:
     return str(driver.execute_script("return document.body.innerText"))
 
 
+def type_in(driver: Any, css: str, text: str) -> None:
+    """Types into a field as soon as it takes anything."""
+    ready = "return [...document.querySelectorAll(arguments[0])].find(e => !e.disabled && e.offsetParent !== null)"
+    until(lambda: driver.execute_script(ready, css)).send_keys(text)
+
+
 def until(true: Callable[[], Any]) -> Any:
     """What ``true`` gives as soon as it is true."""
     end = time.monotonic() + WAIT_S

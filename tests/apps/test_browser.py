@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
-from tests.apps.browser import asked_for, browser, free_port, missing, script, server, text_of, until
+from tests.apps.browser import asked_for, browser, free_port, missing, script, server, text_of, type_in, until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no browser to drive: {missing()}")
 
@@ -36,8 +36,7 @@ def reads(driver: Any, *texts: str) -> None:
 
 
 def say(driver: Any, line: str, reply: str) -> None:
-    field = find(driver, '[data-testid="stChatInput"] textarea')
-    field.send_keys(line + "\n")
+    type_in(driver, '[data-testid="stChatInput"] textarea', line + "\n")
     reads(driver, line, reply)
 
 
@@ -45,7 +44,12 @@ def press(driver: Any, name: str) -> None:
     """Clicks the button of that name, or of that icon."""
     css = f"//button[normalize-space()='{name}' and not(@disabled)]"
     until(lambda: driver.find_elements("xpath", css))
-    driver.execute_script("arguments[0].click()", driver.find_elements("xpath", css)[-1])
+    driver.execute_script("arguments[0].click()", driver.find_elements("xpath", css)[0])
+
+
+def tab(driver: Any, name: str) -> None:
+    css = f"//*[@role='tab' and normalize-space()='{name}']"
+    driver.execute_script("arguments[0].click()", until(lambda: driver.find_elements("xpath", css))[0])
 
 
 def toggle(driver: Any, name: str) -> None:
@@ -113,11 +117,11 @@ def test_a_hostile_card_is_text_and_nothing_is_asked_of_elsewhere(driver: Any, t
     with server(tmp_path, **script(tmp_path, '<b>Hi</b> ![r](http://evil.example/r.png)"')) as address:
         driver.get(f"{address}/roles")
         reads(driver, "She is afraid of fog.")
-        press(driver, "Upload")
+        tab(driver, "Upload")
         find(driver, 'input[type="file"]').send_keys(str(card))
         reads(driver, "card.json")
         press(driver, "Add")
-        press(driver, "Card")
+        tab(driver, "Card")
         reads(driver, *HOSTILE["background"], HOSTILE["greeting"])
         press(driver, "chatTalk")
         reads(driver, HOSTILE["greeting"])

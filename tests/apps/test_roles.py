@@ -40,7 +40,7 @@ def test_a_card_is_shown_edited_and_becomes_the_visitors_own(open_roles: Callabl
     assert not page.exception
     assert "She is afraid of fog." in texts(page)
     page.toggle(key="edit role").set_value(True).run()
-    next(area for area in page.text_area if area.label == "Personality").set_value("She likes fog.").run()
+    next(area for area in page.text_area if area.label == "Personality").set_value("She likes fog.")
     press(page, "Save")
     page.toggle(key="edit role").set_value(False).run()
     assert "She likes fog." in texts(page) and "She is afraid of fog." not in texts(page)

@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
+from egosrag.errors import SettingsError
 from egosrag.host import door
-from egosrag.host.door import Door
+from egosrag.host.door import Door, check_address
 from egosrag.host.visitors import COOKIE, new_token
 
 PAGE = {"accept": "text/html,application/xhtml+xml"}
@@ -96,3 +97,16 @@ def test_the_right_password_opens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_server_itself_is_let_through() -> None:
     assert asked("secret", type="lifespan")[1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_this_machine_alone_needs_no_password(address: str) -> None:
+    check_address(address, "")
+
+
+@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.4", "box.local"])
+def test_others_come_in_with_a_password_alone(address: str | None) -> None:
+    for password in ("", "short"):
+        with pytest.raises(SettingsError, match="EGOSRAG_APP_PASSWORD"):
+            check_address(address, password)
+    check_address(address, "long enough to keep out")

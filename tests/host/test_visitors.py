@@ -9,7 +9,7 @@ import pytest
 
 from egosrag.errors import SourceError
 from egosrag.host import uploads
-from egosrag.host.shown import as_markdown
+from egosrag.host.shown import as_markdown, distinct
 from egosrag.host.uploads import called, keep, remove, shown_name
 from egosrag.host.visitors import Visitor, is_token, new_token, visitor_of
 
@@ -116,3 +116,7 @@ def test_addresses_do_not_stay_in_one_piece() -> None:
 def test_long_text_is_one_line_and_cut() -> None:
     assert as_markdown("a\nb   c") == "a b c"
     assert as_markdown("word " * 9, 10) == "word word…"
+
+
+def test_no_two_labels_are_alike() -> None:
+    assert distinct({"a": "x", "b": "y", "c": "x"}) == {"a": "x", "b": "y", "c": "x (2)"}
