@@ -54,9 +54,7 @@ def _ppl(folder: Path, name: str, hits: int) -> None:
 
 
 def _roleplay(folder: Path) -> None:
-    (row,) = [r for r in roleplay_data.load_rows(languages=("en",), turns=()) if r["id"].startswith("edda-en-intro")][
-        :1
-    ] or [roleplay_data.load_rows(languages=("en",), turns=())[0]]
+    row = roleplay_data.load_rows(languages=("en",), turns=())[0]
     outputs = {
         "said": row["lines"],
         "replies": [{"text": f"Aye <b>{n}</b>.", "stop_reason": "quote"} for n in row["lines"]],

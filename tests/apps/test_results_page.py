@@ -1,0 +1,149 @@
+"""The results page: figures, tables, a sample's transcript, thumbs, and labels by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("streamlit", reason="the extra app is not installed")
+
+import streamlit
+from streamlit.testing.v1 import AppTest
+
+from egosrag.host.visitors import visitor_of
+from egosrag.settings import Settings
+from evals.judge_label import labelled
+from tests.evals.look_runs import cases, write_runs
+
+PAGE = str(Path(__file__).resolve().parents[2] / "apps" / "results.py")
+TOKEN = "d" * 32
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_runs(tmp_path_factory.mktemp("shown"))
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch, runs: Path) -> Open:
+    """``open_page("tables")``: the page of the runs, looked at in that way."""
+    streamlit.cache_data.clear()
+
+    def page(way: str = "figures", folder: Path = runs, **state: Any) -> AppTest:
+        monkeypatch.setenv("EGOSRAG_APP_RUNS", str(folder))
+        test = AppTest.from_file(PAGE, default_timeout=60)
+        for name, value in {"token": TOKEN, "results_way": way, **state}.items():
+            test.session_state[name] = value
+        page = test.run()
+        assert not page.exception
+        return page
+
+    return page
+
+
+def words(page: AppTest) -> list[str]:
+    return [text.value for message in page.chat_message for text in message.text]
+
+
+def test_an_empty_folder_tells_what_fills_it(open_page: Open, tmp_path: Path) -> None:
+    page = open_page(folder=tmp_path)
+    assert page.info[0].value.startswith("Nothing to look at")
+    assert "python -m evals.rag" in page.code[0].value
+
+
+def test_figure_1_is_drawn_of_all_tasks_and_figure_2_of_one(open_page: Open) -> None:
+    page = open_page()
+    chart = json.loads(page.get("vega_lite_chart")[0].proto.spec)
+    assert chart["layer"][0]["mark"]["type"] == "bar"
+    assert sorted(page.multiselect[0].value) == ["base.json", "sft.json"]
+    assert page.selectbox(key="task ppl").options == ["all", "mmlu", "arc_easy"]
+    page.selectbox(key="task ppl").select("mmlu").run()
+    assert not page.exception
+    assert not page.error
+    page.selectbox(key="figure_kind").select("roleplay").run()
+    assert not page.exception
+    assert len(page.get("vega_lite_chart")) == 1
+
+
+@pytest.mark.parametrize("name", ["rag.json", "roleplay.json", "chatbot.json", "sft.json"])
+def test_every_result_has_its_tables(open_page: Open, name: str) -> None:
+    page = open_page("tables", table_of=name)
+    assert not page.error
+    assert len(page.dataframe) >= 1
+    if name == "rag.json":
+        assert list(page.dataframe[0].value.columns) == ["", "w_document", "w/o_document"]
+
+
+def test_a_sample_is_read_and_judged_by_a_click(open_page: Open) -> None:
+    page = open_page("samples", records_of="talks/roleplay.jsonl")
+    assert not words(page)
+    key = "rows talks/roleplay.jsonl all as they came"
+    page.session_state[key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    page.run()
+    assert not page.exception
+    assert words(page)[1].startswith("Aye <b>"), "what was said is shown as text"
+    assert not page.markdown
+    page.feedback[0].set_value(0)
+    page.text_input[0].set_value("out of role")
+    page.button[0].click().run()
+    assert not page.exception
+    (line,) = (Settings.load().data_dir / "feedback.jsonl").read_text(encoding="utf-8").splitlines()
+    row = json.loads(line)
+    assert (row["score"], row["comment"], row["records"]) == (0.0, "out of role", "talks/roleplay.jsonl")
+    assert row["key"][0] == "EGOS-Small"
+
+
+def test_a_person_labels_pairs_and_is_compared_with_the_judge(open_page: Open) -> None:
+    page = open_page("label", label_data="answers.jsonl", label_mode="pair", label_judge="judged.pair.jsonl")
+    assert not page.error
+    for left in (4, 3, 2, 1):
+        assert page.caption[0].value == f"{left} left of 4"
+        shown = [text.value for text in page.text]
+        assert not any("ours" in text or "theirs" in text for text in shown)
+        for place, number in enumerate(page.number_input):
+            number.set_value(90 if shown[1 + place].startswith("good") else 30)
+        page.text_input[0].set_value("better")
+        page.button[0].click().run()
+        assert not page.exception
+        assert not page.error
+    out = visitor_of(TOKEN, Settings.load().data_dir).folder / "labels" / "answers.pair.jsonl"
+    rows = labelled(out)
+    assert [row.human for row in rows] == ["ours"] * 4
+    assert {row.digest for row in rows} == {case.digest for case in cases()}, "evals.judge reads them as its own"
+    assert json.loads(page.json[0].value)["accuracy"] == 1.0
+
+
+def test_ranks_need_each_letter_once_and_rows_can_be_skipped(open_page: Open) -> None:
+    page = open_page("label", label_data="answers.jsonl", label_mode="rank")
+    page.text_input[0].set_value("AA")
+    page.text_input[1].set_value("no order")
+    page.button[0].click().run()
+    assert "once" in page.warning[0].value
+    page.text_input[0].set_value("b > a")
+    page.button[0].click().run()
+    assert page.caption[0].value == "3 left of 4"
+    page.button[1].click().run()
+    assert page.caption[0].value == "2 left of 3"
+
+
+def test_a_damaged_result_is_one_line(open_page: Open, tmp_path: Path) -> None:
+    (tmp_path / "rag.json").write_text('{"systems": 1, "calibration": "<script>"}', encoding="utf-8")
+    page = open_page("tables", folder=tmp_path)
+    assert len(page.error) == 1
+    assert "rag" in page.error[0].value
+
+
+def test_the_page_speaks_chinese(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from apps.parts.frame import Here
+    from apps.parts.words import Words
+
+    settings = Settings.load()
+    here = Here("zh", Words("zh"), settings, visitor_of(TOKEN, settings.data_dir))
+    page = open_page("tables", here=here)
+    assert page.selectbox(key="table_of").label == "结果"
