@@ -11,7 +11,6 @@ too. ``latex`` is of the questions that ask for formulas. Files of questions: ev
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +23,9 @@ from evals import experiment
 from evals.chatbot_data import DATA, REFERENCES, TASKS, Model, limited, load_rows, models_of
 from evals.chatbot_judge import judged, points
 from evals.chatbot_measures import measures, refused
-from evals.detectors import estimate, percent, quality
+from evals.chatbot_report import write as write_page
+from evals.command import AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
+from evals.detectors import estimate, percent, plain, quality
 from evals.records import Record, Records, read_jsonl
 
 SHARES = ("answered", "exact", "chrf", "refused_harmful", "refused_benign", "latex", "markdown", "stopped")
@@ -143,7 +144,7 @@ def show(result: dict[str, Any]) -> None:
                 table.add_row(name.replace("_", " "), *(percent(parts[part].get(name)) for part in shown))
         for name in LENGTHS:
             lengths = [parts[part].get(name) for part in shown]
-            table.add_row(f"mean {name}", *(f"{e['value']:.0f}" if e else "-" for e in lengths))
+            table.add_row(f"mean {name}", *(plain(e) for e in lengths))
         console.print(table)
     if "judge" in result:
         verdicts = Table("model", "task", "n", "judge", title="Judge", title_justify="left")
@@ -172,15 +173,15 @@ def _command(
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task, language and kind.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL to keep the answers in, and to resume from.")] = None,
     html: Annotated[Path | None, typer.Option(help="Report to write: the answers side by side.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
-    judge: Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")] = None,
-    judge_k: Annotated[int, typer.Option(min=1, help="The judge's explanations for each order.")] = 3,
-    judge_records: Annotated[Path | None, typer.Option(help="JSONL stem to keep the judgements in.")] = None,
-    upload: Annotated[bool, typer.Option("--upload", help="Send dataset, runs and traces to LangSmith.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 256,
+    figure: Figure = None,
+    judge: JudgeModel = None,
+    judge_k: JudgeK = 3,
+    judge_records: JudgeRecords = None,
+    upload: Upload = False,
+    max_new_tokens: MaxNewTokens = 256,
     temperature: Annotated[float, typer.Option(min=0, help="Spread of sampling.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask models the report's four tasks."""
     rows = load_rows(data or ())
@@ -189,16 +190,8 @@ def _command(
     result = summary(rows, found)
     if judge:
         result["judge"] = judged(rows, found, judge, k=judge_k, records=judge_records)
-    if html:
-        from evals.chatbot_report import write
-
-        write(html, rows, found, result)
-    if figure:
-        _figure(result, figure)
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    page = (html, lambda made, path: write_page(path, rows, found, made))
+    finish(result, show, as_json, page, (figure, _figure), (records, None), (judge_records, None))
 
 
 if __name__ == "__main__":

@@ -42,9 +42,17 @@ def estimate(values: Sequence[float | None]) -> dict[str, Any] | None:
     return {"n": e.n, "value": e.value, "stderr": e.stderr, "ci95": None if e.low is None else [e.low, e.high]}
 
 
+def plain(found: dict[str, Any] | None) -> str:
+    """An estimate for a table in its own unit: ``83 (55-95)``."""
+    if found is None:
+        return "-"
+    interval = f" ({found['ci95'][0]:.0f}-{found['ci95'][1]:.0f})" if found["ci95"] else ""
+    return f"{found['value']:.0f}{interval}"
+
+
 def percent(found: dict[str, Any] | None) -> str:
     """An estimate of a share for a table: ``83 (55-95)``, in percent."""
     if found is None:
         return "-"
-    interval = f" ({100 * found['ci95'][0]:.0f}-{100 * found['ci95'][1]:.0f})" if found["ci95"] else ""
-    return f"{100 * found['value']:.0f}{interval}"
+    scaled = {"value": 100 * found["value"], "ci95": found["ci95"] and [100 * end for end in found["ci95"]]}
+    return plain(scaled)

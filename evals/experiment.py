@@ -20,7 +20,7 @@ from typing import Any
 
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
-from evals.push import example_id, push, splits_of
+from evals.push import REFERENCES, example_id, push, splits_of
 from evals.records import Record, Records
 
 Target = Callable[[Record], Record]
@@ -103,7 +103,7 @@ def run(
         if failed:  # LangSmith goes on after an error; a model that is away would be asked for every row
             return {}
         try:
-            with redirect_stderr(told), nullcontext() if upload else _untraced():
+            with redirect_stderr(told), nullcontext() if upload else untraced():
                 return target(inputs)
         except Exception as error:
             failed.append(error)
@@ -114,7 +114,7 @@ def run(
             return {"results": []}
         row_id = inputs["id"]
         try:
-            with redirect_stderr(told), _untraced():
+            with redirect_stderr(told), untraced():
                 measures = scorer(dataset.row(row_id), outputs)
         except Exception as error:
             failed.append(error)
@@ -122,16 +122,51 @@ def run(
         kept.add(keys[row_id], {"who": who, "item": row_id, **outputs, "measures": measures})
         with redirect_stderr(told):
             progress(who, sum(keys[i] in kept for i in ids), len(ids))
-        return {"results": [{"key": key, "score": value} for key, value in measures.items() if value is not None]}
+        return feedback_of(measures)
 
     if missing:
-        _evaluate(dataset, who, missing, answered, scored, upload)
+        evaluate(dataset, who, missing, answered, scored, upload)
     if failed:
         raise failed[0]
     return [kept[keys[i]] for i in ids]
 
 
-def _untraced() -> AbstractContextManager[None]:
+def publish(
+    base: str, who: str, rows: Sequence[Record], outputs: Sequence[Record], measures: Sequence[Mapping[str, Any]]
+) -> None:
+    """Sends a finished run to LangSmith: its rows as a dataset, what came of them as an experiment on it.
+
+    For evaluations that score many rows in one pass, where no row has a trace of its own. The dataset's name ends in
+    the digest of its rows, so that runs on the same rows stand beside each other.
+
+    Args:
+        base: what the dataset's name begins with.
+        who: the model or system; the name of the experiment.
+        rows: what was measured on, with an ``id`` each.
+        outputs: what came of each row.
+        measures: the numbers of each row.
+
+    Raises:
+        SettingsError: there is no key, or LangSmith does not take it.
+    """
+    dataset = Dataset(f"{base}-{digest(*rows)}", rows, REFERENCES)
+    found = {row["id"]: pair for row, *pair in zip(rows, outputs, measures, strict=True)}
+    evaluate(
+        dataset,
+        who,
+        list(found),
+        lambda inputs: found[inputs["id"]][0],
+        lambda inputs, outputs: feedback_of(found[inputs["id"]][1]),
+        True,
+    )
+
+
+def feedback_of(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Measures as LangSmith takes them; those that are None are left out."""
+    return {"results": [{"key": key, "score": value} for key, value in measures.items() if value is not None]}
+
+
+def untraced() -> AbstractContextManager[None]:
     """LangSmith traces inside an evaluation to the evaluation's client: offline there is nobody at its address."""
     from langsmith import tracing_context
 
@@ -151,10 +186,25 @@ def client() -> Any:
     return Client()
 
 
-def _evaluate(
+def evaluate(
     dataset: Dataset, who: str, missing: list[str], answered: Any, scored: Callable[..., dict[str, Any]], upload: bool
 ) -> None:
-    from langsmith import Client, evaluate
+    """``langsmith.evaluate`` on the rows of these ids, one after the other.
+
+    Args:
+        dataset: the rows.
+        who: the name of the experiment.
+        missing: the ids of the rows to run.
+        answered: the target.
+        scored: the evaluator.
+        upload: whether LangSmith gets dataset, experiment and traces; otherwise nothing leaves the process.
+
+    Raises:
+        SettingsError: LangSmith does not take it.
+        RuntimeError: the evaluator raised.
+    """
+    from langsmith import Client
+    from langsmith import evaluate as run_evaluation
 
     if upload:
         there = client()
@@ -169,7 +219,7 @@ def _evaluate(
     said = io.StringIO()  # standard output is for the results
     with redirect_stdout(said), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'upload_results' parameter is in beta")
-        rows = evaluate(
+        rows = run_evaluation(
             answered,
             data=data,
             evaluators=[scored],

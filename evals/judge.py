@@ -11,7 +11,8 @@ A row of ``--data``: {"question", "reference", "answers": {NAME: text, ...}}; {"
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import SettingsError
+from evals import experiment
+from evals.command import AsJson, Upload, finish
 from evals.judge_ask import Judge, run
 from evals.judge_cases import Case, load_cases
 from evals.judge_label import label as ask_person
@@ -35,7 +38,6 @@ Criteria = Annotated[str, typer.Option(help="What to judge by, in words.")]
 Examples = Annotated[Path | None, typer.Option(help="Rows that a person labelled, shown to the judge.")]
 Kept = Annotated[Path | None, typer.Option(help="JSONL to keep every judgement in, and to resume from.")]
 Beta = Annotated[float, typer.Option(min=0, max=1, help="Share of the rows that people should decide.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 
 def judge_cases(
@@ -75,10 +77,23 @@ def judge_cases(
     return run(Judge(asked, mode, k, criteria, shown), cases, kept)
 
 
-def _print(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False))
-        return
+def publish(mode: str, model: str, results: Sequence[Result]) -> None:
+    """Sends judgements to LangSmith: the cases as a dataset, the judge's scores as an experiment.
+
+    Raises:
+        SettingsError: there is no key, or LangSmith does not take it.
+    """
+    rows, measures = [], []
+    for name, case, judged in results:
+        row = {"id": f"{case.id}/{name}" if name else case.id, "question": case.question, "answers": dict(case.answers)}
+        rows.append(row | {"reference": case.reference, "human": case.human})
+        scores = zip(case.answers, judged.scores or (), strict=False)
+        measures.append({mode if name else f"{mode} {who}": score for who, score in scores} | {"doubt": judged.doubt})
+    experiment.publish(f"egosrag-judge-{mode}", model, rows, [asdict(judged) for *_, judged in results], measures)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Prints the results as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -100,68 +115,33 @@ def _readable(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def score(
-    data: Data,
-    model: Model = "pocket",
-    k: K = 3,
-    temperature: Temperature = 1.0,
-    max_new_tokens: Tokens = 512,
-    criteria: Criteria = "",
-    examples: Examples = None,
-    records: Kept = None,
-    beta: Beta = 0.2,
-    as_json: Json = False,
-) -> None:
-    """Score each answer from 0 to 100 for correctness."""
-    _judge("score", data, model, k, temperature, max_new_tokens, criteria, examples, records, beta, as_json)
+def _command(mode: str, doc: str) -> Callable[..., None]:
+    def judge(
+        data: Data,
+        model: Model = "pocket",
+        k: K = 3,
+        temperature: Temperature = 1.0,
+        max_new_tokens: Tokens = 512,
+        criteria: Criteria = "",
+        examples: Examples = None,
+        records: Kept = None,
+        beta: Beta = 0.2,
+        upload: Upload = False,
+        as_json: AsJson = False,
+    ) -> None:
+        options = {"k": k, "temperature": temperature, "max_new_tokens": max_new_tokens, "criteria": criteria}
+        results = judge_cases(mode, load_cases(data), model, examples=examples, records=records, **options)
+        if upload:
+            publish(mode, model, results)
+        finish(report(mode, results, beta), show, as_json, (records, None))
+
+    judge.__name__, judge.__doc__ = mode, doc
+    return judge
 
 
-def pair(
-    data: Data,
-    model: Model = "pocket",
-    k: K = 3,
-    temperature: Temperature = 1.0,
-    max_new_tokens: Tokens = 512,
-    criteria: Criteria = "",
-    examples: Examples = None,
-    records: Kept = None,
-    beta: Beta = 0.2,
-    as_json: Json = False,
-) -> None:
-    """Compare two answers a question: who wins, ties, loses."""
-    _judge("pair", data, model, k, temperature, max_new_tokens, criteria, examples, records, beta, as_json)
-
-
-def rank(
-    data: Data,
-    model: Model = "pocket",
-    k: K = 3,
-    temperature: Temperature = 1.0,
-    max_new_tokens: Tokens = 512,
-    criteria: Criteria = "",
-    examples: Examples = None,
-    records: Kept = None,
-    beta: Beta = 0.2,
-    as_json: Json = False,
-) -> None:
-    """Rank the answers to each question: n-1 points for the best, 0 for the last."""
-    _judge("rank", data, model, k, temperature, max_new_tokens, criteria, examples, records, beta, as_json)
-
-
-def _judge(mode: str, data: Path, model: str, k: int, temperature: float, max_new_tokens: int, criteria: str,
-           examples: Path | None, records: Path | None, beta: float, as_json: bool) -> None:  # fmt: skip
-    results = judge_cases(
-        mode,
-        load_cases(data),
-        model,
-        k=k,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        criteria=criteria,
-        examples=examples,
-        records=records,
-    )
-    _print(report(mode, results, beta), as_json)
+score = _command("score", "Score each answer from 0 to 100 for correctness.")
+pair = _command("pair", "Compare two answers a question: who wins, ties, loses.")
+rank = _command("rank", "Rank the answers to each question: n-1 points for the best, 0 for the last.")
 
 
 def agree(
@@ -177,8 +157,9 @@ def agree(
     examples: Examples = None,
     records: Kept = None,
     beta: Beta = 0.2,
+    upload: Upload = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge the first rows alone.")] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the judge's verdicts with people's: accuracy and Cohen's kappa."""
     if data and not (questions or answers or human):
@@ -188,20 +169,13 @@ def agree(
         cases = faireval(questions, {name: Path(path) for name, path in named.items()}, human)
     else:
         raise SettingsError("give --data alone, or --questions with two --answers and --human")
-    results = judge_cases(
-        "pair",
-        cases[:limit],
-        model,
-        k=k,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        criteria=criteria,
-        examples=examples,
-        records=records,
-    )
+    options = {"k": k, "temperature": temperature, "max_new_tokens": max_new_tokens, "criteria": criteria}
+    results = judge_cases("pair", cases[:limit], model, examples=examples, records=records, **options)
+    if upload:
+        publish("pair", model, results)
     judged = report("pair", results, beta)
     found = agreement(results, beta) | {key: judged.get(key) for key in ("conflict_rate", "lead")}
-    _print(found, as_json)
+    finish(found, show, as_json, (records, None))
 
 
 def label(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import uuid
-import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from egosrag.errors import EgosRagError, SettingsError, WindowError
+from evals import experiment
 from evals.judge_cases import LETTERS, MODES, Case, prompt_of
 from evals.judge_verdict import Judgement, Sample, judge, read_verdict
 from evals.records import Records
@@ -100,63 +97,30 @@ def run(judge_: Judge, cases: Sequence[Case], records: Records) -> list[tuple[st
     """
     work = single(cases) if judge_.mode == "score" else [("", case) for case in cases]
     keys = [(case.id, name, case.digest) for name, case in work]
-    missing = [n for n, key in enumerate(keys) if key not in records]
+    missing = [str(n) for n, key in enumerate(keys) if key not in records]
     failed: list[EgosRagError] = []
 
     def evaluator(inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
         if failed:  # LangSmith goes on after an error; a model that is away would be asked for every row
-            return {"key": judge_.mode, "score": None}
-        n = inputs["n"]
+            return {"results": []}
+        n = int(inputs["id"])
         try:
-            with _untraced():
+            with experiment.untraced():
                 found = judge_(work[n][1])
         except EgosRagError as error:
             failed.append(error)
-            return {"key": judge_.mode, "score": None}
+            return {"results": []}
         records.add(keys[n], asdict(found))
-        return {"key": judge_.mode, "score": found.scores[0] if found.scores else None, "comment": found.reason}
+        return experiment.feedback_of({judge_.mode: found.scores[0] if found.scores else None})
 
     if missing:
         print(f"judging {len(missing)} of {len(keys)}, the others are judged already", file=sys.stderr)
-        _evaluate(missing, evaluator)
+        # The answers are in the rows, so LangSmith's target only names the row.
+        rows = experiment.Dataset("judge", [{"id": str(n)} for n in range(len(work))])
+        experiment.evaluate(rows, judge_.mode, missing, lambda inputs: inputs, evaluator, False)
     if failed:
         raise failed[0]
     return [(name, case, judgement_of(records[key])) for key, (name, case) in zip(keys, work, strict=True)]
-
-
-def _untraced() -> AbstractContextManager[None]:
-    """LangSmith traces inside an evaluation to the evaluation's client: there is nobody at its address."""
-    from langsmith import tracing_context
-
-    return tracing_context(enabled=False, parent=False)
-
-
-def _evaluate(missing: Sequence[int], evaluator: Callable[..., dict[str, Any]]) -> None:
-    from langsmith import Client, evaluate
-    from langsmith.schemas import Example
-
-    data = [Example(id=uuid.uuid4(), dataset_id=uuid.UUID(int=0), inputs={"n": n}, outputs={}) for n in missing]
-    # The address is nobody's: with nothing to upload the client is only passed on.
-    client = Client(api_url="http://127.0.0.1:9", api_key="none", auto_batch_tracing=False)
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # standard output is for the results
-        warnings.filterwarnings("ignore", message="'upload_results' parameter is in beta")
-        rows = evaluate(
-            _there_already,
-            data=data,
-            evaluators=[evaluator],
-            client=client,
-            upload_results=False,
-            max_concurrency=0,
-        )
-    for row in rows:
-        for result in row["evaluation_results"]["results"]:
-            if (result.extra or {}).get("error"):
-                raise RuntimeError(result.comment)
-
-
-def _there_already(inputs: dict[str, Any]) -> dict[str, Any]:
-    """LangSmith's target: the answers are in the rows, so it only names the row."""
-    return {"n": inputs["n"]}
 
 
 def judgement_of(record: dict[str, Any]) -> Judgement:

@@ -10,8 +10,8 @@ the suffix's log-likelihood); ``acc`` and ``acc_norm`` are lm-evaluation-harness
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +19,13 @@ import typer
 
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
+from evals import experiment
+from evals.command import AsJson, Figure, Upload, finish
+from evals.compare import values_of
 from evals.figures import bars
 from evals.ppl_run import fingerprint, load_model, run_task, summary
-from evals.ppl_tasks import load_task, task_of
-from evals.records import Records
+from evals.ppl_tasks import Item, load_task, task_of
+from evals.records import Record, Records
 
 CAPTION = "Raw text scored, without a chat template, for chat models too."
 
@@ -38,6 +41,7 @@ def evaluate(
     reference: bool = False,
     dtype: str = "float32",
     device: str | None = None,
+    upload: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The results of a model, task by task: ``{task: {"n", "accuracy", "stderr", ...}}`` (see ``ppl_run.summary``).
 
@@ -51,6 +55,7 @@ def evaluate(
         reference: recompute every string in full.
         dtype: number format of the weights.
         device: where the model runs.
+        upload: whether LangSmith gets each task's rows as a dataset and the model's verdicts as an experiment.
 
     Raises:
         EgosRagError: the model, a file or an option is not what it should be.
@@ -67,10 +72,30 @@ def evaluate(
                 for n, record in enumerate(records, 1):
                     kept.add((name, record["row"]), record)
                     progress(name, n, len(items))
-    return {
-        name: summary([kept[name, i.row] for i in items], suffix=items[0].suffix, prompts=prompts)
-        for name, items in tasks.items()
-    }
+    found = {name: [kept[name, i.row] for i in items] for name, items in tasks.items()}
+    if upload:
+        for name, records in found.items():
+            publish(name, f"{model}+{adapter}" if adapter else model, tasks[name], records)
+    return {name: summary(records, suffix=tasks[name][0].suffix, prompts=prompts) for name, records in found.items()}
+
+
+def publish(task: str, who: str, items: Sequence[Item], records: Sequence[Record]) -> None:
+    """Sends one task's verdicts to LangSmith.
+
+    Raises:
+        SettingsError: there is no key, or LangSmith does not take it.
+    """
+    rows = [
+        {
+            "id": f"{task}-{item.row}",
+            "task": item.group or task,
+            "options": [context + ending for context, ending in zip(item.contexts, item.endings, strict=True)],
+            "reference": item.gold,
+        }
+        for item in items
+    ]
+    outputs = [{key: value for key, value in record.items() if key not in ("key", "gold")} for record in records]
+    experiment.publish(f"egosrag-ppl-{task}", who, rows, outputs, [values_of(record) for record in records])
 
 
 def read_data(given: Sequence[str]) -> dict[str, str]:
@@ -91,7 +116,7 @@ def read_data(given: Sequence[str]) -> dict[str, str]:
     return data
 
 
-def show(model: str, results: dict[str, dict[str, Any]]) -> None:
+def show(model: str, results: Mapping[str, Mapping[str, Any]]) -> None:
     """Prints the results as a table."""
     from rich.console import Console
     from rich.table import Table
@@ -120,11 +145,12 @@ def _command(
     prompts: Annotated[str, typer.Option(help="Wording: opencompass or lm-eval.")] = "opencompass",
     limit: Annotated[int | None, typer.Option(min=1, help="Rows a task; of MMLU spread over the subjects.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="JSONL to write, and to resume from.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
+    figure: Figure = None,
     reference: Annotated[bool, typer.Option(help="Recompute every string in full: slow.")] = False,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.", show_default="the best")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    upload: Upload = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score multiple-choice tasks by likelihood."""
     results = evaluate(
@@ -137,13 +163,10 @@ def _command(
         reference=reference,
         dtype=dtype,
         device=device,
+        upload=upload,
     )
-    if figure:
-        bars({model: results}, figure)
-    if as_json:
-        print(json.dumps(results, ensure_ascii=False))
-    else:
-        show(model, results)
+    drawn = (figure, lambda made, path: bars({model: made}, path))
+    finish(results, partial(show, model), as_json, drawn, (predictions, None))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from evals.records import Record, read_jsonl
 
 _SPACE = uuid.UUID("6f0f7e5c-6a0d-5a3b-9c27-3b1f0a7f2d11")  # any constant: the same row has the same id everywhere
 SPLIT_FIELDS = ("task", "case", "language")
-REFERENCES = ("reference", "facts", "final", "plants")
+REFERENCES = ("reference", "facts", "final", "plants", "human")
 
 
 def example_id(dataset: str, row_id: str) -> uuid.UUID:

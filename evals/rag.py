@@ -10,7 +10,6 @@ precision of the citations, refusals; correctness from 0 to 100 with a judge. Ro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ import typer
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
 from evals import experiment
+from evals.command import AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
 from evals.detectors import percent
 from evals.rag_data import REFERENCES, Manual, limited, manual, samples
 from evals.rag_measures import OVERLAP, PAGES, calibrated, measures, summary
@@ -174,13 +174,13 @@ def _command(
     rewrites: Annotated[int, typer.Option(min=0, max=3, help="Rounds of asking again in other words.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each manual and kind.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL to keep the answers in, and to resume from.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
-    judge: Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")] = None,
-    judge_k: Annotated[int, typer.Option(min=1, help="The judge's explanations for each order.")] = 3,
-    judge_records: Annotated[Path | None, typer.Option(help="JSONL to keep the judgements in.")] = None,
-    upload: Annotated[bool, typer.Option("--upload", help="Send dataset, runs and traces to LangSmith.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 256,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    figure: Figure = None,
+    judge: JudgeModel = None,
+    judge_k: JudgeK = 3,
+    judge_records: JudgeRecords = None,
+    upload: Upload = False,
+    max_new_tokens: MaxNewTokens = 256,
+    as_json: AsJson = False,
 ) -> None:
     """Measure manual QA with and without the document."""
     if bool(pages) != bool(questions):
@@ -194,12 +194,7 @@ def _command(
     result = result_of(manuals, found, model)
     if judge:
         result["judge"] = judged(manuals, found, judge, k=judge_k, records=judge_records)
-    if figure:
-        _figure(result, figure)
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    finish(result, show, as_json, (figure, _figure), (records, None), (judge_records, None))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ labelled replies is part of the result (``detectors``). A conversation is the un
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from pydantic import ValidationError
 from egosrag.console import Progress
 from egosrag.errors import SettingsError, SourceError
 from evals import experiment
+from evals.command import AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
 from evals.detectors import estimate
 from evals.records import Record, Records
 from evals.roleplay_data import CASES, DATA, REFERENCES, TURNS, load_rows, subject
@@ -189,16 +189,16 @@ def _command(
     memory: Annotated[str | None, typer.Option(help="static, dynamic, both (the presets') or none.")] = None,
     user: Annotated[str | None, typer.Option(help="A model that speaks for the user; a script without it.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL to keep conversations in, and to resume from.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")] = None,
+    figure: Figure = None,
     labels: Annotated[Path, typer.Option(help="Labelled replies that measure the detectors.")] = DATA / "replies.jsonl",
-    judge: Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")] = None,
-    judge_k: Annotated[int, typer.Option(min=1, help="The judge's explanations.")] = 3,
-    judge_records: Annotated[Path | None, typer.Option(help="JSONL stem to keep the judgements in.")] = None,
-    upload: Annotated[bool, typer.Option("--upload", help="Send dataset, runs and traces to LangSmith.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reply at most.")] = 256,
+    judge: JudgeModel = None,
+    judge_k: JudgeK = 3,
+    judge_records: JudgeRecords = None,
+    upload: Upload = False,
+    max_new_tokens: MaxNewTokens = 256,
     temperature: Annotated[float, typer.Option(min=0, help="Spread of sampling.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let systems play roles, and measure how well."""
     spoken = ("en", "zh") if language == "both" else (language,)
@@ -214,12 +214,7 @@ def _command(
         from evals.roleplay_judge import judged
 
         result["judge"] = judged(rows, found, judge, k=judge_k, records=judge_records)
-    if figure:
-        draw(result, figure)
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    finish(result, show, as_json, (figure, draw), (records, None), (judge_records, None))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evals.chatbot_judge import points
 from evals.detectors import percent
 from evals.roleplay_score import DIMENSIONS
 
@@ -25,7 +26,7 @@ def show(result: dict[str, Any]) -> None:
         console.print(f"{measures}\nrecall: {recalled or '-'}\n", highlight=False)
     for dimension, cases in result.get("judge", {}).items():
         for name, e in cases["all"]["answers"].items():
-            console.print(f"judge, {dimension}: {name} {e['mean']:.1f} of 100, n={e['n']}", highlight=False)
+            console.print(f"judge, {dimension}: {name} {points(e)}, n={e['n']}", highlight=False)
     quality = result["detectors"]
     rates = (f"{kind} {percent(q['precision'])} / {percent(q['recall'])}" for kind, q in quality.items())
     console.print("detectors, precision / recall on labelled replies: " + ", ".join(rates), highlight=False)
