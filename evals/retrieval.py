@@ -1,6 +1,9 @@
 """Measure retrieval: does the page that answers a question come first, among the first 3, 5, 10?
 
 python -m evals.retrieval --pages pages.jsonl --questions questions.json --json
+
+hit@k: any page of the reference is among the first k; all@k: every one is, for questions that need several. tokens@k:
+what the first k passages would cost a model, by an estimate.
 """
 
 from __future__ import annotations
@@ -9,16 +12,23 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from egosrag.console import Progress
 from egosrag.errors import EgosRagError, SourceError
+from egosrag.models.tokens import approximate_tokens
 from egosrag.rag.condense import Condenser
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.rerank import Reranker
-from egosrag.rag.retrieve import Retriever
+from egosrag.rag.retrieve import Retriever, ScoredPassage
+from evals import experiment
+from evals.detectors import estimate
+from evals.records import Record, Records
 
 DEPTHS = (1, 3, 5, 10)
+DEEP = (5, 10)
 
 
 def wanted_pages(row: dict[str, Any]) -> set[int]:
@@ -35,14 +45,29 @@ def wanted_pages(row: dict[str, Any]) -> set[int]:
         raise SourceError(f"reference {reference!r} is not page_N or a list of them: mend the question file") from error
 
 
-def ranked_pages(retriever: Retriever, question: str, depth: int = max(DEPTHS)) -> list[int]:
+def ranked_pages(found: Sequence[ScoredPassage], depth: int = max(DEPTHS)) -> list[int]:
     """The pages of the passages found, best first, each once."""
-    found = retriever.search(question, top_k=depth * 3)
     return list(dict.fromkeys(hit.passage.page for hit in found))[:depth]
 
 
-def measure(index: ManualIndex, rows: list[dict[str, Any]], reranker: Reranker | None = None) -> dict[str, Any]:
-    """Hit rates, mean reciprocal rank (to depth 10) and the mean time of a query in milliseconds.
+def measures(wanted: set[int], pages: Sequence[int]) -> dict[str, float]:
+    """What one question adds to the figures: hits, all pages found, and the reciprocal rank, to depth 10."""
+    rank = next((i for i, page in enumerate(pages, 1) if page in wanted), None)
+    hits = {f"hit@{k}": float(rank is not None and rank <= k) for k in DEPTHS}
+    every = {f"all@{k}": float(wanted <= set(pages[:k])) for k in DEEP}
+    return {**hits, **every, "mrr": 1 / rank if rank else 0.0}
+
+
+def ask(
+    index: ManualIndex, rows: Sequence[Record], reranker: Reranker | None = None, kept: Records | None = None
+) -> list[Record]:
+    """One record a row with a reference: the pages found, what they measure, their tokens and the milliseconds.
+
+    Args:
+        index: where the answers are.
+        rows: questions.
+        reranker: puts the first ten in order anew.
+        kept: records to go on from, and to add to.
 
     Raises:
         SourceError: no row has a reference.
@@ -51,23 +76,45 @@ def measure(index: ManualIndex, rows: list[dict[str, Any]], reranker: Reranker |
     judged = [(row, pages) for row in rows if (pages := wanted_pages(row))]
     if not judged:
         raise SourceError("no question has a reference page: nothing to measure")
+    kept = Records(None, {}) if kept is None else kept
+    keys = [(n, experiment.digest(row)) for n, (row, _) in enumerate(judged, 1)]
     retriever.search(judged[0][0]["question"])  # the dictionary is loaded once, not with the first question
-    ranks, seconds = list[int | None](), 0.0
-    for row, pages in judged:
-        start = time.perf_counter()
-        question = condenser.standalone(row["question"], [tuple(turn) for turn in row.get("history") or ()])
-        ranking = ranked_pages(retriever, question)
-        seconds += time.perf_counter() - start
-        ranks.append(next((i for i, page in enumerate(ranking, 1) if page in pages), None))
-    hits = {f"hit@{k}": sum(r is not None and r <= k for r in ranks) / len(ranks) for k in DEPTHS}
-    mrr = sum(1 / r for r in ranks if r) / len(ranks)
-    return {
-        "n": len(ranks),
-        **{name: round(value, 4) for name, value in hits.items()},
-        "mrr": round(mrr, 4),
-        "query_ms": round(1000 * seconds / len(ranks), 2),
-        "skipped": len(rows) - len(ranks),
-    }
+    with Progress() as report:
+        for key, (row, wanted) in zip(keys, judged, strict=True):
+            if key not in kept:
+                start = time.perf_counter()
+                question = condenser.standalone(row["question"], [tuple(turn) for turn in row.get("history") or ()])
+                found = retriever.search(question, top_k=3 * max(DEPTHS))
+                pages = ranked_pages(found)
+                taken = 1000 * (time.perf_counter() - start)
+                costs = [approximate_tokens(hit.passage.text) for hit in found[: max(DEEP)]]
+                tokens = {f"tokens@{k}": float(sum(costs[:k])) for k in DEEP}
+                kept.add(key, {"pages": pages, "measures": {**measures(wanted, pages), **tokens, "query_ms": taken}})
+            report("ask", key[0], len(keys))
+    return [kept[key] for key in keys]
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """The figures of some questions: hit rates, mean reciprocal rank, tokens and milliseconds, with 95 % intervals."""
+    found = {name: estimate(experiment.measured(records, name)) or {} for name in records[0]["measures"]}
+    values = {name: round(e["value"], 4 if e["value"] <= 1 else 2) for name, e in found.items()}
+    intervals = {n: [round(end, 4) for end in e["ci95"]] for n, e in found.items() if e["ci95"] and n != "query_ms"}
+    return {"n": len(records), **values, "ci95": intervals}
+
+
+def publish(rows: Sequence[Record], records: Sequence[Record], who: str) -> None:
+    """Sends the questions to LangSmith as a dataset, and what was found as an experiment on it.
+
+    Raises:
+        SettingsError: there is no key, or LangSmith does not take it.
+    """
+    judged = [row for row in rows if wanted_pages(row)]
+    asked = [
+        {"id": str(n), "question": row["question"], "history": row.get("history"), "reference": row["reference"]}
+        for n, row in enumerate(judged, 1)
+    ]
+    outputs = [{"pages": record["pages"]} for record in records]
+    experiment.publish("egosrag-retrieval", who, asked, outputs, [record["measures"] for record in records])
 
 
 def _questions(path: Path) -> list[dict[str, Any]]:
@@ -87,15 +134,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--questions", required=True, type=Path, help='JSON list of {"question", "reference"}')
     parser.add_argument("--embedder", help="hub id or folder of an embedder, or minilm; absent: words alone")
     parser.add_argument("--reranker", help="hub id or folder of a cross-encoder for the first ten; absent: none")
+    parser.add_argument("--records", type=Path, help="JSONL to keep what was found in, and to resume from")
+    parser.add_argument("--upload", action="store_true", help="send questions and what was found to LangSmith")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
-        rows = _questions(options.questions)
-        start = time.perf_counter()
-        index = ManualIndex.build(options.pages, embedder=options.embedder)
-        index_s = round(time.perf_counter() - start, 3)
-        reranker = Reranker(options.reranker) if options.reranker else None
-        result = {**measure(index, rows, reranker), "index_s": index_s}
+        result = _measured(options)
     except EgosRagError as error:
         print(f"evals.retrieval: {error}", file=sys.stderr)
         return 1
@@ -106,13 +150,31 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    rows, files = _questions(options.questions), [Path(page) for page in options.pages]
+    sizes = [(file.name, file.stat().st_size) for file in files if file.is_file()]
+    parts = [part for part in (options.embedder, options.reranker) if part]
+    made_from = {"evaluation": "retrieval", "pages": sizes, "embedder": options.embedder, "reranker": options.reranker}
+    kept = Records(options.records, made_from)
+    start = time.perf_counter()
+    index = ManualIndex.build(options.pages, embedder=options.embedder)
+    index_s = round(time.perf_counter() - start, 3)
+    records = ask(index, rows, Reranker(options.reranker) if options.reranker else None, kept)
+    if options.upload:
+        publish(rows, records, "+".join(["words", *parts]))
+    if options.records:
+        print(f"wrote {options.records}", file=sys.stderr)
+    return {**summary(records), "index_s": index_s, "skipped": len(rows) - len(records)}
+
+
 def _print_table(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("measure", "value", title="Retrieval")
+    table = Table("measure", "value", "95 %", title="Retrieval")
     for name, value in result.items():
-        table.add_row(name, str(value))
+        if name != "ci95":
+            table.add_row(name, str(value), " to ".join(map(str, result["ci95"].get(name, ()))))
     Console().print(table)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import SourceError
+from egosrag.rag.retrieve import Retriever
 from evals.retrieval import main, wanted_pages
+from tests.evals.langsmith_fake import FakeLangSmith
 
 TEXTS = {1: "打开车门：拉动把手。", 2: "更换电池：先断开负极。", 3: "加注机油：使用漏斗。", 4: "清洗车辆：使用清水。"}
 
@@ -33,7 +35,12 @@ def files(tmp_path: Path) -> tuple[str, str]:
 def test_the_figures_are_those_of_the_ranks(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--pages", files[0], "--questions", files[1], "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert set(result) == {"n", "hit@1", "hit@3", "hit@5", "hit@10", "mrr", "index_s", "query_ms", "skipped"}
+    hits = {"hit@1", "hit@3", "hit@5", "hit@10", "all@5", "all@10", "mrr"}
+    assert set(result) == {"n", *hits, "tokens@5", "tokens@10", "index_s", "query_ms", "skipped", "ci95"}
+    assert set(result["ci95"]) == {*hits, "tokens@5", "tokens@10"}
+    assert result["ci95"]["hit@1"][0] < 0.75 < result["ci95"]["hit@1"][1]
+    assert result["all@10"] == 0.5, "of the two pages of the third question one was not found"
+    assert 0 < result["tokens@5"] <= sum(map(len, TEXTS.values()))
     assert (result["n"], result["skipped"]) == (4, 1)
     assert result["hit@1"] == 0.75  # the second question's page says nothing of it
     assert result["hit@10"] == 0.75
@@ -43,6 +50,30 @@ def test_the_figures_are_those_of_the_ranks(files: tuple[str, str], capsys: pyte
 def test_without_json_it_is_a_table(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--pages", files[0], "--questions", files[1]]) == 0
     assert "hit@1" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_where_it_was_and_is_sent_to_langsmith(
+    files: tuple[str, str],
+    tmp_path: Path,
+    langsmith: FakeLangSmith,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = tmp_path / "r.jsonl"
+    arguments = ["--pages", files[0], "--questions", files[1], "--records", str(kept), "--json"]
+    assert main(arguments) == 0
+    first = capsys.readouterr()
+    assert f"wrote {kept}" in first.err
+    kept.write_text("".join(kept.read_text(encoding="utf-8").splitlines(keepends=True)[:-2]), encoding="utf-8")
+    asked = list[str]()
+    search = Retriever.search
+    monkeypatch.setattr(Retriever, "search", lambda self, q, **options: asked.append(q) or search(self, q, **options))
+    assert main([*arguments, "--upload"]) == 0
+    assert len(asked) == 3, "one to warm up, and the two that were missing"
+    result, before = json.loads(capsys.readouterr().out), json.loads(first.out)
+    assert [result[name] for name in ("hit@1", "all@10", "mrr")] == [before[n] for n in ("hit@1", "all@10", "mrr")]
+    assert [e["outputs"]["reference"] for e in langsmith.examples.values()].count("page_4") == 2
+    assert {f["key"] for f in langsmith.feedback} >= {"hit@1", "all@10", "mrr"}
 
 
 def test_a_reference_is_a_page_or_several_or_none() -> None:
