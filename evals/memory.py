@@ -2,8 +2,8 @@
 
 python -m evals.memory --conversations ../shared/data/locomo --json
 
-LoCoMo files, turn level: any@k, at least one evidence turn is among k recalled; all@k, every one is. Questions of
-category 5 have no answer and are left out.
+LoCoMo files, turn level: any@k, at least one evidence turn is among k recalled; all@k, every one is; tokens@k, what
+those k would cost in a prompt, by an estimate. Questions of category 5 have no answer and are left out.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from egosrag.console import Progress, print_json
 from egosrag.errors import EgosRagError, SourceError
+from egosrag.models.tokens import approximate_tokens
+from egosrag.prompts.render import language_of, recalled_line
 from egosrag.rag.dense import MINILM, Embedder, load_embedder
-from egosrag.rag.memory import TurnMemory
+from egosrag.rag.memory import Recalled, TurnMemory
 from egosrag.schema import Turn
+from evals import experiment
+from evals.detectors import estimate, percent
+from evals.records import Record, Records
 
 DEPTHS = (5, 10)
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
@@ -45,21 +50,14 @@ class Conversation(NamedTuple):
     questions: list[Question]
 
 
-class Judged(NamedTuple):
-    """What was recalled for a question: turn ids, best first, and the milliseconds that it took."""
-
-    conversation: str
-    question: Question
-    recalled: list[str]
-    query_ms: float
-    search_ms: float
-
-    def row(self) -> list[float]:
-        """any@k and all@k for each depth, as 0 or 1."""
-        tops = [frozenset(self.recalled[:depth]) for depth in DEPTHS]
-        return [
-            float(hit) for top in tops for hit in (bool(self.question.evidence & top), self.question.evidence <= top)
-        ]
+def measures(evidence: frozenset[str], recalled: Sequence[str]) -> dict[str, float]:
+    """any@k and all@k of one question, as 0 or 1, where ``recalled`` are turn ids, best first."""
+    tops = {depth: frozenset(recalled[:depth]) for depth in DEPTHS}
+    return {
+        f"{what}@{depth}": float(hit)
+        for depth, top in tops.items()
+        for what, hit in (("any", bool(evidence & top)), ("all", evidence <= top))
+    }
 
 
 def read_conversation(path: Path) -> Conversation:
@@ -124,67 +122,98 @@ class _Timed(Embedder):
         return vector
 
 
-def judge(conversation: Conversation, embedder: Embedder | None, report: Progress) -> list[Judged]:
-    """Ask the memory of one conversation all its questions."""
-    timed = _Timed(embedder) if embedder else None
-    memory = TurnMemory(timed)
-    memory.follow(
-        conversation.turns, conversation.when, lambda done, total: report(f"embed {conversation.name}", done, total)
-    )
-    memory.recall("warm up")
-    judged = []
-    for question in conversation.questions:
-        start = time.perf_counter()
-        found = memory.recall(question.text, k=max(DEPTHS))
-        seconds = time.perf_counter() - start
-        ranking = [hit.turn.id for hit in sorted(found, key=lambda hit: -hit.score)]
-        search = seconds - (timed.seconds if timed else 0.0)
-        judged.append(Judged(conversation.name, question, ranking, 1000 * seconds, 1000 * search))
-    return judged
+def judge(conversation: Conversation, embedder: Embedder | None, kept: Records, report: Progress) -> list[Record]:
+    """Asks the memory of one conversation all its questions; a record a question, those that are kept as they are.
+
+    Args:
+        conversation: what is remembered, and asked.
+        embedder: gives the vectors; None searches by words alone.
+        kept: records to go on from, and to add to.
+        report: is told how far it is.
+    """
+    said = experiment.digest(conversation.turns, conversation.when)
+    keys = [(conversation.name, n, experiment.digest(said, q)) for n, q in enumerate(conversation.questions, 1)]
+    if any(key not in kept for key in keys):
+        timed = _Timed(embedder) if embedder else None
+        memory = TurnMemory(timed)
+        memory.follow(
+            conversation.turns, conversation.when, lambda done, total: report(f"embed {conversation.name}", done, total)
+        )
+        memory.recall("warm up")
+        for key, question in zip(keys, conversation.questions, strict=True):
+            if key not in kept:
+                kept.add(key, _asked(memory, timed, conversation.name, question))
+    return [kept[key] for key in keys]
 
 
-def summary(judged: Iterable[Judged]) -> dict[str, float]:
-    """The figures of some questions: n, any@k, all@k and the mean milliseconds of a query, embedding included."""
-    rows = list(judged)
-    names = [f"{what}@{depth}" for depth in DEPTHS for what in ("any", "all")]
-    means = [sum(column) / len(rows) for column in zip(*(row.row() for row in rows), strict=True)]
-    rounded = {name: round(mean, 4) for name, mean in zip(names, means, strict=True)}
-    return {"n": len(rows), **rounded, "query_ms": round(sum(row.query_ms for row in rows) / len(rows), 2)}
+def _asked(memory: TurnMemory, timed: _Timed | None, conversation: str, question: Question) -> Record:
+    start = time.perf_counter()
+    found = memory.recall(question.text, k=max(DEPTHS))
+    taken = time.perf_counter() - start
+    found = sorted(found, key=lambda hit: -hit.score)
+    recalled, costs = [hit.turn.id for hit in found], [_tokens(hit) for hit in found]
+    tokens = {f"tokens@{depth}": float(sum(costs[:depth])) for depth in DEPTHS}
+    times = {"query_ms": 1000 * taken, "search_ms": 1000 * (taken - (timed.seconds if timed else 0.0))}
+    return {
+        "conversation": conversation,
+        "question": question.text,
+        "category": question.category,
+        "evidence": sorted(question.evidence),
+        "recalled": recalled,
+        "measures": {**measures(question.evidence, recalled), **tokens, **times},
+    }
 
 
-def _print_table(judged: list[Judged]) -> None:
+def _tokens(hit: Recalled) -> int:
+    return approximate_tokens(recalled_line(hit.turn, language_of(hit.turn.text), hit.when) + "\n")
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """The figures of some questions: n, any@k, all@k, tokens@k, the mean milliseconds of a query, 95 % intervals."""
+    found = {name: estimate(experiment.measured(records, name)) or {} for name in records[0]["measures"]}
+    del found["search_ms"]
+    values = {name: round(e["value"], 4 if "@" in name else 2) for name, e in found.items()}
+    intervals = {n: [round(end, 4) for end in e["ci95"]] for n, e in found.items() if "@" in n and e["ci95"]}
+    return {"n": len(records), **values, "ci95": intervals}
+
+
+def publish(records: Sequence[Record], who: str) -> None:
+    """Sends the questions to LangSmith as a dataset, and what was recalled as an experiment on it.
+
+    Raises:
+        SettingsError: there is no key, or LangSmith does not take it.
+    """
+    rows = [
+        {"id": "/".join(map(str, r["key"][:2])), "task": CATEGORIES[r["category"]], "reference": r["evidence"]}
+        | {field: r[field] for field in ("conversation", "question")}
+        for r in records
+    ]
+    outputs = [{"recalled": r["recalled"]} for r in records]
+    experiment.publish("egosrag-memory", who, rows, outputs, [r["measures"] for r in records])
+
+
+def _print_table(records: Sequence[Record]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    groups = {f"conversation {name}": name for name in dict.fromkeys(row.conversation for row in judged)}
-    parts = [(label, [row for row in judged if row.conversation == name]) for label, name in groups.items()]
-    parts += [
-        (f"{number} {label}", [row for row in judged if row.question.category == number])
-        for number, label in CATEGORIES.items()
-    ]
-    table = Table("", *summary(judged), "search_ms", title="Dynamic memory: evidence turns among those recalled")
-    for label, rows in [*parts, ("all", judged)]:
-        if rows:
-            search = sum(row.search_ms for row in rows) / len(rows)
-            table.add_row(label, *(f"{value:g}" for value in summary(rows).values()), f"{search:.2f}")
+    names = [name for name in records[0]["measures"] if name != "query_ms"]
+    parts = {
+        f"conversation {name}": [r for r in records if r["conversation"] == name]
+        for name in dict.fromkeys(r["conversation"] for r in records)
+    }
+    parts |= {f"{n} {name}": [r for r in records if r["category"] == n] for n, name in CATEGORIES.items()}
+    title = "Dynamic memory: evidence turns among those recalled, % (95 %)"
+    table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True)
+    table.add_column("", no_wrap=True)
+    for head in ("n", *names):
+        table.add_column(head.replace("@", "\n@").replace("_", "\n"), justify="right", overflow="fold")
+    for label, part in {**parts, "all": records}.items():
+        if part:
+            found = [(name, estimate(experiment.measured(part, name)) or {}) for name in names]
+            cells = (percent(e) if name[:3] in ("any", "all") else f"{e['value']:.3g}" for name, e in found)
+            table.add_row(label, str(len(part)), *cells)
     Console().print(table)
-
-
-def _write(path: Path, judged: Iterable[Judged]) -> None:
-    try:
-        with path.open("w", encoding="utf-8") as out:
-            for row in judged:
-                question = row.question
-                line = {
-                    "conversation": row.conversation,
-                    "question": question.text,
-                    "category": question.category,
-                    "evidence": sorted(question.evidence),
-                    "recalled": row.recalled,
-                }
-                out.write(json.dumps(line, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise SourceError(f"{path} cannot be written ({error.strerror}): name another file") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -192,23 +221,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evals.memory", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--conversations", required=True, type=Path, help="folder of LoCoMo JSON files")
     parser.add_argument("--embedder", default=MINILM, help="hub id or folder of an embedder; none: words alone")
-    parser.add_argument("--predictions", type=Path, help="JSONL file to write what was recalled for each question")
+    parser.add_argument("--predictions", type=Path, help="JSONL to keep what was recalled in, and to resume from")
+    parser.add_argument("--upload", action="store_true", help="send questions and what was recalled to LangSmith")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
         conversations = read_conversations(options.conversations)
+        kept = Records(options.predictions, {"evaluation": "memory", "embedder": options.embedder})
         embedder = load_embedder(None if options.embedder == "none" else options.embedder)
         with Progress() as report:
-            judged = [row for conversation in conversations for row in judge(conversation, embedder, report)]
+            records = [row for conversation in conversations for row in judge(conversation, embedder, kept, report)]
+        if options.upload:
+            publish(records, f"memory {options.embedder}")
         if options.predictions:
-            _write(options.predictions, judged)
+            print(f"wrote {options.predictions}", file=sys.stderr)
     except EgosRagError as error:
         print(f"evals.memory: {error}", file=sys.stderr)
         return 1
     if options.json:
-        print_json(summary(judged))
+        print_json(summary(records))
     else:
-        _print_table(judged)
+        _print_table(records)
     return 0
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from evals.memory import Judged, Question, main, read_conversation, summary
+from egosrag.rag.memory import TurnMemory
+from evals.memory import main, measures, read_conversation, summary
+from evals.records import read_jsonl
+from tests.evals.langsmith_fake import FakeLangSmith
 
 TALK: dict[str, Any] = {
     "speaker_a": "Ann",
@@ -57,8 +60,13 @@ def test_the_published_nesting_is_read_too(tmp_path: Path, folder: Path) -> None
 def test_any_asks_for_one_evidence_turn_and_all_for_every_one() -> None:
     ranking = [f"D1:{i}" for i in range(1, 11)]
     wanted = [{"D1:5"}, {"D1:1", "D1:6"}, {"D1:10"}, {"D1:1", "D2:1"}]
-    judged = [Judged("x", Question("?", 1, frozenset(ids)), ranking, 3.0, 1.0) for ids in wanted]
-    assert summary(judged) == {"n": 4, "any@5": 0.75, "all@5": 0.25, "any@10": 1.0, "all@10": 0.75, "query_ms": 3.0}
+    times = {"query_ms": 3.0, "search_ms": 1.0}
+    records = [{"measures": {**measures(frozenset(ids), ranking), **times}} for ids in wanted]
+    found = summary(records)
+    intervals = found.pop("ci95")
+    assert found == {"n": 4, "any@5": 0.75, "all@5": 0.25, "any@10": 1.0, "all@10": 0.75, "query_ms": 3.0}
+    assert intervals.keys() == found.keys() - {"n", "query_ms"}
+    assert intervals["all@5"][0] < 0.25 < intervals["all@5"][1]
 
 
 def test_json_has_the_figures_and_predictions_their_rows(
@@ -67,11 +75,45 @@ def test_json_has_the_figures_and_predictions_their_rows(
     out = tmp_path / "recalled.jsonl"
     arguments = ["--conversations", str(folder), "--embedder", "none", "--predictions", str(out), "--json"]
     assert main(arguments) == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert set(figures) == {"n", "any@5", "all@5", "any@10", "all@10", "query_ms"}
+    said = capsys.readouterr()
+    figures = json.loads(said.out)
+    shares = {"any@5", "all@5", "any@10", "all@10"}
+    assert set(figures) == {"n", *shares, "tokens@5", "tokens@10", "query_ms", "ci95"}
     assert (figures["n"], figures["any@5"]) == (2, 1.0)
-    first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
+    assert 20 < figures["tokens@10"] < 80, "three short lines with their dates"
+    assert f"wrote {out}" in said.err
+    _, first, _ = read_jsonl(out)
     assert first["recalled"][0] == "D1:1"
+
+
+def test_a_killed_run_asks_only_what_is_missing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "recalled.jsonl"
+    arguments = ["--conversations", str(folder), "--embedder", "none", "--predictions", str(out), "--json"]
+    assert main(arguments) == 0
+    first = json.loads(capsys.readouterr().out)
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    out.write_text("".join(lines[:2]) + lines[2][:9], encoding="utf-8")
+    asked = list[str]()
+    recall = TurnMemory.recall
+    monkeypatch.setattr(TurnMemory, "recall", lambda self, line, **o: asked.append(line) or recall(self, line, **o))
+    for expected in (["warm up", "Which boat did Ann show?"], []):
+        asked.clear()
+        assert main(arguments) == 0
+        again = json.loads(capsys.readouterr().out)
+        assert asked == expected
+        assert {**again, "query_ms": 0} == {**first, "query_ms": 0}
+
+
+def test_questions_and_what_was_recalled_go_to_langsmith(folder: Path, langsmith: FakeLangSmith) -> None:
+    assert main(["--conversations", str(folder), "--embedder", "none", "--upload", "--json"]) == 0
+    (dataset,) = langsmith.datasets.values()
+    assert dataset["name"].startswith("egosrag-memory-")
+    first, second = sorted(langsmith.examples.values(), key=lambda example: example["inputs"]["id"])
+    assert (first["inputs"]["id"], first["split"]) == ("talk/1", ["single-hop"])
+    assert second["outputs"]["reference"] == ["D1:1", "D2:1"] and "reference" not in second["inputs"]
+    assert {f["key"] for f in langsmith.feedback} >= {"any@5", "all@10", "tokens@10"}
 
 
 def test_the_table_tells_conversations_and_categories_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

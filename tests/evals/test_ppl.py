@@ -20,6 +20,8 @@ from evals.ppl_shared import SharedScorer
 from evals.ppl_tasks import TASKS, Item, load_task
 from tests.evals.ppl_data import make_data
 
+REAL_ROWS = 200 if os.environ.get("EGOSRAG_TEST_PROFILE") == "full" else 8  # a task; a test itself sees no such name
+
 
 @pytest.fixture(scope="module")
 def net(tiny_qwen: Path) -> tuple[Any, Any]:
@@ -123,7 +125,7 @@ def test_fast_and_plain_agree(net: tuple[Any, Any], data: dict[str, str], task: 
 def test_fast_and_plain_agree_on_real_rows(net: tuple[Any, Any], shared_data: Path, task: str) -> None:
     model, tokenizer = net
     path = shared_data / "ppl" / ("mmlu" if task == "mmlu" else f"{task}.jsonl")
-    rows = 200 if os.environ.get("EGOSRAG_TEST_PROFILE") == "full" else 8
+    rows = REAL_ROWS
     encoded = list(encode(tokenizer, load_task(task, str(path), limit=rows), 1024))[:rows]
     assert len(encoded) == rows
     for e, fast in SharedScorer(model).score(encoded, whole=True):
