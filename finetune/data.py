@@ -1,8 +1,4 @@
-"""From rows to token ids and labels: what is learned, what is only read, what does not fit.
-
-Prompts are encoded by ``egosrag.prompts.encode``, which serving uses too, so a model is trained on exactly the
-tokens that it will be given.
-"""
+"""From rows to token ids and labels, with a count of what became of them."""
 
 from __future__ import annotations
 
@@ -13,28 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-
 from egosrag.errors import TrainingError
-from egosrag.prompts.encode import encode, encode_text
+from egosrag.prompts.encode import encode_text
 from finetune import roleplay
 from finetune.args import SftArgs
+from finetune.fit import IGNORED, Stops, fit
 from finetune.rows import Raw, read
 from finetune.shapes import SHAPES, BadRow, Example, shape_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-
-IGNORED = -100
-
-
-@dataclass(frozen=True)
-class Stops:
-    """The tokens that end what is learned: ``turn`` a reply, ``text`` a document; equal where there is one only."""
-
-    turn: int
-    text: int
 
 
 @dataclass
@@ -54,6 +39,13 @@ class Counts:
             f"{self.rows} rows, {self.examples} examples, {self.tokens} tokens ({self.learned} learned), "
             f"{self.truncated} cut to fit, {len(self.bad)} not usable"
         )
+
+    def tell(self) -> None:
+        """The first rows that cannot be used, a line each on standard error."""
+        for problem in self.bad[:5]:
+            print(f"not usable: {problem}", file=sys.stderr)
+        if len(self.bad) > 5:
+            print(f"not usable: {len(self.bad) - 5} more rows", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -78,8 +70,8 @@ def load(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> Dat
     """
     counts = Counts()
     data = tokenise(examples(args, counts), args, tokenizer, stops, counts)
-    for problem in counts.bad[:5]:
-        print(f"not usable: {problem}", file=sys.stderr)
+    counts.tell()
+    print(counts.line(), file=sys.stderr)
     return data
 
 
@@ -102,7 +94,7 @@ def examples(args: SftArgs, counts: Counts) -> Iterator[Example]:
                 shape = shape or shape_of(set(raw.value), args.shape, source)
                 yield from _examples(raw, shape, args, cast)
             except BadRow as problem:
-                _bad(f"{raw.where}: {problem}", args, counts)
+                note(f"{raw.where}: {problem}", args, counts)
 
 
 def _examples(raw: Raw, shape: str, args: SftArgs, cast: roleplay.Cast) -> list[Example]:
@@ -112,7 +104,12 @@ def _examples(raw: Raw, shape: str, args: SftArgs, cast: roleplay.Cast) -> list[
     return SHAPES[shape](row, raw.where, args.system)
 
 
-def _bad(problem: str, args: SftArgs, counts: Counts) -> None:
+def note(problem: str, args: SftArgs, counts: Counts) -> None:
+    """Count a bad row.
+
+    Raises:
+        TrainingError: bad rows are fatal.
+    """
     if args.bad_rows == "fatal":
         raise TrainingError(f"{problem}; mend the row, or leave such rows out with --bad_rows skip")
     counts.bad.append(problem)
@@ -134,7 +131,7 @@ def tokenise(
         try:
             pieces = list(_pieces(example, args, tokenizer, stops, counts))
         except BadRow as problem:
-            _bad(f"{example.where}: {problem}", args, counts)
+            note(f"{example.where}: {problem}", args, counts)
             continue
         counts.examples += 1
         for ids, labels in pieces:
@@ -159,75 +156,9 @@ def _pieces(
             if len(window) > 1:  # a single token predicts nothing
                 yield window, list(window)
         return
-    ids, labels, cut = _fit(example, args, tokenizer, stops)
+    ids, labels, cut = fit(example, args, tokenizer, stops)
     counts.truncated += cut
     yield ids, list(ids) if args.loss == "all" else labels
-
-
-def _fit(
-    example: Example, args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops
-) -> tuple[list[int], list[int], bool]:
-    """Ids and labels within ``max_length``; what is over goes from the oldest turns, then from the question."""
-    prompt, cut = list(example.prompt), False
-    answer = [*encode_text(tokenizer, example.answer), *([stops.turn] if example.closed else [])]
-    ids, labels = _prompt(prompt, args, tokenizer, stops)
-    while len(ids) + len(answer) > args.max_length and (shorter := _without_oldest(prompt)):
-        prompt, cut = shorter, True
-        ids, labels = _prompt(prompt, args, tokenizer, stops)
-    over = len(ids) + len(answer) - args.max_length
-    if over > 0:
-        head = _head(prompt, ids, args, tokenizer)
-        if head + over >= len(ids):
-            raise BadRow(f"the answer's {len(answer)} tokens leave the prompt no room in max_length {args.max_length}")
-        over += _to_line_end(ids[head + over :], tokenizer)
-        del ids[head : head + over], labels[head : head + over]
-        cut = True
-    return ids + answer, labels + answer, cut
-
-
-def _prompt(
-    prompt: list[BaseMessage], args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops
-) -> tuple[list[int], list[int]]:
-    """The prompt's ids, with labels at the assistant's earlier replies."""
-    whole = encode(tokenizer, prompt, template=args.template)
-    labels = [IGNORED] * len(whole)
-    for n, message in enumerate(prompt[:-1]):
-        if not isinstance(message, AIMessage):
-            continue
-        start = len(encode(tokenizer, prompt[:n], template=args.template))
-        reply = [*encode_text(tokenizer, str(message.content)), stops.turn]
-        # A template may rewrite history (drop old reasoning, say); then the reply is no longer there to be learned.
-        if whole[start : start + len(reply)] == reply:
-            labels[start : start + len(reply)] = reply
-    return whole, labels
-
-
-def _without_oldest(prompt: list[BaseMessage]) -> list[BaseMessage]:
-    """The prompt without its oldest question and reply; empty when it has one question only."""
-    asked = [n for n, message in enumerate(prompt) if isinstance(message, HumanMessage)]
-    return prompt[: asked[0]] + prompt[asked[1] :] if len(asked) > 1 else []
-
-
-def _head(prompt: list[BaseMessage], ids: list[int], args: SftArgs, tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many ids stand before the question's own text: the system prompt and the template's marks."""
-    emptied = [HumanMessage("") if isinstance(message, HumanMessage) else message for message in prompt]
-    same = 0
-    for one, other in zip(ids, encode(tokenizer, emptied, template=args.template), strict=False):
-        if one != other:
-            break
-        same += 1
-    return same
-
-
-def _to_line_end(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many more ids to cut so that the rest opens with a whole line; 0 when no line ends soon."""
-    special = set(tokenizer.all_special_ids)
-    for n, token in enumerate(ids[:128], 1):
-        if token in special:
-            break
-        if "\n" in tokenizer.decode([token]):
-            return n
-    return 0
 
 
 def describe(data: Data, args: SftArgs) -> dict[str, Any]:

@@ -25,13 +25,15 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from egosrag.errors import SettingsError, TrainingError
 from egosrag.prompts.render import language_of
 from finetune.args import SftArgs, _f, command
+from finetune.data import Counts, note
 from finetune.rows import read
-from finetune.shapes import BadRow, Example, words
+from finetune.shapes import BadRow, Example, shape_of, words
 
 PROMPTS = {
     "en": ("Write the instruction that this output answers.", "Input: ", "Output: "),
     "zh": ("写出这个输出所回答的指令。", "输入：", "输出："),
 }
+_NO_MATTER = ("seeds", "resume", "overwrite")  # settings that change nothing in what a seed gives
 _SAMPLING_SEED = 0  # one choice of rows for all arms and seeds: they are compared
 
 
@@ -45,6 +47,7 @@ class InverseArgs(SftArgs):
         "one", "first and last: one schedule over both halves, or two, each with a warm-up and a fresh optimizer"
     )
     seeds: list[int] = _f([1, 2, 3], "one run each; differences of MMLU under a point need several")
+    resume: bool = _f(False, "take the seeds that are finished in out as they are, and train the others")
     min_output: int = _f(20, "leave out rows whose output has fewer characters: they do not tell the instruction")
     probe: int = _f(100, "rows that inverse recall is measured on, trained ones and others")
 
@@ -56,8 +59,6 @@ class InverseArgs(SftArgs):
             raise SettingsError("the arms are compared at equal steps, so set epochs and rows, not max_steps")
         if self.arm in ("first", "last") and self.epochs % 2:
             raise SettingsError(f"arm {self.arm} has two halves and epochs is {self.epochs:g}: give an even number")
-        if self.resume:
-            raise SettingsError("an inverse run is short and starts anew: leave resume out")
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,26 @@ def pick(args: InverseArgs) -> tuple[list[Task], list[Task]]:
     """The rows to train on and the rows to measure on, the same for every arm and seed.
 
     Raises:
-        TrainingError: there are too few usable rows.
+        TrainingError: a column is missing, there are too few usable rows, or (``bad_rows: fatal``) any bad one.
     """
     found: list[Task] = []
+    counts = Counts()
     for source in args.data:
+        checked = False
         for raw in read(source, args.split):
+            counts.rows += 1
             try:
-                row = raw.value or {}
-                more = words(row, "input", needed=False)
-                task = Task(raw.where, words(row, "instruction"), more, words(row, "output"))
-            except BadRow:
+                if raw.value is None:
+                    raise BadRow(raw.problem)
+                checked = checked or bool(shape_of(set(raw.value), "alpaca", source))
+                more = words(raw.value, "input", needed=False)
+                task = Task(raw.where, words(raw.value, "instruction"), more, words(raw.value, "output"))
+            except BadRow as problem:
+                note(f"{raw.where}: {problem}", args, counts)
                 continue
             if len(task.output) >= args.min_output:
                 found.append(task)
+    counts.tell()
     if len(found) < args.rows + args.probe:
         raise TrainingError(
             f"{', '.join(args.data)} has {len(found)} rows with an output of {args.min_output} characters or more, "
@@ -147,9 +155,8 @@ def experiment(args: InverseArgs) -> dict[str, Any]:
         TrainingError: see ``finetune.sft``.
     """
     trained, others = pick(args)
-    results = [_one(args, trained, others, seed) for seed in args.seeds]
-    results = [result for result in results if result]
-    if not results:
+    results = [_finished(args, seed) or _one(args, trained, others, seed) for seed in args.seeds]
+    if not all(results):
         return {}  # a process that writes nothing
     keys = [key for key in results[0] if key not in ("seed", "before")]
     columns = {key: [result[key] for result in results] for key in keys}
@@ -165,12 +172,30 @@ def experiment(args: InverseArgs) -> dict[str, Any]:
     return summary
 
 
+def _finished(args: InverseArgs, seed: int) -> dict[str, Any]:
+    """What an earlier call measured for ``seed``, where ``resume`` asks for it; empty otherwise."""
+    args = _of_seed(args, seed)
+    path = Path(args.out) / "run.json"
+    if not args.resume or not path.exists():
+        return {}
+    run = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(dataclasses.asdict(args)))
+    other = sorted(key for key in now if now[key] != run["settings"].get(key) and key not in _NO_MATTER)
+    if other:
+        raise TrainingError(f"{args.out} was trained with another {other[0]}: give another --out, or --overwrite true")
+    return dict(run["recall"])
+
+
+def _of_seed(args: InverseArgs, seed: int) -> InverseArgs:
+    return dataclasses.replace(args, seed=seed, out=str(Path(args.out) / f"seed-{seed}"))
+
+
 def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], seed: int) -> dict[str, Any]:
     from transformers import set_seed
 
     from finetune import data, folder, model, recall, record, train
 
-    args = dataclasses.replace(args, seed=seed, out=str(Path(args.out) / f"seed-{seed}"))
+    args = _of_seed(args, seed)
     out = Path(args.out)
     folder.prepare(out, resume=False, overwrite=args.overwrite)
     set_seed(seed)
@@ -215,6 +240,7 @@ def _run(args: InverseArgs) -> None:
     summary = experiment(args)
     if summary:
         print(json.dumps({key: summary[key] for key in ("arm", "steps", "mean", "sd")}))
+        print(f"saved to {args.out}: inverse.json, and a model for each seed", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from egosrag.errors import TrainingError
 from egosrag.prompts.encode import turn_end
 from finetune.args import SftArgs
-from finetune.data import Stops
+from finetune.fit import Stops
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +36,16 @@ def load(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> Pre
     """The model ready to train; ``stops`` are declared in it and in ``tokenizer``.
 
     Raises:
-        TrainingError: no such model, a checkpoint of another shape, or no such modules for LoRA.
+        TrainingError: no such model, a checkpoint of another shape, rows longer than its window, or no such modules
+            for LoRA.
     """
     import torch
 
     frozen_bf16 = args.lora and args.precision == "bf16"
     model = load_weights(args.model, torch.bfloat16 if frozen_bf16 else torch.float32)
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window and args.max_length > window:
+        raise TrainingError(f"max_length {args.max_length} is over the model's window of {window}: lower it")
     _declare_stops(model, tokenizer, stops)
     from finetune.loss import fuse
 

@@ -19,7 +19,7 @@ from egosrag.prompts.encode import encode, encode_text
 from finetune.loss import PACKED
 
 if TYPE_CHECKING:
-    from finetune.data import Stops
+    from finetune.fit import Stops
     from finetune.inverse import InverseArgs, Task
     from finetune.shapes import Example
 

@@ -100,6 +100,12 @@ def test_the_report_s_recipes_are_as_it_says() -> None:
     assert sft.items() <= given("sft_05b").items()
     lora = want(lora_r=8, lora_alpha=32, lora_dropout=0.1, lora_targets="all-linear", lr="5e-4", schedule="linear")
     assert {**lora, "batch_size": 24, "epochs": 5, "warmup": 400}.items() <= given("lora_3b").items()
+    presets = {"yaml": ("1e-4", 8, 0.1), "webui": ("5e-5", 16, 0)}
+    for name, (lr, batch, warmup) in presets.items():
+        theirs = want(lr=lr, batch_size=batch, warmup=warmup, epochs=3, schedule="cosine", max_length=2048, lora_r=8)
+        theirs |= want(lora_alpha=16, lora_dropout=0.0, lora_targets="all-linear")
+        assert theirs.items() <= given(f"lora_3b_lf_{name}").items()
+        assert given(f"lora_3b_lf_{name}")["system"].startswith("You are Qwen, created by Alibaba Cloud.")
     for arm in ("normal", "first", "last", "mixed"):
         inverse = want(arm=arm, lr="1e-4", schedule="cosine", batch_size=8, warmup=0.1, rows=1000, epochs=10)
         assert inverse.items() <= given(f"inverse_{arm}").items()

@@ -94,6 +94,31 @@ def test_training_on_inverse_rows_raises_inverse_recall(inverse: Make, phases: s
     assert all(rates)
 
 
+def test_a_run_that_was_killed_goes_on_with_the_seeds_that_are_left(inverse: Make, tmp_path: Path) -> None:
+    experiment(inverse(seeds=[1]))
+    first = tmp_path / "out" / "seed-1" / "model.safetensors"
+    written = first.stat().st_mtime_ns
+    with pytest.raises(TrainingError, match="holds a finished run"):
+        experiment(inverse(seeds=[1, 2]))
+    summary = experiment(inverse(seeds=[1, 2], resume=True))
+    assert [result["seed"] for result in summary["seeds"]] == [1, 2] and first.stat().st_mtime_ns == written
+    with pytest.raises(TrainingError, match="seed-1 was trained with another lr: give another --out"):
+        experiment(inverse(seeds=[1, 2], resume=True, lr=1e-4))
+
+
+def test_bad_rows_are_named_and_skipped_or_fatal(
+    inverse: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_jsonl(tmp_path / "bad.jsonl", [{"instruction": "", "output": "nothing was asked"}, *alpaca(20)])
+    assert len(pick(inverse(data=[str(file)]))[0]) == 8
+    assert "not usable: bad.jsonl:1: instruction is empty" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match=r"bad\.jsonl:1: instruction is empty; mend the row"):
+        pick(inverse(data=[str(file)], bad_rows="fatal"))
+    other = write_jsonl(tmp_path / "other.jsonl", [{"text": "a story"}])
+    with pytest.raises(TrainingError, match="has the columns text, but rows need alpaca"):
+        pick(inverse(data=[str(other)]))
+
+
 def test_rouge_l() -> None:
     assert rouge_l("the cat sat", "the cat sat") == 1.0
     assert rouge_l("the cat", "the dog sat on the cat") == pytest.approx(2 * 2 / 8)
