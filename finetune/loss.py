@@ -8,6 +8,7 @@ attention is computed sequence by sequence there.
 from __future__ import annotations
 
 import types
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,18 +64,12 @@ def _packed(
         (1, tokens, heads, width), and no weights.
     """
     bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
+    lengths = [end - start for start, end in pairwise(bounds)]
     grouped = query.shape[1] != key.shape[1]
+    # split, not slices: the gradient of each slice is a zeroed tensor of the whole batch.
     parts = [
-        F.scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            dropout_p=dropout,
-            scale=scaling,
-            is_causal=True,
-            enable_gqa=grouped,
-        )
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=grouped)
+        for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
     ]
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 

@@ -83,6 +83,13 @@ def commit() -> str | None:
     return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
 
 
+def device() -> str:
+    """The name of the GPU, or of the processor where there is none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+
+
 def template_of(tokenizer: Any, used: bool) -> dict[str, Any]:
     """Whether rows were rendered by the chat template, and its hash."""
     text = tokenizer.chat_template if used else None
@@ -115,7 +122,7 @@ def write(folder: Path, args: Any, state: TrainerState, progress: Progress, **mo
         "settings": dataclasses.asdict(args),
         "commit": commit(),
         "versions": versions(),
-        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "device": device(),
         "steps": state.global_step,
         "epochs": state.epoch,
         "tokens": state.num_input_tokens_seen,

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egosrag.errors import TrainingError
 from finetune.args import SftArgs, command
 
 
@@ -29,27 +28,28 @@ def sft(args: SftArgs) -> dict[str, Any]:
     """
     from transformers import set_seed
 
-    from finetune import data, folder, model, record, train
+    from finetune import data, flops, folder, model, record, train
 
     out = Path(args.out)
     resume = folder.prepare(out, resume=args.resume, overwrite=args.overwrite)
     tokenizer, stops = model.reader(args)
     found = data.load(args, tokenizer, stops)
-    print(found.counts.line(), file=sys.stderr)
     set_seed(args.seed)  # before the model: LoRA's A is random
     net = model.load(args, tokenizer, stops)
-    _fits(net, args)
     run = train.run(net, tokenizer, found.rows, args, resume=resume)
     partial = train.save(run, out)
     if partial is None:
         return {}
+    bf16, processes = args.precision == "bf16", run.trainer.args.world_size
+    learned = found.counts.learned / found.counts.tokens
     result = record.write(
         partial,
         args,
         run.state,
         run.progress,
-        processes=run.trainer.args.world_size,
-        dtypes=model.dtypes(net) | {"autocast": "bfloat16" if args.precision == "bf16" else None},
+        processes=processes,
+        mfu=flops.mfu(net, run.progress.speed(run.state), learned, record.device(), processes) if bf16 else None,
+        dtypes=model.dtypes(net) | {"autocast": "bfloat16" if bf16 else None},
         template=record.template_of(tokenizer, args.template and args.shape != "text"),
         stops={"turn": stops.turn, "text": stops.text},
         data=data.describe(found, args),
@@ -58,16 +58,11 @@ def sft(args: SftArgs) -> dict[str, Any]:
     return result
 
 
-def _fits(net: Any, args: SftArgs) -> None:
-    window = getattr(net.config, "max_position_embeddings", None)
-    if window and args.max_length > window:
-        raise TrainingError(f"max_length {args.max_length} is over the model's window of {window}: lower it")
-
-
 def _run(args: SftArgs) -> None:
     result = sft(args)
     if result:
-        print(json.dumps({key: result[key] for key in ("steps", "tokens", "tokens_per_second", "peak_memory_gib")}))
+        told = ("steps", "tokens", "tokens_per_second", "peak_memory_gib", "mfu")
+        print(json.dumps({key: result[key] for key in told}))
         how = f"{args.model} --adapter {args.out}" if args.lora else args.out
         print(f"saved to {args.out}; talk to it with: egosrag chat --role ROLE.json --model {how}", file=sys.stderr)
 

@@ -26,8 +26,6 @@ from evals.command import run
 
 PEERS = ("trl", "trl_plain", "trl_flat")
 SAME_LOSS = 1e-3
-# What a bf16 matrix product reaches at most, FLOP/s without sparsity, by a part of the device's name.
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "4090": 165e12, "3090": 71e12, "L40": 181e12}
 
 
 class Shape(StrEnum):
@@ -112,7 +110,7 @@ def ours(work: Path, plan: dict[str, Any]) -> dict[str, Any]:
     words += ["--max_length", "1024", "--save_steps", "1000000"]
     _process([sys.executable, "-m", "finetune.sft", *words])
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    return {key: run[key] for key in ("tokens", "seconds", "loss", "peak_memory_gib", "device")}
+    return {key: run[key] for key in ("tokens", "seconds", "loss", "peak_memory_gib", "mfu")}
 
 
 def peer(work: Path, plan: dict[str, Any], name: str) -> dict[str, Any]:
@@ -147,33 +145,25 @@ def compare(shape: Shape, precision: Precision, steps: int, batch: int, peers: l
         make_model(work / "model", shape, work / "rows.jsonl")
         mine = ours(work, plan)
         sides = {name: peer(work, plan, name) for name in peers}
-    size = _weights(shape)
-    found = {name: _figures(side, mine, size) for name, side in sides.items()}
+    found = {name: _figures(side, mine) for name, side in sides.items()}
     fair = [side["tokens_per_second"] for side in found.values() if side["loss_difference"] <= SAME_LOSS]
     if not fair:
         raise EgosRagError(f"no peer has our losses within {SAME_LOSS}: {json.dumps(found)}; compare the rows")
-    own = _figures(mine, mine, size)
+    own = _figures(mine, mine)
     return {"ours": own, "peers": found, "ratio": round(own["tokens_per_second"] / max(fair), 3)}
 
 
-def _weights(shape: Shape) -> int:
-    s = _SIZES[shape]
-    width, head = s["hidden_size"], s["hidden_size"] // s["num_attention_heads"]
-    attention = 2 * width * width + 2 * width * head * s["num_key_value_heads"]
-    return s["vocab_size"] * width + s["num_hidden_layers"] * (attention + 3 * width * s["intermediate_size"])
-
-
-def _figures(side: dict[str, Any], mine: dict[str, Any], weights: int) -> dict[str, Any]:
+def _figures(side: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
     pairs = zip(side["loss"], mine["loss"], strict=True)
     speed = mine["tokens"] / side["seconds"]  # of the rows' own tokens, which padding is not
-    peak = next((value for name, value in PEAK.items() if name in (side["device"] or "")), None)
     return {
         "tokens_per_second": round(speed, 1),
         "seconds": side["seconds"],
         "loss_difference": round(max(abs(a[1] - b[1]) for a, b in pairs), 6),
         "last_loss": round(side["loss"][-1][1], 4),
         "peak_memory_gib": side["peak_memory_gib"],
-        "mfu": round(6 * weights * speed / peak, 3) if peak and side["peak_memory_gib"] else None,
+        # The work is the same: what differs is the time.
+        "mfu": mine["mfu"] and round(mine["mfu"] * mine["seconds"] / side["seconds"], 3),
     }
 
 

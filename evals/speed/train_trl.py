@@ -23,7 +23,7 @@ def train(plan: dict[str, Any]) -> dict[str, Any]:
     """Train as ``plan`` says.
 
     Returns:
-        loss: (step, loss) pairs; seconds from the start of training to the last step's end; device; peak memory.
+        loss: (step, loss) pairs; seconds from the start of training to the last step's end; peak memory.
     """
     import torch
     from datasets import Dataset
@@ -80,7 +80,6 @@ def train(plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "loss": [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
         "seconds": round(clock.ended - clock.started, 2),
-        "device": torch.cuda.get_device_name() if cuda else None,
         "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else None,
     }
 

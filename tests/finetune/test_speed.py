@@ -5,29 +5,45 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from egosrag.errors import EgosRagError
 from evals.speed.train import Precision, Shape, _figures, _process, compare, make_rows
+from finetune import flops
+from finetune.model import load_weights
 
 
-def side(seconds: float, losses: list[float], device: str | None = None) -> dict[str, object]:
+def side(seconds: float, losses: list[float], mfu: float | None = None) -> dict[str, Any]:
     points = list(enumerate(losses, 1))
-    return {"tokens": 1000, "seconds": seconds, "loss": points, "device": device, "peak_memory_gib": device and 1.5}
+    return {"tokens": 1000, "seconds": seconds, "loss": points, "mfu": mfu, "peak_memory_gib": mfu and 1.5}
 
 
 def test_speed_counts_the_rows_tokens_and_losses_are_compared_step_by_step() -> None:
     mine, other = side(2.0, [3.0, 2.0]), side(4.0, [3.0, 2.25])
-    assert _figures(mine, mine, 10)["tokens_per_second"] == 500.0
-    assert _figures(other, mine, 10)["tokens_per_second"] == 250.0
-    assert _figures(other, mine, 10)["loss_difference"] == 0.25
-    assert _figures(mine, mine, 10)["mfu"] is None
+    assert _figures(mine, mine)["tokens_per_second"] == 500.0
+    assert _figures(other, mine)["tokens_per_second"] == 250.0
+    assert _figures(other, mine)["loss_difference"] == 0.25
+    assert _figures(mine, mine)["mfu"] is None
+    assert _figures(other, side(2.0, [3.0, 2.0], 0.5))["mfu"] == 0.25, "half the speed is half the utilisation"
 
 
-def test_mfu_is_the_share_of_the_device_s_peak() -> None:
-    mine = side(1.0, [1.0], "NVIDIA H100 80GB HBM3")
-    assert _figures(mine, mine, 494_000_000)["mfu"] == round(6 * 494e6 * 1000 / 989e12, 3)
+def test_mfu_counts_the_products_that_the_loss_needs(tiny_qwen: Path) -> None:
+    import torch
+
+    net = load_weights(str(tiny_qwen), torch.float32)
+    c = net.config
+    key_value = c.hidden_size // c.num_attention_heads * c.num_key_value_heads
+    layer = 2 * c.hidden_size**2 + 2 * c.hidden_size * key_value + 3 * c.hidden_size * c.intermediate_size
+    body, head = c.num_hidden_layers * layer, c.vocab_size * c.hidden_size
+    assert flops.per_token(net, 1.0) == 6 * (body + head)
+    assert flops.per_token(net, 0.25) == 6 * (body + head / 4)
+    net.requires_grad_(False)
+    assert flops.per_token(net, 1.0) == 4 * (body + head), "a frozen weight needs no gradient of its own"
+    speed = 0.45 * 2 * 989e12 / (4 * (body + head))
+    assert flops.mfu(net, speed, 1.0, "NVIDIA H100 80GB HBM3", 2) == 0.45
+    assert flops.mfu(net, speed, 1.0, "another device", 2) is None
 
 
 def test_rows_are_the_same_every_time(tmp_path: Path) -> None:
