@@ -15,7 +15,9 @@ def main() -> None:
     here = parts.begin()
     words = here.words
     st.title(words("roles.title"))
-    look, upload, extract = st.tabs([words("roles.look"), words("roles.upload"), words("roles.extract")])
+    names = [words("roles.look"), words("roles.upload"), words("roles.extract")]
+    # Its key changes when a role was taken, and with it the tab that shows: the card.
+    look, upload, extract = st.tabs(names, key=f"tabs {st.session_state.get('taken', 0)}")
     with upload, parts.told():
         _upload(here)
     with extract, parts.told():
@@ -25,14 +27,14 @@ def main() -> None:
 
 
 def _upload(here: parts.Here) -> None:
-    with st.form("upload a card", clear_on_submit=True, border=False):
-        upload = parts.upload(here, here.words("roles.card"), cards.ENDINGS)
-        if st.form_submit_button(here.words("roles.add")) and upload:
+    words, number = here.words, st.session_state.get("taken", 0)  # a key of its own empties a field for the next file
+    if upload := parts.upload(here, words("roles.card"), cards.ENDINGS, key=f"card {number}"):
+        with parts.told():
             _taken(here, cards.add(here.visitor, upload))
-    with st.form("upload a talk", clear_on_submit=True, border=False):
-        talk = parts.upload(here, here.words("roles.talk"), ["json", "jsonl"])
-        if st.form_submit_button(here.words("roles.add")) and talk:
+    if talk := parts.upload(here, words("roles.talk"), ["json", "jsonl"], key=f"talk {number}"):
+        with parts.told():
             st.session_state["session"] = talks.imported(here.settings, here.visitor, talk)
+            st.session_state["taken"] = number + 1
             st.switch_page("roleplay.py")
 
 
@@ -53,6 +55,7 @@ def _extract(here: parts.Here) -> None:
 
 def _taken(here: parts.Here, kept: cards.Kept) -> None:
     st.session_state["role"] = kept.id
+    st.session_state["taken"] = st.session_state.get("taken", 0) + 1
     st.toast(here.words("roles.taken", name=parts.label(kept.name)))
     st.rerun()
 

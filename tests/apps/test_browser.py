@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -57,9 +58,11 @@ def toggle(driver: Any, name: str) -> None:
     driver.execute_script("arguments[0].click()", until(lambda: driver.find_elements("xpath", css))[0])
 
 
-def outside(driver: Any, address: str) -> list[str]:
-    own = (address, address.replace("http", "ws"), "data:", "blob:", "about:", "chrome:")
-    return [asked for asked in asked_for(driver) if not asked.startswith(own)]
+def outside(driver: Any) -> list[str]:
+    """What was asked of other machines; a page of an earlier test may still call for its server on this one."""
+    inside = ("data", "blob", "about", "chrome")
+    asked = [(address, urlsplit(address)) for address in asked_for(driver)]
+    return [address for address, url in asked if url.scheme not in inside and url.hostname != "127.0.0.1"]
 
 
 def test_a_talk_goes_on_after_the_server_was_started_anew(driver: Any, tmp_path: Path) -> None:
@@ -71,7 +74,7 @@ def test_a_talk_goes_on_after_the_server_was_started_anew(driver: Any, tmp_path:
         press(driver, "refresh")
         reads(driver, "Pablo is a fine name, sailor.", "2/2")
         say(driver, "I came by boat in the rain last night.", "Sit down by the stove.")
-        assert outside(driver, address) == []
+        assert outside(driver) == []
     with server(tmp_path, port=port, **environment) as address:
         driver.get(address)
         reads(driver, "My cat is called Pablo.", "Pablo is a fine name, sailor.", "Sit down by the stove.")
@@ -79,7 +82,7 @@ def test_a_talk_goes_on_after_the_server_was_started_anew(driver: Any, tmp_path:
         reads(driver, "Say a line")
         say(driver, "What is my cat called?", "A good name for a cat.")
         reads(driver, "Me: My cat is called Pablo.")  # in the panel, as a memory: the record has it without a name
-        assert outside(driver, address) == []
+        assert outside(driver) == []
 
 
 def test_two_browsers_at_once_see_nothing_of_each_other(driver: Any, tmp_path: Path) -> None:
@@ -119,13 +122,10 @@ def test_a_hostile_card_is_text_and_nothing_is_asked_of_elsewhere(driver: Any, t
         reads(driver, "She is afraid of fog.")
         tab(driver, "Upload")
         find(driver, 'input[type="file"]').send_keys(str(card))
-        reads(driver, "card.json")
-        press(driver, "Add")
-        tab(driver, "Card")
         reads(driver, *HOSTILE["background"], HOSTILE["greeting"])
         press(driver, "chatTalk")
         reads(driver, HOSTILE["greeting"])
         say(driver, "<i>Who</i> are you?", "<b>Hi</b> ![r](http://evil.example/r.png)")
         found = "return document.querySelectorAll('script[src*=evil],img[src*=evil],a[href*=evil],iframe').length"
         assert driver.execute_script(found) == 0
-        assert outside(driver, address) == []
+        assert outside(driver) == []

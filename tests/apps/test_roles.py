@@ -49,8 +49,7 @@ def test_a_card_is_shown_edited_and_becomes_the_visitors_own(open_roles: Callabl
 
 def test_an_uploaded_card_is_kept_and_its_words_are_words(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles()
-    page.file_uploader[0].upload("tim.json", json.dumps(HOSTILE).encode(), "application/json")
-    press(page, "Add")
+    page.file_uploader[0].upload("tim.json", json.dumps(HOSTILE).encode(), "application/json").run()
     assert not page.exception and not page.error
     assert HOSTILE["greeting"] in texts(page)
     assert {*HOSTILE["background"]} <= set(texts(page))
@@ -61,8 +60,7 @@ def test_an_uploaded_card_is_kept_and_its_words_are_words(open_roles: Callable[.
 
 def test_what_is_no_card_is_refused_with_a_reason(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles()
-    page.file_uploader[0].upload("no.png", b"\x89PNG\r\n\x1a\nxx", "image/png")
-    press(page, "Add")
+    page.file_uploader[0].upload("no.png", b"\x89PNG\r\n\x1a\nxx", "image/png").run()
     assert not page.exception
     (error,) = page.error
     assert "no\\.png" in error.value and "damaged" in error.value and str(visitor().folder) not in error.value
