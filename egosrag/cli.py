@@ -41,6 +41,7 @@ from egosrag.options import (
     chosen,
     examples,
 )
+from egosrag.postgres import shown
 from egosrag.serve import command
 
 app = typer.Typer(
@@ -89,7 +90,7 @@ def demo(
 @app.command(epilog=examples("egosrag index manual.pdf --out runs/manual", "egosrag index docs/ --out runs/docs"))
 def index(
     paths: Sources,
-    out: Annotated[str, typer.Option(help="Folder to write the index into.")],
+    out: Annotated[str, typer.Option(help="Folder to write the index into, or postgresql:// URL.")],
     embedder: Embedder = None,
     pairs: Set = None,
     config: Config = None,
@@ -101,7 +102,7 @@ def index(
     settings = chosen(config, pairs, embedder=embedder)
     with Progress() as progress:
         assemble.build_index(settings, paths, out, progress)
-    print(out)
+    print(shown(out))
 
 
 @app.command(
@@ -115,7 +116,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question; - for one on each line of standard input.")],
     more: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Further documents.")] = None,
     doc: Annotated[list[Path] | None, typer.Option(help="Document or folder to answer from; repeatable.")] = None,
-    index: Annotated[Path | None, typer.Option(help="Index to answer from.")] = None,
+    index: Annotated[str | None, typer.Option(help="Index to answer from: a folder or postgresql:// URL.")] = None,
     model: Model = None,
     adapter: Adapter = None,
     top_k: Annotated[int | None, typer.Option(help="Passages that the model reads.", show_default="5")] = None,

@@ -7,11 +7,13 @@ not there) fails at once. No message holds the password: not ours, and not libpq
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from egosrag.errors import EgosRagError, SettingsError
 
@@ -37,12 +39,17 @@ def is_address(where: object) -> bool:
 
 
 def shown(url: str) -> str:
-    """The address as it may be shown: without user, password and parameters."""
+    """The address as it may be shown: without user, password and parameters; a path stays as it is."""
+    if "://" not in url:
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:
         return "postgresql://..."
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", parts.fragment))
+    if "@" in parts.path + parts.query + parts.fragment:  # of a password with a / ? or # in it
+        return f"{parts.scheme}://..."
+    name = f"#{parts.fragment}" if parts.fragment else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{name}"
 
 
 def reason(error: Exception, url: str) -> str:
@@ -140,3 +147,58 @@ def is_away(error: Exception) -> bool:
         return str(state).startswith(_AWAY)
     text = str(error)  # of a connection that could not be made, libpq gives no state
     return any(word in text for word in _STARTS) or not any(word in text for word in _WRONG)
+
+
+class Link:
+    """A connection that is made when it is needed, and made again after it broke; any thread may use it.
+
+    Args:
+        url: the database's address.
+        kind: the error that is raised.
+    """
+
+    def __init__(self, url: str, kind: type[EgosRagError]) -> None:
+        self.url = url
+        self._kind = kind
+        self._connection: Connection[Any] | None = None
+        self._lock = threading.Lock()
+
+    def rows(self, query: str, *values: Any, before: str = "") -> list[Any]:
+        """What a query that changes nothing gives.
+
+        Args:
+            query: with ``%s`` for the values.
+            *values: the values.
+            before: a command that holds for this query alone.
+
+        Raises:
+            EgosRagError: of the link's kind: the database does not answer, or refuses.
+        """
+        import psycopg
+
+        def ask(connection: Connection[Any]) -> list[Any]:
+            with connection.transaction() if before else nullcontext():
+                if before:
+                    connection.execute(before)
+                return connection.execute(query, values).fetchall()
+
+        try:
+            return self.again(ask)
+        except psycopg.Error as error:
+            told = f"Postgres at {shown(self.url)} does not answer as it should ({reason(error, self.url)})"
+            raise self._kind(told) from None
+
+    def again(self, work: Callable[[Connection[Any]], T]) -> T:
+        """What ``work`` gives with a connection, done again from its beginning while the database is away.
+
+        Raises:
+            psycopg.Error: as ``work`` raises it.
+            EgosRagError: of the link's kind: there is no connection to be had.
+        """
+        with self._lock:
+            return patiently(lambda: work(self._open()))
+
+    def _open(self) -> Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self.url, self._kind)
+        return self._connection

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from egosrag.assemble.models import chat_model
 from egosrag.console import Reporter
 from egosrag.errors import StoreError
+from egosrag.postgres import is_address, shown
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def build_index(settings: Settings, paths: Sequence[str | Path], out: str, progress: Reporter) -> ManualIndex:
-    """Index documents into the folder ``out``; what is there already and has not changed is not read again.
+    """Index documents into ``out``, a folder or ``postgresql://...``; what has not changed is not read again.
 
     Raises:
         SourceError, ModelError, StoreError: see ``ManualIndex.build``.
     """
     from egosrag.rag.index import ManualIndex
 
-    if "://" in out:
-        raise StoreError(f"an index is a folder, and {out} is an address: give --out a path")
+    if "://" in out and not is_address(out):
+        raise StoreError(f"an index is a folder or in Postgres, and {shown(out)} is neither: give --out a path")
     index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note)
-    progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {out}")
+    progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {shown(out)}")
     return index
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MINILM = "minilm"
 _BATCH = 64
-_AT_ONCE = 16  # of a batch, in one forward pass: more do not stay in a CPU's cache
+_AT_ONCE = 16  # texts in a forward pass of our own: what more of them need does not stay in a CPU's cache
 EXACT = 100_000  # passages that a question is compared with one by one, in some 15 ms
 NEAR = 1000
 _SAMPLE = 2000  # passages that tell where the median of more than EXACT lies
@@ -31,23 +31,42 @@ _TRAINED = 20_000  # vectors that the codes are learnt from
 
 
 class Embedder:
-    """A named LangChain embedder whose vectors are normalised here, whatever it gives."""
+    """A named LangChain embedder whose vectors are normalised here, whatever it gives.
 
-    def __init__(self, name: str, model: Embeddings, prompt: str = "") -> None:
+    Args:
+        name: as the index remembers it.
+        model: gives the vectors.
+        prompt: what it puts before a question.
+        length: of a text, as the model counts it.
+        at_once: texts that it is given in one call.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Embeddings,
+        prompt: str = "",
+        *,
+        length: Callable[[str], int] = len,
+        at_once: int = _BATCH,
+    ) -> None:
         self.name = name
         self.prompt = prompt
         self._model = model
+        self._length = length
+        self._at_once = at_once
 
     def passages(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:
         """Unit vectors of passages, shape (texts, dimension)."""
         import numpy as np
 
-        alike = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # a batch is padded to its longest text
+        lengths = [self._length(text) for text in texts]
+        alike = sorted(range(len(texts)), key=lengths.__getitem__)  # a batch is padded to its longest text
         parts: list[list[float]] = []
-        for start in range(0, len(texts), _BATCH):
-            parts += self._model.embed_documents([texts[i] for i in alike[start : start + _BATCH]])
+        for start in range(0, len(texts), self._at_once):
+            parts += self._model.embed_documents([texts[i] for i in alike[start : start + self._at_once]])
             if progress:
-                progress(min(start + _BATCH, len(texts)), len(texts))
+                progress(len(parts), len(texts))
         return _unit(np.asarray(parts, dtype=np.float32))[np.argsort(alike)]
 
     def question(self, text: str) -> Vectors:
@@ -65,21 +84,23 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-def load_embedder(embedder: str | Embeddings | None) -> Embedder | None:
+def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | None:
     """The embedder of a hub id, a folder, ``minilm`` (English, offline) or a LangChain ``Embeddings``.
+
+    One that is loaded already stays as it is, so that several indexes may share it.
 
     Raises:
         ModelError: there is no such model here, or it is not a sentence-transformers model.
     """
-    if embedder is None:
-        return None
+    if embedder is None or isinstance(embedder, Embedder):
+        return embedder
     if not isinstance(embedder, str):
         return Embedder(f"{type(embedder).__module__}.{type(embedder).__qualname__}", embedder)
     name = _minilm() if embedder == MINILM else embedder
     from langchain_huggingface import HuggingFaceEmbeddings
 
     try:
-        model: Any = HuggingFaceEmbeddings(model_name=name, encode_kwargs={"batch_size": _AT_ONCE})
+        model: Any = HuggingFaceEmbeddings(model_name=name)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"the embedder {embedder} cannot be loaded ({reason}): give a folder or a hub id") from error
@@ -87,7 +108,13 @@ def load_embedder(embedder: str | Embeddings | None) -> Embedder | None:
     if prompt:
         model.query_encode_kwargs = {"prompt_name": "query"}
     pack(model._client)
-    return Embedder(embedder, model, prompt)
+    tokenizer = model._client.tokenizer
+
+    def length(text: str) -> int:
+        return len(tokenizer(text, truncation=True)["input_ids"])
+
+    # The tokenizer of a static model, which needs none of this, is no callable.
+    return Embedder(embedder, model, prompt, length=length if callable(tokenizer) else len, at_once=_AT_ONCE)
 
 
 def _minilm() -> str:
@@ -130,15 +157,16 @@ class DenseIndex:
 
         if self._codes is None:
             cosine = self.scores(question)
-            return _relative(cosine, float(np.median(cosine)))
+            return relative(cosine, float(np.median(cosine)))
         nearest = self._codes.search(question, NEAR)[1][0]
         rows = np.union1d(nearest[nearest >= 0], np.argpartition(lexical, -NEAR)[-NEAR:])
         near = np.zeros(len(self.vectors), dtype=np.float32)
-        near[rows] = _relative(self.vectors[rows] @ question[0], float(np.median(self._sample @ question[0])))
+        near[rows] = relative(self.vectors[rows] @ question[0], float(np.median(self._sample @ question[0])))
         return near
 
 
-def _relative(cosine: Vectors, low: float) -> Vectors:
+def relative(cosine: Vectors, low: float) -> Vectors:
+    """Cosines as shares of the way from ``low``, which counts 0, to the highest, which counts 1."""
     import numpy as np
 
     relative: Vectors = np.clip((cosine - low) / max(float(cosine.max()) - low, 1e-6), 0, 1)

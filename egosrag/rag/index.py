@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from egosrag.errors import SourceError, StoreError
+from egosrag.postgres import is_address
 from egosrag.rag import store
 from egosrag.rag.clean import contents
 from egosrag.rag.dense import DenseIndex, Embedder, embed_missing, load_embedder
 from egosrag.rag.documents import file_hash, find_files, load_document
+from egosrag.rag.fields import LEXICAL, Progress, build_lexical, searched_text, sentences_of
 from egosrag.rag.lexical import Bm25
 from egosrag.rag.readers import Line
 from egosrag.rag.split import split_pages
@@ -23,18 +24,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from egosrag.rag.dense import Vectors
-
-Progress = Callable[[str, int, int], None]
-# The lexical indexes: over windows with their headings, whole pages, the pages' headings alone, and single sentences.
-LEXICAL = {
-    "windows-words": "words",
-    "windows-pairs": "pairs",
-    "pages-words": "words",
-    "pages-pairs": "pairs",
-    "titles-pairs": "pairs",
-    "sentences-words": "words",
-}
-_SENTENCE = re.compile(r"[。！？；!?\n]+|\.\s")
+    from egosrag.rag.postgres_search import VectorRows
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -46,18 +36,20 @@ class ManualIndex:
 
     def __init__(self, manifest: Manifest, data: Data, embedder: Embedder | None = None) -> None:
         self.manifest = manifest
-        self.pages: list[Page] = data.pages
-        self.passages: list[Passage] = data.passages
-        self.lexical: dict[str, Bm25] = data.lexical
-        self.dense = DenseIndex(data.vectors) if data.vectors is not None else None
+        self.pages: Sequence[Page] = data.pages
+        self.passages: Sequence[Passage] = data.passages
+        self.lexical: Mapping[str, Bm25] = data.lexical
+        self.dense: DenseIndex | VectorRows | None = DenseIndex(data.vectors) if data.vectors is not None else None
         self._data = data
         self._embedder = embedder
         self._page = {(page.source, page.page): i for i, page in enumerate(self.pages)}
+        #: the source and the number of each page
+        self.places = list(self._page)
         #: for each passage the position of its page in ``pages``
         self.page_of = [self._page[p.source, p.page] for p in self.passages]
         #: for each page the row of its first sentence in the index of sentences; a page has at least one
         self.first_sentence = [0]
-        for sentences in _sentences(self.pages, self.passages)[:-1]:
+        for sentences in sentences_of(self.pages, self.passages)[:-1]:
             self.first_sentence.append(self.first_sentence[-1] + len(sentences))
 
     def page(self, source: str, number: int) -> Page:
@@ -87,7 +79,7 @@ class ManualIndex:
         cls,
         paths: Sequence[str | Path],
         out_dir: str | Path | None = None,
-        embedder: str | Embeddings | None = None,
+        embedder: str | Embeddings | Embedder | None = None,
         progress: Progress | None = None,
         *,
         window: int = 300,
@@ -99,7 +91,7 @@ class ManualIndex:
         Args:
             paths: files and folders (see :func:`egosrag.rag.documents.load_pages`); a file that the old index had
                 and that is not among them is taken out.
-            out_dir: folder to write the index to; absent: it stays in memory.
+            out_dir: folder or ``postgresql://...#NAME`` to write the index to; absent: it stays in memory.
             embedder: hub id or folder of a sentence-transformers model, ``minilm``, or a LangChain ``Embeddings``.
             progress: is told (what, done, total).
             window: longest passage, in Chinese characters (see :mod:`egosrag.rag.split`).
@@ -109,14 +101,17 @@ class ManualIndex:
         Raises:
             SourceError: a document cannot be read.
             ModelError: the embedder cannot be loaded.
-            StoreError: the folder cannot be written.
+            StoreError: the folder or the database cannot be written.
         """
         report = progress or _silent
         files = find_files(paths)
         hashes = {source: file_hash(path) for source, path in files.items()}
         old = cls._old(out_dir)
         same = {s for s in hashes if old and old.manifest.files.get(s) == hashes[s]}
-        kept = {s: [p for p in old.pages if p.source == s] for s in same} if old else {}
+        kept: dict[str, list[Page]] = {}
+        for page in old.pages if old and same else ():
+            if page.source in same:
+                kept.setdefault(page.source, []).append(page)
         pages: list[Page] = []
         for done, (source, path) in enumerate(files.items()):
             report("reading", done, len(files))
@@ -126,7 +121,7 @@ class ManualIndex:
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
         model = load_embedder(embedder)
-        data = Data(pages=pages, passages=passages, lexical=_lexical(pages, passages, report))
+        data = Data(pages=pages, passages=passages, lexical=build_lexical(pages, passages, report))
         card = None
         if model:
             data.vectors = embed_missing(
@@ -142,12 +137,18 @@ class ManualIndex:
         return index
 
     @classmethod
-    def _old(cls, folder: str | Path | None) -> Self | None:
+    def _old(cls, folder: str | Path | None) -> ManualIndex | None:
         """The index that is there, or none where it is damaged or of another version: it is built anew then."""
+        if is_address(folder):
+            from egosrag.rag.postgres_write import old
+
+            return old(str(folder))
         if folder is None or not (Path(folder) / store.MANIFEST).is_file():
             return None
         try:
             return cls.load(folder)
+        except store.NewerError:
+            raise
         except StoreError:
             return None
 
@@ -163,32 +164,51 @@ class ManualIndex:
         Raises:
             StoreError: the folder cannot be written, or holds something that is no index.
         """
-        self.manifest = store.write(Path(folder), self.manifest, self._data)
+        if is_address(folder):
+            from egosrag.rag.postgres_write import write
+
+            write(str(folder), self)
+        else:
+            self.manifest = store.write(Path(folder), self.manifest, self._data)
 
     @classmethod
-    def load(cls, folder: str | Path, embedder: str | Embeddings | None = None) -> Self:
+    def load(cls, folder: str | Path, embedder: str | Embeddings | None = None) -> ManualIndex:
         """Read an index.
 
         Args:
-            folder: where :meth:`save` or ``egosrag index --out`` wrote it.
+            folder: where :meth:`save` or ``egosrag index --out`` wrote it: a folder, or ``postgresql://...#NAME``.
             embedder: the embedder that it was built with, where it was an object; else it is loaded by its name.
 
         Raises:
             StoreError: there is none, it is damaged, of another version, or of another embedder.
         """
+        if is_address(folder):
+            from egosrag.rag.postgres import PostgresIndex
+
+            return PostgresIndex(str(folder), embedder)
         manifest = store.read_manifest(Path(folder))
-        given = embedder if isinstance(embedder, str) else None
-        if given and (manifest.embedder is None or manifest.embedder.name != given):
-            had = f"the embedder {manifest.embedder.name}" if manifest.embedder else "no embedder"
-            raise StoreError(f"the index in {folder} was built with {had}, not {given}: build it again")
-        index = cls(manifest, store.read(Path(folder), manifest, LEXICAL), None if given else load_embedder(embedder))
+        cls.check_embedder(folder, manifest, embedder)
+        made = None if isinstance(embedder, str) else load_embedder(embedder)
+        index = cls(manifest, store.read(Path(folder), manifest, LEXICAL), made)
         counts = {name: bm25.count for name, bm25 in index.lexical.items()}
         sizes = {"windows": len(index.passages), "pages": len(index.pages), "titles": len(index.pages)}
-        sizes["sentences"] = sum(map(len, _sentences(index.pages, index.passages)))
+        sizes["sentences"] = sum(map(len, sentences_of(index.pages, index.passages)))
         expected = {name: sizes[name.split("-")[0]] for name in LEXICAL}
         if counts != expected:
             raise StoreError(f"the index in {folder} is damaged (its parts differ): build it again")
         return index
+
+    @staticmethod
+    def check_embedder(where: object, manifest: Manifest, embedder: object) -> None:
+        """Finds out whether an embedder that is named is the index's own.
+
+        Raises:
+            StoreError: it is not.
+        """
+        given = embedder if isinstance(embedder, str) else None
+        if given and (manifest.embedder is None or manifest.embedder.name != given):
+            had = f"the embedder {manifest.embedder.name}" if manifest.embedder else "no embedder"
+            raise StoreError(f"the index in {where} was built with {had}, not {given}: build it again")
 
     @classmethod
     def cached(
@@ -201,7 +221,7 @@ class ManualIndex:
         window: int = 300,
         overlap: int = 100,
         on_skip: Callable[[str], None] | None = None,
-    ) -> Self:
+    ) -> ManualIndex:
         """The index of these very documents and settings from ``cache_dir``, built there on the first call.
 
         Raises:
@@ -222,30 +242,3 @@ class ManualIndex:
 def _searched(pages: Sequence[Page]) -> list[Page]:
     """The pages but for tables of contents, which hold every title and tell nothing; all, where there are no others."""
     return [p for p in pages if not contents([Line(t) for t in p.text.split("\n")])] or list(pages)
-
-
-def searched_text(passage: Passage) -> str:
-    """What is searched of a passage: its headings and its text."""
-    return f"{passage.section}\n{passage.text}" if passage.section else passage.text
-
-
-def _sentences(pages: Sequence[Page], passages: Sequence[Passage]) -> list[list[str]]:
-    """The sentences of each page; one empty one where the page has none or is not searched."""
-    searched = {(p.source, p.page) for p in passages}
-    return [
-        ((p.source, p.page) in searched and [s for s in _SENTENCE.split(p.text) if len(s) > 5]) or [""] for p in pages
-    ]
-
-
-def _lexical(pages: Sequence[Page], passages: Sequence[Passage], report: Progress) -> dict[str, Bm25]:
-    searched = {(p.source, p.page) for p in passages}
-    whole = [page.text if (page.source, page.page) in searched else "" for page in pages]
-    titles = [" ".join([*page.section.split(" > ")[1:], *(h.title for h in page.headings)]) for page in pages]
-    sentences = [sentence for page in _sentences(pages, passages) for sentence in page]
-    texts = {"windows": [searched_text(p) for p in passages], "pages": whole, "titles": titles, "sentences": sentences}
-    made = {}
-    for done, (name, analyzer) in enumerate(LEXICAL.items()):
-        report("indexing words", done, len(LEXICAL))
-        made[name] = Bm25.build(analyzer, texts[name.split("-")[0]])
-    report("indexing words", len(LEXICAL), len(LEXICAL))
-    return made

@@ -10,7 +10,7 @@ import logging
 import marshal
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,11 @@ def content(question: str) -> str:
     return _ASKING_EN.sub(" ", _ASKING.sub(" ", question))
 
 
+def rarity(count: int, having: int) -> float:
+    """The inverse document frequency of a term that ``having`` of ``count`` documents have."""
+    return math.log1p((count - having + 0.5) / (having + 0.5))
+
+
 class Bm25:
     """BM25 (Lucene's variant, k1 1.5, b 0.75) over documents analysed with "words" or "pairs"."""
 
@@ -158,7 +163,15 @@ class Bm25:
         row = self._engine.vocab_dict.get(term)
         pointers = self._engine.scores["indptr"]
         n = 0 if row is None or row + 1 >= len(pointers) else int(pointers[row + 1] - pointers[row])
-        return math.log1p((self.count - n + 0.5) / (n + 0.5))
+        return rarity(self.count, n)
+
+    def terms(self) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32]]]:
+        """Each term with the documents that have it, and what it gives each of them."""
+        scores = self._engine.scores
+        for term, row in self._engine.vocab_dict.items():
+            start, end = scores["indptr"][row : row + 2] if row + 1 < len(scores["indptr"]) else (0, 0)
+            if term != NOTHING and end > start:
+                yield term, scores["indices"][start:end], scores["data"][start:end]
 
     def scores(self, question: str) -> NDArray[np.float32]:
         """One score a document, float32; zeros where no term of the question occurs anywhere."""

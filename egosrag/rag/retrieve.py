@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag.prompts.render import language_of
-from egosrag.rag.index import ManualIndex, searched_text
+from egosrag.rag.fields import searched_text
+from egosrag.rag.index import ManualIndex
 from egosrag.rag.lexical import ANALYZERS, Bm25, content, names_something, words
 from egosrag.rag.rerank import DEPTH, Reranker
 from egosrag.rag.thesaurus import Meaning, meanings
@@ -106,14 +107,14 @@ class Retriever:
         scores = self._scores(_PAGE_ASKED.sub(" ", question) or question)
         named = pages_named(question)
         if named:
-            at = np.array([passage.page in named for passage in self.index.passages])
+            at = np.array([number in named for _, number in self.index.places])[self._owner]
             scores = np.where(at, 1.0 + scores, scores)
         found, taken = list[ScoredPassage](), dict[int, int]()
         for i in self._order(scores):
             page = self.index.page_of[i]
             if scores[i] <= 0 or len(found) >= top_k:
                 break
-            if self.per_page is None or taken.get(page, 0) < self.per_page or self.index.pages[page].page in named:
+            if self.per_page is None or taken.get(page, 0) < self.per_page or self.index.places[page][1] in named:
                 taken[page] = taken.get(page, 0) + 1
                 found.append(ScoredPassage(self.index.passages[i], min(float(scores[i]), 1.0)))
         return found
@@ -130,7 +131,7 @@ class Retriever:
         """For each page whether the one before is of the same source."""
         import numpy as np
 
-        sources = [page.source for page in self.index.pages]
+        sources = [source for source, _ in self.index.places]
         return np.array([False, *(a == b for a, b in zip(sources, sources[1:], strict=False))])
 
     @cached_property

@@ -61,6 +61,32 @@ class Data(BaseModel):
     vectors: Any = None
 
 
+class NewerError(StoreError):
+    """A newer program wrote the index: it is not to be written over."""
+
+
+def check_not_newer(what: str, version: int) -> None:
+    """Finds out whether an index may be written over.
+
+    Raises:
+        NewerError: a newer program wrote it.
+    """
+    if version > VERSION:
+        told = f"{what} has version {version}, this program knows {VERSION}"
+        raise NewerError(f"{told}: use the newer program, or build the index elsewhere; nothing was changed")
+
+
+def check_version(what: str, version: int) -> None:
+    """Finds out whether an index can be read.
+
+    Raises:
+        StoreError: another version wrote it.
+    """
+    check_not_newer(what, version)
+    if version != VERSION:
+        raise StoreError(f"{what} has version {version}, this program reads {VERSION}: build it again")
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of an index folder.
 
@@ -72,11 +98,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise StoreError(f"there is no index in {folder}: build one with egosrag index PATH --out {folder}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        version = record["version"]
-        if record.get("format") == "egosrag-index" and version != VERSION:
-            raise StoreError(
-                f"the index in {folder} has version {version}, this program reads {VERSION}: build it again"
-            )
+        if record.get("format") == "egosrag-index":
+            check_version(f"the index in {folder}", record["version"])
         return Manifest.model_validate(record)
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise StoreError(f"the index in {folder} is damaged ({MANIFEST}): build it again") from error
