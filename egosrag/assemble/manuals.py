@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from egosrag.assemble.models import chat_model
 from egosrag.console import Reporter
-from egosrag.errors import StoreError
-from egosrag.postgres import is_address, shown
+from egosrag.postgres import shown
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ def build_index(settings: Settings, paths: Sequence[str | Path], out: str, progr
     """
     from egosrag.rag.index import ManualIndex
 
-    if "://" in out and not is_address(out):
-        raise StoreError(f"an index is a folder or in Postgres, and {shown(out)} is neither: give --out a path")
     index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note)
     progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {shown(out)}")
     return index

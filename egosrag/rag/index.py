@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from egosrag.errors import SourceError, StoreError
-from egosrag.postgres import is_address
+from egosrag.postgres import is_address, shown
 from egosrag.rag import store
 from egosrag.rag.clean import contents
 from egosrag.rag.dense import DenseIndex, Embedder, embed_missing, load_embedder
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 def _silent(what: str, done: int, total: int) -> None:
     """The progress of a caller who does not want one."""
+
+
+def _in_database(where: object) -> bool:
+    if "://" in str(where) and not is_address(where):
+        raise StoreError(f"an index is a folder or in Postgres, and {shown(str(where))} is neither: give a path")
+    return is_address(where)
 
 
 class ManualIndex:
@@ -139,7 +145,7 @@ class ManualIndex:
     @classmethod
     def _old(cls, folder: str | Path | None) -> ManualIndex | None:
         """The index that is there, or none where it is damaged or of another version: it is built anew then."""
-        if is_address(folder):
+        if _in_database(folder):
             from egosrag.rag.postgres_write import old
 
             return old(str(folder))
@@ -164,7 +170,7 @@ class ManualIndex:
         Raises:
             StoreError: the folder cannot be written, or holds something that is no index.
         """
-        if is_address(folder):
+        if _in_database(folder):
             from egosrag.rag.postgres_write import write
 
             write(str(folder), self)
@@ -182,7 +188,7 @@ class ManualIndex:
         Raises:
             StoreError: there is none, it is damaged, of another version, or of another embedder.
         """
-        if is_address(folder):
+        if _in_database(folder):
             from egosrag.rag.postgres import PostgresIndex
 
             return PostgresIndex(str(folder), embedder)

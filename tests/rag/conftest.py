@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from egosrag.rag.index import ManualIndex
@@ -12,3 +14,9 @@ from tests.conftest import SAMPLES
 def manuals() -> dict[str, ManualIndex]:
     """The index of each sample manual, by its language."""
     return {language: ManualIndex.build([SAMPLES / f"manual.{language}.pdf"]) for language in ("zh", "en")}
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an index can be kept: a folder, and then a database; both are new."""
+    return str(tmp_path / "index") if request.param == "folder" else request.getfixturevalue("postgres") + "#car.1"

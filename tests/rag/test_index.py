@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urldefrag
 
 import numpy as np
+import psycopg
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from egosrag.errors import ModelError, SourceError, StoreError
+from egosrag.postgres import is_address
 from egosrag.rag import index as room
 from egosrag.rag.dense import DenseIndex
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.lexical import Bm25, pairs, words
 from egosrag.rag.retrieve import Retriever
+from egosrag.rag.store import VERSION
 
 
 class Counting(DeterministicFakeEmbedding):
@@ -54,32 +58,43 @@ def test_bm25_finds_chinese_that_the_default_tokenizer_of_libraries_does_not() -
     assert index.scores("天气").tolist() == [0.0, 0.0, 0.0]
 
 
-def test_what_was_saved_is_what_is_loaded(docs: Path, tmp_path: Path) -> None:
-    built = ManualIndex.build([docs], tmp_path / "index")
-    loaded = ManualIndex.load(tmp_path / "index")
-    assert loaded.passages == built.passages
-    assert loaded.pages == built.pages
+def test_what_was_saved_is_what_is_loaded(docs: Path, place: str) -> None:
+    built = ManualIndex.build([docs], place)
+    loaded = ManualIndex.load(place)
+    assert list(loaded.passages) == built.passages
+    assert list(loaded.pages) == built.pages
+    assert loaded.page("b.md", 1) == built.page("b.md", 1)
     for question in ("智能钥匙多远有效？", "How much oil?"):
         assert Retriever(loaded).search(question) == Retriever(built).search(question)
+
+
+def test_an_index_holds_no_pickle(docs: Path, tmp_path: Path) -> None:
+    ManualIndex.build([docs], tmp_path / "index")
     assert not [p for p in (tmp_path / "index").rglob("*") if p.suffix in {".pkl", ".pickle"}]
 
 
 def test_only_changed_files_are_read_and_embedded_again(
-    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docs: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = Counting(seen=[])
-    ManualIndex.build([docs], tmp_path / "index", embedder)
+    ManualIndex.build([docs], place, embedder)
     read: list[str] = []
     monkeypatch.setattr(room, "load_document", _watched(read, room.load_document))
     (docs / "a.md").write_text("# 轮胎\n备胎在行李舱地板下面。\n", encoding="utf-8")
     (docs / "c.md").write_text("# Tyres\nSix years.\n", encoding="utf-8")
     embedder.seen.clear()
-    index = ManualIndex.build([docs], tmp_path / "index", embedder)
+    ManualIndex.build([docs], place, embedder)
     assert read == ["a.md", "c.md"]
     assert len(embedder.seen) == 2
-    assert top(index, "备胎在哪里") == "a.md"
+    assert top(ManualIndex.load(place, embedder), "备胎在哪里") == "a.md"
     (docs / "b.md").unlink()
-    assert {p.source for p in ManualIndex.build([docs], tmp_path / "index", embedder).pages} == {"a.md", "c.md"}
+    ManualIndex.build([docs], place, embedder)
+    assert {p.source for p in ManualIndex.load(place, embedder).pages} == {"a.md", "c.md"}
+
+
+def test_a_folder_keeps_one_generation(docs: Path, tmp_path: Path) -> None:
+    for _ in range(3):
+        ManualIndex.build([docs], tmp_path / "index")
     assert len(list((tmp_path / "index").iterdir())) == 2
 
 
@@ -89,21 +104,6 @@ def _watched(read: list[str], original: object) -> object:
         return original(path, source, **options)  # type: ignore[operator]
 
     return load
-
-
-def test_a_build_that_is_killed_leaves_the_old_index(
-    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ManualIndex.build([docs], tmp_path / "index")
-    (docs / "a.md").write_text("# 新\n全新的内容。\n", encoding="utf-8")
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("egosrag.rag.store.os.replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        ManualIndex.build([docs], tmp_path / "index")
-    assert "智能钥匙" in ManualIndex.load(tmp_path / "index").pages[0].text
 
 
 def test_the_cache_builds_once_for_the_same_content(
@@ -117,20 +117,42 @@ def test_the_cache_builds_once_for_the_same_content(
     assert "全新" in ManualIndex.cached([docs], tmp_path / "cache").pages[0].text
 
 
-def test_an_index_of_another_version_or_embedder_is_refused(docs: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "index"
+def test_an_index_of_another_embedder_is_refused(docs: Path, place: str) -> None:
     with pytest.raises(StoreError, match="no index"):
-        ManualIndex.load(folder)
-    ManualIndex.build([docs], folder, Counting(seen=[]))
+        ManualIndex.load(place)
+    ManualIndex.build([docs], place, Counting(seen=[]))
     with pytest.raises(StoreError, match="built with the embedder"):
-        ManualIndex.load(folder, "minilm")
+        ManualIndex.load(place, "minilm")
     with pytest.raises(StoreError, match="not langchain_core"):
-        Retriever(ManualIndex.load(folder, DeterministicFakeEmbedding(size=8))).search("oil")
-    assert Retriever(ManualIndex.load(folder, Counting(seen=[]))).search("oil")
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": 99}), encoding="utf-8")
-    with pytest.raises(StoreError, match="version 99"):
-        ManualIndex.load(folder)
+        Retriever(ManualIndex.load(place, DeterministicFakeEmbedding(size=8))).search("oil")
+    assert Retriever(ManualIndex.load(place, Counting(seen=[]))).search("oil")
+
+
+@pytest.mark.parametrize(("version", "told"), [(1, "build it again"), (99, "nothing was changed")])
+def test_an_index_of_another_version_is_refused_and_a_newer_one_never_written_over(
+    docs: Path, place: str, version: int, told: str
+) -> None:
+    ManualIndex.build([docs], place)
+    set_version(place, version)
+    with pytest.raises(StoreError, match=f"version {version}.*{told}"):
+        ManualIndex.load(place)
+    if version == 99:
+        with pytest.raises(StoreError, match=told):
+            ManualIndex.build([docs], place)
+        set_version(place, VERSION)
+    else:
+        ManualIndex.build([docs], place)
+    assert top(ManualIndex.load(place), "智能钥匙多远有效？") == "a.md"
+
+
+def set_version(place: str, version: int) -> None:
+    """As if another program had written the index."""
+    if is_address(place):
+        with psycopg.connect(urldefrag(place).url) as connection:
+            connection.execute("UPDATE egosrag_index SET version = %s", (version,))
+        return
+    path = Path(place, "manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "version": version}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("part", ["pages.jsonl", "passages.jsonl", "windows-words", "vectors.npy"])

