@@ -97,6 +97,7 @@ class SftArgs:
     log_steps: int = _f(10, "steps between two points of the loss curve")
     save_steps: int = _f(500, "steps between two checkpoints")
     keep: int = _f(2, "checkpoints to keep")
+    sample_prompts: list[str] = _f([], "what to ask at every save_steps; answers go into samples.jsonl")
     resume: bool = _f(False, "go on from the last whole checkpoint in out")
     overwrite: bool = _f(False, "replace what is in out")
 
@@ -108,6 +109,8 @@ class SftArgs:
             raise SettingsError(f"micro_batch is {self.micro_batch}: give a number from 1 on, or leave it out")
         if self.lr <= 0 or self.warmup < 0 or (self.epochs <= 0 and self.max_steps < 1):
             raise SettingsError("lr and epochs must be over 0 and warmup not under it: mend them in the configuration")
+        if self.sample_prompts and self.fsdp:
+            raise SettingsError("sample_prompts needs the whole model on each device: leave out it or fsdp")
         if self.resume and self.overwrite:
             raise SettingsError("resume goes on with what is in out and overwrite throws it away: choose one of them")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from egosrag.errors import TrainingError
 
 CHECKPOINTS = "checkpoints"
+SAMPLES = "samples.jsonl"  # what the model said meanwhile
 
 
 def prepare(out: Path, *, resume: bool, overwrite: bool) -> Path | None:

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig
 
 from egosrag.prompts.encode import encode, encode_text
-from finetune.loss import PACKED
+from finetune.samples import written
 
 if TYPE_CHECKING:
     from finetune.fit import Stops
@@ -82,29 +81,11 @@ def _positions(ids: torch.Tensor) -> torch.Tensor:
     return torch.arange(ids.shape[1], device=ids.device)[None]
 
 
-@torch.inference_mode()
 def _written(net: Any, tokenizer: Any, stops: Stops, examples: Sequence[Example], args: InverseArgs) -> list[str]:
-    """What the model writes for each example, greedily, all at once."""
+    """What the model writes for each example."""
     room = args.max_length - _NEW_TOKENS
     prompts = [encode(tokenizer, example.prompt, template=args.template)[-room:] for example in examples]
-    width = max(map(len, prompts))
-    ids = torch.tensor([[stops.text] * (width - len(p)) + p for p in prompts], device=net.device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=net.device)
-    base = net.get_base_model() if hasattr(net, "get_base_model") else net
-    attention = base.config._attn_implementation
-    if attention == PACKED:  # training's attention knows neither padding nor a cache
-        base.set_attn_implementation("sdpa")
-    try:
-        written = net.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=GenerationConfig(
-                max_new_tokens=_NEW_TOKENS, eos_token_id=[stops.turn, stops.text], pad_token_id=stops.text
-            ),
-        )
-    finally:
-        base.set_attn_implementation(attention)
-    return list(tokenizer.batch_decode(written[:, width:], skip_special_tokens=True))
+    return written(net, tokenizer, prompts, [stops.turn, stops.text], _NEW_TOKENS)
 
 
 def rouge_l(said: str, meant: str) -> float:

@@ -25,6 +25,7 @@ from egosrag.errors import TrainingError
 from finetune.args import SftArgs
 from finetune.folder import CHECKPOINTS, unsaved, whole_checkpoint
 from finetune.record import Progress
+from finetune.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def run(
         train_dataset=rows,
         data_collator=DataCollatorWithFlattening(return_flash_attn_kwargs=True),
         processing_class=tokenizer,
-        callbacks=[progress],
+        callbacks=[progress, *([Samples(args, tokenizer)] if args.sample_prompts else [])],
     )
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
