@@ -6,8 +6,10 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.host.visitors import Visitor
@@ -15,6 +17,7 @@ from egosrag.host.visitors import Visitor
 MOST_BYTES = 64 * 2**20  # of one file; apps/.streamlit/config.toml refuses more before it is read
 MOST_FILES = 100  # of one visitor
 MOST_IN_ALL = 512 * 2**20
+MOST_UNPACKED = 256 * 2**20  # of one file that is a ZIP, as .docx is
 
 
 class Upload(NamedTuple):
@@ -34,7 +37,7 @@ def keep(visitor: Visitor, name: str, data: bytes, endings: Collection[str]) -> 
         endings: those that are taken, such as ``{"pdf", "txt"}``.
 
     Raises:
-        SourceError: the file is empty, too large, of another ending, or the visitor has too many.
+        SourceError: the file is empty, too large (packed or unpacked), of another ending, or the visitor has too many.
     """
     shown = shown_name(name)
     ending = shown.rpartition(".")[2].lower()
@@ -44,6 +47,10 @@ def keep(visitor: Visitor, name: str, data: bytes, endings: Collection[str]) -> 
         raise SourceError(f"{shown} is empty: choose a file with content")
     if len(data) > MOST_BYTES:
         raise SourceError(f"{shown} has {len(data) / 2**20:.0f} MB, and one may have {MOST_BYTES // 2**20}: split it")
+    if (unpacked := _unpacked(data)) > MOST_UNPACKED:
+        raise SourceError(
+            f"{shown} unpacks to {unpacked / 2**20:.0f} MB, and may to {MOST_UNPACKED // 2**20}: split it"
+        )
     folder = visitor.folder / "uploads"
     path = folder / f"{sha256(data).hexdigest()[:24]}.{ending}"
     if not path.is_file():
@@ -86,6 +93,15 @@ def shown_name(name: str) -> str:
     clean = "".join(c for c in base if unicodedata.category(c)[0] != "C").strip(" .")
     stem, dot, ending = clean.rpartition(".")
     return (f"{stem[:70]}.{ending[:9]}" if dot else clean[:80]) or "file"
+
+
+def _unpacked(data: bytes) -> int:
+    """Bytes that a ZIP says it unpacks to, and no reader takes more out of it; 0 for what is none."""
+    try:
+        with ZipFile(BytesIO(data)) as packed:
+            return sum(part.file_size for part in packed.infolist())
+    except (BadZipFile, ValueError, NotImplementedError):
+        return 0
 
 
 def _files(folder: Path) -> list[Path]:

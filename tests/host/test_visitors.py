@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -62,6 +64,18 @@ def test_uploads_have_limits(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) 
     keep(visitor, "b.txt", b"2", ["txt"])  # it is there already
     remove(visitor, second)
     keep(visitor, "c.txt", b"3", ["txt"])
+
+
+def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED) as bomb:
+        bomb.writestr("word/document.xml", b" " * 3_000_000)
+    assert len(packed.getvalue()) < 10_000
+    keep(visitor, "a.docx", packed.getvalue(), ["docx"])
+    monkeypatch.setattr(uploads, "MOST_UNPACKED", 2**20)
+    with pytest.raises(SourceError, match="a.docx unpacks to 3 MB, more than 1"):
+        keep(visitor, "a.docx", packed.getvalue(), ["docx"])
+    keep(visitor, "b.docx", b"PK\x03\x04 nonsense", ["docx"])  # its reader says that it is none
 
 
 def test_what_is_not_the_visitors_stays(visitor: Visitor, tmp_path: Path) -> None:
