@@ -76,8 +76,8 @@ def _case(row: Record, answers: Mapping[str, Mapping[str, str | None]], mode: st
 
 
 def points(answer: Mapping[str, Any]) -> str:
-    """What the judge gave to a model in one part, in words, with the mean's 95 % interval."""
-    if "total" in answer:
-        return f"{answer['total']:g} points"
-    interval = f" ({answer['ci95'][0]:.0f}-{answer['ci95'][1]:.0f})" if answer["ci95"] else ""
-    return f"{answer['mean']:.1f} of 100{interval}"
+    """What the judge gave to a model in one part, in words, with the 95 % interval."""
+    times, unit = (answer["n"], "points") if "total" in answer else (1, "of 100")
+    value = f"{answer['total']:g}" if "total" in answer else f"{answer['mean']:.1f}"
+    low, high = (f"{times * end:.0f}" for end in answer["ci95"]) if answer["ci95"] else ("", "")
+    return f"{value} {unit}" + (f" ({low}-{high})" if answer["ci95"] else "")

@@ -101,9 +101,8 @@ def _judge(reports: Mapping[str, Any]) -> str:
     lines = []
     for part, found in reports.items():
         for label, e in found["answers"].items():
-            interval = f"{e['ci95'][0]:.1f} to {e['ci95'][1]:.1f}" if e["ci95"] else "-"
-            lines.append([escape(part), escape(label), points(e), interval, str(e["n"]), str(len(found["unscored"]))])
-    return "<h2>Judge</h2>" + _table(["part", "model", "result", "95 %", "n", "unscored"], lines)
+            lines.append([escape(part), escape(label), points(e), str(e["n"]), str(len(found["unscored"]))])
+    return "<h2>Judge</h2>" + _table(["part", "model", "result (95 %)", "n", "unscored"], lines)
 
 
 def _side_by_side(rows: Sequence[Record], by_item: Mapping[str, Mapping[str, Record]]) -> str:

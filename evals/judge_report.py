@@ -102,6 +102,7 @@ def agreement(results: Sequence[Result], beta: float) -> dict[str, Any]:
             "accuracy": right.value,
             "ci95": [right.low, right.high],
             "kappa": stats.kappa(said, people),
+            "kappa_ci95": list(stats.kappa_interval(said, people) or ()) or None,
             "unscored": said.count("unscored"),
         }
     return found | {"accuracy": found["mec_bpc"]["accuracy"], "kappa": found["mec_bpc"]["kappa"]}

@@ -123,19 +123,25 @@ def show(model: str, results: Mapping[str, Mapping[str, Any]]) -> None:
 
     table = Table(title=f"{model}: accuracy in %", caption=CAPTION, title_justify="left", caption_justify="left")
     table.add_column("task")
-    for column in ("n", "accuracy", "± se", "95 %", "acc", "acc_norm", "naive mean"):
+    for column in ("n", "accuracy", "± se", "95 %", "acc (95 %)", "acc_norm (95 %)", "naive mean (95 %)"):
         table.add_column(column, justify="right")
     for task, r in results.items():
         stderr = "" if r["stderr"] is None else f"{100 * r['stderr']:.1f}"
         interval = "–".join(f"{100 * v:.1f}" for v in r["ci95"])
-        naive = f"{100 * r['naive']:.1f}" if "naive" in r else ""
         name = f"{task} (suffix)" if r["rule"].startswith("highest suffix") else task
-        rates = (f"{100 * r[key]:.1f}" for key in ("acc", "acc_norm"))
-        table.add_row(name, str(r["n"]), f"{100 * r['accuracy']:.1f}", stderr, interval, *rates, naive)
+        others = (_rate(r, key) for key in ("acc", "acc_norm", "naive"))
+        table.add_row(name, str(r["n"]), f"{100 * r['accuracy']:.1f}", stderr, interval, *others)
     Console().print(table)
     for task, r in results.items():
         if r["fewer_shots"] or r["cut"]:
             print(f"{task}: {r['fewer_shots']} items lost solved examples, {r['cut']} were cut: the window is short")
+
+
+def _rate(result: Mapping[str, Any], key: str) -> str:
+    if key not in result:
+        return ""
+    ends = result[f"{key}_ci95"]
+    return f"{100 * result[key]:.1f}" + (f" ({100 * ends[0]:.0f}–{100 * ends[1]:.0f})" if ends else "")
 
 
 def _command(

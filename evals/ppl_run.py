@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
@@ -117,7 +118,9 @@ def summary(records: Sequence[Record], *, suffix: bool, prompts: str) -> dict[st
     """
     n = len(records)
     hits = [r["prediction"] == r["gold"] for r in records]
-    rate = stats.share(sum(hits), n)
+    rate, acc, acc_norm = (
+        stats.share(sum(r[rule] == r["gold"] for r in records), n) for rule in ("prediction", "acc", "acc_norm")
+    )
     groups: dict[str, list[bool]] = {}
     for record, hit in zip(records, hits, strict=True):
         groups.setdefault(record["group"], []).append(hit)
@@ -126,17 +129,31 @@ def summary(records: Sequence[Record], *, suffix: bool, prompts: str) -> dict[st
         "accuracy": rate.value,
         "stderr": rate.stderr,
         "ci95": [rate.low, rate.high],
-        "acc": sum(r["acc"] == r["gold"] for r in records) / n,
-        "acc_norm": sum(r["acc_norm"] == r["gold"] for r in records) / n,
+        "acc": acc.value,
+        "acc_ci95": [acc.low, acc.high],
+        "acc_norm": acc_norm.value,
+        "acc_norm_ci95": [acc_norm.low, acc_norm.high],
         "rule": "highest suffix log-likelihood" if suffix else "lowest mean NLL of the whole string",
         "prompts": prompts,
         "fewer_shots": sum(r["fewer_shots"] for r in records),
         "cut": sum(r["cut"] for r in records),
     }
     if set(groups) != {""}:
-        report["naive"] = sum(sum(g) / len(g) for g in groups.values()) / len(groups)
-        report["subjects"] = {name: {"n": len(g), "accuracy": sum(g) / len(g)} for name, g in sorted(groups.items())}
+        shares = {name: stats.share(sum(g), len(g)) for name, g in sorted(groups.items())}
+        report |= _naive([*shares.values()])
+        report["subjects"] = {
+            name: {"n": e.n, "accuracy": e.value, "ci95": [e.low, e.high]} for name, e in shares.items()
+        }
     return report
+
+
+def _naive(subjects: Sequence[stats.Estimate]) -> dict[str, Any]:
+    """The plain mean of the subjects' accuracies; its error follows from theirs, if each has at least two rows."""
+    mean, errors = sum(e.value for e in subjects) / len(subjects), [e.stderr for e in subjects if e.stderr is not None]
+    if len(errors) < len(subjects):
+        return {"naive": mean, "naive_ci95": None}
+    half = stats.Z95 * math.hypot(*errors) / len(subjects)
+    return {"naive": mean, "naive_ci95": [max(0.0, mean - half), min(1.0, mean + half)]}
 
 
 def fingerprint(model: str, adapter: str | None, sources: Mapping[str, str], **choices: Any) -> Record:

@@ -71,3 +71,26 @@ def kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
     labels = set(first) | set(second)
     chance = sum(list(first).count(label) * list(second).count(label) for label in labels) / (n * n)
     return None if chance == 1.0 else (observed - chance) / (1 - chance)
+
+
+def kappa_interval(
+    first: Sequence[str], second: Sequence[str], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95 % percentile interval of Cohen's kappa, by a bootstrap over the cases; None where no draw has a kappa.
+
+    Raises:
+        ValueError: the labellings are empty or differ in length.
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(f"kappa needs two labels of each case, got {len(first)} and {len(second)}")
+    labels, codes = np.unique([*first, *second], return_inverse=True)
+    one, two = codes.reshape(2, -1)
+    picks = np.random.default_rng(seed).integers(0, len(first), size=(draws, len(first)))
+    observed = (one[picks] == two[picks]).mean(axis=1)
+    shares = [[(side[picks] == n).mean(axis=1) for n in range(len(labels))] for side in (one, two)]
+    chance = sum(a * b for a, b in zip(*shares, strict=True))
+    known = chance < 1.0 - 1e-12
+    if not known.any():
+        return None
+    low, high = np.percentile((observed[known] - chance[known]) / (1 - chance[known]), [2.5, 97.5])
+    return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Judges that read their prompt as a model would: what they think of the answers is known, and so is their bias."""
+"""Cases and samples, and judges that read their prompt as a model would, of known opinion and bias."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from evals.judge_cases import material
+from evals.judge_cases import Case, material
+from evals.judge_verdict import Sample
+
+PAIR = Case("1", "How high is the Eiffel Tower?", {"ours": "330 metres.", "theirs": "About 300 m."}, "330 m")
+ZH = Case("2", "埃菲尔铁塔有多高？", {"甲": "三百三十米。", "乙": "大约三百米。"}, "三百三十米")
+
+
+def sample(swapped: bool, *values: float) -> Sample:
+    """One answer of a judge: its numbers, or no verdict."""
+    return Sample(swapped, values or None, None if values else "no verdict", "")
 
 
 class ReadingJudge(BaseChatModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 from egosrag.errors import SettingsError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
 from evals import compare as comparison
-from evals import experiment, push, roleplay, roleplay_systems
+from evals import experiment, judge, ppl, push, roleplay, roleplay_systems
 from evals.chatbot_data import models_of
 from evals.command import app_of
 from evals.records import Records
 from evals.roleplay_data import load_rows
 from tests.evals.langsmith_fake import FakeLangSmith
+from tests.evals.ppl_data import make_data
 
 ROWS = [
     {"id": "a", "task": "basic", "language": "en", "question": "Capital of Australia?", "reference": "Canberra."},
@@ -30,16 +31,13 @@ ROWS = [
 
 
 @pytest.fixture
-def server() -> Iterator[FakeLangSmith]:
-    fake = FakeLangSmith()
-    yield fake
-    fake.close()
+def server(langsmith: FakeLangSmith) -> FakeLangSmith:
+    return langsmith
 
 
 @pytest.fixture
-def client(server: FakeLangSmith, monkeypatch: pytest.MonkeyPatch) -> Client:
-    made = Client(api_url=server.url, api_key="test", auto_batch_tracing=False)
-    monkeypatch.setattr(experiment, "client", lambda: made)
+def client(langsmith: FakeLangSmith) -> Client:
+    made: Client = experiment.client()
     return made
 
 
@@ -181,6 +179,44 @@ def test_the_first_failure_ends_the_run_as_itself() -> None:
         experiment.run(dataset, "m", lambda inputs: {"answer": "x"}, scorer, Records(None, {}), silent)
 
 
+def test_verdicts_of_ppl_mode_are_sent_a_dataset_a_task(
+    langsmith: FakeLangSmith, tiny_qwen: Path, tmp_path: Path
+) -> None:
+    data = make_data(tmp_path, 3)
+    given = [f for task in ("boolq", "winogrande") for f in ("--data", f"{task}={data[task]}")]
+    arguments = ("--model", tiny_qwen, *given, "--predictions", tmp_path / "p.jsonl", "--upload", "--json")
+    done = invoke(ppl._command, *arguments)
+    assert done.exit_code == 0, done.output
+    results = json.loads(done.stdout)
+    names = sorted(d["name"] for d in langsmith.datasets.values())
+    assert [name.rpartition("-")[0] for name in names] == ["egosrag-ppl-boolq", "egosrag-ppl-winogrande"]
+    assert len(langsmith.examples) == sum(r["n"] for r in results.values())
+    for example in langsmith.examples.values():
+        assert len(example["inputs"]["options"]) == 2 and example["outputs"]["reference"] in (0, 1)
+    accuracy = [f["score"] for f in langsmith.feedback if f["key"] == "accuracy"]
+    assert sum(accuracy) == pytest.approx(sum(r["n"] * r["accuracy"] for r in results.values()))
+    written = len(langsmith.examples)
+    assert invoke(ppl._command, *arguments).exit_code == 0
+    assert (len(langsmith.datasets), len(langsmith.examples)) == (2, written), "a second run, on the same rows"
+    assert len(langsmith.sessions) == 4
+
+
+def test_judgements_are_sent_with_what_people_said(
+    langsmith: FakeLangSmith, tmp_path: Path, script: Callable[..., str]
+) -> None:
+    rows = [{"question": f"Q{n}?", "answers": {"a": f"x {n}", "b": f"y {n}"}, "human": "a"} for n in range(2)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    said = ["[[A=80, B=60]]", "[[A=50, B=70]]", "[[A=10, B=20]]", "no verdict"]
+    arguments = ("--data", tmp_path / "d.jsonl", "--k", "1", "--records", tmp_path / "r.jsonl", "--upload", "--json")
+    done = invoke(judge.agree, *arguments, "--model", script(*said))
+    assert done.exit_code == 0, done.output
+    assert {e["outputs"]["human"] for e in langsmith.examples.values()} == {"a"}
+    assert {f["score"] for f in langsmith.feedback if f["key"] == "pair a"} == {75.0}
+    assert len({f["score"] for f in langsmith.feedback if f["key"] == "pair b"}) == 1, "one case is unscored"
+    (session,) = langsmith.sessions.values()
+    assert session["name"].startswith("egosrag-judge-pair-")
+
+
 # Two runs
 
 
@@ -224,12 +260,12 @@ def test_two_models_of_one_file(tmp_path: Path) -> None:
 
 
 def test_records_of_ppl_and_of_the_judge_compare_too(tmp_path: Path) -> None:
-    ppl = {"key": ["arc_easy", "1"], "gold": 2, "prediction": 2, "acc": 1, "acc_norm": 2}
-    judge = {"key": ["1", "ours", "d"], "scores": [80.0], "reason": None}
-    assert comparison.values_of(ppl) == {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
-    assert comparison.values_of(judge) == {"score": 80.0}
+    chosen = {"key": ["arc_easy", "1"], "gold": 2, "prediction": 2, "acc": 1, "acc_norm": 2}
+    scored = {"key": ["1", "ours", "d"], "scores": [80.0], "reason": None}
+    assert comparison.values_of(chosen) == {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
+    assert comparison.values_of(scored) == {"score": 80.0}
     assert comparison.values_of({"key": [], "scores": None}) == {}
-    (tmp_path / "p.jsonl").write_text(json.dumps({"run": {}}) + "\n" + json.dumps(ppl) + "\n", encoding="utf-8")
+    (tmp_path / "p.jsonl").write_text(json.dumps({"run": {}}) + "\n" + json.dumps(chosen) + "\n", encoding="utf-8")
     assert comparison.read_run(str(tmp_path / "p.jsonl")) == {
         "arc_easy/1": {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
     }

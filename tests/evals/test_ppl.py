@@ -261,6 +261,13 @@ def test_mmlu_is_weighted_by_size_and_naive_beside_it() -> None:
     assert report["accuracy"] == pytest.approx(3 / 5)
     assert report["naive"] == pytest.approx((1 / 2 + 1) / 2)
     assert (report["acc"], report["acc_norm"]) == (1.0, 0.0)
+    assert report["acc_ci95"][0] < 1.0 == report["acc_ci95"][1]
+    assert report["naive_ci95"] is None, "one row tells nothing of its subject's error"
+    assert report["subjects"]["a"]["ci95"][0] < 0.5 < report["subjects"]["a"]["ci95"][1]
+    twice = summary(records + [base | {"group": "b", "prediction": 1}], suffix=False, prompts="opencompass")
+    # standard errors (1/4 / 3) ** 0.5 and (1/4) ** 0.5, of the mean of two: half of the root of the sum of squares
+    half = 1.959964 * (1 / 12 + 1 / 4) ** 0.5 / 2
+    assert twice["naive_ci95"] == pytest.approx([0.0, min(1.0, 0.5 + half)], abs=1e-6)
 
 
 def test_a_killed_run_goes_on_where_it_was(

@@ -58,3 +58,17 @@ def test_kappa_is_none_where_chance_agrees_on_everything() -> None:
     assert stats.kappa(["win", "win"], ["lose", "lose"]) == 0.0
     with pytest.raises(ValueError, match="two labels"):
         stats.kappa(["win"], [])
+
+
+def test_the_interval_of_kappa_holds_it_and_narrows_with_more_cases() -> None:
+    first = ["yes"] * 25 + ["no"] * 25
+    second = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
+    low, high = stats.kappa_interval(first, second) or (9.0, 9.0)
+    # Fleiss, Cohen and Everitt (1969): standard error 0.1273 here
+    assert (low, high) == (pytest.approx(0.4 - 1.96 * 0.1273, abs=0.04), pytest.approx(0.4 + 1.96 * 0.1273, abs=0.04))
+    closer = stats.kappa_interval(first * 9, second * 9) or (9.0, 9.0)
+    assert low < closer[0] < 0.4 < closer[1] < high
+    assert stats.kappa_interval(first, first) == (1.0, 1.0)
+    assert stats.kappa_interval(["win"] * 3, ["win"] * 3) is None
+    with pytest.raises(ValueError, match="two labels"):
+        stats.kappa_interval([], [])
