@@ -48,9 +48,8 @@ def keep(visitor: Visitor, name: str, data: bytes, endings: Collection[str]) -> 
     if len(data) > MOST_BYTES:
         raise SourceError(f"{shown} has {len(data) / 2**20:.0f} MB, and one may have {MOST_BYTES // 2**20}: split it")
     if (unpacked := _unpacked(data)) > MOST_UNPACKED:
-        raise SourceError(
-            f"{shown} unpacks to {unpacked / 2**20:.0f} MB, and may to {MOST_UNPACKED // 2**20}: split it"
-        )
+        most = MOST_UNPACKED // 2**20
+        raise SourceError(f"{shown} unpacks to {unpacked / 2**20:.0f} MB, more than {most}: split it")
     folder = visitor.folder / "uploads"
     path = folder / f"{sha256(data).hexdigest()[:24]}.{ending}"
     if not path.is_file():
