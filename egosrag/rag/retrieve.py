@@ -2,6 +2,9 @@
 
 Each search's scores are divided by its best one and added; the weights are below. On the car manual's silver
 questions this sum puts the right page first three times in four, reciprocal rank fusion (k 60) two points less often.
+Vectors count twice: with e5 the right page of a paraphrase comes first for 0.64 of the questions to the Chinese sample
+manual and 0.63 to the English one (counted once 0.54 and 0.55; words alone 0.52 and 0.48), and direct questions lose
+nothing (car manual, silver: 0.75 by words alone and both ways).
 A question in the owner's words is searched in the manual's too (:mod:`egosrag.rag.thesaurus`).
 """
 
@@ -33,7 +36,7 @@ WEIGHTS = {
     "pages-pairs": 1.0,
     "titles-pairs": 0.3,
     "sentences-words": 1.0,
-    "dense": 1.0,
+    "dense": 2.0,
 }
 CONTINUES = 0.15  # what the score of the page before counts for a passage that is not the first
 # What another term of the same meaning counts where the question's own stands in the manual, and where it does not.
@@ -109,14 +112,17 @@ class Retriever:
         if named:
             at = np.array([number in named for _, number in self.index.places])[self._owner]
             scores = np.where(at, 1.0 + scores, scores)
-        found, taken = list[ScoredPassage](), dict[int, int]()
+        found, taken, told = list[ScoredPassage](), dict[int, int](), dict[str, str]()
         for i in self._order(scores):
             page = self.index.page_of[i]
             if scores[i] <= 0 or len(found) >= top_k:
                 break
             if self.per_page is None or taken.get(page, 0) < self.per_page or self.index.places[page][1] in named:
-                taken[page] = taken.get(page, 0) + 1
-                found.append(ScoredPassage(self.index.passages[i], min(float(scores[i]), 1.0)))
+                passage = self.index.passages[i]
+                # What another document has word for word would only take a place away.
+                if not passage.text or told.setdefault(passage.text, passage.source) == passage.source:
+                    taken[page] = taken.get(page, 0) + 1
+                    found.append(ScoredPassage(passage, min(float(scores[i]), 1.0)))
         return found
 
     @cached_property

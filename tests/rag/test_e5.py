@@ -69,7 +69,7 @@ def test_the_folder_is_a_sentence_transformers_model_with_prompts_for_both_sides
     np.testing.assert_array_equal(
         client[0].auto_model.embeddings.word_embeddings.weight.detach().numpy(), told["emb.word"]
     )
-    assert client.tokenizer.tokenize("query: 后备厢") == ["▁", "q", "uery", ":", "▁后", "备厢"]
+    assert client.tokenizer.tokenize("query: 后备厢") == ["▁", "q", "uery", ":", "▁", "后备厢"]
     passage, question = embedder.passages(["后备厢"])[0], embedder.question("后备厢")[0]
     expected = client.encode("passage: 后备厢", prompt="")
     np.testing.assert_allclose(passage, expected / np.linalg.norm(expected), atol=1e-5)

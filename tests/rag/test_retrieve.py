@@ -132,3 +132,11 @@ def test_a_cross_encoder_puts_the_first_ten_in_order(
 def test_a_cross_encoder_that_is_not_there_is_named() -> None:
     with pytest.raises(ModelError, match="no-such-folder"):
         Reranker("./no-such-folder")
+
+
+def test_a_document_that_is_there_twice_takes_one_place(tmp_path: Path) -> None:
+    text = "# Tap\n\nThe tap is closed with the key B8.\n"
+    for name, more in {"a": "", "b": "", "c": "\nThe key B8 hangs beside the door.\n"}.items():
+        (tmp_path / f"{name}.md").write_text(text + more, encoding="utf-8")
+    found = Retriever(ManualIndex.build([tmp_path])).search("Which key closes the tap?", 3)
+    assert sorted(hit.passage.source for hit in found) in (["a.md", "c.md"], ["b.md", "c.md"])
