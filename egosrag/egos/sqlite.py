@@ -16,6 +16,7 @@ from egosrag.egos.keeper import VERSION, WAIT_S, Keeper, busy, too_new
 from egosrag.errors import SessionError, StoreAway
 
 T = TypeVar("T")
+_OPEN_S = 30.0  # that others may take to open the file or to write to it
 
 
 class SqliteStore(Keeper, SqliteSaver):
@@ -34,19 +35,24 @@ class SqliteStore(Keeper, SqliteSaver):
         self._lasts = str(path) != ":memory:"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
-                connection.close()
-                raise too_new(f"the conversations at {path}", version)
-            connection.execute("PRAGMA journal_mode=WAL")
-            if version < VERSION:  # 0: a new file, or one from before versions were counted, which is read as it is
-                connection.execute(f"PRAGMA user_version={VERSION}")
+            SqliteSaver.__init__(self, sqlite3.connect(path, check_same_thread=False, timeout=_OPEN_S), serde=serde)
+            # SQLite waits for nobody while it changes to WAL or finds a table missing: one opens at a time.
+            with self._locked("open", _OPEN_S):
+                self._made()
         except (OSError, sqlite3.Error) as error:
             raise SessionError(
                 f"the conversations at {path} cannot be opened ({error}): give the path of a file that may be written"
             ) from error
-        SqliteSaver.__init__(self, connection, serde=serde)
+
+    def _made(self) -> None:
+        """Makes what is missing of the file."""
+        (version,) = self.conn.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            self.conn.close()
+            raise too_new(f"the conversations at {self._path}", version)
+        self.setup()
+        if version < VERSION:  # 0: a new file, or one from before versions were counted, which is read as it is
+            self.conn.execute(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
         """Closes the file."""
@@ -55,18 +61,34 @@ class SqliteStore(Keeper, SqliteSaver):
     @contextmanager
     def alone(self, session: str) -> Iterator[None]:
         """See :class:`Keeper`: a lock file beside the store, which the system frees when its holder dies."""
+        from filelock import Timeout
+
+        try:
+            with self._locked(sha256(session.encode()).hexdigest()[:32], WAIT_S):
+                yield
+        except Timeout:
+            raise busy(session) from None
+
+    @contextmanager
+    def _locked(self, name: str, wait_s: float) -> Iterator[None]:
+        """While it is open, nobody else holds the lock ``name``: a file beside the store.
+
+        Raises:
+            Timeout: of filelock: somebody else still holds it after ``wait_s`` seconds.
+            StoreAway: the lock cannot be written.
+        """
         if not self._lasts:
             yield
             return
         from filelock import FileLock, Timeout
 
         folder = self._path.with_name(f"{self._path.name}-locks")
-        lock = FileLock(folder / f"{sha256(session.encode()).hexdigest()[:32]}.lock", thread_local=False)
+        lock = FileLock(folder / f"{name}.lock", thread_local=False)
         try:
             folder.mkdir(exist_ok=True)
-            lock.acquire(timeout=WAIT_S, poll_interval=0.02)
+            lock.acquire(timeout=wait_s, poll_interval=0.02)
         except Timeout:
-            raise busy(session) from None
+            raise
         except OSError as error:
             raise StoreAway(f"{folder} cannot be written ({error.strerror}): check rights and disk") from error
         try:
