@@ -95,6 +95,24 @@ def test_sessions_at_once_keep_their_order(any_store: str) -> None:
         assert {info.session for info in list_sessions(store)} == {f"s{n}" for n in range(count)}
 
 
+def test_a_new_file_that_others_are_reading_is_opened(tmp_path: Path) -> None:
+    """The switch to a write-ahead log fails at once beside a reader, whatever the time-out: it is asked for again."""
+    path = tmp_path / "talk.sqlite"
+    reader = sqlite3.connect(path, check_same_thread=False)
+    reader.execute("CREATE TABLE t (a)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM t").fetchall()
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):  # the reason for the asking again
+        sqlite3.connect(path, timeout=5).execute("PRAGMA journal_mode=WAL")
+    gone = threading.Timer(0.2, reader.close)
+    gone.start()
+    try:
+        with open_store(path) as store:
+            assert Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0").text
+    finally:
+        gone.join()
+
+
 def test_two_processes_take_turns_in_one_session(any_store: str) -> None:
     """Each waits for the other's reply; in the end every line stands with its own answer behind it."""
     reading, writing = os.pipe()
