@@ -6,7 +6,7 @@ import streamlit as st
 
 from apps import parts
 from apps.parts.switches import switches
-from apps.parts.turns import bubble, turns
+from apps.parts.turns import ROLE, bubble, turns
 from egosrag import Settings
 from egosrag.host import cards, talks
 
@@ -51,7 +51,7 @@ def _say(here: parts.Here, settings: Settings, session: str, line: str) -> None:
         parts.text(line)
     model = parts.model(here, settings)
     with parts.turn(here), talks.opened(settings, here.visitor, session, model) as talk:
-        with st.chat_message("assistant"):
+        with st.chat_message("assistant", avatar=ROLE):
             reply = parts.streamed(talk.stream(line))
         told = reply.ledger
         seconds = f"{reply.timing.total_s:.1f}"

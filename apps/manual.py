@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from apps import parts
+from apps.parts.turns import USER
 from egosrag import Answer, assemble
 from egosrag.host import feedback, manuals
 from egosrag.host.uploads import Upload, remove
@@ -33,7 +34,7 @@ def main() -> None:
         asked = st.session_state.setdefault(f"asked {sorted(given)}", [])
         looked_at = st.session_state.get("manual_page")
         looked_at = looked_at if looked_at and looked_at.source in given else None
-        left, right = st.columns([3, 2], gap="large") if looked_at else (st.container(width=760), None)
+        left, right = st.columns(2, gap="large") if looked_at else (st.container(width=760), None)
         if right:
             with right, parts.told():
                 _page(here, index, looked_at, given)
@@ -41,6 +42,8 @@ def main() -> None:
             names = {source: upload.name for source, upload in given.items()}
             for number, exchange in enumerate(asked):
                 _exchange(here, names, number, exchange)
+            if not (asked or question):
+                st.caption(words("manual.begin"))
             if question:
                 _answered(here, index, asked, question)
 
@@ -80,7 +83,7 @@ def _remove(here: parts.Here, given: list[Upload]) -> None:
 
 def _answered(here: parts.Here, index: Any, asked: list[dict[str, Any]], question: str) -> None:
     """Asks, with the document and where it is wanted without it, shows what comes, and makes the page anew."""
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=USER):
         parts.text(question)
     model = parts.model(here)
     engine = assemble.manual(here.settings, index=index, model=model)
@@ -104,7 +107,7 @@ def _answered(here: parts.Here, index: Any, asked: list[dict[str, Any]], questio
 
 
 def _exchange(here: parts.Here, names: dict[str, str], number: int, exchange: dict[str, Any]) -> None:
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=USER):
         parts.text(exchange["question"])
     with st.chat_message("assistant", avatar=":material/menu_book:"):
         if exchange["alone"] is None:

@@ -11,6 +11,7 @@ import streamlit as st
 from apps import parts
 from apps.parts.labelling import labelling
 from apps.parts.runs import runs
+from apps.parts.turns import ROLE, USER
 from egosrag.host import feedback
 from evals import look, look_figure, look_records
 
@@ -50,15 +51,18 @@ def _figures(here: parts.Here, found: list[look.Found]) -> None:
     if not kinds:
         _nothing(here)
         return
-    kind = st.selectbox(words("results.kind"), kinds, key="figure_kind")
+    left, middle, right = st.columns([2, 3, 2])
+    kind = left.selectbox(
+        words("results.kind"), kinds, key="figure_kind", format_func=lambda kind: words(f"results.{kind}")
+    )
     known = {file.name: file for file in results if file.kind == kind}
-    names = st.multiselect(words("results.of"), list(known), list(known)[:6], key=f"figure {kind}")
+    names = middle.multiselect(words("results.of"), list(known), list(known)[:6], key=f"figure {kind}")
     points = [
         point for name in names for point in look_figure.points(kind, Path(name).stem, look.read_result(known[name]))
     ]
     tasks = list(dict.fromkeys(point["what"] for point in points))
     everything = words("results.all_tasks")
-    task = st.selectbox(words("results.task"), [everything, *tasks], key=f"task {kind}")
+    task = right.selectbox(words("results.task"), [everything, *tasks], key=f"task {kind}")
     shown = [point for point in points if task in (everything, point["what"])]
     if shown:
         st.vega_lite_chart(look_figure.bars(shown, words("results.accuracy")), width="stretch", height=420)
@@ -109,8 +113,9 @@ def _transcript(here: parts.Here, file: look.Found, record: look_records.Record)
     """All that was said in one sample, and what somebody thinks of it."""
     words = here.words
     for said in look_records.transcript(file.kind, record):
-        with st.chat_message("user" if said.speaker == look_records.USER else "assistant"):
-            if said.speaker != look_records.USER:
+        asked = said.speaker == look_records.USER
+        with st.chat_message("user", avatar=USER) if asked else st.chat_message("assistant", avatar=ROLE):
+            if not asked:
                 st.caption(parts.label(said.speaker))
             parts.text(said.text)
     about = {"page": "results", "records": file.name, "key": record["key"]}

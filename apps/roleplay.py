@@ -10,7 +10,7 @@ import streamlit as st
 from apps import parts
 from apps.parts.prompt import prompt
 from apps.parts.switches import switches
-from apps.parts.turns import bubble, do, turns
+from apps.parts.turns import ROLE, bubble, do, turns
 from egosrag import Settings
 from egosrag.host import cards, talks
 from egosrag.host.shown import distinct
@@ -53,7 +53,6 @@ def _answered(here: parts.Here, settings: Settings, past: talks.Past, asked: Any
         with bubble(past, ""):
             parts.text(value)
     model = parts.model(here, settings)
-    stop = st.empty()
     with parts.turn(here), talks.opened(settings, here.visitor, past.session, model) as talk:
         to = st.session_state.get(f"to {past.session}")
         known = to if to in past.names and len(past.names) > 1 else None
@@ -62,8 +61,10 @@ def _answered(here: parts.Here, settings: Settings, past: talks.Past, asked: Any
             "again": lambda: talk.stream_again(value),
             "on": lambda: talk.stream_on(known),
         }
-        stop.button(here.words("roleplay.stop"), key="stop", icon=":material/stop:", type="tertiary")
-        with st.chat_message("assistant"):
+        place = st.chat_message("assistant", avatar=ROLE)
+        if what != "say":  # the field of a line that was said has a stop of its own
+            st.button(here.words("roleplay.stop"), key="stop", icon=":material/stop:", type="tertiary")
+        with place:
             reply = parts.streamed(ways[what]())
         st.session_state[f"seen {past.session}"] = talks.seen(talk, reply)
     st.rerun()
@@ -109,7 +110,7 @@ def _sidebar(here: parts.Here) -> tuple[str, Settings]:
 
     labels = dict.fromkeys(sessions, words("roleplay.new"))
     for info in found:
-        at = info.at[:16].replace("T", " ")
+        at = info.at[5:16].replace("T", " ")
         labels[info.session] = words("roleplay.info", name=info.name, turns=info.turns, at=at)
     labels = distinct(labels)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from apps import parts
+from apps.parts.turns import ROLE
 from egosrag.host import cards, edit, talks
 
 TEXTS = ("pdf", "txt", "md", "html", "docx")
@@ -14,7 +15,6 @@ def main() -> None:
     """Three ways to a role, a tab each."""
     here = parts.begin()
     words = here.words
-    st.title(words("roles.title"))
     names = [words("roles.look"), words("roles.upload"), words("roles.extract")]
     # Its key changes when a role was taken, and with it the tab that shows: the card.
     look, upload, extract = st.tabs(names, key=f"tabs {st.session_state.get('taken', 0)}")
@@ -67,7 +67,7 @@ def _look(here: parts.Here) -> None:
     chosen = st.selectbox(words("roles.role"), list(names), at, format_func=names.get)
     st.session_state["role"] = chosen
     kept = cards.find(here.visitor, chosen)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(words("roles.start"), type="primary", icon=":material/chat:"):
             st.session_state["session"] = talks.new_session(here.visitor, [kept.id])
             st.switch_page("roleplay.py")
@@ -92,7 +92,7 @@ def _card(here: parts.Here, kept: cards.Kept) -> None:
     role = cards.load(kept)
     st.subheader(parts.label(role.name))
     if role.greeting:
-        with st.chat_message("assistant"):
+        with st.chat_message("assistant", avatar=ROLE):
             parts.text(role.greeting)
     for field in edit.LISTS:
         statements = getattr(role, field)

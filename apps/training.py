@@ -10,6 +10,7 @@ import streamlit as st
 
 from apps import parts
 from apps.parts.runs import runs
+from apps.parts.turns import USER
 from finetune import watch
 
 EVERY_S = 10  # while a run is not at its end
@@ -84,9 +85,9 @@ def _said(here: parts.Here, run: watch.Run) -> None:
     steps = list(said)
     step = st.select_slider(here.words("training.samples"), steps, steps[-1], key=f"step {run.name}")
     for sample in said[step]:
-        with st.chat_message("user"):
+        with st.chat_message("user", avatar=USER):
             parts.text(sample["prompt"])
-        with st.chat_message("assistant"):
+        with st.chat_message("assistant", avatar=":material/show_chart:"):
             parts.text(sample["text"])
 
 

@@ -79,7 +79,7 @@ def bars(found: Sequence[Point], axis: str) -> dict[str, Any]:
         "layer": [
             {"mark": {"type": "bar"}, "encoding": shared | {"y": high, "color": who | {"legend": legend}}},
             {
-                "mark": {"type": "rule"},
+                "mark": {"type": "rule", "color": "#8a8a8a"},
                 "encoding": shared | {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
             },
         ],

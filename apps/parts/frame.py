@@ -34,12 +34,13 @@ def begin() -> Here:
 def frame() -> Here:
     """The sidebar of every page, and what was chosen there."""
     preferred = "zh" if (st.context.locale or "").lower().startswith("zh") else "en"
-    with st.sidebar:
-        names = list(LANGUAGES)
-        language = st.radio(
+    names = list(LANGUAGES)
+    language = st.session_state.get("language", preferred)
+    words = Words(language)
+    with st.sidebar, st.expander(words("shared.choices"), key="choices"):
+        st.radio(
             "Language / 语言", names, names.index(preferred), key="language", format_func=LANGUAGES.get, horizontal=True
         )
-        words = Words(language)
         try:
             here = _here(language, _chosen(words))
         except EgosRagError as error:

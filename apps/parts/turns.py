@@ -12,6 +12,7 @@ from egosrag.host.talks import Past, Turn
 if TYPE_CHECKING:
     from apps.parts.frame import Here
 
+ROLE, USER = ":material/theater_comedy:", ":material/person:"
 SHOWN = 40  # turns on the page; older ones are a click away
 
 
@@ -36,7 +37,7 @@ def turns(here: Here, past: Past, *, until: str | None = None, editing: bool = F
 def bubble(past: Past, speaker: str) -> Any:
     """A place for what somebody says; in a scene of several it bears the name."""
     spoken = speaker in past.names
-    place = st.chat_message("assistant" if spoken else "user")
+    place = st.chat_message("assistant", avatar=ROLE) if spoken else st.chat_message("user", avatar=USER)
     if spoken and len(past.names) > 1:
         place.caption(label(speaker))
     return place

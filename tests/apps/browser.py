@@ -24,9 +24,10 @@ def missing() -> str:
     try:
         import selenium  # noqa: F401
     except ImportError:
-        return "selenium is not installed"
+        return "selenium is not installed: pip install -e '.[dev]'"
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    return f"{' and '.join(absent)} not found" if absent else ""
+    install = "apt-get install chromium chromium-driver, or what your system calls them"
+    return f"{' and '.join(absent)} not found: {install}" if absent else ""
 
 
 @contextmanager
