@@ -37,6 +37,9 @@ class Settings(BaseModel):
     dtype: str | None = Field(None, description="a local model's number format, such as bfloat16; absent: its own")
     device: str | None = Field(None, description="where a local model runs, such as cpu or cuda:0; absent: the best")
     context_window: int | None = Field(None, ge=64, description="tokens of prompt and reply; absent: the model's own")
+    prefix_style: Literal["vllm", "deepseek", "none"] | None = Field(
+        None, description="how a served model is told to go on with a begun reply; vllm for llama.cpp's server too"
+    )
     temperature: float = Field(0.0, ge=0, description="spread of sampling; 0 always takes the likeliest token")
     top_p: float = Field(1.0, gt=0, le=1, description="share of the probability that sampling draws from")
     max_new_tokens: int = Field(256, ge=1, description="tokens that one reply may have at most")

@@ -28,6 +28,7 @@ def chat_model(settings: Settings) -> BaseChatModel:
         dtype=settings.dtype,
         device=settings.device,
         context_window=settings.context_window,
+        prefix_style=settings.prefix_style,
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_new_tokens=settings.max_new_tokens,
