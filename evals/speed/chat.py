@@ -21,7 +21,9 @@ from typing import Annotated, Any, Literal
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from egosrag.errors import SettingsError
 from egosrag.models import load_chat_model
+from evals.speed import llama
 from evals.speed.work import Json, Keep, save_checkpoint, tell, words
 
 Say = Callable[[Sequence[BaseMessage], int], str]
@@ -81,17 +83,40 @@ def pipeline(folder: str) -> Say:
     return say
 
 
-def measure(folder: str, *, turns: int, tokens: int, single: bool = False, card_words: int = 140) -> dict[str, Any]:
-    """Talk on both sides.
+def measure(
+    folder: str, *, turns: int, tokens: int, peers: Sequence[str], single: bool = False, card_words: int = 140
+) -> dict[str, Any]:
+    """Talk on every side; a peer is given our replies as the history of its prompts.
 
     Returns:
-        seconds of the whole conversation and of the last turn's first token on each side, both ratios, whether every
-        reply was the same, and ids computed for each that was new (the mean over the turns after the first).
+        ``ours`` and each of ``peers``: seconds of the whole conversation, first_token_s of the last turn; for ours,
+        tokens computed for each that was new (the mean over the turns after the first) and whether the last reply is
+        the same without the cache; for a peer, the share of replies that are ours. ``ratio`` of both times to those
+        of the best peer.
     """
     rng = random.Random(1)
     card, lines = words(rng, card_words), [words(rng, 8) for _ in range(turns)]
-    say, counts = ours(folder)
     prompt_of = partial(prompts, card, lines, single=single)
+    mine, replies = _ours(folder, prompt_of, turns, tokens, single=single)
+    found: dict[str, dict[str, Any]] = {}
+    for name in peers:
+        print(f"ours: {mine['seconds']:.1f} s; {name} begins", file=sys.stderr, flush=True)
+        found[name] = _peer(PEERS[name](folder), prompt_of, replies, tokens)
+    best = {key: min(side[key] for side in found.values()) for key in ("seconds", "first_token_s")}
+    return {
+        "ours": mine,
+        "peers": found,
+        "ratio": {
+            "conversation": best["seconds"] / mine["seconds"],
+            "first token": best["first_token_s"] / mine["first_token_s"],
+        },
+    }
+
+
+def _ours(
+    folder: str, prompt_of: Callable[[Sequence[str]], list[BaseMessage]], turns: int, tokens: int, *, single: bool
+) -> tuple[dict[str, Any], list[str]]:
+    say, counts = ours(folder)
     replies: list[str] = []
     work: list[float] = []
     seconds, first, before = 0.0, 0.0, 0
@@ -99,38 +124,39 @@ def measure(folder: str, *, turns: int, tokens: int, single: bool = False, card_
         prompt = prompt_of(replies)
         if turn == turns - 1:
             first = _timed(say, prompt, 1)[1]
-        else:
-            reply, took = _timed(say, prompt, tokens)
-            replies.append(reply)
-            seconds += took
-        asked, computed = counts()
+            asked, computed = counts()
+        reply, took = _timed(say, prompt, tokens)
+        if turn < turns - 1:
+            asked, computed = counts()
+        replies.append(reply)
+        seconds += took
         if turn:
             # In a conversation of many messages the reply was computed when it was said.
             work.append(computed / (asked - before - (0 if single else tokens)))
         before = asked
-    reply, took = _timed(say, prompt, tokens)
-    replies.append(reply)
-    seconds += took
     off = load_chat_model(folder, kv_cache_mb=0)
-    uncached = str(off.invoke(prompt, max_new_tokens=tokens).text)
-    print(f"ours: {seconds:.1f} s; the peer begins", file=sys.stderr)
-    peer, theirs, same, peer_first = pipeline(folder), 0.0, 0, 0.0
-    for turn in range(turns):
-        prompt = prompt_of(replies[:turn])
-        if turn == turns - 1:
-            peer_first = _timed(peer, prompt, 1)[1]
-        text, took = _timed(peer, prompt, tokens)
-        theirs += took
-        same += text.strip() == replies[turn].strip()
     return {
+        "seconds": seconds,
+        "first_token_s": first,
         "turns": turns,
         "prompt tokens of the last turn": before,
-        "seconds": {"ours": seconds, "HuggingFacePipeline": theirs, "ratio": theirs / seconds},
-        "first token of the last turn": {"ours": first, "HuggingFacePipeline": peer_first, "ratio": peer_first / first},
-        "computed for each new id": sum(work) / len(work),
-        "same replies": same / turns,
-        "same without the cache": uncached == replies[-1],
-    }
+        "computed for each new token": sum(work) / len(work),
+        "same without the cache": off.invoke(prompt, max_new_tokens=tokens).text == replies[-1],
+    }, replies
+
+
+def _peer(
+    say: Say, prompt_of: Callable[[Sequence[str]], list[BaseMessage]], replies: Sequence[str], tokens: int
+) -> dict[str, Any]:
+    seconds, same, first = 0.0, 0, 0.0
+    for turn, reply in enumerate(replies):
+        prompt = prompt_of(replies[:turn])
+        if turn == len(replies) - 1:
+            first = _timed(say, prompt, 1)[1]
+        text, took = _timed(say, prompt, tokens)
+        seconds += took
+        same += text.strip() == reply.strip()
+    return {"seconds": seconds, "first_token_s": first, "same replies": same / len(replies)}
 
 
 def _timed(say: Say, prompt: Sequence[BaseMessage], tokens: int) -> tuple[str, float]:
@@ -139,19 +165,33 @@ def _timed(say: Say, prompt: Sequence[BaseMessage], tokens: int) -> tuple[str, f
     return text, time.perf_counter() - started
 
 
+PEERS: dict[str, Callable[[str], Say]] = {
+    "HuggingFacePipeline": pipeline,
+    "llama.cpp": llama.peer("F32"),
+    "llama.cpp-Q8_0": llama.peer("Q8_0"),
+}
+
+
 def _command(
     turns: Annotated[int, typer.Option(min=3, help="Turns of the conversation.")] = 30,
     tokens: Annotated[int, typer.Option(min=1, help="New tokens of each reply.")] = 24,
     history: Annotated[Literal["multiple", "single"], typer.Option(help="How turns become messages.")] = "multiple",
+    peers: Annotated[str, typer.Option(help=f"Peers joined by commas: {', '.join(PEERS)}.")] = "HuggingFacePipeline",
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
-    """Compare a long conversation with the same through HuggingFacePipeline."""
+    """Compare a long conversation with the same through HuggingFacePipeline, or llama.cpp."""
+    wrong = sorted(set(peers.split(",")) - set(PEERS))
+    if wrong:
+        raise SettingsError(f"unknown peer {wrong[0]}: --peers takes {', '.join(PEERS)}")
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder), [words(rng, 4000)])
         tell(
-            "chat", measure(folder, turns=turns, tokens=tokens, single=history == "single"), as_json=as_json, keep=keep
+            "chat",
+            measure(folder, turns=turns, tokens=tokens, peers=peers.split(","), single=history == "single"),
+            as_json=as_json,
+            keep=keep,
         )
 
 

@@ -26,7 +26,8 @@ def measure(folder: str, *, requests: int, tokens: int, prompt_words: int = 20) 
     """Answer all requests, one after another and together.
 
     Returns:
-        tokens a second of either side, their ratio, and the share of replies that are the same.
+        ``ours``, all together, and the peer, one after another: tokens_per_second, their ``ratio``, and the share of
+        replies that are the same.
     """
     rng = random.Random(2)
     prompts: list[list[BaseMessage]] = [
@@ -42,10 +43,11 @@ def measure(folder: str, *, requests: int, tokens: int, prompt_words: int = 20) 
     together = [reply.text for reply in model.batch(prompts, config={"max_concurrency": requests})]
     ended = time.perf_counter()
     rates = [requests * tokens / seconds for seconds in (between - started, ended - between)]
+    same = sum(a == b for a, b in zip(alone, together, strict=True)) / requests
     return {
-        "requests": requests,
-        "tokens a second": {"one after another": rates[0], "together": rates[1], "ratio": rates[1] / rates[0]},
-        "same replies": sum(a == b for a, b in zip(alone, together, strict=True)) / requests,
+        "ours": {"tokens_per_second": rates[1], "requests": requests, "same replies": same},
+        "peers": {"one after another": {"tokens_per_second": rates[0]}},
+        "ratio": rates[1] / rates[0],
     }
 
 

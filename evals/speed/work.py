@@ -8,6 +8,7 @@ import platform
 import random
 import re
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -74,16 +75,12 @@ def tell(name: str, found: dict[str, Any], *, as_json: bool, keep: bool) -> None
 
     Args:
         name: of the comparison.
-        found: figures by name; nested ones are shown with both names.
+        found: figures by name; nested ones are shown with all their names.
         as_json: one line of JSON instead of a line each.
         keep: add them to RESULTS.md, with the command, the day and the machine.
     """
     found = {**found, "machine": machine()}
-    flat = {
-        f"{key} {inner}".strip(): value
-        for key, inside in found.items()
-        for inner, value in (inside.items() if isinstance(inside, dict) else [("", inside)])
-    }
+    flat = dict(_flat(found))
     print(json.dumps(found) if as_json else "\n".join(f"{key}: {_short(value)}" for key, value in flat.items()))
     if keep:
         command = f"python -m evals.speed.{name} {' '.join(a for a in sys.argv[1:] if a not in ('--keep', '--json'))}"
@@ -92,6 +89,14 @@ def tell(name: str, found: dict[str, Any], *, as_json: bool, keep: bool) -> None
         with RESULTS.open("a", encoding="utf-8") as page:
             page.write(f"{text}| figure | value |\n|---|---|\n{rows}\n")
         print(f"kept in {RESULTS}", file=sys.stderr)
+
+
+def _flat(found: dict[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}{key} ")
+        else:
+            yield f"{name}{key}", value
 
 
 def _short(value: Any) -> str:
