@@ -14,6 +14,7 @@ from pathlib import Path
 from egosrag.errors import TrainingError
 
 CHECKPOINTS = "checkpoints"
+PARTIAL = ".partial"  # a result that is not whole yet
 SAMPLES = "samples.jsonl"  # what the model said meanwhile
 
 

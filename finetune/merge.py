@@ -7,6 +7,7 @@ issue 1388 measured 2.1178 to 2.1214 in loss). ``merge.json`` says how far the l
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from egosrag.errors import TrainingError
 from finetune.args import _f, command
+from finetune.folder import PARTIAL, publish
 
 
 @dataclass(kw_only=True)
@@ -38,10 +40,13 @@ def merge(args: MergeArgs) -> dict[str, Any]:
     """
     import torch
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     from finetune.model import load_tokenizer, load_weights
 
     out = Path(args.out)
+    partial = out / PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)  # of a merge that was killed
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainingError(f"{out} is in use: give --out a new folder")
     base = load_weights(args.base or _base_of(args.adapter), torch.float32)
@@ -59,16 +64,19 @@ def merge(args: MergeArgs) -> dict[str, Any]:
     merged.generation_config.eos_token_id = _stops(args.adapter, merged.generation_config.eos_token_id)
     merged.config.eos_token_id = tokenizer.eos_token_id
     try:
-        merged.save_pretrained(out)
-        tokenizer.save_pretrained(out)
-    except OSError as error:
-        raise TrainingError(f"cannot write {out}: {error.strerror or error}; free some space and try again") from error
+        merged.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(f"cannot write {out}: {reason}; free some space and try again") from error
     changes = {
         "merged_fp32": float((exact - before).abs().max()),
         f"saved_{args.dtype}": float((saved - before).abs().max()),
     }
     result = {"adapter": args.adapter, "base": base.name_or_path, "dtype": args.dtype, "max_logit_change": changes}
-    (out / "merge.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (partial / "merge.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    publish(partial, out)
     return result
 
 

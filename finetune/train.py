@@ -23,7 +23,7 @@ from transformers import (
 
 from egosrag.errors import TrainingError
 from finetune.args import SftArgs
-from finetune.folder import CHECKPOINTS, unsaved, whole_checkpoint
+from finetune.folder import CHECKPOINTS, PARTIAL, unsaved, whole_checkpoint
 from finetune.record import Progress
 from finetune.samples import Samples
 
@@ -180,7 +180,7 @@ def save(run: Run, out: Path) -> Path | None:
     Raises:
         TrainingError: it cannot be written; the checkpoints stay.
     """
-    partial = out / ".partial"
+    partial = out / PARTIAL
     try:
         if run.first:
             shutil.rmtree(partial, ignore_errors=True)

@@ -117,6 +117,24 @@ def test_merging_rounds_once_and_says_how_far_logits_moved(chatty: tuple[Path, l
     assert json.loads((tmp_path / "merged" / "merge.json").read_text()) == result
 
 
+def test_a_merge_on_a_full_disk_leaves_nothing_and_can_be_made_again(
+    chatty: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import PreTrainedTokenizerBase
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "merged"
+    with monkeypatch.context() as patch, pytest.raises(TrainingError, match="No space left on device; free some space"):
+        patch.setattr(PreTrainedTokenizerBase, "save_pretrained", full)
+        merge(MergeArgs(adapter=str(chatty[0]), out=str(out)))
+    assert not list(out.iterdir())
+    (out / ".partial").mkdir()  # of a merge that was killed
+    merge(MergeArgs(adapter=str(chatty[0]), out=str(out)))
+    assert (out / "merge.json").exists() and not (out / ".partial").exists()
+
+
 def test_what_cannot_be_merged_is_one_line(chatty: tuple[Path, list[str]], tiny_qwen: Path, tmp_path: Path) -> None:
     from tests.tiny import make_tiny_qwen
 
