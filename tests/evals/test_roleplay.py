@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -141,6 +142,18 @@ def test_lines_of_real_people_seldom_break_a_role(shared_data: Path) -> None:
         pytest.skip("the LoCoMo conversations are not among the real data")
     alarms = sum(stance(text, "Edda", "en") == BROKE for text in texts)
     assert len(texts) > 2000 and alarms / len(texts) < 0.005
+
+
+def test_lines_of_chinese_characters_seldom_break_their_role(shared_data: Path) -> None:
+    """Lines of two novels' characters, none of whom is an assistant or speaks for the user."""
+    said = re.compile(r"^[^:：\n]{1,12}[:：]「(.+?)」\s*$", re.MULTILINE)
+    files = [f for who in ("haruhi", "wukong") for f in sorted((shared_data / "chatharuhi" / who).rglob("*.txt"))]
+    lines = dict.fromkeys(line for file in files for line in said.findall(file.read_text(encoding="utf-8")))
+    if not lines:
+        pytest.skip("ChatHaruhi's dialogues are not among the real data")
+    assert len(lines) > 3000
+    assert sum(stance(line, "孙悟空", "zh") == BROKE for line in lines) / len(lines) < 0.001
+    assert sum(speaks_for_others(line, "孙悟空", "我") for line in lines) / len(lines) < 0.001
 
 
 # The scorer
