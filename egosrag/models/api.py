@@ -180,7 +180,10 @@ class ApiChatModel(ChatOpenAI):
             return ModelError(f"{server} has no model {self.model_name}, or its address is wrong: {detail}")
         if isinstance(error, openai.RateLimitError):
             return ModelError(f"{server} asks for fewer requests, or the account is empty: {detail}")
-        if isinstance(error, openai.BadRequestError):
+        if isinstance(error, openai.UnprocessableEntityError) and self.prefix_style != "none":
+            told = f'{server} cannot be asked with prefix_style "{self.prefix_style}"'
+            return ModelError(f'{told}: take "none", or the server\'s own way ({detail})')
+        if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)):
             words = detail.lower()
             if isinstance(error, ContextOverflowError) or (
                 "context" in words and ("length" in words or "window" in words)
@@ -191,7 +194,7 @@ class ApiChatModel(ChatOpenAI):
 
     def _clean(self, error: Exception) -> str:
         body = getattr(error, "body", None)
-        told = body.get("message") if isinstance(body, dict) else None
+        told = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None  # FastAPI's own: detail
         text = " ".join(str(told or getattr(error, "message", None) or type(error).__name__).split())
         key = self.root_client.api_key
         return (text.replace(key, "***") if key else text)[:200]

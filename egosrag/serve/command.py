@@ -13,6 +13,7 @@ import typer
 
 from egosrag.errors import SettingsError
 from egosrag.options import Adapter, Config, Embedder, Model, Set, Store, chosen
+from egosrag.postgres import is_address
 
 if TYPE_CHECKING:
     from egosrag.serve.guard import Guard
@@ -29,7 +30,7 @@ _GRACE = 10  # seconds that running answers get when the server is told to stop
 def serve(
     role: Annotated[list[Path] | None, typer.Option(help="Role card to serve by its file's name; repeatable.")] = None,
     index: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]DIR", help="Index of a manual to serve; repeatable.")
+        list[str] | None, typer.Option(metavar="[NAME=]DIR|URL", help="Index of a manual to serve; repeatable.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address; any but this machine's own needs tokens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
@@ -78,11 +79,18 @@ def offered(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -
         load_role(path)  # what is wrong with a card is told now, not at the first request
         add(path.stem, Played(settings, path, chat))
     for given in indexes:
-        name, equals, folder = given.partition("=")
-        folder = folder if equals else given
-        engine = assemble.manual(settings, index=folder, model=chat)
-        add(name if equals else folder.rstrip("/").rsplit("/", 1)[-1], Manual(engine))
+        name, place = named_index(given)
+        add(name, Manual(assemble.manual(settings, index=place, model=chat)))
     return found
+
+
+def named_index(given: str) -> tuple[str, str]:
+    """The name and the place of ``[NAME=]PLACE``: a folder has its own name, an index in Postgres what follows #."""
+    name, equals, place = given.partition("=")
+    if equals and "/" not in name:  # an address has its = behind its host
+        return name, place
+    url, _, fragment = given.partition("#")
+    return (fragment or "manual" if is_address(url) else given.rstrip("/").rsplit("/", 1)[-1]), given
 
 
 def run(served: dict[str, Served], guard: Guard, host: str, port: int) -> None:

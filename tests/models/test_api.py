@@ -206,6 +206,14 @@ def test_a_refusal_is_one_line_without_the_key(
         assert "sk-secret" not in str(caught.value)
 
 
+def test_a_server_that_cannot_continue_a_message_is_told_so(api: Make, server: Server) -> None:
+    server.status, server.error = 422, "Unexpected fields"
+    with pytest.raises(ModelError, match='cannot be asked with prefix_style "vllm": take "none"'):
+        api(prefix_style="vllm").invoke([*ASK, AIMessage("I am")])
+    with pytest.raises(ModelError, match="refused the request: Unexpected fields"):
+        api(prefix_style="none").invoke(ASK)
+
+
 def test_a_server_that_is_not_there_is_named(server: Server, api: Make) -> None:
     model = api()
     server.shutdown()

@@ -20,11 +20,12 @@ from pydantic import SecretStr
 
 from egosrag import ManualIndex
 from egosrag.egos.pipeline import Conversation
+from egosrag.egos.shelf import list_sessions
 from egosrag.egos.store import open_store
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Usage
-from egosrag.serve.command import offered
+from egosrag.serve.command import named_index, offered
 from egosrag.serve.guard import TOKENS, Guard, Limits, check_address, read_tokens
 from egosrag.serve.models import Done, Plain, Played
 from egosrag.serve.schema import Asked
@@ -293,3 +294,48 @@ def test_the_command_serves_and_ends_when_it_is_told_to() -> None:
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
+
+
+def test_an_index_is_served_by_its_name_wherever_it_lies() -> None:
+    assert named_index("runs/halden/") == ("halden", "runs/halden/")
+    assert named_index("car=runs/halden") == ("car", "runs/halden")
+    url = "postgresql://ann@/db?host=/run/pg"
+    assert named_index(url) == ("manual", url)
+    assert named_index(f"{url}#halden") == ("halden", f"{url}#halden")
+    assert named_index(f"car={url}#halden") == ("car", f"{url}#halden")
+
+
+@pytest.mark.timeout(300)
+def test_several_workers_share_sessions_and_an_index_in_one_database(postgres: str, tmp_path: Path) -> None:
+    """Each worker is a process of its own; a session goes on at whichever is asked."""
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps([f'Reply {n}."' for n in range(9)]))
+    ManualIndex.build([SAMPLES / "manual.en.md"], f"{postgres}#halden")
+    program = str(Path(sys.executable).parent / "egosrag")
+    words = [program, "serve", "--port", "0", "--role", str(SAMPLES / "edda.en.json"), "--index", f"{postgres}#halden"]
+    words += ["--store", postgres, "--model", f"scripted:{script}", "--set", "answers=quote"]
+    workers = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        urls = []
+        for worker in workers:
+            assert worker.stderr
+            line = next((line for line in worker.stderr if line.startswith("serves ")), "")
+            assert "edda.en, halden at" in line
+            urls.append(line.split(" at ")[1].strip())
+        assert said(urls[0], "My name is Ann.", user="ann") == "Reply 0."
+        assert said(urls[1], "What is my name?", user="ann") == "Reply 0."
+        assert said(urls[0], "Thank you.", user="ann") == "Reply 1."
+        for url in urls:
+            asked: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
+            stream = client(url).chat.completions.create(model="halden", messages=asked, stream=True)
+            last = list(stream)[-1].model_extra
+            assert last and [c["page"] for c in last["egosrag"]["citations"]] == [7]
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+    assert [worker.wait(30) for worker in workers] == [0, 0]
+    with open_store(postgres) as store:
+        (info,) = list_sessions(store)
+        turns = Conversation(ScriptedChatModel(responses=[]), "Edda", checkpointer=store, session=info.session).turns()
+    lines = [turn.text for turn in turns if turn.speaker == "Me"]
+    assert lines == ["My name is Ann.", "What is my name?", "Thank you."]

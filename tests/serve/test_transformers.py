@@ -1,0 +1,74 @@
+"""A server that is not ours: ``transformers serve`` with pocket, on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import SecretStr
+
+from egosrag import Conversation, load_chat_model, load_role
+from egosrag.errors import ModelError
+from egosrag.models.api import ApiChatModel
+from tests.conftest import ROOT
+from tests.serve.conftest import SAMPLES
+
+POCKET = str(ROOT / "egosrag" / "data" / "pocket")
+QUESTION = [HumanMessage("Where is the hood? One. Two. Three. Say it again.")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = str(Path(sys.executable).parent / "transformers")
+    words = [program, "serve", "--port", str(port), "--device", "cpu", "--dtype", "float32", POCKET]
+    process = subprocess.Popen(words, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr
+        said = next((line for line in process.stderr if "running on" in line), "")
+        assert said, "it ended before it listened"
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def client(url: str, style: Any = "none", **more: Any) -> ApiChatModel:
+    settings = {"temperature": 0.0, "max_tokens": 64, **more}
+    return ApiChatModel(model=POCKET, base_url=url, api_key=SecretStr("none"), prefix_style=style, **settings)
+
+
+def test_it_says_what_the_local_model_says_in_one_and_in_pieces(server: str) -> None:
+    local = load_chat_model("pocket", max_new_tokens=64)
+    for stop in (None, ["."], [" hood", "zz"]):
+        here, there = local.invoke(QUESTION, stop=stop), client(server).invoke(QUESTION, stop=stop)
+        assert there.text == here.text
+        assert there.response_metadata["finish_reason"] == here.response_metadata["finish_reason"]
+        pieces = [str(piece.text) for piece in client(server).stream(QUESTION, stop=stop)]
+        assert "".join(pieces) == here.text and len(pieces) > 2
+
+
+def test_a_role_speaks_between_its_quotes_though_the_server_cannot_continue_a_message(server: str) -> None:
+    talk = Conversation(client(server), load_role(SAMPLES / "edda.en.json"), history="single", window=700)
+    for line in ("What are you afraid of?", 'He said: "go." <|im_end|>'):
+        reply = talk.say(line)
+        assert reply.text and '"' not in reply.text
+    assert [turn.speaker for turn in talk.turns()][-4:] == ["Me", "Edda", "Me", "Edda"]
+
+
+def test_what_it_cannot_do_is_said(server: str) -> None:
+    with pytest.raises(ModelError, match='cannot be asked with prefix_style "vllm": take "none".*continue_final'):
+        client(server, "vllm").invoke([*QUESTION, AIMessage("It is")])
+    with pytest.raises(ModelError, match="did not answer in time"):
+        client(server, timeout=0.001, max_retries=0).invoke(QUESTION)
+    assert httpx.get(server.removesuffix("/v1") + "/health").status_code == 200
