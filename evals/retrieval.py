@@ -83,7 +83,7 @@ def ask(
         for key, (row, wanted) in zip(keys, judged, strict=True):
             if key not in kept:
                 start = time.perf_counter()
-                question = condenser.standalone(row["question"], [tuple(turn) for turn in row.get("history") or ()])
+                question = condenser.with_answer(row["question"], [tuple(turn) for turn in row.get("history") or ()])
                 found = retriever.search(question, top_k=3 * max(DEPTHS))
                 pages = ranked_pages(found)
                 taken = 1000 * (time.perf_counter() - start)

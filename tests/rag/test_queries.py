@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
+from egosrag.prompts import load
+from egosrag.rag.condense import Condenser
 from egosrag.rag.engine import ManualEngine
 from egosrag.rag.index import ManualIndex
+from egosrag.rag.queries import Finder
+from egosrag.rag.retrieve import Retriever
 
 OIL = [("发动机机油用什么型号？", "0W-20。")]
 
@@ -35,6 +42,29 @@ def test_condensing_can_be_turned_off(manuals: dict[str, ManualIndex]) -> None:
     asked, model = engine(manuals["zh"], condense=False)
     assert asked.ask("要加多少？", OIL).queries == ("要加多少？",)
     assert model.calls == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_follow_up_in_the_owners_words_is_found_by_the_last_answer(
+    manuals: dict[str, ManualIndex], language: str
+) -> None:
+    file = Path(__file__).parents[2] / "evals" / "data" / f"owner.{language}.followups.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    finder, condenser = (
+        Finder(Retriever(manuals[language]), ScriptedChatModel(responses=[])),
+        Condenser(manuals[language]),
+    )
+    finder._condenser = condenser  # by rule alone
+    first = sum(finder.find(r["question"], r["history"]).found[0].passage.page == int(r["reference"][5:]) for r in rows)
+    assert first >= 11 and len(rows) == 12
+    *_, last = rows
+    # What was answered is not asked: it finds, and is no evidence for an answer.
+    ((question, answer),) = last["history"]
+    evidence = finder.find(last["question"], last["history"])
+    assert evidence.queries == [f"{question} {last['question']}"] and len(evidence.coverages) == 1
+    # A refusal holds none of the manual's words.
+    refusal = load("refusal", language).text()
+    assert condenser.with_answer(last["question"], [(question, refusal)]) == f"{question} {last['question']}"
 
 
 HOPS = {
