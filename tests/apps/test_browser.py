@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
+from egosrag import assemble
 from tests.apps.browser import asked_for, browser, free_port, missing, script, server, text_of, type_in, until
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no browser to drive: {missing()}")
 
@@ -101,6 +103,31 @@ def test_two_browsers_at_once_see_nothing_of_each_other(driver: Any, tmp_path: P
         cookies = [one.get_cookie("egosrag_visitor") for one in (driver, other)]
         assert cookies[0]["value"] != cookies[1]["value"]
         assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies)
+
+
+# A manual, what is asked of it, words of the page that tells it, and which page that is.
+SAMPLE = (assemble.sample("manual.en.pdf"), "Which battery does the key need?", "CR2032", 2)
+REAL = ROOT.parent / "shared/data/carmanual/manual_rebuilt.pdf"  # of 354 pages
+LONG = (REAL, "如何打开前机舱盖？", "前机舱盖开启拉手", 307)
+
+
+def test_a_citation_of_an_uploaded_manual_opens_its_page(driver: Any, tmp_path: Path) -> None:
+    manual, question, told, page = LONG if LONG[0].is_file() else SAMPLE
+    given = tmp_path / "given.pdf"
+    given.write_bytes(manual.read_bytes() + b"\n")  # another file than the sample, which is there already
+    with server(tmp_path) as address:
+        driver.get(f"{address}/manual")
+        reads(driver, "manual.en.pdf")
+        find(driver, 'input[type="file"]').send_keys(str(given))
+        reads(driver, "given.pdf")
+        until(lambda: "manual.en.pdf" not in text_of(driver))
+        type_in(driver, '[data-testid="stChatInput"] textarea', question + "\n")
+        press(driver, f"find_in_pagep. {page}")
+        picture = find(driver, '[data-testid="stImage"] img')
+        until(lambda: driver.execute_script("return arguments[0].naturalWidth > 0", picture))
+        marked = "return [...document.querySelectorAll('mark')].map(m => m.textContent).join(' ')"
+        until(lambda: told in driver.execute_script(marked))
+        assert outside(driver) == []
 
 
 HOSTILE = {
