@@ -63,6 +63,8 @@ def _is_whole(path: Path) -> bool:
 def unsaved(folder: Path, error: Exception, last: Path | None) -> TrainingError:
     """The error of a checkpoint or result that could not be written; ``last`` is the whole one to go on from."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:160]
+    if "inline_container" in reason:  # torch's archive writer, where the system took fewer bytes than it was given
+        reason = "no space left on the disk"
     then = f"go on from {last.name} with --resume true" if last else "start again"
     return TrainingError(f"cannot save {folder}: {reason}; free some space and {then}")
 

@@ -125,6 +125,12 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(settings: Make, tmp_path: Pa
     assert sft(settings(resume=True, **plan))["steps"] == 6
 
 
+def test_what_torch_says_of_a_full_disk_is_put_in_words(tmp_path: Path) -> None:
+    error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 756992 vs 756880")
+    told = str(folder.unsaved(tmp_path / "checkpoint-4", error, tmp_path / "checkpoint-2"))
+    assert told.endswith("no space left on the disk; free some space and go on from checkpoint-2 with --resume true")
+
+
 def test_a_run_killed_before_its_result_was_moved_is_finished_by_resuming(settings: Make, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="killed"):
         patch.setattr(folder, "publish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
