@@ -38,6 +38,7 @@ from egosrag.options import (
     Sources,
     Store,
     Strategy,
+    Where,
     chosen,
     examples,
 )
@@ -92,6 +93,7 @@ def index(
     paths: Sources,
     out: Annotated[str, typer.Option(help="Folder to write the index into, or postgresql:// URL.")],
     embedder: Embedder = None,
+    engine: Where = "here",
     pairs: Set = None,
     config: Config = None,
     debug: Debug = False,
@@ -101,7 +103,7 @@ def index(
 
     settings = chosen(config, pairs, embedder=embedder)
     with Progress() as progress:
-        assemble.build_index(settings, paths, out, progress)
+        assemble.build_index(settings, paths, out, progress, engine)
     print(shown(out))
 
 

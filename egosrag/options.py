@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from egosrag.spread import Engine
+
 if TYPE_CHECKING:
     from egosrag.settings import Settings
 
@@ -24,6 +26,10 @@ ExtractModel = Annotated[str | None, typer.Option(help="The model of Extract.", 
 Embedder = Annotated[
     str | None,
     typer.Option(help="Hub id or folder of an embedding model, beside BM25.", show_default="BM25 alone"),
+]
+Where = Annotated[
+    Engine,
+    typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine."),
 ]
 Sources = Annotated[
     list[Path], typer.Argument(help="PDF, Markdown, HTML, text, CSV, JSONL of pages; or folders of them.")

@@ -12,12 +12,16 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import EgosRagError
+from egosrag.spread import Engine
 
 Figure = Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")]
 JudgeModel = Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")]
 JudgeK = Annotated[int, typer.Option(min=1, help="The judge's explanations for each order.")]
 JudgeRecords = Annotated[Path | None, typer.Option(help="JSONL to keep the judgements in; a stem for several parts.")]
 Upload = Annotated[bool, typer.Option("--upload", help="Send dataset and runs, traced where they run, to LangSmith.")]
+Where = Annotated[
+    Engine, typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
+]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 

@@ -10,7 +10,7 @@ the suffix's log-likelihood); ``acc`` and ``acc_norm`` are lm-evaluation-harness
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +19,12 @@ import typer
 
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
+from egosrag.spread import Engine, by_ray
 from evals import experiment
-from evals.command import AsJson, Figure, Upload, finish
+from evals.command import AsJson, Figure, Upload, Where, finish
 from evals.compare import values_of
 from evals.figures import bars
-from evals.ppl_run import fingerprint, load_model, run_task, summary
+from evals.ppl_run import SHARD_ITEMS, Shard, Weights, fingerprint, load_model, run_task, score_shard, summary
 from evals.ppl_tasks import Item, load_task, task_of
 from evals.records import Record, Records
 
@@ -41,6 +42,7 @@ def evaluate(
     reference: bool = False,
     dtype: str = "float32",
     device: str | None = None,
+    engine: Engine = "here",
     upload: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The results of a model, task by task: ``{task: {"n", "accuracy", "stderr", ...}}`` (see ``ppl_run.summary``).
@@ -55,6 +57,7 @@ def evaluate(
         reference: recompute every string in full.
         dtype: number format of the weights.
         device: where the model runs.
+        engine: score in this process, or on the workers of a Ray cluster.
         upload: whether LangSmith gets each task's rows as a dataset and the model's verdicts as an experiment.
 
     Raises:
@@ -65,18 +68,43 @@ def evaluate(
     kept = Records(predictions, made_from)
     missing = {name: [i for i in items if (name, i.row) not in kept] for name, items in tasks.items()}
     if any(missing.values()):
-        net, tokenizer = load_model(model, adapter=adapter, dtype=dtype, device=device)
+        weights = Weights(model, adapter, dtype, device)
         with Progress() as progress:
-            for name, items in missing.items():
-                records = run_task(net, tokenizer, items, reference=reference, note=progress.note)
-                for n, record in enumerate(records, 1):
-                    kept.add((name, record["row"]), record)
-                    progress(name, n, len(items))
+            scored = _by_ray if engine == "ray" else _here
+            for name, n, record in scored(missing, weights, reference, progress.note):
+                kept.add((name, record["row"]), record)
+                progress(name, n, len(missing[name]))
     found = {name: [kept[name, i.row] for i in items] for name, items in tasks.items()}
     if upload:
         for name, records in found.items():
             publish(name, f"{model}+{adapter}" if adapter else model, tasks[name], records)
     return {name: summary(records, suffix=tasks[name][0].suffix, prompts=prompts) for name, records in found.items()}
+
+
+def _here(
+    tasks: Mapping[str, Sequence[Item]], weights: Weights, reference: bool, note: Callable[[str], None]
+) -> Iterator[tuple[str, int, Record]]:
+    """Each task's name, how many of its records there are, and the newest."""
+    net, tokenizer = load_model(weights.name, adapter=weights.adapter, dtype=weights.dtype, device=weights.device)
+    for name, items in tasks.items():
+        for n, record in enumerate(run_task(net, tokenizer, items, reference=reference, note=note), 1):
+            yield name, n, record
+
+
+def _by_ray(
+    tasks: Mapping[str, Sequence[Item]], weights: Weights, reference: bool, note: Callable[[str], None]
+) -> Iterator[tuple[str, int, Record]]:
+    shards = [
+        Shard(name, tuple(items[start : start + SHARD_ITEMS]), weights, reference)
+        for name, items in tasks.items()
+        for start in range(0, len(items), SHARD_ITEMS)
+    ]
+    done = dict.fromkeys(tasks, 0)
+    for place, records in by_ray(score_shard, shards):
+        name = shards[place].task
+        for record in records:
+            done[name] += 1
+            yield name, done[name], record
 
 
 def publish(task: str, who: str, items: Sequence[Item], records: Sequence[Record]) -> None:
@@ -155,6 +183,7 @@ def _command(
     reference: Annotated[bool, typer.Option(help="Recompute every string in full: slow.")] = False,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.", show_default="the best")] = None,
+    engine: Where = "here",
     upload: Upload = False,
     as_json: AsJson = False,
 ) -> None:
@@ -169,6 +198,7 @@ def _command(
         reference=reference,
         dtype=dtype,
         device=device,
+        engine=engine,
         upload=upload,
     )
     drawn = (figure, lambda made, path: bars({model: made}, path))

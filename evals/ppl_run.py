@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from egosrag.errors import ModelError, SettingsError
 from egosrag.models.linear import quicken
@@ -16,6 +17,8 @@ from evals.ppl_score import Encoded, Scores, encode, score_plain, verdict
 from evals.ppl_shared import SharedScorer
 from evals.ppl_tasks import Item
 from evals.records import Record
+
+SHARD_ITEMS = 64  # that a worker scores before it gives their records
 
 
 def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32", device: str | None = None) -> Any:
@@ -58,6 +61,38 @@ def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32",
 
 def _path(name: str) -> str:
     return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
+
+
+class Weights(NamedTuple):
+    """Which model scores, as :func:`load_model` takes it."""
+
+    name: str
+    adapter: str | None
+    dtype: str
+    device: str | None
+
+
+class Shard(NamedTuple):
+    """Items of one task, for a worker on any machine."""
+
+    task: str
+    items: tuple[Item, ...]
+    weights: Weights
+    reference: bool
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: Weights) -> Any:
+    return load_model(weights.name, adapter=weights.adapter, dtype=weights.dtype, device=weights.device)
+
+
+def score_shard(shard: Shard) -> list[Record]:
+    """The records of a shard; the worker keeps the model for the next one.
+
+    Raises:
+        ModelError: it cannot be loaded there.
+    """
+    return list(run_task(*_loaded(shard.weights), shard.items, reference=shard.reference))
 
 
 def window_of(model: Any) -> int:

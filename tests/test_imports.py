@@ -29,6 +29,7 @@ LAYERS = {
     "egosrag.options": 4,
     "egosrag.presets": 1,
     "egosrag.postgres": 1,
+    "egosrag.spread": 1,
     "egosrag.quotes": 1,
     "egosrag.settings": 2,
     "egosrag.prompts": 1,
@@ -118,7 +119,7 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
         # What is measured by itself (retrieval, memory) is imported from its room; nothing else of the inside is.
         "evals": {
             f"egosrag.{room}"
-            for room in ("assemble", "schema", "errors", "quotes", "prompts", "console", "rag", "models")
+            for room in ("assemble", "schema", "errors", "quotes", "prompts", "console", "rag", "models", "spread")
         }
         | {"egosrag"},
         # The embedder learns from passages as the index cuts them.

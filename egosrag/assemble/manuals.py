@@ -10,6 +10,7 @@ from egosrag.assemble.models import chat_model
 from egosrag.console import Reporter
 from egosrag.postgres import shown
 from egosrag.settings import Settings
+from egosrag.spread import Engine, spread_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -18,15 +19,21 @@ if TYPE_CHECKING:
     from egosrag.rag.index import ManualIndex
 
 
-def build_index(settings: Settings, paths: Sequence[str | Path], out: str, progress: Reporter) -> ManualIndex:
+def build_index(
+    settings: Settings, paths: Sequence[str | Path], out: str, progress: Reporter, engine: Engine = "here"
+) -> ManualIndex:
     """Index documents into ``out``, a folder or ``postgresql://...``; what has not changed is not read again.
+
+    A build that is killed goes on where it was: what it has read and embedded lies in the cache folder until its end.
 
     Raises:
         SourceError, ModelError, StoreError: see ``ManualIndex.build``.
     """
+    from egosrag.rag.bulk import Bulk
     from egosrag.rag.index import ManualIndex
 
-    index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note)
+    bulk = Bulk(spread_of(engine), settings.cache_dir / "shards")
+    index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note, bulk=bulk)
     progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {shown(out)}")
     return index
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from egosrag.errors import SourceError, StoreError
-from egosrag.postgres import is_address, shown
 from egosrag.rag import store
+from egosrag.rag.bulk import Bulk
 from egosrag.rag.clean import contents
-from egosrag.rag.dense import DenseIndex, Embedder, embed_missing, load_embedder
-from egosrag.rag.documents import file_hash, find_files, load_document
+from egosrag.rag.dense import DenseIndex, Embedder, load_embedder
+from egosrag.rag.documents import file_hash, find_files
 from egosrag.rag.fields import LEXICAL, Progress, build_lexical, searched_text, sentences_of
 from egosrag.rag.lexical import Bm25
 from egosrag.rag.readers import Line
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 def _silent(what: str, done: int, total: int) -> None:
     """The progress of a caller who does not want one."""
-
-
-def _in_database(where: object) -> bool:
-    if "://" in str(where) and not is_address(where):
-        raise StoreError(f"an index is a folder or in Postgres, and {shown(str(where))} is neither: give a path")
-    return is_address(where)
 
 
 class ManualIndex:
@@ -91,6 +85,7 @@ class ManualIndex:
         window: int = 300,
         overlap: int = 100,
         on_skip: Callable[[str], None] | None = None,
+        bulk: Bulk | None = None,
     ) -> Self:
         """Index documents; where ``out_dir`` holds an index, only what changed is read and embedded again.
 
@@ -103,12 +98,15 @@ class ManualIndex:
             window: longest passage, in Chinese characters (see :mod:`egosrag.rag.split`).
             overlap: what neighbouring passages share, in the same unit.
             on_skip: is told, in one line, which pages had no text and were skipped.
+            bulk: where documents are read and passages embedded, and what is kept of it should the build be killed.
 
         Raises:
             SourceError: a document cannot be read.
             ModelError: the embedder cannot be loaded.
             StoreError: the folder or the database cannot be written.
         """
+        import numpy as np
+
         report = progress or _silent
         files = find_files(paths)
         hashes = {source: file_hash(path) for source, path in files.items()}
@@ -118,11 +116,12 @@ class ManualIndex:
         for page in old.pages if old and same else ():
             if page.source in same:
                 kept.setdefault(page.source, []).append(page)
-        pages: list[Page] = []
-        for done, (source, path) in enumerate(files.items()):
-            report("reading", done, len(files))
-            pages += kept.get(source) or load_document(path, source, on_skip=on_skip)
-        report("reading", len(files), len(files))
+        bulk = bulk or Bulk()
+        read = bulk.read({s: path for s, path in files.items() if s not in kept}, hashes, report)
+        if on_skip:
+            for note in read.notes:
+                on_skip(note)
+        pages = [page for source in files for page in kept.get(source) or read.pages[source]]
         passages = split_pages(_searched(pages), window=window, overlap=overlap)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
@@ -130,22 +129,21 @@ class ManualIndex:
         data = Data(pages=pages, passages=passages, lexical=build_lexical(pages, passages, report))
         card = None
         if model:
-            data.vectors = embed_missing(
-                [searched_text(p) for p in passages],
-                old._known(model) if old else {},
-                model,
-                lambda done, total: report("embedding", done, total),
-            )
+            texts = [searched_text(p) for p in passages]
+            known = old._known(model) if old else {}
+            made = bulk.embed(list(dict.fromkeys(t for t in texts if t not in known)), model, embedder, report)
+            data.vectors = np.stack([made[text] if text in made else known[text] for text in texts])
             card = EmbedderCard(name=model.name, dimension=data.vectors.shape[1], prompt=model.prompt)
         index = cls(Manifest(window=window, overlap=overlap, embedder=card, files=hashes), data, model)
         if out_dir is not None:
             index.save(out_dir)
+        bulk.forget()
         return index
 
     @classmethod
     def _old(cls, folder: str | Path | None) -> ManualIndex | None:
         """The index that is there, or none where it is damaged or of another version: it is built anew then."""
-        if _in_database(folder):
+        if store.in_database(folder):
             from egosrag.rag.postgres_write import old
 
             return old(str(folder))
@@ -170,7 +168,7 @@ class ManualIndex:
         Raises:
             StoreError: the folder cannot be written, or holds something that is no index.
         """
-        if _in_database(folder):
+        if store.in_database(folder):
             from egosrag.rag.postgres_write import write
 
             write(str(folder), self)
@@ -188,7 +186,7 @@ class ManualIndex:
         Raises:
             StoreError: there is none, it is damaged, of another version, or of another embedder.
         """
-        if _in_database(folder):
+        if store.in_database(folder):
             from egosrag.rag.postgres import PostgresIndex
 
             return PostgresIndex(str(folder), embedder)

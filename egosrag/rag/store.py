@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from egosrag.errors import StoreError
+from egosrag.postgres import is_address, shown
 from egosrag.rag.lexical import Bm25
 from egosrag.schema import Page, Passage
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 MANIFEST = "manifest.json"
+_STALE_S = 3600  # no build writes its files for so long
 
 
 class EmbedderCard(BaseModel):
@@ -59,6 +63,17 @@ class Data(BaseModel):
     passages: list[Passage]
     lexical: dict[str, Any]
     vectors: Any = None
+
+
+def in_database(where: object) -> bool:
+    """Whether an index is in Postgres, and not in a folder.
+
+    Raises:
+        StoreError: it is in neither.
+    """
+    if "://" in str(where) and not is_address(where):
+        raise StoreError(f"an index is a folder or in Postgres, and {shown(str(where))} is neither: give a path")
+    return is_address(where)
 
 
 class NewerError(StoreError):
@@ -125,7 +140,16 @@ def write(folder: Path, manifest: Manifest, data: Data) -> Manifest:
         raise StoreError(f"the index cannot be written to {folder}: {error.strerror or error}") from error
     if old:
         shutil.rmtree(folder / old, ignore_errors=True)
+    _sweep(folder, generation)
     return manifest
+
+
+def _sweep(folder: Path, generation: str) -> None:
+    """Takes out what killed builds left; what is young may be another build's that is being written."""
+    for path in [*folder.glob("data-*"), *folder.glob(f"{MANIFEST}.*")]:
+        with suppress(OSError):
+            if generation not in path.name and time.time() - path.stat().st_mtime > _STALE_S:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _old_generation(folder: Path) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -13,7 +15,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from egosrag.errors import ModelError, SourceError, StoreError
 from egosrag.postgres import is_address
-from egosrag.rag import index as room
+from egosrag.rag import bulk as room
 from egosrag.rag.dense import DenseIndex
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.lexical import Bm25, pairs, words
@@ -96,6 +98,16 @@ def test_a_folder_keeps_one_generation(docs: Path, tmp_path: Path) -> None:
     for _ in range(3):
         ManualIndex.build([docs], tmp_path / "index")
     assert len(list((tmp_path / "index").iterdir())) == 2
+
+
+def test_what_killed_builds_left_goes_in_the_end(docs: Path, tmp_path: Path) -> None:
+    for name, age in (("data-0123456789ab", 7200), ("data-young", 0)):
+        (tmp_path / "index" / name).mkdir(parents=True)
+        os.utime(tmp_path / "index" / name, (time.time() - age,) * 2)
+    ManualIndex.build([docs], tmp_path / "index")
+    left = {path.name for path in (tmp_path / "index").iterdir()}
+    assert "data-young" in left and "data-0123456789ab" not in left and len(left) == 3
+    assert ManualIndex.load(tmp_path / "index").passages
 
 
 def _watched(read: list[str], original: object) -> object:

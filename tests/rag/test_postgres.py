@@ -13,8 +13,8 @@ import pytest
 
 from egosrag.errors import StoreError
 from egosrag.postgres import Link, shown
+from egosrag.rag import bulk as room
 from egosrag.rag import dense
-from egosrag.rag import index as room
 from egosrag.rag.index import ManualIndex
 from egosrag.rag.retrieve import Retriever
 from tests.conftest import SAMPLES, Run
