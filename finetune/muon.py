@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024) for matrices, in the precision of the weights.
+"""Muon (Jordan et al. 2024) for matrices, in a precision of one's choice, the matrices of one shape in one batch.
 
 ``torch.optim.Muon`` orthogonalizes in bfloat16, which processors without it emulate many times slower.
 """
@@ -12,15 +12,15 @@ import torch
 _A, _B, _C = 3.4445, -4.775, 2.0315
 
 
-def orthogonal(gradients: torch.Tensor, steps: int = 5) -> torch.Tensor:
+def orthogonal(gradients: torch.Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Newton-Schulz iteration: ``gradients`` [n, rows, columns] with singular values drawn towards one."""
     wide = gradients.size(-2) > gradients.size(-1)
     x = gradients.mT if wide else gradients
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
     for _ in range(steps):
         gram = x @ x.mT
         x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    return x.mT if wide else x
+    return (x.mT if wide else x).to(gradients.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -30,10 +30,18 @@ class Muon(torch.optim.Optimizer):
         params: two-dimensional parameters.
         lr: step size; scaled by sqrt(max(1, rows / columns)).
         momentum: of the gradient average.
+        dtype: that the products are computed in.
     """
 
-    def __init__(self, params: Iterable[torch.Tensor], lr: float = 0.02, momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        params: Iterable[torch.Tensor],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -52,5 +60,5 @@ class Muon(torch.optim.Optimizer):
                     state["average"].lerp_(p.grad, 1 - group["momentum"])
                     updates.append(p.grad.lerp(state["average"], group["momentum"]))
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                for p, update in zip(parameters, orthogonal(torch.stack(updates)), strict=True):
+                for p, update in zip(parameters, orthogonal(torch.stack(updates), dtype=self._dtype), strict=True):
                     p.add_(update, alpha=-scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 def _f(default: Any, text: str) -> Any:
@@ -18,8 +18,9 @@ class PocketArgs:
 
     out: str = field(metadata={"help": "the folder that gets the model, its tokenizer and its card"})
     run: str = _f("runs/pocket", "checkpoints; the command goes on from what lies here")
+    start: str = _f("", "a folder whose weights and tokenizer the run begins with, instead of random ones")
     seed: int = _f(0, "everything that is drawn follows from it")
-    minutes: float = _f(60.0, "training time, over all sittings")
+    minutes: float = _f(60.0, "of the processor at work, over all sittings; while others have it, none pass")
     steps: int = _f(0, "updates instead of minutes, where it is not 0")
     test_samples: int = _f(40, "held-out samples of each kind to measure the result on; 0 does not measure")
     export_only: bool = _f(False, "export and measure the newest checkpoint, and train no further")
@@ -35,6 +36,10 @@ class PocketArgs:
     batch_tokens: int = _f(3072, "tokens of a batch, padding included")
     pool: int = _f(256, "samples drawn at once, then batched by length")
     compile: bool = _f(False, "compile the layers, a quarter faster after two minutes; needs a C++ compiler")
+    parts: int = _f(1, "batches of an update")
+    precision: Literal["auto", "fp32", "bf16"] = _f(
+        "auto", "of the products, the weights stay float32; auto: bf16 where the hardware is for it"
+    )
     muon_lr: float = _f(0.008, "peak learning rate of the layers' matrices")
     adam_lr: float = _f(0.0015, "peak learning rate of the embedding, the biases and the norms")
     warmup_steps: int = _f(20, "updates over which the learning rate rises")

@@ -16,6 +16,7 @@ from egosrag.prompts.encode import encode
 from finetune import pocket
 from finetune import pocket_data as data
 from finetune.args import command, parse
+from finetune.attention import written_out
 from finetune.pocket_args import PocketArgs
 from finetune.pocket_export import export, say
 from finetune.pocket_grammar import FAMILIES, Dice, Sample, draw, is_held_out, mixed
@@ -110,6 +111,43 @@ def test_training_lowers_the_loss(trained: pocket.Training) -> None:
     with torch.inference_mode():
         after, before = (pocket.loss_of(m.model, m.lm_head, ids, labels) for m in (trained.model, untrained))
         assert after < before - 0.5
+
+
+def test_products_in_bfloat16_teach_nearly_the_same(config: PocketArgs, tmp_path: Path) -> None:
+    half, full = (
+        pocket.Training(replace(config, precision=name, run=str(tmp_path / name), steps=6)) for name in ("bf16", "fp32")
+    )
+    losses = [(half.step(), full.step()) for _ in range(6)]
+    assert half.bf16 and not full.bf16
+    assert all(weight.dtype == torch.float32 for weight in half.model.parameters())
+    assert all(abs(a - b) < 0.02 * b for a, b in losses)
+
+
+def test_attention_written_out_is_torchs() -> None:
+    query, key, value = torch.randn(3, 2, 4, 9, 8).unbind()
+    ours, _ = written_out(torch.nn.Identity(), query, key, value, None, scaling=0.3)
+    theirs = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.3)
+    assert torch.allclose(ours.transpose(1, 2), theirs, atol=1e-5)
+
+
+def test_a_run_can_begin_with_weights_and_take_several_batches_an_update(
+    trained: pocket.Training, config: PocketArgs, tmp_path: Path
+) -> None:
+    start = export(trained.model, trained.tokenizer, tmp_path / "start")
+    more = pocket.Training(replace(config, start=str(start), run=str(tmp_path / "more"), steps=2, parts=2))
+    for name, weight in trained.model.state_dict().items():
+        assert torch.equal(weight, more.model.state_dict()[name])
+    more.train()
+    assert more.state["step"] == 2
+    assert any(not torch.equal(w, more.model.state_dict()[n]) for n, w in trained.model.state_dict().items())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.parent.glob("pocket*.yaml")), ids=lambda path: path.stem)
+def test_each_configuration_of_pocket_opens_with_its_command_and_parses(path: Path) -> None:
+    first, *head = path.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    assert first == f"# python -m finetune.pocket --config finetune/configs/{path.name}"
+    assert any("Hardware: " in line for line in head) and any("Expected time: " in line for line in head)
+    assert parse(PocketArgs, ["--config", str(path)]).minutes > 0
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(trained: pocket.Training, config: PocketArgs, tmp_path: Path) -> None:
