@@ -1,0 +1,12 @@
+"""The manual in LlamaIndex: as a query engine, and as a chat engine that understands a follow-up from what was said."""
+
+from egosrag import ManualEngine, ManualIndex, load_chat_model
+
+engine = ManualEngine(ManualIndex.build(["egosrag/data/samples/manual.en.pdf"]), load_chat_model("pocket"))
+
+response = engine.as_query_engine().query("Where is the release lever of the hood?")
+print(response, [node.metadata["page"] for node in response.source_nodes])
+
+chat = engine.as_chat_engine()
+for line in ("How many airbags does the car have?", "Where are they?"):
+    print(line, "->", chat.chat(line))

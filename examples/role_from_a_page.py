@@ -1,0 +1,17 @@
+"""Extract (report 7.2.2): sources become a role card; each statement says where in the sources it stands."""
+
+import tempfile
+from pathlib import Path
+
+from egosrag import Conversation, Extract, load_chat_model
+from egosrag.egos.roles import save_role
+
+model = load_chat_model("pocket")
+page = Path("egosrag/data/samples/edda.en.txt").read_text(encoding="utf-8")
+role = Extract(model).invoke(([("edda.en.txt", page)], "Edda"))
+for statement in (*role.background, *role.personality, *role.speaking_style, *role.relations):
+    places = ", ".join(f"{found.source} {found.start}-{found.end}" for found in statement.evidence)
+    print(f"{statement.text}  [{places}]")
+
+save_role(role, Path(tempfile.mkdtemp()) / "edda.json")
+print(Conversation(model, role).say("Who are you?").text)
