@@ -1,11 +1,11 @@
-# Four words: make demo | test | lint | app. Each makes .venv by itself and renews it when it is stale.
+# make demo | test | lint | app, and what takes longer; each makes .venv by itself and renews it when it is stale.
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 STAMP  := .venv/.installed-by-make
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test lint app
+.PHONY: help demo test nightly lint app reproduce
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -17,12 +17,18 @@ demo: $(STAMP)  ## both jobs on the embedded model, offline, in a minute
 test: $(STAMP)  ## the tests; ARGS="tests/test_cli.py -x" for some of them
 	@$(BIN)/python -m pytest $(ARGS)
 
+nightly: $(STAMP)  ## fuzzing at length, and 200 kills of a conversation; takes an hour
+	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=3600 tests/security tests/egos/test_faults.py $(ARGS)
+
 lint: $(STAMP)  ## ruff (rules and format of imports) and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
 app: $(STAMP)  ## the pages in a browser, on this machine alone
 	@$(BIN)/streamlit run apps/app.py
+
+reproduce: $(STAMP)  ## the report from its data to its last figure, in miniature; CONFIG=full says first what it costs
+	@$(BIN)/python -m evals.reproduce --config $(or $(CONFIG),mini)
 
 # The stamp is older than what it was made from: install again. pip leaves alone what already fits.
 $(STAMP): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""The README of the evaluations: its commands exist, with the options that it gives them."""
+"""The commands that the evaluations' texts and the reproduction's plans give: they exist, with those options."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from evals.reproduce.stages import load_plan
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [ROOT / "evals" / "README.md", *sorted((ROOT / "evals").glob("*.py"))]
@@ -25,6 +27,10 @@ def commands() -> dict[str, set[str]]:
             sub = said[0] if module == "evals.judge" and said else ""
             options = {word for word in said if OPTION.fullmatch(word)}
             found.setdefault(f"{module} {sub}".strip(), set()).update(options)
+    for plan in (load_plan("mini", None), load_plan("full", None)):
+        for _, words in (command for stage in plan.stages for command in plan.commands(stage)):
+            if words[0].startswith("evals."):
+                found.setdefault(words[0], set()).update(word for word in words if word.startswith("--"))
     return found
 
 
