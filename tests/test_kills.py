@@ -36,7 +36,8 @@ def test_an_index_is_always_the_old_or_the_new_one(where: str, request: pytest.F
 
 def test_an_evaluation_ends_with_the_same_records_none_twice(tiny_qwen: Path, tmp_path: Path) -> None:
     data = make_data(tmp_path, 60)
-    killed("evaluation", tmp_path, 3, model=str(tiny_qwen), data={name: data[name] for name in ("arc_easy", "hellaswag")})
+    two = {name: data[name] for name in ("arc_easy", "hellaswag")}
+    killed("evaluation", tmp_path, 3, model=str(tiny_qwen), data=two)
     rows = [list(read_jsonl(tmp_path / name / "records.jsonl")) for name in ("whole", "broken")]
     whole, broken = ({tuple(row["key"]): row["prediction"] for row in some if "key" in row} for some in rows)
     assert whole == broken and len(rows[0]) == len(rows[1]) == 121
