@@ -245,6 +245,7 @@ def run(config: PocketArgs) -> None:
     log.info("%.2f million parameters, %s tokens", training.model.num_parameters() / 1e6, config.vocab)
     if not config.export_only:
         training.train()
+    training.model.set_attn_implementation("sdpa")  # the one written out knows no cache
     finish(training.model, training.tokenizer, training.state, config.out, config.test_samples)
 
 
