@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,9 +110,9 @@ def _questions(settings: Settings, script: Script, progress: Reporter) -> None:
     manual = assemble.manual(settings, [assemble.sample(script.manual)], progress=progress)
     for heading, question in zip(script.headings[:2], (script.answered, script.unanswered), strict=True):
         answer = manual.ask(question)
-        print(f"{heading}\n\n   {question}\n   {answer.answer}")
+        print(f"{heading}\n\n   {question}\n{textwrap.indent(answer.answer, '   ')}")
         for citation in answer.citations:
-            print(f"     {citation.source}, p. {citation.page}: {citation.quote}")
+            print(textwrap.indent(f"{citation.source}, p. {citation.page}: {citation.quote}", " " * 5))
         print(flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -106,4 +107,5 @@ def answer(engine: ManualEngine, question: str, as_json: bool) -> None:
         if isinstance(piece, str):
             print(piece, end="", flush=True)
         else:
-            print(*(f"\n  {c.source}, p. {c.page}: {c.quote}" for c in piece.citations), sep="")
+            places = (f"{c.source}, p. {c.page}: {c.quote}" for c in piece.citations)
+            print(*("\n" + textwrap.indent(place, "  ") for place in places), sep="")

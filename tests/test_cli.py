@@ -99,6 +99,16 @@ def test_ask_for_people_puts_the_answer_before_its_citations(run: Run, script: C
     assert rest[0].startswith("  manual.en.pdf, p. 4: ")
 
 
+def test_ask_sets_in_every_line_of_a_quote(run: Run, tmp_path: Path, script: Callable[..., str]) -> None:
+    (tmp_path / "a.md").write_text("To open the hood:\n\n1. Pull the lever.\n2. Lift the hood.\n", encoding="utf-8")
+    model = script("1. Pull the lever.\n2. Lift the hood. [1]")
+    done = run("ask", "How do I open the hood?", "--doc", str(tmp_path / "a.md"), "--model", model)
+    at = done.out.index("\n  a.md, p. 1: ")
+    quoted = done.out[at + 1 :].splitlines()
+    assert len(quoted) > 1
+    assert all(line.startswith("  ") for line in quoted)
+
+
 def test_the_second_question_uses_the_index_of_the_first(run: Run, script: Callable[..., str]) -> None:
     words = ("ask", "Which battery does the key need?", "--doc", MANUAL, "--json", "--model")
     first = run(*words, script("It is of the type CR2032. [1]"))
