@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from egosrag import load_role
 from egosrag.prompts.render import language_of
 from egosrag.schema import Role
 from tests.make_samples import FONT, SAMPLES, build, pages
 
 LANGUAGES = ["en", "zh"]
 ROLES = {"en": "edda.en", "zh": "gu.zh"}
+EVALUATED = SAMPLES.parents[2] / "evals" / "data" / "roles"
+SIX = [*(SAMPLES / f"{name}.json" for name in ("edda.en", "gu.zh", "juno.en", "luo.zh"))]
+SIX += [EVALUATED / "corin.en.json", EVALUATED / "su.zh.json"]
 
 
 def manual(language: str) -> dict[int, str]:
@@ -89,3 +93,24 @@ def test_the_cards_tell_what_the_sources_tell(language: str) -> None:
     assert role.name in sources
     assert len(role.background) >= 4
     assert role.sample_dialogue[-1].text.rstrip(".。")[-10:] in sources
+
+
+@pytest.mark.parametrize("path", SIX, ids=lambda path: path.stem)
+def test_each_of_the_six_roles_can_be_played_and_comes_from_its_text(path: Path) -> None:
+    role, source = load_role(path), path.with_suffix(".txt").read_text(encoding="utf-8")
+    assert role.language == path.stem.split(".")[-1] == language_of(source)
+    assert role.name in source
+    assert role.background and role.personality
+    assert len(role.sample_dialogue) >= 2
+    for part in re.split(r"[,.?!，。？！]", f"{role.greeting}{role.sample_dialogue[-1].text}"):
+        assert part.strip() in source, part
+    if "spec" not in json.loads(path.read_text(encoding="utf-8")):  # a character card has no fields for these two
+        assert role.speaking_style and role.relations
+
+
+def test_the_six_roles_are_all_there_are_as_many_in_each_language_and_listed() -> None:
+    cards = {path for folder in (SAMPLES, EVALUATED) for path in folder.glob("*.json") if "questions" not in path.name}
+    assert cards == set(SIX)
+    assert sorted(path.stem.split(".")[-1] for path in SIX) == ["en"] * 3 + ["zh"] * 3
+    listed = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{path.stem}`" in listed for path in SIX)
