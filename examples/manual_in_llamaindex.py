@@ -8,5 +8,6 @@ response = engine.as_query_engine().query("Where is the release lever of the hoo
 print(response, [node.metadata["page"] for node in response.source_nodes])
 
 chat = engine.as_chat_engine()
-for line in ("How many airbags does the car have?", "Where are they?"):
-    print(line, "->", chat.chat(line))
+for line in ("Where is the spare wheel?", "How fast may I drive with it?"):
+    answer = chat.chat(line)
+    print(line, "->", answer, [node.metadata["page"] for node in answer.source_nodes])

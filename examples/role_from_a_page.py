@@ -5,10 +5,11 @@ from pathlib import Path
 
 from egosrag import Conversation, Extract, load_chat_model
 from egosrag.egos.roles import save_role
+from egosrag.rag.documents import read_text
 
 model = load_chat_model("pocket")
-page = Path("egosrag/data/samples/edda.en.txt").read_text(encoding="utf-8")
-role = Extract(model).invoke(([("edda.en.txt", page)], "Edda"))
+page = read_text("egosrag/data/samples/edda.en.html")
+role = Extract(model).invoke(([("edda.en.html", page)], "Edda"))
 for statement in (*role.background, *role.personality, *role.speaking_style, *role.relations):
     places = ", ".join(f"{found.source} {found.start}-{found.end}" for found in statement.evidence)
     print(f"{statement.text}  [{places}]")

@@ -1,9 +1,18 @@
-"""A reply one does not like is swiped: the other one becomes current, and the first is kept beside it."""
+"""A reply one does not like is swiped: another becomes current, the first is kept beside it and can be gone back to.
 
-from egosrag import Conversation, load_chat_model, load_role
+The model is a script here, so that the two replies differ: what a model says is not the point.
+"""
 
-model = load_chat_model("pocket", temperature=0.9, seed=3)
+from egosrag import Conversation, load_role
+from egosrag.models.scripted import ScriptedChatModel
+
+model = ScriptedChatModel(responses=['Of fog. A storm shouts at you first."', 'Ask Pip, he likes to talk."'])
 talk = Conversation(model, load_role("egosrag/data/samples/edda.en.json"))
-first = talk.say("What are you afraid of?")
-second = talk.regenerate()
-print(first.text, "/", second.text)
+talk.say("What are you afraid of?")
+talk.regenerate()
+print("now:", talk.turns()[-1].text)
+for number, text in enumerate(talk.swipes()):
+    print(f"  reply {number}: {text}")
+
+talk.choose(0)
+print("now:", talk.turns()[-1].text)

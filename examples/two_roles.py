@@ -3,8 +3,9 @@
 from egosrag import load_chat_model, load_role
 from egosrag.egos.group import GroupChat
 
-roles = [load_role(f"egosrag/data/samples/{name}.json") for name in ("edda.en", "gu.zh")]
+roles = [load_role(f"egosrag/data/samples/{name}.json") for name in ("edda.en", "juno.en")]
 scene = GroupChat(load_chat_model("pocket"), roles)
-for line in ("Edda, who are you?", f"{roles[1].name}，你是谁？"):
+for line in ("Juno, who are you?", "Edda, what are you afraid of?"):
     reply = scene.say(line)
     print(f"{reply.speaker}: {reply.text}")
+print(f"{scene.next_speaker('Can you help me?')} would be next.")
