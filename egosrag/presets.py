@@ -39,6 +39,8 @@ def preset(name: str) -> dict[str, Any]:
     Raises:
         SettingsError: there is no such system.
     """
+    if not isinstance(name, str):  # of a file, where anything can stand
+        raise SettingsError(f"preset is {name!r}: take one of {', '.join(PRESETS)}")
     known = {key.casefold(): key for key in PRESETS}
     found = known.get(name.strip().casefold())
     if found is None:

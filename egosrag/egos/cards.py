@@ -50,9 +50,14 @@ _LABELS = {
 
 def is_card(data: dict[str, Any]) -> bool:
     """Whether ``data`` is a character card: V2 and V3 say so, V1 has its texts on the top and none of our fields."""
-    return data.get("spec") in SPECS or (
+    return _known(data) or (
         "spec" not in data and any(key in data for key in ("first_mes", "description"))
     )
+
+
+def _known(data: dict[str, Any]) -> bool:
+    spec = data.get("spec")
+    return isinstance(spec, str) and spec in SPECS
 
 
 def fields_of(card: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def fields_of(card: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: the card is not made as its version asks; the message says where.
     """
-    data = card.get("data") if card.get("spec") in SPECS else card
+    data = card.get("data") if _known(card) else card
     if not isinstance(data, dict):
         raise ValueError('it has no "data" object')
     texts = {key: _text(data, key) for key in ("name", *_V1, "nickname")}

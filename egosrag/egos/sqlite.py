@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -50,6 +51,7 @@ class SqliteStore(Keeper, SqliteSaver):
         if version > VERSION:
             self.conn.close()
             raise too_new(f"the conversations at {self._path}", version)
+        _write_ahead(self.conn)
         self.setup()
         if version < VERSION:  # 0: a new file, or one from before versions were counted, which is read as it is
             self.conn.execute(f"PRAGMA user_version={VERSION}")
@@ -134,3 +136,16 @@ class SqliteStore(Keeper, SqliteSaver):
             raise StoreAway(
                 f"the conversations at {self._path} cannot be read or written ({error}): check the disk and who uses it"
             ) from error
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Changes the file to a write-ahead log; while somebody else is writing, SQLite refuses that without waiting."""
+    until = time.monotonic() + _OPEN_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.02)

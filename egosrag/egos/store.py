@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.egos.keeper import Keeper
-from egosrag.errors import StoreAway
+from egosrag.errors import SessionError, StoreAway
 from egosrag.postgres import installed, is_address
 
 if TYPE_CHECKING:
@@ -70,9 +70,24 @@ def alone(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
             _log.warning("%s", error)
 
 
+class _Plain(JsonPlusSerializer):
+    """What cannot be read is a damaged store: one line for whoever looks after it."""
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        try:
+            return super().loads_typed(data)
+        except (ValueError, TypeError, LookupError, NotImplementedError, RecursionError) as error:
+            raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> SessionError:
+    why = type(error).__name__
+    return SessionError(f"the session is damaged in its store ({why}): put a backup in its place, or begin another")
+
+
 def serializer() -> JsonPlusSerializer:
     """A serializer that gives back plain data alone."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+    return _Plain(pickle_fallback=False, allowed_msgpack_modules=None)
 
 
 def keep_said(store: BaseCheckpointSaver[Any], config: RunnableConfig, said: str, number: int) -> None:

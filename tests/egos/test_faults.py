@@ -95,16 +95,16 @@ def test_sessions_at_once_keep_their_order(any_store: str) -> None:
         assert {info.session for info in list_sessions(store)} == {f"s{n}" for n in range(count)}
 
 
-def test_a_new_file_that_others_are_reading_is_opened(tmp_path: Path) -> None:
-    """The switch to a write-ahead log fails at once beside a reader, whatever the time-out: it is asked for again."""
+def test_a_new_file_that_another_is_writing_is_opened(tmp_path: Path) -> None:
+    """SQLite refuses the change to a write-ahead log at once beside a writer, whatever the time-out says."""
     path = tmp_path / "talk.sqlite"
-    reader = sqlite3.connect(path, check_same_thread=False)
-    reader.execute("CREATE TABLE t (a)")
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM t").fetchall()
-    with pytest.raises(sqlite3.OperationalError, match="database is locked"):  # the reason for the asking again
-        sqlite3.connect(path, timeout=5).execute("PRAGMA journal_mode=WAL")
-    gone = threading.Timer(0.2, reader.close)
+    writer = sqlite3.connect(path, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    other = sqlite3.connect(path, timeout=60)
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        other.execute("PRAGMA journal_mode=WAL")
+    other.close()
+    gone = threading.Timer(0.2, writer.close)
     gone.start()
     try:
         with open_store(path) as store:

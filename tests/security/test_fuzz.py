@@ -1,0 +1,185 @@
+"""Made-up and damaged input for all that reads what strangers give: the data, or one line of a known error.
+
+Some 2,000 cases in ``make test``, some 100,000 in ``make nightly``, which draws new ones each time.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from egosrag.egos.pipeline import Conversation
+from egosrag.egos.png import with_texts
+from egosrag.egos.roles import load_role
+from egosrag.egos.store import open_store
+from egosrag.errors import EgosRagError
+from egosrag.quotes import speech
+from egosrag.rag.documents import load_pages
+from egosrag.rag.split import sentences, split_pages
+from egosrag.schema import Page
+from egosrag.settings import Settings
+from tests.egos.cards import TIM
+from tests.egos.talker import Counter
+from tests.egos.test_cards import FULL as CARD
+from tests.egos.test_cards import GOOD
+
+FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
+TIMES = 50 if FULL else 1
+pytestmark = pytest.mark.timeout(3600 if FULL else 300)
+
+HOSTILE = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "\n",
+    '"',
+    "”",
+    "“",
+    "\u200b",
+    "\u202e",
+    "\x00",
+    "Tim:",
+    "悟空：",
+    "{{user}}",
+    "../",
+)
+TEXT = st.lists(st.text(max_size=12) | st.sampled_from(HOSTILE), max_size=12).map("".join)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+def cases(number: int) -> Callable[[Any], Any]:
+    """``number`` cases in ``make test``, the same each time, and fifty times as many new ones at night."""
+    phases = (Phase.explicit, Phase.generate, Phase.shrink) if FULL else (Phase.explicit, Phase.generate)
+    return settings(
+        max_examples=number * TIMES,
+        deadline=None,
+        derandomize=not FULL,
+        database=None,
+        phases=phases,
+        suppress_health_check=_SHARED,
+    )
+
+
+def told(call: Callable[[], Any], lines: int = 1) -> None:
+    """``call`` works, or raises an error of ours, in so many lines at most."""
+    try:
+        call()
+    except EgosRagError as error:
+        assert str(error) and len(str(error).splitlines()) <= lines
+
+
+@cases(600)
+@given(prefix=st.sampled_from(['Tim: "', "悟空：“", "Tim: ", "", '"']), raw=TEXT)
+def test_the_decoder(prefix: str, raw: str) -> None:
+    said = speech(prefix, raw)
+    assert len(said) <= len(raw) and said == speech(prefix, raw)
+    assert set(said) <= set(raw) | set("‘’“”'\"")
+
+
+@cases(400)
+@given(text=TEXT, window=st.integers(20, 200), share=st.floats(0, 0.9))
+def test_the_splitter(text: str, window: int, share: float) -> None:
+    spans = sentences(text)
+    assert "".join(text[start:end] for start, end in spans) == text
+    page = Page(source="a", page=1, text=text)
+    for passage in split_pages([page], window=window, overlap=int(window * share)):
+        assert text[passage.start : passage.end] == passage.text
+
+
+@cases(300)
+@given(data=st.data())
+def test_the_card_reader(data: st.DataObject, tmp_path: Path) -> None:
+    card = json.loads(json.dumps(CARD))
+    inside: Any = card["data"] if data.draw(st.booleans()) else card
+    inside[data.draw(st.sampled_from(sorted(inside)))] = data.draw(JSON)
+    content = json.dumps(card).encode()
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content = content[:at] + data.draw(st.binary(max_size=8)) + content[at + data.draw(st.integers(0, 8)) :]
+    path = tmp_path / "card.json"
+    path.write_bytes(content)
+    told(lambda: load_role(path))
+
+
+@cases(300)
+@given(data=st.data())
+def test_the_png_reader(data: st.DataObject, tmp_path: Path) -> None:
+    path = tmp_path / "card.png"
+    if data.draw(st.booleans()):  # a whole picture with anything for a card
+        inside = base64.b64encode(json.dumps(data.draw(JSON)).encode()).decode()
+        content = with_texts(GOOD, {data.draw(st.sampled_from(["chara", "ccv3"])): inside})
+    else:
+        at = data.draw(st.integers(0, len(GOOD) - 1))
+        content = GOOD[:at] + data.draw(st.binary(max_size=8)) + GOOD[at + data.draw(st.integers(0, 8)) :]
+    path.write_bytes(content)
+    told(lambda: load_role(path))
+
+
+@cases(200)
+@given(
+    values=st.dictionaries(st.sampled_from(sorted(Settings.model_fields)) | TEXT, JSON, max_size=4),
+    tail=st.binary(max_size=6),
+)
+def test_the_configuration(values: dict[str, Any], tail: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "egosrag.toml"
+    # A JSON string, number or list of them is one of TOML too: many of these files are read to their end.
+    lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
+    path.write_bytes("\n".join(lines).encode("utf-8", "replace") + tail)
+    # A key with line ends in it is named as it is; the command line prints every message as one line.
+    told(lambda: Settings.load(config=path), lines=1000)
+    told(lambda: Settings.load(**values), lines=1000)
+
+
+@cases(200)
+@given(
+    ending=st.sampled_from(["md", "html", "jsonl", "csv", "txt", "pdf", "docx"]),
+    data=TEXT.map(str.encode) | st.binary(),
+)
+def test_the_document_readers(ending: str, data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"document.{ending}"
+    path.write_bytes(data)
+    told(lambda: load_pages([path]))
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one conversation, all in one file."""
+    path = tmp_path_factory.mktemp("fuzz") / "talk.sqlite"
+    with open_store(path) as store:
+        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+    file = sqlite3.connect(path)
+    file.execute("PRAGMA journal_mode=DELETE")
+    file.close()
+    return path
+
+
+@cases(60)
+@given(data=st.data())
+def test_the_store(data: st.DataObject, talk: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.sqlite"
+    for beside in tmp_path.glob("damaged.sqlite-*"):
+        if beside.is_file():
+            beside.unlink()
+    content = bytearray(talk.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), 4096, 100, 8]))])
+
+    def use() -> None:
+        with open_store(path) as store:
+            Conversation(Counter(), TIM, checkpointer=store, session="s").turns()
+
+    told(use)
