@@ -147,3 +147,10 @@ def test_every_setting_in_the_documents_exists() -> None:
     for name in DOCUMENTS:
         for key in re.findall(r"EGOSRAG_([A-Z_]+)", (ROOT / name).read_text(encoding="utf-8")):
             assert key.lower() in Settings.model_fields
+
+
+def test_every_extra_is_explained() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name in DOCUMENTS:
+        told = re.findall(r"^\| `egosrag\[(\w+)\]` \|", (ROOT / name).read_text(encoding="utf-8"), re.M)
+        assert sorted(told) == sorted(extras), name

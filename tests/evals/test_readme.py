@@ -13,7 +13,8 @@ import pytest
 from evals.reproduce.stages import load_plan
 
 ROOT = Path(__file__).parents[2]
-TEXTS = [ROOT / "evals" / "README.md", *sorted((ROOT / "evals").glob("*.py"))]
+READMES = [ROOT / name for name in ("README.md", "README.zh.md", "evals/README.md")]
+TEXTS = [*READMES, *sorted((ROOT / "evals").glob("*.py"))]
 OPTION = re.compile(r"--(?!help)[a-z][a-z-]+")
 COMMAND = re.compile(r"python -m (evals\.[a-z_.]+)([^`\n]*)")
 
