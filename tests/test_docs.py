@@ -154,3 +154,10 @@ def test_every_extra_is_explained() -> None:
     for name in DOCUMENTS:
         told = re.findall(r"^\| `egosrag\[(\w+)\]` \|", (ROOT / name).read_text(encoding="utf-8"), re.M)
         assert sorted(told) == sorted(extras), name
+
+
+def test_every_file_that_a_contributor_is_sent_to_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:egosrag|evals|tests)/[a-z_/.]+)`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
