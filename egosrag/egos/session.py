@@ -113,8 +113,17 @@ class Session(ABC):
         """Writes into the record what became of a reply that was broken off, here or in a process that was killed."""
         stored = self._stored()
         values = self._after(stored, said)
-        if values != stored:
+        if values != stored or self._half_written():
             self._write(values)
+
+    def _half_written(self) -> bool:
+        """Whether a process died between what a step wrote and the checkpoint that holds it.
+
+        LangGraph shows such writes in the state, but a new line would begin without them.
+        """
+        found = self._store.get_tuple(self._config)
+        written = (found.pending_writes or ()) if found else ()
+        return any(channel in ("turns", "pending") for _, channel, _ in written)
 
     def _write(self, values: Mapping[str, Any]) -> None:
         update: Any = {

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from langchain_core.messages import BaseMessage
 
 from egosrag.egos.pipeline import Conversation
-from egosrag.egos.store import open_store
+from egosrag.egos.store import alone, open_store
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from tests.egos.cards import TIM
 
@@ -35,7 +35,8 @@ def talker(url: str, session: str = "s", model: ScriptedChatModel | None = None)
     def work(out: int) -> None:
         with open_store(url) as store:
             talk = Conversation(model or Counter(), TIM, checkpointer=store, session=session)
-            turns = talk.turns()
+            with alone(store, session):  # what the killed one had sent to its database may still be on its way in
+                turns = talk.turns()
             number = sum(turn.speaker == "Me" for turn in turns) - bool(turns and turns[-1].speaker == "Me")
             while True:
                 assert talk.say(f"line {number}").text == f"This is the reply to line {number}."

@@ -398,3 +398,34 @@ def _whole_lists(path: Path) -> Any:
             yield graph.compile(checkpointer=store)
 
     return opened()
+
+
+class _Died(BaseException):
+    """As a kill: nothing catches it, and nothing is put in order after it."""
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_what_a_record_showed_after_a_death_stays(any_store: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process dies before its checkpoint number ``at``: what the next one reads is there after its own line too."""
+    with open_store(any_store) as store:
+        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+    with open_store(any_store) as store:
+        put, puts = store.put, iter(range(100))
+
+        def dies(*given: Any) -> Any:
+            if next(puts) == at:
+                raise _Died
+            return put(*given)
+
+        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+        monkeypatch.setattr(store, "put", dies)
+        monkeypatch.setattr(talk, "_settle", lambda said="": None)
+        try:
+            for n in range(1, 4):
+                talk.say(f"line {n}")
+        except _Died:
+            pass
+    shown = [text for _, text, _ in record(any_store)]
+    with open_store(any_store) as store:
+        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 9")
+    assert [text for _, text, _ in record(any_store)] == [*shown, "line 9", "This is the reply to line 9."]
