@@ -5,7 +5,7 @@ STAMP  := .venv/.installed-by-make
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test nightly lint app reproduce
+.PHONY: help demo test nightly lint app docs reproduce
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +26,9 @@ lint: $(STAMP)  ## ruff (rules and format of imports) and mypy --strict
 
 app: $(STAMP)  ## the pages in a browser, on this machine alone
 	@$(BIN)/streamlit run apps/app.py
+
+docs: $(STAMP)  ## the API reference, from the docstrings, into runs/docs
+	@$(BIN)/python docs/reference.py
 
 reproduce: $(STAMP)  ## the report from its data to its last figure, in miniature; CONFIG=full says first what it costs
 	@$(BIN)/python -m evals.reproduce --config $(or $(CONFIG),mini)

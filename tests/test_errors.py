@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from egosrag import errors
 from tests.conftest import SAMPLES, Done, Run
 
+ROOT = Path(__file__).resolve().parent.parent
 MANUAL = str(SAMPLES / "manual.en.pdf")
 EDDA = str(SAMPLES / "edda.en.json")
 EGOSRAG = str(Path(sys.executable).parent / "egosrag")
@@ -205,8 +208,48 @@ def test_a_reader_who_leaves_is_no_error_to_shout_about(tmp_path: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+def every_error() -> list[type[errors.EgosRagError]]:
+    return [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.EgosRagError)]
+
+
 def test_every_error_is_in_the_tree_that_its_module_draws() -> None:
-    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.EgosRagError)]
-    assert len(classes) >= 8
-    for c in classes:
+    assert len(every_error()) >= 8
+    for c in every_error():
         assert c.__name__ in str(errors.__doc__)
+
+
+def test_the_page_of_errors_has_a_section_for_each_and_for_nothing_else() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    _, *parts = re.split(r"^## (.+)\n", page, flags=re.M)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert list(sections) == [c.__name__ for c in every_error()]
+    for c in every_error():
+        text = " ".join(sections[c.__name__].split())
+        assert "Exit code" in text, f"{c.__name__}: no exit code"
+        above = c.__mro__[1].__name__
+        if c is not errors.EgosRagError:
+            assert re.search(r"^- `", sections[c.__name__], re.M), f"{c.__name__}: no message"
+            assert (f"`{above}`: " in text) == (above != "EgosRagError"), f"{c.__name__}: is it below {above}?"
+
+
+def written(path: Path) -> Iterator[str]:
+    """Every text in a Python file, the parts of an f-string joined by a blank."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield " ".join(str(v.value).strip() for v in node.values if isinstance(v, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_messages_on_the_page_are_the_code_s() -> None:
+    files = [*(ROOT / "egosrag").rglob("*.py"), *(ROOT / "finetune").rglob("*.py")]
+    code = " ".join(" ".join(text.split()) for file in files for text in written(file))
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    lines = [line for line in re.findall(r"^- (`.*?)$", page, re.M)]
+    assert len(lines) >= 40
+    for line in lines:
+        for message in re.findall(r"`([^`]*)`", line.split("`: ")[0] + "`"):
+            # What stands between placeholders: words without capitals alone, colons and the like around them.
+            for part in re.split(r"\b[A-Z_]{1,}\b|\.\.\.|[()]", message):
+                words = " ".join(part.strip(" ,:;/'.").split())
+                assert words in code, f"{words!r} of {message!r} is in no message"

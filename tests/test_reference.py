@@ -1,0 +1,60 @@
+"""The API reference: it is built from the docstrings without a warning, and the public names are in it."""
+
+from __future__ import annotations
+
+import inspect
+import runpy
+import warnings
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import egosrag
+
+SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "reference.py"
+
+
+class Ids(HTMLParser):
+    """The ids of a page whose section has a docstring, and all of them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.all: list[str] = []
+        self.told: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag == "section" and named.get("id"):
+            self.all.append(str(named["id"]))
+        elif self.all and "docstring" in str(named.get("class")).split():
+            self.told.add(self.all[-1])
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    script = runpy.run_path(str(SCRIPT))
+    before = set(vars(egosrag))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", module="pdoc")
+        page = script["write"](tmp_path_factory.mktemp("reference"))
+    assert isinstance(page, Path)
+    # What was loaded for pdoc is gone again (modules stay: that is Python's).
+    assert not [n for n in set(vars(egosrag)) - before if not isinstance(vars(egosrag)[n], ModuleType)]
+    return page
+
+
+def test_every_public_name_is_in_the_reference_with_a_docstring(reference: Path) -> None:
+    ids = Ids(reference.read_text(encoding="utf-8"))
+    assert set(egosrag.__all__) <= ids.told
+    for name in egosrag.__all__:
+        assert inspect.getdoc(getattr(egosrag, name)), name
+
+
+def test_every_module_that_a_public_name_lives_in_has_its_page(reference: Path) -> None:
+    folder = reference.parent
+    pages = {".".join(page.relative_to(folder).with_suffix("").parts) for page in folder.rglob("*.html")}
+    assert set(egosrag._HOME.values()) <= pages
