@@ -118,7 +118,7 @@ Nothing but sentences of a grammar that stands in this repository (`finetune/poc
 conversations, passages of invented manuals, conversations to summarize, prose to extract from, and follow-up questions,
 Chinese and English in equal parts, rendered with the very prompts that EGOS-RAG serves. Names, places and many words
 are made of syllables and random characters, so it has to copy them. {tokens:.1f} million tokens, {steps} steps,
-{minutes:.0f} minutes on two shared CPU cores. The command, resumable:
+{minutes:.0f} minutes of a processor at work. The command, resumable:
 
     {command}
 {changes}
