@@ -1,4 +1,4 @@
-"""Every command and every Python block of the READMEs runs here, and what they show is what comes out.
+"""Every command and every Python block of the READMEs and of docs/ runs here, and what they show is what comes out.
 
 A block after ``<!-- needs: ... -->`` wants a model, a key or a person: of its commands only the words are
 checked. A line ``...`` in shown output stands for any lines. ``pytest --write-golden`` writes the output anew.
@@ -7,6 +7,7 @@ checked. A line ``...`` in shown output stands for any lines. ``pytest --write-g
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -20,7 +21,9 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "README.zh.md"]
+READMES = ["README.md", "README.zh.md"]
+DOCUMENTS = READMES + sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+OTHERS = ("curl", "llama-server", "vllm", "streamlit", "openssl")  # other people's programs: not ours to check
 _BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^\n]+) -->\n)?```(?P<kind>console|python)\n(?P<text>.*?)```", re.S)
 
 
@@ -63,7 +66,7 @@ def renew(command: str, shown: str, real: str) -> None:
         path.write_text(text.replace(f"$ {command}\n{shown}", f"$ {command}\n{real.rstrip()}{end}"), encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", READMES)
 def test_there_is_something_to_check(document: str) -> None:
     assert any(block.document == document for block in blocks("python"))
     assert any(block.document == document for block in blocks("console"))
@@ -91,9 +94,22 @@ def test_a_command_gives_what_is_shown(
         assert matches(shown, real), f"shown:\n{shown}\nreal:\n{real}\nif it is meant: pytest --write-golden"
 
 
+@functools.cache
+def help_of(*words: str) -> str:
+    """The help of ``-m MODULE [COMMAND]``, or a command's golden file, which test_cli.py keeps true."""
+    if words[0] != "-m":
+        return (ROOT / f"tests/golden/help/{words[0]}.txt").read_text(encoding="utf-8")
+    line = [sys.executable, *words, "--help"]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize(("block", "command", "shown"), every_command(runs=False), ids=label)
 def test_a_command_that_cannot_run_here_names_what_exists(block: Block, command: str, shown: str) -> None:
     words = shlex.split(command.split("|")[-1])
+    while re.match(r"[A-Z_]+=", words[0]):
+        words = words[1:]
+    if words[0] in OTHERS:
+        return
     if words[0] == "make":
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
     elif words[:2] == ["pip", "install"]:
@@ -102,9 +118,7 @@ def test_a_command_that_cannot_run_here_names_what_exists(block: Block, command:
             assert set(extra.split(",")) <= set(project["optional-dependencies"])
     else:
         assert words[0] in ("python", "egosrag"), f"this test does not know how to check: {command}"
-        script = str(Path(sys.executable).parent / "egosrag")
-        program = [sys.executable, *words[1:3]] if words[0] == "python" else [script, words[1]]
-        help_text = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        help_text = help_of(*words[1 : 4 if words[2:3] == ["evals.judge"] else 3 if words[0] == "python" else 2])
         for word in words:
             if word.startswith("--"):
                 assert word in help_text
@@ -123,35 +137,50 @@ def test_a_python_block_prints_what_is_shown(block: Block, monkeypatch: pytest.M
 def test_both_languages_show_the_same() -> None:
     shape = [
         [(len(re.findall(r"^#+ ", text, re.M)), text.count("```"), text.count("\n| "))]
-        for text in ((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
+        for text in ((ROOT / name).read_text(encoding="utf-8") for name in READMES)
     ]
     assert shape[0] == shape[1]
 
 
 def test_what_a_newcomer_needs_is_on_the_first_screen() -> None:
-    for name in DOCUMENTS:
+    for name in READMES:
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         assert any("make demo" in line for line in lines[:25])
 
 
-def test_every_file_that_is_named_exists() -> None:
+def test_every_file_that_is_linked_to_exists() -> None:
+    others = [name for name in ("CONTRIBUTING.md", "SECURITY.md") if (ROOT / name).exists()]
+    for name in [*DOCUMENTS, *others]:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]+)[^)]*\)", text):
+            assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+
+
+def test_a_command_in_a_document_stands_where_it_is_checked() -> None:
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-            assert (ROOT / target).exists(), f"{name} names {target}"
+        assert not re.findall(r"^```(?:sh|bash|shell)$", text, re.M), f"{name}: make it a console block"
+        assert "how-to" not in name or not re.findall(r"^ {4}(?:egosrag|python -m|pip|make|curl) ", text, re.M), (
+            f"{name}: fence its commands"
+        )
 
 
 def test_every_setting_in_the_documents_exists() -> None:
     from egosrag.settings import Settings
 
+    folders = ("apps", "egosrag", "tests")
+    sources = "".join(path.read_text("utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
     for name in DOCUMENTS:
         for key in re.findall(r"EGOSRAG_([A-Z_]+)", (ROOT / name).read_text(encoding="utf-8")):
-            assert key.lower() in Settings.model_fields
+            if key.startswith(("APP_", "SERVE_", "TEST_")):  # of a program, not a setting
+                assert f"EGOSRAG_{key}" in sources, f"{name}: nothing reads EGOSRAG_{key}"
+            else:
+                assert key.lower() in Settings.model_fields, f"{name}: no setting {key.lower()}"
 
 
 def test_every_extra_is_explained() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    for name in DOCUMENTS:
+    for name in READMES:
         told = re.findall(r"^\| `egosrag\[(\w+)\]` \|", (ROOT / name).read_text(encoding="utf-8"), re.M)
         assert sorted(told) == sorted(extras), name
 
