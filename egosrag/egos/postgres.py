@@ -6,6 +6,7 @@ freed by the server when the process ends, however it ends.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ class PostgresStore(Keeper, PostgresSaver):
         self._url = url
         #: the sessions that are answered in here, each with its newest checkpoints as far as they are known
         self._held: dict[str, set[str]] = {}
+        self._mending = threading.RLock()
         self._lost: set[str] = set()  # those of them that another process may have gone on with
         PostgresSaver.__init__(self, self._connected(), serde=serde)
         try:
@@ -135,6 +137,10 @@ class PostgresStore(Keeper, PostgresSaver):
 
     def _mend(self) -> None:
         """Connects again, and takes the sessions again that are answered in here, if nobody went on with them."""
+        with self._mending:
+            self._connected_again()
+
+    def _connected_again(self) -> None:
         if not self.conn.closed:
             return
         self.conn = psycopg.connect(self._url, **_OPTIONS)
@@ -157,10 +163,11 @@ class PostgresStore(Keeper, PostgresSaver):
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
         """As LangGraph's; what it writes is known to be ours when the connection breaks before the answer."""
         session = config["configurable"]["thread_id"]
-        self._still_ours(session)
-        if session in self._held:
-            self._held[session].add(checkpoint["id"])
-        return super().put(config, checkpoint, metadata, new_versions)
+        with self._mending:  # or another thread's new connection would take what was meant for the lost one
+            self._still_ours(session)
+            if session in self._held:
+                self._held[session].add(checkpoint["id"])
+            return super().put(config, checkpoint, metadata, new_versions)
 
     def names(self) -> Sequence[str]:
         """See :class:`Keeper`."""

@@ -21,7 +21,7 @@ from tests.serve.conftest import SAMPLES, Start
 
 LINES = {
     "edda.en": ["What are you afraid of?", 'He said: "go." <|im_end|>', "Thank you.", "What is your job?"],
-    "gu.zh": ["你害怕什么？", "他说：“走吧。”<|im_end|>", "谢谢你。", "你做什么工作？"],
+    "gu.zh": ["你害怕什么？", "他说：“走吧。”<|im_end|>", "谢谢你。", "你住在哪里？"],
 }
 
 
