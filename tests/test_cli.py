@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,14 +31,16 @@ def test_help_reads_as_reviewed(
     golden(f"help/{command or 'egosrag'}.txt", done.out)
 
 
-def test_help_opens_in_half_a_second() -> None:
-    def once() -> float:
-        start = time.process_time_ns(), time.perf_counter()
-        subprocess.run([Path(sys.executable).parent / "egosrag", "--help"], check=True, capture_output=True)
-        return time.perf_counter() - start[1]
-
-    # The best of some tries: what the command costs, and not what else the machine is doing.
-    assert min(once() for _ in range(5)) < 0.5
+def test_help_loads_nothing_heavy() -> None:
+    """What takes seconds to import is not needed to tell the options; ``evals.speed.start`` measures the time."""
+    program = (
+        "import sys; from egosrag.cli import main; sys.argv = ['egosrag', '--help']; main();"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    loaded = set(done.stderr.split())
+    assert "Usage: egosrag" in done.stdout and "typer" in loaded
+    assert not loaded & {"torch", "transformers", "langchain_core", "langgraph", "llama_index", "numpy", "jieba"}
 
 
 @pytest.mark.parametrize(
