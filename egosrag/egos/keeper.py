@@ -57,6 +57,13 @@ class Keeper(ABC):
     def _kept(self, call: Callable[[], T]) -> T:
         """What ``call`` gives; it may be repeated, and what it raises becomes an error of ours."""
 
+    def flush(self) -> None:  # noqa: B027 - Postgres does so by itself
+        """After it a power cut takes nothing of what was written before it.
+
+        Raises:
+            StoreAway: the store does not answer.
+        """
+
     def trim(self, session: str) -> None:
         """Drops what neither the record nor the way back to the last replies needs any more.
 

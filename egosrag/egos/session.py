@@ -21,7 +21,7 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.record import Record
 from egosrag.egos.state import State, record_of, settled
-from egosrag.egos.store import alone, keep_said, said_of, serializer
+from egosrag.egos.store import alone, flush, keep_said, said_of, serializer
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 
@@ -102,6 +102,7 @@ class Session(ABC):
             pieces.close()
             self._settle(said)
             raise
+        flush(self._store)  # who has the reply keeps it
         timing = Timing(first_token_s=first_s, total_s=time.perf_counter() - started)
         yield Reply.model_validate(self._values()["reply"]).model_copy(update={"timing": timing})
 

@@ -1,15 +1,26 @@
-"""Conversations in an SQLite file, for the processes of one machine."""
+"""Conversations in an SQLite file, for the processes of one machine.
+
+SQLite lets whoever asks at the right moment write: of many that write all the time some wait past any time-out. So
+writers queue: the threads of a process for its turn, and the processes for a lock file, which dies with its holder.
+
+A kill loses nothing that was written; a power cut may, until the disk was waited for. That takes most of a write's time
+and is done once for a reply, before it is handed out, and for each change that is made outside of a running graph.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
@@ -17,7 +28,45 @@ from egosrag.egos.keeper import VERSION, WAIT_S, Keeper, busy, too_new
 from egosrag.errors import SessionError, StoreAway
 
 T = TypeVar("T")
+_OURS = 0x45474F53  # "EGOS", the file's application id
+_RUNNING = ("input", "loop")  # checkpoints of a graph that is not at its end
 _OPEN_S = 30.0  # that others may take to open the file or to write to it
+
+
+class _Turns:
+    """Whose turn it is among the threads of this process: who came first."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[threading.Lock] = deque()  # the first has its turn; the others' locks are held
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def mine(self, wait_s: float) -> Iterator[None]:
+        """While it is open, no other thread has its turn.
+
+        Raises:
+            TimeoutError: it did not come within ``wait_s`` seconds.
+        """
+        called = threading.Lock()
+        called.acquire()
+        with self._lock:
+            self._waiting.append(called)
+            first = self._waiting[0] is called
+        try:
+            if not first and not called.acquire(timeout=wait_s):
+                raise TimeoutError
+            yield
+        finally:  # also of one that gave up, or was interrupted while it waited
+            with self._lock:
+                first = self._waiting[0] is called
+                self._waiting.remove(called)
+                if first and self._waiting:
+                    self._waiting[0].release()
+
+
+_turns: dict[Path, _Turns] = {}  # of each file
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_turns.clear)  # the threads that had or awaited a turn are not in the child
 
 
 class SqliteStore(Keeper, SqliteSaver):
@@ -52,6 +101,7 @@ class SqliteStore(Keeper, SqliteSaver):
             self.conn.close()
             raise too_new(f"the conversations at {self._path}", version)
         _write_ahead(self.conn)
+        self.conn.execute("PRAGMA synchronous=NORMAL")  # see flush
         self.setup()
         if version < VERSION:  # 0: a new file, or one from before versions were counted, which is read as it is
             self.conn.execute(f"PRAGMA user_version={VERSION}")
@@ -72,7 +122,29 @@ class SqliteStore(Keeper, SqliteSaver):
             raise busy(session) from None
 
     @contextmanager
-    def _locked(self, name: str, wait_s: float) -> Iterator[None]:
+    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        """As LangGraph's; what writes waits for its turn first."""
+        with self._turn() if transaction and self._lasts else nullcontext(), super().cursor(transaction) as cursor:
+            yield cursor
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        from filelock import Timeout
+
+        turns = _turns.setdefault(self._path.absolute(), _Turns())
+        with ExitStack() as held:
+            try:
+                held.enter_context(turns.mine(_OPEN_S))
+                held.enter_context(self._locked("write", _OPEN_S, poll_s=0.002))
+            except (TimeoutError, Timeout):
+                raise StoreAway(
+                    f"the conversations at {self._path} were being written by others for {_OPEN_S:.0f} seconds: "
+                    "see who uses them, and try again"
+                ) from None
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, wait_s: float, poll_s: float = 0.02) -> Iterator[None]:
         """While it is open, nobody else holds the lock ``name``: a file beside the store.
 
         Raises:
@@ -88,7 +160,7 @@ class SqliteStore(Keeper, SqliteSaver):
         lock = FileLock(folder / f"{name}.lock", thread_local=False)
         try:
             folder.mkdir(exist_ok=True)
-            lock.acquire(timeout=wait_s, poll_interval=0.02)
+            lock.acquire(timeout=wait_s, poll_interval=poll_s)
         except Timeout:
             raise
         except OSError as error:
@@ -97,6 +169,29 @@ class SqliteStore(Keeper, SqliteSaver):
             yield
         finally:
             lock.release()
+
+    def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
+        """As LangGraph's."""
+        done = super().put(config, checkpoint, metadata, new_versions)
+        if metadata.get("source") not in _RUNNING:
+            self.flush()
+        return done
+
+    def delete_thread(self, thread_id: str) -> None:
+        """As LangGraph's."""
+        super().delete_thread(thread_id)
+        self.flush()
+
+    def flush(self) -> None:
+        """See :class:`Keeper`: a write in full synchrony waits for all that lies before it in the write-ahead log."""
+
+        def work() -> None:
+            with self.cursor() as cursor:
+                cursor.execute("PRAGMA synchronous=FULL")
+                cursor.execute(f"PRAGMA application_id={_OURS}")
+                cursor.execute("PRAGMA synchronous=NORMAL")
+
+        self._kept(work)
 
     def names(self) -> Sequence[str]:
         """See :class:`Keeper`."""

@@ -70,6 +70,16 @@ def alone(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
             _log.warning("%s", error)
 
 
+def flush(store: BaseCheckpointSaver[Any]) -> None:
+    """After it a power cut takes nothing of what was written; of a store that lasts.
+
+    Raises:
+        StoreAway: the store does not answer.
+    """
+    if isinstance(store, Keeper):
+        store.flush()
+
+
 class _Plain(JsonPlusSerializer):
     """What cannot be read is a damaged store: one line for whoever looks after it."""
 
