@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -37,15 +38,21 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     unique = list(dict.fromkeys(p.resolve() for p in files))
     if not unique:
         raise SourceError("no document was given: name at least one file or folder")
-    return {_name(path, unique): path for path in unique}
+    names = _names(unique)
+    return {names[path]: path for path in unique}
 
 
-def _name(path: Path, among: Sequence[Path]) -> str:
-    for count in range(1, len(path.parts) + 1):
-        name = path.parts[-count:]
-        if sum(other.parts[-count:] == name for other in among) == 1:
-            break
-    return "/".join(name)
+def _names(files: Sequence[Path]) -> dict[Path, str]:
+    """As much of each path's end as no other has; one pass a depth, for a folder may hold a hundred thousand files."""
+    names: dict[Path, str] = {}
+    alike = list(files)
+    depth = 0
+    while alike:
+        depth += 1
+        count = Counter(path.parts[-depth:] for path in alike)
+        names |= {path: "/".join(path.parts[-depth:]) for path in alike if count[path.parts[-depth:]] == 1}
+        alike = [path for path in alike if path not in names]
+    return names
 
 
 def file_hash(path: Path) -> str:

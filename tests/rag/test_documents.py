@@ -223,3 +223,11 @@ def test_files_of_the_same_name_are_told_apart_and_a_file_named_twice_is_read_on
         (tmp_path / folder / "m.md").write_text("Text.", encoding="utf-8")
     found = find_files([tmp_path / "one", tmp_path / "two" / "m.md", tmp_path / "one" / "m.md"])
     assert list(found) == ["one/m.md", "two/m.md"]
+
+
+def test_a_source_is_named_by_no_more_of_its_path_than_tells_it_from_the_others(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a/x/m.md", "b/x/m.md", "b/y/m.md", "n.md")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Text.", encoding="utf-8")
+    assert find_files(paths) == dict(zip(["a/x/m.md", "b/x/m.md", "y/m.md", "n.md"], paths, strict=True))
