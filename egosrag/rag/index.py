@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from egosrag.errors import SourceError, StoreError
 from egosrag.rag import store
@@ -86,8 +86,11 @@ class ManualIndex:
         overlap: int = 100,
         on_skip: Callable[[str], None] | None = None,
         bulk: Bulk | None = None,
-    ) -> Self:
+    ) -> ManualIndex:
         """Index documents; where ``out_dir`` holds an index, only what changed is read and embedded again.
+
+        Words are indexed anew for all passages, for their weights depend on all; where nothing at all has changed,
+        the old index is given as it is, and nothing is written.
 
         Args:
             paths: files and folders (see :func:`egosrag.rag.documents.load_pages`); a file that the old index had
@@ -110,7 +113,10 @@ class ManualIndex:
         report = progress or _silent
         files = find_files(paths)
         hashes = {source: file_hash(path) for source, path in files.items()}
+        model = load_embedder(embedder)
         old = cls._old(out_dir)
+        if old and old._made_from(hashes, window, overlap, model):
+            return old
         same = {s for s in hashes if old and old.manifest.files.get(s) == hashes[s]}
         kept: dict[str, list[Page]] = {}
         for page in old.pages if old and same else ():
@@ -125,7 +131,6 @@ class ManualIndex:
         passages = split_pages(_searched(pages), window=window, overlap=overlap)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
-        model = load_embedder(embedder)
         data = Data(pages=pages, passages=passages, lexical=build_lexical(pages, passages, report))
         card = None
         if model:
@@ -155,6 +160,17 @@ class ManualIndex:
             raise
         except StoreError:
             return None
+
+    def _made_from(self, hashes: Mapping[str, str], window: int, overlap: int, model: Embedder | None) -> bool:
+        """Whether a build from these would give this very index; it is handed the embedder then."""
+        built = self.manifest
+        card = (built.embedder.name, built.embedder.prompt) if built.embedder else None
+        given = (model.name, model.prompt) if model else None
+        order = list(dict.fromkeys(source for source, _ in self.places))
+        if (built.files, order, built.window, built.overlap, card) != (hashes, list(hashes), window, overlap, given):
+            return False
+        self._embedder = model
+        return True
 
     def _known(self, model: Embedder) -> dict[str, Vectors]:
         card = self.manifest.embedder

@@ -51,11 +51,12 @@ def stem(word: str) -> str:
     return _SUFFIX.sub(lambda m: "y" if m.group() == "ies" else "", word) if word.isascii() else word
 
 
-def _latin(token: str) -> list[str]:
+@lru_cache(65536)  # a text has few different words, and most of the time of an index goes here
+def _latin(token: str) -> tuple[str, ...]:
     """A Latin word, and its parts where it has any: ``Lynk&CoApp`` is also lynk, co and app."""
     parts = [p for p in re.split(r"[-.'&/]", _HUMP.sub("-", token)) if p]
-    whole = [stem(token.lower())]
-    return whole if len(parts) < 2 else whole + [stem(p.lower()) for p in parts if not p.isdigit()]
+    split = parts if len(parts) > 1 else []
+    return (stem(token.lower()), *(stem(p.lower()) for p in split if not p.isdigit()))
 
 
 def words(text: str) -> list[str]:

@@ -94,9 +94,22 @@ def test_only_changed_files_are_read_and_embedded_again(
     assert {p.source for p in ManualIndex.load(place, embedder).pages} == {"a.md", "c.md"}
 
 
+def test_a_build_in_which_nothing_changed_gives_the_old_index(
+    docs: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Counting(seen=[])
+    ManualIndex.build([docs], place, embedder)
+    monkeypatch.setattr(ManualIndex, "save", lambda *_: pytest.fail("written again"))
+    again = ManualIndex.build([docs], place, embedder)
+    assert top(again, "智能钥匙多远有效？") == "a.md"
+    for changed in ({"window": 200}, {"overlap": 50}, {"embedder": None}, {"paths": [docs / "b.md", docs / "a.md"]}):
+        with pytest.raises(pytest.fail.Exception, match="written again"):
+            ManualIndex.build(**{"paths": [docs], "out_dir": place, "embedder": embedder, **changed})
+
+
 def test_a_folder_keeps_one_generation(docs: Path, tmp_path: Path) -> None:
-    for _ in range(3):
-        ManualIndex.build([docs], tmp_path / "index")
+    for window in (300, 200, 300):
+        ManualIndex.build([docs], tmp_path / "index", window=window)
     assert len(list((tmp_path / "index").iterdir())) == 2
 
 

@@ -121,6 +121,7 @@ def test_who_has_an_index_open_goes_on_while_it_is_built_anew_and_is_told_after_
     ManualIndex.build([document], postgres)
     assert "4.6" in Retriever(old).search("oil")[0].passage.text
     assert "5 litres" in Retriever(ManualIndex.load(postgres)).search("oil")[0].passage.text
+    document.write_text("# Oil\nThe engine takes 6 litres.\n", encoding="utf-8")
     ManualIndex.build([document], postgres)
     with pytest.raises(StoreError, match="built anew, twice: open it again"):
         Retriever(old).search("litres")
