@@ -219,8 +219,10 @@ def _encode_plain(tokenizer: PreTrainedTokenizerBase, text: str, controls: Itera
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens: bool = False) -> list[int]:
     if not text:
         return []
-    # A template writes its own beginning-of-sequence token; the tokenizer must not add a second.
-    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=split_special_tokens))
+    # A template writes its own beginning-of-sequence token; the tokenizer must not add a second. Nor does it warn of
+    # what is longer than the window: who counts tokens does so to cut there.
+    ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=split_special_tokens, verbose=False)
+    return list(ids)
 
 
 def _id(tokenizer: PreTrainedTokenizerBase, special: str) -> int:

@@ -161,3 +161,13 @@ def test_the_end_of_a_turn_is_read_from_the_template(tokenizer: Any) -> None:
 def test_counting_text_adds_no_template(tokenizer: Any) -> None:
     assert count_text(tokenizer, "I am Tim.") == len(tokenizer.encode("I am Tim."))
     assert count_text(tokenizer, "") == 0
+
+
+def test_counting_what_is_longer_than_the_window_warns_of_nothing(tokenizer: Any, caplog: Any) -> None:
+    tokenizer.model_max_length, whole = 8, tokenizer.model_max_length
+    try:
+        with caplog.at_level("WARNING"):
+            assert count_text(tokenizer, "word " * 50) > 8
+    finally:
+        tokenizer.model_max_length = whole
+    assert not caplog.records
