@@ -16,12 +16,6 @@ from evals.records import Record
 _BETA = 0.2  # share of the rows that people decide, in the row "mec_bpc_people"
 
 
-def mode_of(records: Sequence[Record]) -> str:
-    """The mode of a judge's records, by the scores that they have: one, or one for each answer."""
-    sizes = {len(record["scores"]) for record in records if record.get("scores")}
-    return "score" if sizes == {1} else "pair" if sizes == {2} else "rank"
-
-
 def doubts_of(records: Sequence[Record]) -> dict[tuple[str, str, str], float | None]:
     """The judge's doubt by (id, name, digest), for :func:`evals.judge_label.waiting`."""
     return {(r["key"][0], r["key"][1], r["key"][2]): r["doubt"] for r in records if len(r["key"]) == 3 and "doubt" in r}

@@ -12,7 +12,6 @@ from egosrag.prompts.render import one_line
 from egosrag.schema import DialogueLine, Role, Statement
 
 LISTS = ("background", "personality", "speaking_style", "relations")
-FIELDS = ("name", "greeting", *LISTS, "sample_dialogue")
 _SPEECH = re.compile(r"\s*([^:：]{1,80}?)\s*[:：]\s*(.+)")
 
 

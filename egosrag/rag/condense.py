@@ -49,10 +49,6 @@ class Condenser:
         named = {w for w in words(content(question)) if len(w) > 1 and known.knows(w)}
         return len(named) >= 2
 
-    def standalone(self, question: str, history: History) -> str:
-        """The question to search for; see :meth:`condense`."""
-        return self.condense(question, history)[0]
-
     def with_answer(self, question: str, history: History) -> str:
         """What finds a follow-up best without a model: the last question, its answer and this question.
 

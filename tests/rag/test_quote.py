@@ -18,7 +18,7 @@ from tests.conftest import SAMPLES
 
 
 def taken(index: ManualIndex, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
-    wanted = Condenser(index).standalone(question, history)
+    wanted, _ = Condenser(index).condense(question, history)
     coverage = Blend(Coverage(index, wanted), Coverage(index, question))
     block = best_block(index, question, Retriever(index).search(wanted), coverage)
     assert block
