@@ -24,7 +24,18 @@ from evals.chatbot_data import DATA, REFERENCES, TASKS, Model, limited, load_row
 from evals.chatbot_judge import judged, points
 from evals.chatbot_measures import measures, refused
 from evals.chatbot_report import write as write_page
-from evals.command import AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
+from evals.command import (
+    AsJson,
+    Figure,
+    JudgeK,
+    JudgeModel,
+    JudgeRecords,
+    MaxNewTokens,
+    Seed,
+    Temperature,
+    Upload,
+    finish,
+)
 from evals.detectors import estimate, percent, plain, quality
 from evals.records import Record, Records, read_jsonl
 
@@ -179,8 +190,8 @@ def _command(
     judge_records: JudgeRecords = None,
     upload: Upload = False,
     max_new_tokens: MaxNewTokens = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="Spread of sampling.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    temperature: Temperature = 0.0,
+    seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask models the report's four tasks."""

@@ -23,6 +23,9 @@ Where = Annotated[
     Engine, typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
 ]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")]
+Temperature = Annotated[float, typer.Option(min=0, help="Spread of sampling.")]
+Seed = Annotated[int | None, typer.Option(help="Makes sampling repeatable.")]
+Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 Result = dict[str, Any]

@@ -51,11 +51,13 @@ def judge_cases(
     criteria: str = "",
     examples: Path | None = None,
     records: Path | None = None,
+    upload: bool = False,
     loaded: Any = None,
 ) -> list[Result]:
     """Judges the cases with the model of that name; what ``records`` holds already is not asked again.
 
-    ``loaded`` is that model where several calls share it, as they must share a script.
+    ``upload`` sends the judgements to LangSmith; ``loaded`` is the model where several calls share it, as they must
+    share a script.
 
     Raises:
         EgosRagError: the model, the data or an example is not what it should be.
@@ -74,7 +76,10 @@ def judge_cases(
     }
     kept = Records(records, made_from)
     asked = loaded or load_chat_model(model, temperature=temperature, max_new_tokens=max_new_tokens)
-    return run(Judge(asked, mode, k, criteria, shown), cases, kept)
+    results = run(Judge(asked, mode, k, criteria, shown), cases, kept)
+    if upload:
+        publish(mode, model, results)
+    return results
 
 
 def publish(mode: str, model: str, results: Sequence[Result]) -> None:
@@ -130,9 +135,8 @@ def _command(mode: str, doc: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         options = {"k": k, "temperature": temperature, "max_new_tokens": max_new_tokens, "criteria": criteria}
-        results = judge_cases(mode, load_cases(data), model, examples=examples, records=records, **options)
-        if upload:
-            publish(mode, model, results)
+        kept = {"examples": examples, "records": records, "upload": upload}
+        results = judge_cases(mode, load_cases(data), model, **options, **kept)
         finish(report(mode, results, beta), show, as_json, (records, None))
 
     judge.__name__, judge.__doc__ = mode, doc
@@ -170,9 +174,8 @@ def agree(
     else:
         raise SettingsError("give --data alone, or --questions with two --answers and --human")
     options = {"k": k, "temperature": temperature, "max_new_tokens": max_new_tokens, "criteria": criteria}
-    results = judge_cases("pair", cases[:limit], model, examples=examples, records=records, **options)
-    if upload:
-        publish("pair", model, results)
+    kept = {"examples": examples, "records": records, "upload": upload}
+    results = judge_cases("pair", cases[:limit], model, **options, **kept)
     judged = report("pair", results, beta)
     found = agreement(results, beta) | {key: judged.get(key) for key in ("conflict_rate", "lead")}
     finish(found, show, as_json, (records, None))

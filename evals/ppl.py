@@ -21,7 +21,7 @@ from egosrag.console import Progress
 from egosrag.errors import SettingsError
 from egosrag.spread import Engine, by_ray
 from evals import experiment
-from evals.command import AsJson, Figure, Upload, Where, finish
+from evals.command import Adapter, AsJson, Figure, Upload, Where, finish
 from evals.compare import values_of
 from evals.figures import bars
 from evals.ppl_run import SHARD_ITEMS, Shard, Weights, fingerprint, load_model, run_task, score_shard, summary
@@ -175,7 +175,7 @@ def _rate(result: Mapping[str, Any], key: str) -> str:
 def _command(
     data: Annotated[list[str], typer.Option(metavar="TASK=FILE", help="JSONL file, MMLU folder, or hub; repeatable.")],
     model: Annotated[str, typer.Option(help="pocket, a hub id or a folder.")] = "pocket",
-    adapter: Annotated[str | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    adapter: Adapter = None,
     prompts: Annotated[str, typer.Option(help="Wording: opencompass or lm-eval.")] = "opencompass",
     limit: Annotated[int | None, typer.Option(min=1, help="Rows a task; of MMLU spread over the subjects.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="JSONL to write, and to resume from.")] = None,

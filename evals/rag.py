@@ -19,7 +19,7 @@ import typer
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
 from evals import experiment
-from evals.command import AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
+from evals.command import Adapter, AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
 from evals.detectors import percent
 from evals.rag_data import REFERENCES, Manual, limited, manual, samples
 from evals.rag_measures import OVERLAP, PAGES, calibrated, measures, summary
@@ -166,7 +166,7 @@ def _command(
     pages: Annotated[list[Path] | None, typer.Option(help="Documents; repeatable. The sample manuals if none.")] = None,
     questions: Annotated[Path | None, typer.Option(help="JSON list or JSONL of questions to them.")] = None,
     model: Annotated[str, typer.Option(help="pocket, a hub id, a folder, openai:NAME or scripted:FILE.")] = "pocket",
-    adapter: Annotated[str | None, typer.Option(help="Folder of a PEFT adapter.")] = None,
+    adapter: Adapter = None,
     embedder: Annotated[str | None, typer.Option(help="Hub id or folder of an embedder, beside BM25.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Passages that the model reads.")] = 5,
     condense: Annotated[bool, typer.Option(help="Make follow-ups stand alone.")] = True,

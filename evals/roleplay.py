@@ -22,7 +22,19 @@ from pydantic import ValidationError
 from egosrag.console import Progress
 from egosrag.errors import SettingsError, SourceError
 from evals import experiment
-from evals.command import AsJson, Figure, JudgeK, JudgeModel, JudgeRecords, MaxNewTokens, Upload, finish
+from evals.command import (
+    Adapter,
+    AsJson,
+    Figure,
+    JudgeK,
+    JudgeModel,
+    JudgeRecords,
+    MaxNewTokens,
+    Seed,
+    Temperature,
+    Upload,
+    finish,
+)
 from evals.detectors import estimate
 from evals.records import Record, Records
 from evals.roleplay_data import CASES, DATA, REFERENCES, TURNS, load_rows, subject
@@ -179,7 +191,7 @@ def _command(
         name for name in SYSTEMS if name != LARGE
     ),
     model: Annotated[str, typer.Option(help="The model of all but EGOS-Large; preset: each system's own.")] = "pocket",
-    adapter: Annotated[str | None, typer.Option(help="Folder of a PEFT adapter for it.")] = None,
+    adapter: Adapter = None,
     card: Annotated[list[str] | None, typer.Option(help="A role card to play; repeatable. Ours by default.")] = None,
     raw: Annotated[Path | None, typer.Option(help="The raw text behind --card, for EGOS-wo-Extract.")] = None,
     language: Annotated[str, typer.Option(help="Of our own roles: en, zh or both.")] = "both",
@@ -196,8 +208,8 @@ def _command(
     judge_records: JudgeRecords = None,
     upload: Upload = False,
     max_new_tokens: MaxNewTokens = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="Spread of sampling.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    temperature: Temperature = 0.0,
+    seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
     """Let systems play roles, and measure how well."""
