@@ -199,7 +199,7 @@ def _load(folder: Path, name: str, dtype: str, device: str) -> Engine:
             folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
         model = model.to(device).eval()
-        quicken(model)
+        quicken(model, pack=True)
     except Exception as error:  # whatever is wrong in the folder, its reader learns in one line
         raise ModelError(f"the model at {name} cannot be loaded: {_line(error)}") from error
     return Engine(name, model, tokenizer, _window(model), _ends(model, tokenizer))

@@ -2,7 +2,8 @@
 
 PyTorch gives float32 products to MKL, which copies the whole weight into its own layout each time more than one token
 comes: two tokens cost ten times one token. oneDNN reads the weight as it lies, so that prompts, several requests at
-once and guessed tokens cost what they should. One token alone is faster by MKL and stays there.
+once and guessed tokens cost what they should. Small weights stay as they are, where one token is faster by MKL; large
+ones may be laid out anew, so that up to six tokens cost what one does.
 """
 
 from __future__ import annotations
@@ -13,27 +14,47 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+_LARGE = 1 << 17  # weights: half a megabyte, below which the call itself costs more than reading them
+_ROWS = 4  # oneDNN's kernels for one, two and three rows take longer than the one for four
 
-def quicken(model: torch.nn.Module) -> None:
+
+def quicken(model: torch.nn.Module, *, pack: bool = False) -> None:
     """Let the float32 linear layers of a model on the CPU use oneDNN where no gradient is asked for.
 
     Args:
         model: whose ``torch.nn.Linear`` layers are changed in place; other layers, types and devices stay.
+        pack: lay large weights out anew, without a copy left behind; such a layer can only infer. Weights that other
+            layers share, as an embedding does, stay.
     """
     import torch
 
     # oneDNN's product for plain weights is what torch.compile calls; eager PyTorch has no name for it.
     if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
+    uses: dict[int, int] = {}
+    for layer in model.modules():
+        for parameter in layer.parameters(recurse=False):
+            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
     for layer in model.modules():
         if type(layer) is torch.nn.Linear and layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu":
-            layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
+            if pack and uses[id(layer.weight)] == 1 and layer.weight.numel() >= _LARGE:
+                weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+                del layer.weight
+                layer.weight = weight  # no parameter: nothing but these products can read it
+                layer.forward = MethodType(_packed, layer)  # type: ignore[method-assign]
+            else:
+                layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
 
 
 def restore(model: torch.nn.Module) -> None:
     """Undo ``quicken``."""
+    import torch
+
     for layer in model.modules():
         layer.__dict__.pop("forward", None)
+        packed = layer.__dict__.pop("weight", None)
+        if packed is not None:
+            layer.weight = torch.nn.Parameter(packed.to_dense())
 
 
 def _forward(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
@@ -43,3 +64,13 @@ def _forward(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.linear(x, layer.weight, layer.bias)
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "none", [], "")
     return product
+
+
+def _packed(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    rows = x.reshape(-1, x.shape[-1])
+    few = 0 < len(rows) < _ROWS
+    given = torch.nn.functional.pad(rows, (0, 0, 0, _ROWS - len(rows))) if few else rows
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(given, layer.weight, layer.bias, "none", [], "")
+    return product[: len(rows)].reshape(*x.shape[:-1], layer.out_features)
