@@ -136,7 +136,7 @@ def _begun(here: parts.Here, ids: list[str]) -> str:
 
 def _new(here: parts.Here) -> None:
     names = cards.names(here.visitor, here.language)
-    ids = st.multiselect(here.words("roleplay.roles"), names, max_selections=talks.MOST_ROLES, format_func=names.get)
+    ids = st.multiselect(here.words("roleplay.roles"), names, max_selections=talks.SCENE_ROLES, format_func=names.get)
 
     def begin() -> None:
         st.session_state["session"] = _begun(here, ids)

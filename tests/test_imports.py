@@ -21,6 +21,7 @@ HEAVY = ("torch", "transformers", "peft", "langchain", "langchain_core", "langgr
 # A module may import modules of lower layers and of its own room; the longest matching prefix decides.
 LAYERS = {
     "egosrag": 0,
+    "egosrag.limits": -1,
     "egosrag.lore": -1,
     "egosrag.errors": 0,
     "egosrag.schema": 0,

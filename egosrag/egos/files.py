@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import RoleError
-
-MOST_BYTES = 32 * 1024 * 1024  # of one file: pictures of cards have one to ten million
-_DEEPEST = 100  # lists and objects inside each other
+from egosrag.limits import CARD_BYTES, CARD_DEPTH
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The content of a file of at most ``MOST_BYTES``.
+    """The content of a file of at most ``CARD_BYTES``.
 
     Args:
         path: the file.
@@ -31,9 +29,9 @@ def read_bytes(path: Path, what: str) -> bytes:
     """
     try:
         size = path.stat().st_size
-        if size > MOST_BYTES:
+        if size > CARD_BYTES:
             raise RoleError(
-                f"the {what} {path} has {size / 2**20:.0f} MB, and one may have {MOST_BYTES // 2**20}: "
+                f"the {what} {path} has {size / 2**20:.0f} MB, and one may have {CARD_BYTES // 2**20}: "
                 "make its picture smaller"
             )
         return path.read_bytes()
@@ -73,8 +71,8 @@ def read_json(data: bytes, path: Path, what: str) -> dict[str, Any]:
         raise RoleError(f"the {what} {path} is not JSON ({error}): mend it there") from error
     if not isinstance(found, dict):
         raise RoleError(f'the {what} {path} is not a JSON object: write at least {{"name": "..."}}')
-    if _depth(found) > _DEEPEST:
-        raise RoleError(f"the {what} {path} is nested more than {_DEEPEST} deep: nothing of its kind is; mend it")
+    if _depth(found) > CARD_DEPTH:
+        raise RoleError(f"the {what} {path} is nested more than {CARD_DEPTH} deep: nothing of its kind is; mend it")
     return found
 
 

@@ -18,7 +18,6 @@ from langchain_core.runnables import RunnableConfig
 from egosrag.errors import SessionBusy, SessionError
 
 VERSION = 1  # of what a store holds; one with a higher number is never written
-WAIT_S = 2.0  # for another process to let go of a session: one that was killed does so within that time
 KEPT = 40  # checkpoints of the path that stay at least: some eight lines
 _TRIMMED_AT = 120  # checkpoints of a session from which on the old ones are dropped
 _WHOLE = ("turns", "scenes")  # the channels that are kept as changes
@@ -37,7 +36,7 @@ class Keeper(ABC):
         """While it is open no other process, and nothing else in this one, answers in the session.
 
         Raises:
-            SessionBusy: somebody answers there, and still did after ``WAIT_S``.
+            SessionBusy: somebody answers there, and still did after ``egosrag.limits.SESSION_S``.
             StoreAway: the store does not answer.
         """
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from egosrag.limits import PATTERNS_S
 from egosrag.lore import LoreEntry
 from egosrag.prompts.render import one_line
 
 _log = logging.getLogger(__name__)
-_SECONDS = 0.2  # of the processor, that all regular expressions of one line may take together
 _LONGEST_PATTERN = 200
 _DECORATOR = re.compile(r"(@@@?)([a-z_]+)[ \t]*([^\n]*)(?:\n|$)")
 _DECORATORS = ("activate", "dont_activate", "scan_depth", "additional_keys", "exclude_keys")
@@ -28,7 +28,7 @@ class Watch:
     It is the processor's time, as the library counts it too: a busy machine changes nothing.
     """
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
+    def __init__(self, seconds: float = PATTERNS_S) -> None:
         self._left = seconds
 
     def finds(self, pattern: Any, text: str) -> bool:

@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from egosrag.egos.lorebook import entries_for
 from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
+from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.lore import LoreEntry
 from egosrag.models.prefix import unbound
 from egosrag.prompts import load, render
@@ -148,11 +149,16 @@ class Organize(Step[Talk, Composed]):
         """The user's line as a turn, once it is sure that it can be answered at all.
 
         Raises:
-            SessionError: the line is empty.
+            SessionError: the line is empty or too long, or the session has too many turns.
             WindowError: card and line do not fit the window even with nothing else.
         """
         if not line.strip():
             raise SessionError("the line is empty: write what you want to say")
+        if len(line) > LINE_CHARACTERS:
+            told = f"the line has {len(line):,} characters, and one may have {LINE_CHARACTERS:,}"
+            raise SessionError(f"{told}: say it in parts, or give it as a source")
+        if len(talk.turns) + 2 > SESSION_TURNS:
+            raise SessionError(f"the session has {len(talk.turns):,} turns, as many as it may: begin another one")
         turn = Turn(speaker="", text=line.strip())
         turn = turn.model_copy(update={"speaker": replace(talk, turns=(*talk.turns, turn)).user_name})
         alone = replace(talk, turns=(turn,), scenes=())

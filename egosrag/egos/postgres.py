@@ -19,8 +19,9 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.rows import dict_row
 
-from egosrag.egos.keeper import VERSION, WAIT_S, Keeper, busy, too_new
+from egosrag.egos.keeper import VERSION, Keeper, busy, too_new
 from egosrag.errors import SessionBusy, SessionError, StoreAway
+from egosrag.limits import SESSION_S
 from egosrag.postgres import OPTIONS, connect, is_away, patiently, reason, shown
 
 _LOCKS = 0x45474F53  # "EGOS": keeps our advisory locks apart from those of other programs in the database
@@ -110,7 +111,7 @@ class PostgresStore(Keeper, PostgresSaver):
             self._let_go(session)
 
     def _take(self, session: str) -> None:
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + SESSION_S
         while not self._rows("SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS got", _LOCKS, session)[0]["got"]:
             if time.monotonic() > until:
                 raise busy(session)

@@ -24,13 +24,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from egosrag.egos.keeper import VERSION, WAIT_S, Keeper, busy, too_new
+from egosrag.egos.keeper import VERSION, Keeper, busy, too_new
 from egosrag.errors import SessionError, StoreAway
+from egosrag.limits import SESSION_S, WRITE_S
 
 T = TypeVar("T")
 _OURS = 0x45474F53  # "EGOS", the file's application id
 _RUNNING = ("input", "loop")  # checkpoints of a graph that is not at its end
-_OPEN_S = 30.0  # that others may take to open the file or to write to it
 
 
 class _Turns:
@@ -85,9 +85,9 @@ class SqliteStore(Keeper, SqliteSaver):
         self._lasts = str(path) != ":memory:"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            SqliteSaver.__init__(self, sqlite3.connect(path, check_same_thread=False, timeout=_OPEN_S), serde=serde)
+            SqliteSaver.__init__(self, sqlite3.connect(path, check_same_thread=False, timeout=WRITE_S), serde=serde)
             # SQLite waits for nobody while it changes to WAL or finds a table missing: one opens at a time.
-            with self._locked("open", _OPEN_S):
+            with self._locked("open", WRITE_S):
                 self._made()
         except (OSError, sqlite3.Error) as error:
             raise SessionError(
@@ -116,7 +116,7 @@ class SqliteStore(Keeper, SqliteSaver):
         from filelock import Timeout
 
         try:
-            with self._locked(sha256(session.encode()).hexdigest()[:32], WAIT_S):
+            with self._locked(sha256(session.encode()).hexdigest()[:32], SESSION_S):
                 yield
         except Timeout:
             raise busy(session) from None
@@ -134,11 +134,11 @@ class SqliteStore(Keeper, SqliteSaver):
         turns = _turns.setdefault(self._path.absolute(), _Turns())
         with ExitStack() as held:
             try:
-                held.enter_context(turns.mine(_OPEN_S))
-                held.enter_context(self._locked("write", _OPEN_S, poll_s=0.002))
+                held.enter_context(turns.mine(WRITE_S))
+                held.enter_context(self._locked("write", WRITE_S, poll_s=0.002))
             except (TimeoutError, Timeout):
                 raise StoreAway(
-                    f"the conversations at {self._path} were being written by others for {_OPEN_S:.0f} seconds: "
+                    f"the conversations at {self._path} were being written by others for {WRITE_S:.0f} seconds: "
                     "see who uses them, and try again"
                 ) from None
             yield
@@ -235,7 +235,7 @@ class SqliteStore(Keeper, SqliteSaver):
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Changes the file to a write-ahead log; while somebody else is writing, SQLite refuses that without waiting."""
-    until = time.monotonic() + _OPEN_S
+    until = time.monotonic() + WRITE_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -21,6 +21,7 @@ from egosrag.errors import SessionError
 from egosrag.host import cards
 from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
+from egosrag.limits import SCENE_ROLES
 from egosrag.prompts.render import greeting, language_of
 from egosrag.schema import Reply, Role, Scene, Turn
 from egosrag.settings import Settings
@@ -34,7 +35,6 @@ __all__ = [
     "Past", "Reply", "Seen", "TalkInfo", "Turn", "delete", "exported", "imported", "new_session", "opened", "past_of",
     "roles_of", "seen", "talks",
 ]  # fmt: skip
-MOST_ROLES = 4  # in one scene
 
 
 class TalkInfo(NamedTuple):
@@ -53,8 +53,8 @@ def new_session(visitor: Visitor, roles: Sequence[str]) -> str:
     Raises:
         SessionError: there are no roles, or too many.
     """
-    if not 1 <= len(roles) <= MOST_ROLES:
-        raise SessionError(f"a scene has one role to {MOST_ROLES}: choose some of them")
+    if not 1 <= len(roles) <= SCENE_ROLES:
+        raise SessionError(f"a scene has one role to {SCENE_ROLES}: choose some of them")
     return f"{visitor.key}/{'+'.join(roles)}/{uuid.uuid4().hex[:8]}"
 
 

@@ -13,11 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.host.visitors import Visitor
-
-MOST_BYTES = 64 * 2**20  # of one file; apps/.streamlit/config.toml refuses more before it is read
-MOST_FILES = 100  # of one visitor
-MOST_IN_ALL = 512 * 2**20
-MOST_UNPACKED = 256 * 2**20  # of one file that is a ZIP, as .docx is
+from egosrag.limits import UPLOAD_BYTES, UPLOAD_UNPACKED_BYTES, VISITOR_BYTES, VISITOR_FILES
 
 
 class Upload(NamedTuple):
@@ -45,16 +41,16 @@ def keep(visitor: Visitor, name: str, data: bytes, endings: Collection[str]) -> 
         raise SourceError(f"{shown} is no file of these kinds: {', '.join(sorted(endings))}; convert it first")
     if not data:
         raise SourceError(f"{shown} is empty: choose a file with content")
-    if len(data) > MOST_BYTES:
-        raise SourceError(f"{shown} has {len(data) / 2**20:.0f} MB, and one may have {MOST_BYTES // 2**20}: split it")
-    if (unpacked := _unpacked(data)) > MOST_UNPACKED:
-        most = MOST_UNPACKED // 2**20
+    if len(data) > UPLOAD_BYTES:
+        raise SourceError(f"{shown} has {len(data) / 2**20:.0f} MB, and one may have {UPLOAD_BYTES // 2**20}: split it")
+    if (unpacked := _unpacked(data)) > UPLOAD_UNPACKED_BYTES:
+        most = UPLOAD_UNPACKED_BYTES // 2**20
         raise SourceError(f"{shown} unpacks to {unpacked / 2**20:.0f} MB, more than {most}: split it")
     folder = visitor.folder / "uploads"
     path = folder / f"{sha256(data).hexdigest()[:24]}.{ending}"
     if not path.is_file():
         sizes = [file.stat().st_size for file in _files(folder)]
-        if len(sizes) >= MOST_FILES or sum(sizes) + len(data) > MOST_IN_ALL:
+        if len(sizes) >= VISITOR_FILES or sum(sizes) + len(data) > VISITOR_BYTES:
             raise SourceError(f"{shown} cannot be kept beside your other {len(sizes)} files: remove some of them first")
         folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

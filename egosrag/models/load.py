@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
 from egosrag.errors import ModelError
+from egosrag.limits import MODEL_S
 
 if TYPE_CHECKING:
     from egosrag.models.api import PrefixStyle
@@ -149,5 +150,5 @@ def _api(
         key_name=key_name,
         prefix_style=style or "none",
         context_window=context_window,
-        **{"timeout": 120.0, **settings},
+        **{"timeout": MODEL_S, **settings},
     )

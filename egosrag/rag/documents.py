@@ -8,8 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from egosrag.errors import SourceError
+from egosrag.limits import DOCUMENT_BYTES
 from egosrag.rag.clean import clean
-from egosrag.rag.readers import READERS, read
+from egosrag.rag.readers import READERS, check, read
 from egosrag.schema import Page
 
 
@@ -19,7 +20,8 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     A source is named by its file name, or by as much of its path as tells it from the others.
 
     Raises:
-        SourceError: a path does not exist, its format is not supported, or a folder has nothing to read.
+        SourceError: a path does not exist, its format is not supported, it is larger than
+            ``egosrag.limits.DOCUMENT_BYTES``, or a folder has nothing to read.
     """
     files: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
@@ -38,6 +40,8 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     unique = list(dict.fromkeys(p.resolve() for p in files))
     if not unique:
         raise SourceError("no document was given: name at least one file or folder")
+    for path in unique:
+        check(path, path.stat().st_size, DOCUMENT_BYTES, "bytes")
     names = _names(unique)
     return {names[path]: path for path in unique}
 

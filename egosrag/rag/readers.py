@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zipfile import ZipFile
 
 from egosrag.errors import SourceError
+from egosrag.limits import DOCUMENT_BYTES, DOCUMENT_PAGES
 from egosrag.rag.encoding import decode
 from egosrag.rag.wiki import strip_furniture
 
@@ -68,9 +70,20 @@ def read(path: Path) -> Raw:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     if raw is None or (not raw.skipped and not any(line.text.strip() for page in raw.pages for line in page.lines)):
         raise SourceError(f"{path} is empty: give a file with text in it")
+    check(path, len(raw.pages) + len(raw.skipped), DOCUMENT_PAGES, "pages")
     if not raw.pages:
         raise SourceError(f"{path} has no text, only pictures: run OCR over it first, for example with ocrmypdf")
     return raw
+
+
+def check(path: Path, count: int, most: int, what: str) -> None:
+    """Finds out whether a document has at most so many bytes or pages.
+
+    Raises:
+        SourceError: it has more.
+    """
+    if count > most:
+        raise SourceError(f"{path} has {count:,} {what}, and one may have {most:,}: cut it into several files")
 
 
 def _pdf(path: Path) -> Raw:
@@ -86,6 +99,7 @@ def _pdf(path: Path) -> Raw:
                 ) from error
             raise SourceError(f"{path} is not a PDF that can be read: open and save it again") from error
         try:
+            check(path, len(document), DOCUMENT_PAGES, "pages")
             sized = [_pdf_lines(document, index) for index in range(len(document))]
         finally:
             document.close()
@@ -213,7 +227,11 @@ def _docx(path: Path) -> Raw:
     from docx.table import Table
 
     try:
+        with ZipFile(path) as packed:  # which unpacks no more of a part than it says here
+            check(path, sum(part.file_size for part in packed.infolist()), DOCUMENT_BYTES, "bytes unpacked")
         document = docx.Document(str(path))
+    except SourceError:
+        raise
     except Exception as error:  # python-docx lets zip, XML and key errors through as they come
         raise SourceError(f"{path} is not a DOCX file that can be read: open and save it again") from error
     lines = []

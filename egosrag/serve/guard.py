@@ -14,6 +14,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from egosrag.errors import SettingsError
+from egosrag.limits import ANSWER_S, REQUEST_BYTES, REQUESTS_AT_ONCE
 from egosrag.schema import Usage
 from egosrag.serve.schema import Refused
 
@@ -30,9 +31,9 @@ class Limits(NamedTuple):
         seconds: that one answer may take; then it ends with the reason "length".
     """
 
-    body_bytes: int = 4_000_000
-    at_once: int = 32
-    seconds: float = 600.0
+    body_bytes: int = REQUEST_BYTES
+    at_once: int = REQUESTS_AT_ONCE
+    seconds: float = ANSWER_S
 
 
 def read_tokens(file: Path | None) -> tuple[str, ...]:

@@ -12,9 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from egosrag.errors import EgosRagError, ModelError, SessionBusy, SessionError, StoreAway, WindowError
+from egosrag.limits import REQUEST_BYTES, REQUEST_MESSAGES
 from egosrag.schema import Usage
-
-MESSAGES = 2000  # of one request
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer to the client, no error of the program
@@ -75,10 +74,10 @@ class StreamOptions(BaseModel):
 class Asked(BaseModel):
     """A request for a completion of a chat."""
 
-    model_config = ConfigDict(str_max_length=4_000_000)
+    model_config = ConfigDict(str_max_length=REQUEST_BYTES)
 
     model: str
-    messages: list[Message] = Field(min_length=1, max_length=MESSAGES)
+    messages: list[Message] = Field(min_length=1, max_length=REQUEST_MESSAGES)
     stream: bool = False
     stream_options: StreamOptions | None = None
     stop: str | list[str] | None = None

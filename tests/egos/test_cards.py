@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from egosrag.egos import png
 from egosrag.egos.cards import card_of, fields_of
-from egosrag.egos.files import MOST_BYTES
 from egosrag.egos.roles import load_role, save_role
 from egosrag.errors import RoleError
+from egosrag.limits import CARD_BYTES
 from egosrag.prompts import render
 from egosrag.schema import Persona, Role
 
@@ -299,7 +299,7 @@ def test_a_file_of_50_mb_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with path.open("wb") as file:
         file.truncate(50 * 1024 * 1024)
     monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was read"))
-    with pytest.raises(RoleError, match=f"has 50 MB, and one may have {MOST_BYTES // 2**20}"):
+    with pytest.raises(RoleError, match=f"has 50 MB, and one may have {CARD_BYTES // 2**20}"):
         load_role(path)
 
 

@@ -53,10 +53,10 @@ def test_uploads_have_limits(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) 
     ):
         with pytest.raises(SourceError, match=told):
             keep(visitor, name, data, ["txt"])
-    monkeypatch.setattr(uploads, "MOST_BYTES", 10)
+    monkeypatch.setattr(uploads, "UPLOAD_BYTES", 10)
     with pytest.raises(SourceError, match="split it"):
         keep(visitor, "a.txt", b"x" * 11, ["txt"])
-    monkeypatch.setattr(uploads, "MOST_FILES", 2)
+    monkeypatch.setattr(uploads, "VISITOR_FILES", 2)
     keep(visitor, "a.txt", b"1", ["txt"])
     second = keep(visitor, "b.txt", b"2", ["txt"])
     with pytest.raises(SourceError, match="remove some"):
@@ -72,7 +72,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(visitor: Visitor, mo
         bomb.writestr("word/document.xml", b" " * 3_000_000)
     assert len(packed.getvalue()) < 10_000
     keep(visitor, "a.docx", packed.getvalue(), ["docx"])
-    monkeypatch.setattr(uploads, "MOST_UNPACKED", 2**20)
+    monkeypatch.setattr(uploads, "UPLOAD_UNPACKED_BYTES", 2**20)
     with pytest.raises(SourceError, match="a.docx unpacks to 3 MB, more than 1"):
         keep(visitor, "a.docx", packed.getvalue(), ["docx"])
     keep(visitor, "b.docx", b"PK\x03\x04 nonsense", ["docx"])  # its reader says that it is none

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import itertools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from langchain_core.load import dumps
 
+from egosrag import limits
 from egosrag.egos.pipeline import Conversation
 from egosrag.egos.shelf import archive_of
 from egosrag.egos.store import open_store
@@ -42,16 +44,27 @@ def test_a_named_test_exists(file: str, test: str) -> None:
     assert test in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def test_a_stated_limit_is_the_one_that_counts() -> None:
-    rows = re.findall(r"\| `([\w.]+)` \| ([\d,]+) \|", TEXT)
-    assert len(rows) >= 8
-    for name, stated in rows:
-        module, attribute = name.rsplit(".", 1)
-        if module.endswith(".Limits"):
-            value = importlib.import_module(module.removesuffix(".Limits")).Limits()._asdict()[attribute]
-        else:
-            value = getattr(importlib.import_module(module), attribute)
-        assert value == int(stated.replace(",", "")), f"{name} is {value}"
+def test_the_limits_that_are_stated_are_all_there_are() -> None:
+    stated = {
+        name: float(value.replace(",", "")) for name, value in re.findall(r"\| `([A-Z_]+)` \| ([\d,.]+) \|", TEXT)
+    }
+    assert stated == {name: value for name, value in vars(limits).items() if name.isupper()}
+
+
+def test_every_limit_says_what_it_limits_and_counts() -> None:
+    """Each has a docstring, and is read somewhere by its name."""
+    body = ast.parse(Path(limits.__file__).read_text(encoding="utf-8")).body
+    code = "\n".join(f.read_text(encoding="utf-8") for f in CODE if f != Path(limits.__file__))
+    for node, after in itertools.pairwise(body):
+        if isinstance(node, ast.Assign):
+            name = ast.unparse(node.targets[0])
+            assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), f"{name} has no docstring"
+            assert len(re.findall(rf"\b{name}\b", code)) >= 2, f"{name} is imported, and compared with"
+
+
+def test_the_browser_is_told_the_limit_of_an_upload() -> None:
+    config = tomllib.loads((ROOT / "apps" / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert config["server"]["maxUploadSize"] == limits.UPLOAD_BYTES >> 20
 
 
 def _unsafe(node: ast.AST) -> list[str]:

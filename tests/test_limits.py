@@ -1,0 +1,85 @@
+"""What is more than a limit allows is refused in a line that says what to do; the limit itself is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import ZipFile
+
+import docx
+import pytest
+
+from egosrag.egos import organize
+from egosrag.egos.pipeline import Conversation
+from egosrag.errors import SessionError, SourceError
+from egosrag.rag import documents, readers
+from egosrag.rag.documents import load_pages
+from egosrag.rag.index import ManualIndex
+from tests.egos.cards import TIM
+from tests.egos.talker import Counter
+
+
+def test_the_bytes_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "manual.txt"
+    path.write_text("The oil is changed once a year.")
+    monkeypatch.setattr(documents, "DOCUMENT_BYTES", path.stat().st_size)
+    assert load_pages([path])
+    path.write_text("The oil is changed once in a year.")
+    for use in (lambda: load_pages([tmp_path]), lambda: ManualIndex.build([path], tmp_path / "index")):
+        with pytest.raises(SourceError, match="txt has 34 bytes, and one may have 31: cut it into several files"):
+            use()
+
+
+def test_the_bytes_that_a_document_unpacks_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "manual.docx"
+    document = docx.Document()
+    document.add_paragraph("The oil is changed once a year. " * 10_000)
+    document.save(str(path))
+    with ZipFile(path) as packed:
+        whole = sum(part.file_size for part in packed.infolist())
+    assert path.stat().st_size < whole // 4
+    monkeypatch.setattr(readers, "DOCUMENT_BYTES", whole)
+    assert load_pages([path])
+    monkeypatch.setattr(readers, "DOCUMENT_BYTES", whole - 1)
+    with pytest.raises(SourceError, match="bytes unpacked, and one may have"):
+        load_pages([path])
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "md", "pdf"])
+def test_the_pages_of_a_document(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"manual.{ending}"
+    texts = [f"Part {n} weighs {n} grams." for n in (1, 2, 3)]
+    if ending == "pdf":
+        from reportlab.pdfgen.canvas import Canvas
+
+        canvas = Canvas(str(path))
+        for text in texts:
+            canvas.drawString(72, 700, text)
+            canvas.showPage()
+        canvas.save()
+    elif ending == "md":
+        path.write_text("".join(f"<!-- page {n} -->\n\n{text}\n\n" for n, text in enumerate(texts, 1)))
+    else:
+        path.write_text("".join(f'{{"page": {n}, "text": "{text}"}}\n' for n, text in enumerate(texts, 1)))
+    monkeypatch.setattr(readers, "DOCUMENT_PAGES", 3)
+    assert len(load_pages([path])) == 3
+    monkeypatch.setattr(readers, "DOCUMENT_PAGES", 2)
+    with pytest.raises(SourceError, match="has 3 pages, and one may have 2: cut it into several files"):
+        load_pages([path])
+
+
+def test_the_characters_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(organize, "LINE_CHARACTERS", 6)
+    talk = Conversation(Counter(), TIM, session="s")
+    assert talk.say("line 1").text
+    with pytest.raises(SessionError, match="the line has 7 characters, and one may have 6: say it in parts"):
+        talk.say("line 22")
+    assert len(talk.turns()) == 2
+
+
+def test_the_turns_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(organize, "SESSION_TURNS", 4)
+    talk = Conversation(Counter(), TIM, session="s")
+    assert talk.say("line 0").text and talk.say("line 1").text
+    with pytest.raises(SessionError, match="the session has 4 turns, as many as it may: begin another one"):
+        talk.say("line 2")
+    assert len(talk.turns()) == 4
