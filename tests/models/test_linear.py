@@ -22,17 +22,20 @@ from egosrag.models.local import LocalChatModel
     outside=st.integers(1, 70),
     bias=st.booleans(),
     pack=st.booleans(),
+    large=st.booleans(),
 )
-def test_it_gives_what_pytorch_gives(shape: list[int], inside: int, outside: int, bias: bool, pack: bool) -> None:
+def test_it_gives_what_pytorch_gives(
+    shape: list[int], inside: int, outside: int, bias: bool, pack: bool, large: bool
+) -> None:
     layer = torch.nn.Linear(inside, outside, bias=bias)
     x = torch.randn(*shape, inside)
     with torch.inference_mode():
         plain = layer(x)
         turned = layer(x.transpose(0, -2)) if len(shape) > 1 else plain
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("egosrag.models.linear._LARGE", 1)
+            patch.setattr("egosrag.models.linear._LARGE", 1 if large else 1 << 30)
             quicken(layer, pack=pack)
-        assert layer.weight.is_mkldnn == pack
+        assert layer.weight.is_mkldnn == (pack and large) and hasattr(layer, "packed") == pack
         torch.testing.assert_close(layer(x), plain)
         assert layer(x[:0]).shape == plain[:0].shape
         if len(shape) > 1:
@@ -40,6 +43,7 @@ def test_it_gives_what_pytorch_gives(shape: list[int], inside: int, outside: int
     before = layer.weight.to_dense().clone()
     restore(layer)
     assert torch.equal(layer.weight, before) and isinstance(layer.weight, torch.nn.Parameter)
+    assert not hasattr(layer, "packed")
 
 
 def test_gradients_other_types_and_other_layers_stay_with_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +57,13 @@ def test_gradients_other_types_and_other_layers_stay_with_pytorch(monkeypatch: p
     assert not any("forward" in layer.__dict__ for layer in model)
 
 
-def test_small_and_shared_weights_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_weights_are_kept_once_and_shared_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("egosrag.models.linear._LARGE", 36)
     model = torch.nn.Sequential(torch.nn.Embedding(6, 6), *(torch.nn.Linear(6, size) for size in (6, 5, 7)))
     model[1].weight = model[0].weight
     quicken(model, pack=True)
     assert [layer.weight.is_mkldnn for layer in model] == [False, False, False, True]
+    assert [hasattr(layer, "packed") for layer in model] == [False, False, True, True]
 
 
 def test_an_adapter_is_put_on_packed_layers(
