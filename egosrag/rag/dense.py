@@ -27,6 +27,7 @@ _BATCH = 64
 _AT_ONCE = 16  # texts in a forward pass of our own: what more of them need does not stay in a CPU's cache
 EXACT = 100_000  # passages that a question is compared with one by one, in some 15 ms
 NEAR = 1000
+_BEFORE = 6  # passages before a near one that are compared as well: two pages, mostly
 _SAMPLE = 2000  # passages that tell where the median of more than EXACT lies
 _TRAINED = 20_000  # vectors that the codes are learnt from
 
@@ -164,7 +165,9 @@ class DenseIndex:
             cosine = self.scores(question)
             return relative(cosine, float(np.median(cosine)))
         nearest = self._codes.search(question, NEAR)[1][0]
-        rows = np.union1d(nearest[nearest >= 0], np.argpartition(lexical, -NEAR)[-NEAR:])
+        found = np.union1d(nearest[nearest >= 0], np.argpartition(lexical, -NEAR)[-NEAR:])
+        # What stands before a good passage lifts it (see ``retrieve``), so that is compared too.
+        rows = np.unique(np.maximum(found[:, None] - np.arange(_BEFORE + 1), 0))
         near = np.zeros(len(self.vectors), dtype=np.float32)
         near[rows] = relative(self.vectors[rows] @ question[0], float(np.median(self._sample @ question[0])))
         return near

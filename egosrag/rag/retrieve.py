@@ -133,6 +133,14 @@ class Retriever:
         return np.asarray(self.index.page_of, dtype=np.intp)
 
     @cached_property
+    def _by_page(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The passages' rows, those of a page together, and where each page's begin."""
+        import numpy as np
+
+        rows = np.argsort(self._owner, kind="stable")
+        return rows, np.flatnonzero(np.diff(self._owner[rows], prepend=-1))
+
+    @cached_property
     def _goes_on(self) -> NDArray[np.bool_]:
         """For each page whether the one before is of the same source."""
         import numpy as np
@@ -154,7 +162,8 @@ class Retriever:
         import numpy as np
 
         best = np.zeros(len(self._goes_on))
-        np.maximum.at(best, self._owner, scores)
+        rows, starts = self._by_page
+        best[self._owner[rows[starts]]] = np.maximum.reduceat(scores[rows], starts)
         before = np.where(self._goes_on, np.roll(best, 1), 0.0)
         lifted = np.where(scores > 0, scores + CONTINUES * before[self._owner], 0.0)
         lifted[np.argmax(scores)] = np.inf

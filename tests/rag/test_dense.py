@@ -58,6 +58,8 @@ def test_among_many_the_nearest_are_those_of_the_exact_search(width: int, monkey
         found += len({*best} & {*np.argsort(-some)[:10]})
         rows = np.unique([*best, *range(5)])  # what fits by its words is compared however far it is
         np.testing.assert_allclose(some[rows], all_of_them[rows], atol=0.05)
+        beside = np.maximum(best[:3] - 4, 0)  # what stands before the nearest lifts it
+        np.testing.assert_allclose(some[beside], all_of_them[beside], atol=0.05)
         assert some.min() >= 0 and some.max() == 1.0
     assert found >= 0.98 * 200
 
