@@ -98,6 +98,12 @@ class ApiChatModel(ChatOpenAI):
         return payload
 
     @property
+    def server(self) -> str:
+        """The server's name and port, as a message names it."""
+        url = urlsplit(str(self.root_client.base_url))
+        return url.hostname + (f":{url.port}" if url.port else "") if url.hostname else "the server"
+
+    @property
     def _at_openai(self) -> bool:
         return (urlsplit(str(self.root_client.base_url)).hostname or "").endswith("openai.com")
 
@@ -167,8 +173,7 @@ class ApiChatModel(ChatOpenAI):
 
     def _told(self, error: Exception) -> EgosRagError:
         """The one line that says what went wrong; the server's own words only where they help, without the key."""
-        url = urlsplit(str(self.root_client.base_url))
-        server = url.hostname + (f":{url.port}" if url.port else "") if url.hostname else "the server"
+        server = self.server
         detail = self._clean(error)
         if isinstance(error, openai.APITimeoutError):
             return ModelError(f"{server} did not answer in time: try again, or raise the timeout")
@@ -209,8 +214,8 @@ class _Reader:
         self.messages = ask(messages[:-1], prefix) if prefix else messages
         self.stops = (sendable_stops(prefix, stop) if stop and prefix else stop) or None
         self.continuation = Continuation(prefix, stop or ())
-        self._model = model.model_name
-        self._reason = "eos"
+        self._model, self._server = model.model_name, model.server
+        self._reason = ""  # until the server gives one
         self._usage = (0, 0, 0)
 
     def feed(self, piece: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
@@ -233,7 +238,13 @@ class _Reader:
             yield chunk(text)
 
     def finish(self) -> ChatGenerationChunk:
-        """The last piece."""
+        """The last piece.
+
+        Raises:
+            ModelError: the server did not say that it was at its end: a connection that is only closed says nothing.
+        """
         rest = self.continuation.finish()
         reason = "stop" if self.continuation.closed else self._reason
+        if not reason:
+            raise ModelError(f"{self._server} closed the connection within its reply: see whether it still runs")
         return last_chunk(rest, reason, self._model, self._usage)
