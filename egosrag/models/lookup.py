@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _NGRAM = 2  # ids that must be alike before what followed them is guessed to follow again
-_MOST = 10  # ids guessed at once
+_MOST = 10  # ids guessed at once, after guesses that all came true
+_FEW = 5  # otherwise: on a processor they and the id before them cost what one id does (see ``linear``)
 _REST = 64  # the longest pause, in tokens, after guesses that did not come true
 
 
@@ -23,7 +24,7 @@ class Lookup:
             self._after[tuple(self._ids[end - _NGRAM : end])] = end
         self._rest = 0
         self._pause = 1
-        self._size = _MOST // 2
+        self._size = _FEW
 
     def guess(self, most: int) -> list[int]:
         """At most ``most`` ids that may come next; mostly none."""
@@ -46,11 +47,10 @@ class Lookup:
         self._rest = max(0, self._rest - len(ids))
         if not guessed:
             return
-        if len(ids) > guessed:
-            self._size, self._pause = min(_MOST, self._size * 2), 1
-        elif len(ids) == 1:
+        all_true, none_true = len(ids) > guessed, len(ids) == 1
+        self._size = _MOST if all_true else _FEW
+        if none_true:
             self._rest = self._pause
             self._pause = min(_REST, self._pause * 4)
-            self._size = max(2, self._size // 2)
         else:
             self._pause = 1
