@@ -17,8 +17,8 @@ demo: $(STAMP)  ## both jobs on the embedded model, offline, in a minute
 test: $(STAMP)  ## the tests; ARGS="tests/test_cli.py -x" for some of them
 	@$(BIN)/python -m pytest $(ARGS)
 
-nightly: $(STAMP)  ## fuzzing at length, and 200 kills of a conversation; takes an hour
-	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=3600 tests/security tests/egos/test_faults.py $(ARGS)
+nightly: $(STAMP)  ## fuzzing at length, 200 kills of a conversation, a day of talk; takes an hour
+	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=3600 tests/security tests/egos/test_faults.py tests/egos/test_soak.py $(ARGS)
 
 lint: $(STAMP)  ## ruff (rules and format of imports) and mypy --strict
 	@$(BIN)/ruff check .

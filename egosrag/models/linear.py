@@ -8,6 +8,7 @@ tokens cost what one does. Small weights are kept both ways then, since one toke
 
 from __future__ import annotations
 
+import os
 from types import MethodType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 _LARGE = 1 << 19  # weights: two megabytes, below which the call itself costs more than reading them
+# Shapes whose programs oneDNN and PyTorch's layer over it keep. They keep 1,024 by default, each prompt's length is a
+# shape for every weight, and what they keep of one takes up to a megabyte: a process grew by 0.9 MB a call.
+_SHAPES = "64"
 _ROWS = 4  # oneDNN's kernels for one, two and three rows take longer than the one for four
 
 
@@ -31,6 +35,8 @@ def quicken(model: torch.nn.Module, *, pack: bool = False) -> None:
     # oneDNN's product for plain weights is what torch.compile calls; eager PyTorch has no name for it.
     if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
+    for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):  # read at the first product
+        os.environ.setdefault(name, _SHAPES)
     uses: dict[int, int] = {}
     for layer in model.modules():
         for parameter in layer.parameters(recurse=False):
