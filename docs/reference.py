@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import ModuleType
 
 import pdoc
 
+import egosrag
+
 OUT = Path("runs/docs")
-MODULES = (
-    "egosrag",
-    "egosrag.assemble",
-    "egosrag.chat",
-    "egosrag.egos.extract",
-    "egosrag.egos.generate",
-    "egosrag.egos.group",
-    "egosrag.egos.lorebook",
-    "egosrag.egos.organize",
-    "egosrag.egos.pipeline",
-    "egosrag.egos.roles",
-    "egosrag.egos.summarize",
-    "egosrag.errors",
-    "egosrag.models",
-    "egosrag.presets",
-    "egosrag.quotes",
-    "egosrag.rag.dense",
-    "egosrag.rag.engine",
-    "egosrag.rag.index",
-    "egosrag.rag.rerank",
-    "egosrag.schema",
-    "egosrag.settings",
-)
+
+
+def modules() -> list[str]:
+    """Every module of the package."""
+    return ["egosrag", *(module.name for module in walk_packages(egosrag.__path__, "egosrag."))]
 
 
 @contextmanager
@@ -50,11 +36,24 @@ def loaded(modules: Sequence[ModuleType]) -> Iterator[None]:
             delattr(module, name)
 
 
+def place_constructors(modules: Sequence[ModuleType]) -> None:
+    """Say of each named tuple's constructor which module it is from: pdoc looks for the names of its types there."""
+    for module in modules:
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__ == module.__name__:
+                kind.__new__.__module__ = module.__name__
+
+
 def write(out: Path) -> Path:
     """The reference as HTML in ``out``; gives the page to begin with."""
+    names = modules()
     pdoc.render.configure(docformat="google", footer_text="EGOS-RAG", show_source=False)
-    with loaded([import_module(name) for name in MODULES]):
-        pdoc.pdoc(*MODULES, output_directory=out)
+    found = [import_module(name) for name in names]
+    place_constructors(found)
+    with loaded(found), warnings.catch_warnings():
+        # pdoc adds what is in a package by itself, but not where the package has an ``__all__``.
+        warnings.filterwarnings("ignore", "The module specification .* adds a module named")
+        pdoc.pdoc(*names, output_directory=out)
     return out / "egosrag.html"
 
 
