@@ -1,4 +1,4 @@
-"""What the tests of evaluations share: LangSmith on this machine."""
+"""What the tests of evaluations share: LangSmith on this machine, and made-up tasks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from langsmith import Client
 
 from evals import experiment
 from tests.evals.langsmith_fake import FakeLangSmith
+from tests.evals.ppl_data import make_data
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def langsmith(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLangSmith]:
     monkeypatch.setattr(experiment, "client", lambda: made)
     yield fake
     fake.close()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files of 16 questions for each task of PPL mode, by its name."""
+    return make_data(tmp_path_factory.mktemp("ppl"), 16)
