@@ -199,6 +199,7 @@ def _command(
         map(str, TURNS)
     ),
     memory: Annotated[str | None, typer.Option(help="static, dynamic, both (the presets') or none.")] = None,
+    history: Annotated[str | None, typer.Option(help="Turns as a single message (the presets') or multiple.")] = None,
     user: Annotated[str | None, typer.Option(help="A model that speaks for the user; a script without it.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL to keep conversations in, and to resume from.")] = None,
     figure: Figure = None,
@@ -217,7 +218,7 @@ def _command(
     if set(spoken) - {"en", "zh"}:
         raise SettingsError(f"--language {language}: give en, zh or both")
     rows = load_rows(card or (), _turns(turns), spoken)
-    settings = {"adapter": adapter, "memory": memory, "seed": seed}
+    settings = {"adapter": adapter, "memory": memory, "history": history, "seed": seed}
     settings |= {"max_new_tokens": max_new_tokens, "temperature": temperature}
     chosen = [_system(name, model, settings) for name in systems_of(systems)]
     found = evaluate(chosen, rows, records=records, user=user, raw=raw, upload=upload)

@@ -158,9 +158,19 @@ def test_a_card_of_ones_own_as_a_command(tmp_path: Path, script: Script) -> None
     assert "EGOS-Small, n=3 conversations" in table.stdout and "detectors" in table.stdout
 
 
+def test_the_turns_are_one_message_or_one_each(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+    make = roleplay.System.open
+    monkeypatch.setattr(System, "open", lambda self, who: seen.append(self.settings.history) or make(self, who))
+    for given in ((), ("--history", "multiple")):
+        assert invoke(*ONE, "--turns", "", *given, "--model", script(*closed(REPLIES)), "--json").exit_code == 0
+    assert list(dict.fromkeys(seen)) == ["single", "multiple"]
+
+
 def test_wrong_settings_are_one_line() -> None:
     for wrong, says in (
         (("--memory", "eternal"), "wrong memory for EGOS-Small"),
+        (("--history", "none"), "wrong history for EGOS-Small"),
         (("--turns", "ten"), "even numbers"),
         (("--language", "fr"), "en, zh or both"),
         (("--raw", "nowhere.txt"), "cannot be read"),
