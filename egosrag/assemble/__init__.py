@@ -1,6 +1,6 @@
 """Settings to objects: the only wiring, used by the command line, the pages and the evaluations."""
 
-from egosrag.assemble.manuals import build_index, manual, manual_index
+from egosrag.assemble.manuals import build_index, is_current, manual, manual_index
 from egosrag.assemble.models import chat_model, extract_model, sample
 from egosrag.assemble.roles import conversation, extract_role, source_search, turn_memory
 
@@ -10,6 +10,7 @@ __all__ = [
     "conversation",
     "extract_model",
     "extract_role",
+    "is_current",
     "manual",
     "manual_index",
     "sample",

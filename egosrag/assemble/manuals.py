@@ -102,6 +102,21 @@ def manual(
     )
 
 
+def is_current(index: ManualIndex, place: str) -> bool:
+    """Whether an index that was opened at ``place``, a folder or ``postgresql://...``, is still the one there.
+
+    Raises:
+        StoreError: there is none any more, or the database does not answer.
+    """
+    from egosrag.rag import store
+
+    if store.in_database(place):
+        from egosrag.rag.postgres import PostgresIndex
+
+        return isinstance(index, PostgresIndex) and index.is_current
+    return store.read_manifest(Path(place)).generation == index.manifest.generation
+
+
 class _Heard(Reporter):
     """Passes on what it hears and remembers that there was something."""
 

@@ -76,7 +76,7 @@ class PostgresIndex(ManualIndex):
 
     def __init__(self, address: str, embedder: str | Embeddings | None = None) -> None:
         url, name = named(address)
-        self._link = Link(url, StoreError)
+        self._link, self._name = Link(url, StoreError), name
         self._where = f"{shown(url)}#{name}"
         self._generation, self.manifest = manifest_of(self._link, name)
         self.check_embedder(self._where, self.manifest, embedder)
@@ -92,6 +92,15 @@ class PostgresIndex(ManualIndex):
         self.lexical = {key: self._term_rows(key, counts[key]) for key in LEXICAL}
         card = self.manifest.embedder
         self.dense = VectorRows(self._ask, self._generation, len(self.page_of), card.dimension) if card else None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the index was not built anew since it was opened.
+
+        Raises:
+            StoreError: the database does not answer, or the index is gone.
+        """
+        return manifest_of(self._link, self._name)[0] == self._generation
 
     def save(self, folder: object) -> None:
         """An index in a database is written by building it.

@@ -80,7 +80,7 @@ def offered(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -
         add(path.stem, Played(settings, path, chat))
     for given in indexes:
         name, place = named_index(given)
-        add(name, Manual(assemble.manual(settings, index=place, model=chat)))
+        add(name, Manual(settings, place, chat))
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_messages
 
 from egosrag import assemble
+from egosrag.errors import StoreError
 from egosrag.prompts.render import USER, language_of
 from egosrag.schema import Answer, Reply, Turn, Usage
 from egosrag.serve.schema import Asked, Refused
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from egosrag.rag.engine import ManualEngine
 
+_log = logging.getLogger(__name__)
 _REASONS = {"length": "length", "interrupted": "length"}
 
 
@@ -140,18 +143,35 @@ class Played:
 
 
 class Manual:
-    """Indexed documents: the last message is the question, the earlier ones its history."""
+    """Indexed documents: the last message is the question, the earlier ones its history.
+
+    An index that was built anew is opened anew by the first question after it; others go on with the old one meanwhile.
+    """
 
     kind = "manual"
 
-    def __init__(self, engine: ManualEngine) -> None:
-        self._engine = engine
+    def __init__(self, settings: Settings, place: str, model: BaseChatModel) -> None:
+        self._open: Callable[[], ManualEngine] = lambda: assemble.manual(settings, index=place, model=model)
+        self._place = place
+        self._engine = self._open()
+        self._looking = threading.Lock()
+
+    def _newest(self) -> ManualEngine:
+        if self._looking.acquire(blocking=False):
+            try:
+                if not assemble.is_current(self._engine.index, self._place):
+                    self._engine = self._open()
+            except StoreError as error:  # of a build that is not whole, or a database that is away: the next one looks
+                _log.warning("%s", error)
+            finally:
+                self._looking.release()
+        return self._engine
 
     def answer(self, asked: Asked, session: str) -> Iterator[str | Done]:
         """See :class:`Served`."""
         if asked.messages[-1].role != "user":
             raise Refused(400, "a manual answers a question: let the last message be the user's", "last_message")
-        for piece in self._engine.stream(asked.messages[-1].content, _history(asked)):
+        for piece in self._newest().stream(asked.messages[-1].content, _history(asked)):
             if isinstance(piece, Answer):
                 told = piece.model_dump(include={"refused", "citations", "mode", "queries", "evidence", "sentences"})
                 yield Done("stop", piece.usage, told)

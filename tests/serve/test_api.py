@@ -142,6 +142,35 @@ def test_a_manual_answers_with_its_citations(start: Start, settings: Settings, t
     assert done.model_extra and done.model_extra["egosrag"]["refused"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "postgres"])
+def test_an_index_that_was_built_anew_is_served_without_a_new_start(
+    kind: str, start: Start, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = str(tmp_path / "index") if kind == "folder" else f"{request.getfixturevalue('postgres')}#index"
+    manual = tmp_path / "manual.md"
+
+    def build(year: int) -> None:
+        manual.write_text(f"# Oil\n\nThe oil of the engine was chosen in the year {year}.\n")
+        ManualIndex.build([manual], place)
+
+    def answer() -> str:
+        return said(url, "When was the oil of the engine chosen?", "car")
+
+    build(1900)
+    url = start(offered(settings, [], [f"car={place}"]))
+    assert "1900" in answer()
+    build(1901)
+    assert "1901" in answer()
+    build(1902)
+    build(1903)  # what is open is gone from the store by now
+    assert "1903" in answer()
+    if kind == "folder":  # damaged or taken away, it is answered from what is in memory
+        (tmp_path / "index" / "manifest.json").write_text("{}")
+        assert "1903" in answer()
+        build(1904)
+        assert "1904" in answer()
+
+
 @pytest.mark.parametrize(
     "given", [None, "Basic " + TOKEN, "Bearer wrong", "Bearer " + TOKEN[:-1], "Bearer " + TOKEN * 2]
 )
