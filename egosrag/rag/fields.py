@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from egosrag.rag.clean import contents
 from egosrag.rag.lexical import Bm25
+from egosrag.rag.readers import Line
 from egosrag.schema import Page, Passage
 
 Progress = Callable[[str, int, int], None]
@@ -19,6 +21,15 @@ LEXICAL = {
     "sentences-words": "words",
 }
 _SENTENCE = re.compile(r"[。！？；!?\n]+|\.\s")
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The progress of a caller who does not want one."""
+
+
+def searched_pages(pages: Sequence[Page]) -> list[Page]:
+    """The pages but for tables of contents, which hold every title and tell nothing; all, where there are no others."""
+    return [p for p in pages if not contents([Line(t) for t in p.text.split("\n")])] or list(pages)
 
 
 def searched_text(passage: Passage) -> str:

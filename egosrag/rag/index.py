@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from egosrag.errors import SourceError, StoreError
 from egosrag.rag import store
 from egosrag.rag.bulk import Bulk
-from egosrag.rag.clean import contents
 from egosrag.rag.dense import DenseIndex, Embedder, load_embedder
 from egosrag.rag.documents import file_hash, find_files
-from egosrag.rag.fields import LEXICAL, Progress, build_lexical, searched_text, sentences_of
+from egosrag.rag.fields import LEXICAL, Progress, build_lexical, searched_pages, searched_text, sentences_of, silent
 from egosrag.rag.lexical import Bm25
-from egosrag.rag.readers import Line
 from egosrag.rag.split import split_pages
 from egosrag.rag.store import Data, EmbedderCard, Manifest
 from egosrag.schema import Page, Passage
@@ -25,10 +23,6 @@ if TYPE_CHECKING:
 
     from egosrag.rag.dense import Vectors
     from egosrag.rag.postgres_search import VectorRows
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """The progress of a caller who does not want one."""
 
 
 class ManualIndex:
@@ -110,7 +104,7 @@ class ManualIndex:
         """
         import numpy as np
 
-        report = progress or _silent
+        report = progress or silent
         files = find_files(paths)
         hashes = {source: file_hash(path) for source, path in files.items()}
         model = load_embedder(embedder)
@@ -128,7 +122,7 @@ class ManualIndex:
             for note in read.notes:
                 on_skip(note)
         pages = [page for source in files for page in kept.get(source) or read.pages[source]]
-        passages = split_pages(_searched(pages), window=window, overlap=overlap)
+        passages = split_pages(searched_pages(pages), window=window, overlap=overlap)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
         data = Data(pages=pages, passages=passages, lexical=build_lexical(pages, passages, report))
@@ -257,8 +251,3 @@ class ManualIndex:
             except StoreError:
                 pass  # a cache is only a saving: what cannot be read is built again
         return cls.build(paths, folder, embedder, progress, window=window, overlap=overlap, on_skip=on_skip)
-
-
-def _searched(pages: Sequence[Page]) -> list[Page]:
-    """The pages but for tables of contents, which hold every title and tell nothing; all, where there are no others."""
-    return [p for p in pages if not contents([Line(t) for t in p.text.split("\n")])] or list(pages)
