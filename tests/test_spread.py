@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,76 @@ def test_an_index_that_two_nodes_built_is_the_one_built_here(cluster: dict[str, 
     done = subprocess.run(words, env=cluster, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [2, "0"], "two nodes worked, and told nobody"
+    embedder = DeterministicFakeEmbedding(size=8)
+    same(ManualIndex.build([folder], embedder=embedder), ManualIndex.load(tmp_path / "far", embedder))
+
+
+DYING = """
+import os, signal, sys, time
+from pathlib import Path
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from egosrag.rag import bulk
+from egosrag.rag.index import ManualIndex
+from egosrag.spread import by_ray
+
+mode, marks = sys.argv[3], Path(sys.argv[4])
+
+def once(name):  # the worker dies in the middle of its first shard of either kind
+    with open(marks / f"{name}-{os.getpid()}-{time.monotonic_ns()}", "x"):
+        pass
+    if mode == "worker" and len(list(marks.glob(f"{name}-*"))) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+
+def read_shard(files):
+    once("read")
+    from egosrag.rag.bulk import read_shard as whole  # over there it is the program's own
+    return whole(files)
+
+def embed_shard(texts, embedder):
+    once("embed")
+    from egosrag.rag.bulk import embed_shard as whole
+    return whole(texts, embedder)
+
+bulk.read_shard, bulk.embed_shard, bulk.SHARD_BYTES, bulk.SHARD_TEXTS = read_shard, embed_shard, 1, 16
+keep = bulk.Bulk(by_ray, Path(sys.argv[5]))
+ManualIndex.build([sys.argv[1]], sys.argv[2], DeterministicFakeEmbedding(size=8), bulk=keep)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_that_is_killed_loses_nothing(cluster: dict[str, str], tmp_path: Path) -> None:
+    folder, marks = documents(tmp_path / "docs", 4), tmp_path / "marks"
+    marks.mkdir()
+    words = [str(folder), str(tmp_path / "far"), "worker", str(marks), str(tmp_path / "keep")]
+    done = subprocess.run([sys.executable, "-c", DYING, *words], env=cluster, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(marks.glob("read-*"))) == 5, "four shards, of which one was begun twice"
+    embedder = DeterministicFakeEmbedding(size=8)
+    shards = -(-len(ManualIndex.build([folder]).passages) // 16)
+    assert len(list(marks.glob("embed-*"))) == shards + 1
+    same(ManualIndex.build([folder], embedder=embedder), ManualIndex.load(tmp_path / "far", embedder))
+
+
+@pytest.mark.timeout(600)
+def test_who_started_the_work_may_be_killed_too(cluster: dict[str, str], tmp_path: Path) -> None:
+    folder, keep = documents(tmp_path / "docs", 8), tmp_path / "keep"
+    for name in ("first", "second"):  # what the first one had begun may go on for a moment after its death
+        (tmp_path / name).mkdir()
+
+    def words(marks: str) -> list[str]:
+        given = [str(folder), str(tmp_path / "far"), "driver", str(tmp_path / marks), str(keep)]
+        return [sys.executable, "-c", DYING, *given]
+
+    with subprocess.Popen(words("first"), env=cluster, cwd=ROOT, stderr=subprocess.PIPE) as driver:
+        while driver.poll() is None and len([*keep.glob("*")] if keep.exists() else []) < 2:
+            time.sleep(0.01)
+        driver.kill()
+    assert driver.returncode == -signal.SIGKILL and not (tmp_path / "far").exists()
+    kept = sum(not path.suffix for path in keep.glob("pages-*"))  # with one it is half written
+    done = subprocess.run(words("second"), env=cluster, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "second").glob("read-*"))) == 8 - kept, "what was kept is not read again"
     embedder = DeterministicFakeEmbedding(size=8)
     same(ManualIndex.build([folder], embedder=embedder), ManualIndex.load(tmp_path / "far", embedder))
 
