@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from egosrag import assemble
@@ -20,6 +19,7 @@ from egosrag.settings import Settings
 from tests.conftest import SAMPLES
 
 EVERY = 10  # turns from one look at the memory to the next
+HOUR = 60  # turns after which others begin: what an open conversation takes grows with its own length
 LINES = {
     "en": ("Who are you?", "What do you fear?", "I bring salt.", "Where do you live?", "Do you like the winter?"),
     "zh": ("你是谁？", "你害怕什么？", "我带来了盐。", "你住在哪里？", "你喜欢冬天吗？"),
@@ -45,24 +45,26 @@ def main(folder: Path, warm: int, turns: int, seconds: float) -> None:
     # Half a gigabyte of keys and values, the default, would be full only after hours of such short turns.
     model = assemble.chat_model(settings).model_copy(update={"kv_cache_mb": 64})
     more, until = list[int](), time.monotonic() + seconds
-    with ExitStack() as held:
-        # One conversation stays open all day, and of six others one is opened for each turn, as egosrag serve does.
-        long = held.enter_context(assemble.conversation(settings, ROLES["en"], "long", model))
-        before, turn = 0, 0
-        while turn < warm + turns and time.monotonic() < until:
-            if turn == warm:
-                before = resident()
-            if turn % 2:
-                say(long, "en", turn)
-            else:
-                language = "zh" if turn % 4 else "en"
-                with assemble.conversation(settings, ROLES[language], f"{language}{turn % 6}", model) as talk:
-                    say(talk, language, turn)
-            turn += 1
-            if turn > warm and (turn - warm) % EVERY == 0:
-                more.append(resident() - before)
-        told = {"turns": turn - warm, "scenes": len(long.scenes()), "long": len(long.turns()), "before": before}
-    print(json.dumps({**told, "more": more}))
+    before, turn, scenes, answered = 0, 0, 0, 0
+    while turn < warm + turns and time.monotonic() < until:
+        # One conversation stays open for an hour, and of six others one is opened for each turn, as egosrag serve does.
+        with assemble.conversation(settings, ROLES["en"], f"long{turn}", model) as long:
+            hour = turn // HOUR
+            while turn // HOUR == hour and turn < warm + turns and time.monotonic() < until:
+                if turn == warm:
+                    before = resident()
+                if turn % 2:
+                    say(long, "en", turn)
+                else:
+                    language = "zh" if turn % 4 else "en"
+                    name = f"{language}{turn % 6} of hour {hour}"
+                    with assemble.conversation(settings, ROLES[language], name, model) as talk:
+                        say(talk, language, turn)
+                turn += 1
+                if turn > warm and (turn - warm) % EVERY == 0:
+                    more.append(resident() - before)
+            scenes, answered = scenes + len(long.scenes()), answered + len(long.turns()) // 2
+    print(json.dumps({"turns": turn - warm, "scenes": scenes, "long": answered, "before": before, "more": more}))
 
 
 if __name__ == "__main__":

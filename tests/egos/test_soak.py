@@ -18,7 +18,7 @@ from tests.soak import resident
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
 #: A quarter of a megabyte a turn in the short run. Before PyTorch was told to keep fewer shapes it grew by a half.
-BOUND = (64 if FULL else 16) << 20
+BOUND = (32 if FULL else 16) << 20
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="a process sees its memory elsewhere here"
 )
@@ -32,8 +32,8 @@ def test_a_day_of_talk_leaves_the_memory_as_it_was(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     print(f"\n{told['turns']} turns on {told['before'] >> 20} MiB, then {[n >> 20 for n in told['more']]} MiB more")
-    assert told["turns"] >= (300 if FULL else turns)
-    assert told["long"] >= told["turns"] and told["scenes"] > 3, "the long one was answered, and summed up"
+    assert told["turns"] >= (200 if FULL else turns)
+    assert told["long"] >= told["turns"] // 2 and told["scenes"] > 3, "the long one was answered, and summed up"
     assert max(told["more"][-3:]) < BOUND, f"{[n >> 20 for n in told['more']]} MiB more than after the warm-up"
 
 
