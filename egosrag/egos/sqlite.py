@@ -30,6 +30,7 @@ from egosrag.limits import SESSION_S, WRITE_S
 
 T = TypeVar("T")
 _OURS = 0x45474F53  # "EGOS", the file's application id
+_FAILED = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes bytes of a damaged file
 _RUNNING = ("input", "loop")  # checkpoints of a graph that is not at its end
 
 
@@ -89,9 +90,10 @@ class SqliteStore(Keeper, SqliteSaver):
             # SQLite waits for nobody while it changes to WAL or finds a table missing: one opens at a time.
             with self._locked("open", WRITE_S):
                 self._made()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_FAILED) as error:
             raise SessionError(
-                f"the conversations at {path} cannot be opened ({error}): give the path of a file that may be written"
+                f"the conversations at {path} cannot be opened ({_line(error)}): "
+                "give the path of a file that may be written"
             ) from error
 
     def _made(self) -> None:
@@ -225,12 +227,18 @@ class SqliteStore(Keeper, SqliteSaver):
     def _kept(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except sqlite3.Error as error:
+        except _FAILED as error:
             with self.lock:  # what failed at its commit is still open, and would keep others from writing
                 self.conn.rollback()
             raise StoreAway(
-                f"the conversations at {self._path} cannot be read or written ({error}): check the disk and who uses it"
+                f"the conversations at {self._path} cannot be read or written ({_line(error)}): "
+                "check the disk and who uses it"
             ) from error
+
+
+def _line(error: Exception) -> str:
+    """The error in one line: of a damaged file SQLite quotes what it found there."""
+    return " ".join(str(error).split())
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
