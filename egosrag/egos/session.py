@@ -21,7 +21,7 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.record import Record
 from egosrag.egos.state import State, record_of, settled
-from egosrag.egos.store import alone, flush, keep_said, said_of, serializer
+from egosrag.egos.store import alone, damaged, flush, keep_said, said_of, serializer
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 
@@ -141,7 +141,10 @@ class Session(ABC):
         return self._after(self._stored())
 
     def _stored(self) -> dict[str, Any]:
-        return dict(self.graph.get_state(self._config).values)
+        try:
+            return dict(self.graph.get_state(self._config).values)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:  # rows that are none of ours
+            raise damaged(error) from error
 
     def _after(self, stored: dict[str, Any], said: str = "") -> dict[str, Any]:
         return settled(stored, said or said_of(self._store, self._config)) if stored.get("pending") else stored

@@ -87,10 +87,11 @@ class _Plain(JsonPlusSerializer):
         try:
             return super().loads_typed(data)
         except (ValueError, TypeError, LookupError, NotImplementedError, RecursionError) as error:
-            raise _damaged(error) from error
+            raise damaged(error) from error
 
 
-def _damaged(error: Exception) -> SessionError:
+def damaged(error: Exception) -> SessionError:
+    """The error of a store whose content is not what we write."""
     why = type(error).__name__
     return SessionError(f"the session is damaged in its store ({why}): put a backup in its place, or begin another")
 
