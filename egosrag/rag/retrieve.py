@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from egosrag.prompts.render import language_of
 from egosrag.rag.fields import searched_text
@@ -161,11 +161,11 @@ class Retriever:
         """
         import numpy as np
 
-        best = np.zeros(len(self._goes_on))
+        best = np.zeros(len(self._goes_on), dtype=scores.dtype)
         rows, starts = self._by_page
         best[self._owner[rows[starts]]] = np.maximum.reduceat(scores[rows], starts)
-        before = np.where(self._goes_on, np.roll(best, 1), 0.0)
-        lifted = np.where(scores > 0, scores + CONTINUES * before[self._owner], 0.0)
+        before = np.where(self._goes_on, np.roll(best, 1), np.float32(0))
+        lifted = np.where(scores > 0, scores + np.float32(CONTINUES) * before[self._owner], np.float32(0))
         lifted[np.argmax(scores)] = np.inf
         return _best_first(lifted)
 
@@ -192,13 +192,13 @@ class Retriever:
         return total / weight
 
 
-def _best_first(scores: NDArray[np.float64]) -> Iterator[int]:
+def _best_first(scores: NDArray[np.floating[Any]]) -> Iterator[int]:
     """The rows in the order of a stable sort."""
     import numpy as np
 
     head = np.arange(len(scores))
     if len(scores) > 4 * _HEAD:
-        least = max(np.partition(scores, -_HEAD)[-_HEAD], np.finfo(np.float64).tiny)
+        least = max(np.partition(scores, -_HEAD)[-_HEAD], np.finfo(np.float32).tiny)
         head = np.flatnonzero(scores >= least)
     yield from head[np.argsort(-scores[head], kind="stable")]
     if len(head) < len(scores):
