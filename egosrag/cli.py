@@ -225,8 +225,7 @@ def doctor(as_json: Json = False, config: Config = None, debug: Debug = False) -
     """Say what is installed, found and set, and the command that mends what is missing."""
     from egosrag.doctor import examine
 
-    if not examine(chosen(config, None), as_json):
-        raise typer.Exit(1)
+    raise typer.Exit(0 if examine(chosen(config, None), as_json) else 1)
 
 
 app.command(epilog=examples(*command.EXAMPLES))(command.serve)

@@ -147,7 +147,10 @@ class Settings(BaseModel):
 
 
 def _from_file(config: Path | None) -> tuple[str, dict[str, Any]]:
-    path = config or Path(FILE)
+    try:
+        path = Path(config or FILE)
+    except TypeError as error:
+        raise SettingsError(f"config is {config!r}: give it the path of a TOML file") from error
     if not path.is_file():
         if config:
             raise SettingsError(f"there is no settings file {config}: give --config the path of a TOML file")

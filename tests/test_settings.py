@@ -78,6 +78,8 @@ def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path: Path) -> None:
     Path("egosrag.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="cannot be read as TOML"):
         Settings.load()
+    with pytest.raises(SettingsError, match="config is .* give it the path"):
+        Settings.load(config={"a": 1})  # type: ignore[arg-type]
 
 
 def test_sessions_are_kept_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:

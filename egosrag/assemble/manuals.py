@@ -43,9 +43,7 @@ def indexing(settings: Settings) -> dict[str, Any]:
     return {"embedder": settings.embedder, "window": settings.window, "overlap": settings.overlap}
 
 
-def manual_index(
-    settings: Settings, documents: Sequence[str | Path], progress: Reporter | None = None
-) -> ManualIndex:
+def manual_index(settings: Settings, documents: Sequence[str | Path], progress: Reporter | None = None) -> ManualIndex:
     """The index of documents, from the cache folder; it is built there on the first call.
 
     Raises:

@@ -50,9 +50,7 @@ _LABELS = {
 
 def is_card(data: dict[str, Any]) -> bool:
     """Whether ``data`` is a character card: V2 and V3 say so, V1 has its texts on the top and none of our fields."""
-    return _known(data) or (
-        "spec" not in data and any(key in data for key in ("first_mes", "description"))
-    )
+    return _known(data) or ("spec" not in data and any(key in data for key in ("first_mes", "description")))
 
 
 def _known(data: dict[str, Any]) -> bool:

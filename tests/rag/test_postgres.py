@@ -199,9 +199,7 @@ def test_no_message_holds_a_password(address: str, run: Run, monkeypatch: pytest
     assert "cret" not in shown(address)
 
 
-def test_the_commands_take_an_address_and_tell_no_password(
-    run: Run, script: Callable[..., str], postgres: str
-) -> None:
+def test_the_commands_take_an_address_and_tell_no_password(run: Run, script: Callable[..., str], postgres: str) -> None:
     address = f"{postgres}#halden"
     made = run("index", str(SAMPLES / "manual.en.md"), "--out", address)
     assert made.code == 0, made.err
