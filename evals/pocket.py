@@ -116,6 +116,48 @@ def _show(result: dict[str, Any]) -> None:
     console.print(", ".join(f"{name} {value}" for name, value in result["speed"].items()), highlight=False)
 
 
+_SECTION = """## Through the pipeline
+
+`python -m evals.pocket --json`: held-out names, asked through the conversation, Extract and the manual engine that a
+user has. *right*: the value asked for stands in the reply; of summaries and cards, the share of what was told that they
+keep. *wanted*: what this model is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question
+as it was put. In brackets: 95 % intervals.
+
+| case | language | n | right | wanted | baseline | quote closed | refusal precision / recall |
+|---|---|---:|---:|---:|---:|---:|---:|
+{rows}
+
+"""
+
+
+def section(result: dict[str, Any]) -> str:
+    """The part of the model card that tells the scores of ``result``."""
+    rows = []
+    for label, part in sorted(result["scores"].items(), key=lambda item: item[0].rsplit(".", 1)[1]):
+        case, language = label.rsplit(".", 1)
+        wanted = f"{100 * WANTED[case]:.0f}" if case in WANTED else "-"
+        refusal = " / ".join(percent(part["refusal"].get(r)) for r in _REFUSAL) if "refusal" in part else "-"
+        cells = [case, language, str(part["right"]["n"]), percent(part["right"]), wanted]
+        cells += [percent(part.get(name)) for name in ("baseline", "closed")] + [refusal]
+        rows.append("| " + " | ".join(cells) + " |")
+    return _SECTION.format(rows="\n".join(rows))
+
+
+def write_card(result: dict[str, Any], folder: Path) -> None:
+    """Put the scores into the model card in ``folder``, before its limits, and beside it as ``pipeline.json``.
+
+    Raises:
+        SettingsError: there is no model card of pocket.
+    """
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    head, limits, tail = text.partition("## Limits\n")
+    if not limits:
+        raise SettingsError(f"{path} is no model card of pocket: export the model with python -m finetune.pocket")
+    path.write_text(head.split("## Through the pipeline\n")[0] + section(result) + limits + tail, encoding="utf-8")
+    (folder / "pipeline.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
 def draw(result: dict[str, Any], out: Path) -> None:
     """Draws what is right, beside the baseline, as bars with 95 % intervals.
 
@@ -138,6 +180,7 @@ def _command(
     split: Annotated[str, typer.Option(help="names: new words; wordings: new words in new sentences.")] = "names",
     records: Annotated[Path | None, typer.Option(help="JSONL of what was said; the run resumes from it.")] = None,
     out: Annotated[Path | None, typer.Option(help="A figure: .png, .svg or .pdf.")] = None,
+    card: Annotated[bool, typer.Option(help="Write the scores into the model's card.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
 ) -> None:
     """Measure pocket on what it never saw, in both languages."""
@@ -151,6 +194,9 @@ def _command(
     if out:
         draw(result, out)
         typer.echo(f"wrote {out}", err=True)
+    if card:
+        write_card(result, weights_of(model))
+        typer.echo(f"wrote {weights_of(model) / 'README.md'}", err=True)
     if as_json:
         print_json(result)
     else:

@@ -33,10 +33,12 @@ def written_out(
 ) -> tuple[torch.Tensor, None]:
     """Attention of queries, keys and values, each (rows, heads, tokens, size); padding must stand at the end."""
     rows, heads, tokens, size = query.shape
-    flat = (rows * heads, tokens, size)
-    mask = _later(tokens, query.dtype, query.device).expand(rows * heads, tokens, tokens)
-    scores = torch.baddbmm(mask, query.reshape(flat), key.reshape(flat).mT, alpha=scaling)
-    found = torch.bmm(torch.softmax(scores, -1).to(value.dtype), value.reshape(flat))
+    flat, dtype = (rows * heads, tokens, size), value.dtype
+    # Autocast would have the softmax in single precision, which takes longer than both products.
+    with torch.autocast(query.device.type, enabled=False):
+        scores = torch.bmm((query * scaling).to(dtype).reshape(flat), key.to(dtype).reshape(flat).mT)
+        scores += _later(tokens, dtype, query.device)
+        found = torch.bmm(torch.softmax(scores, -1), value.reshape(flat))
     return found.view(rows, heads, tokens, size).transpose(1, 2), None
 
 

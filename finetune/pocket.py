@@ -35,8 +35,9 @@ log = logging.getLogger("pocket")
 
 
 def is_fast(device: torch.device) -> bool:
-    """Whether bfloat16 is the faster format: on a GPU, and on processors with AMX (there some eight times)."""
-    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    """Whether bfloat16 is the faster format: on a GPU, with AMX (some eight times), with AVX-512 BF16 (2.5 times)."""
+    able = torch.cpu.get_capabilities()
+    return device.type == "cuda" or bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def build(config: PocketArgs) -> Qwen2ForCausalLM:

@@ -22,6 +22,7 @@ from finetune.pocket_grammar.baseline import kept, lexical
 
 log = logging.getLogger("pocket")
 
+MOST_BYTES = 40_000_000  # of the weights: they are part of the package
 SPLITS = {"names": "new names, places and invented words", "wordings": "and new wordings"}
 TEMPLATE = (
     "{%- for message in messages %}"
@@ -34,11 +35,13 @@ TEMPLATE = (
 def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Path:
     """The checkpoint in the layout that ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
 
-    The weights stay in single precision: at this size they fit, and processors without bfloat16 compute faster.
+    The weights stay in single precision where that fits into ``MOST_BYTES``, else they are rounded to bfloat16; what
+    computes in single precision reads those too.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    model.config.dtype = torch.float32
+    dtype = torch.float32 if 4 * model.num_parameters() <= MOST_BYTES else torch.bfloat16
+    model.config.dtype = dtype
     model.config.architectures = ["Qwen2ForCausalLM"]
     model.config.save_pretrained(folder)
     GenerationConfig(eos_token_id=[data.END, 0], pad_token_id=0, do_sample=False).save_pretrained(folder)
@@ -53,7 +56,7 @@ def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Pa
         "chat_template": TEMPLATE,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    weights = {k: v.contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
+    weights = {k: v.to(dtype).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

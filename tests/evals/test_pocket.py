@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from egosrag import load_chat_model
+from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from evals import pocket
 from evals.command import app_of
@@ -79,6 +80,29 @@ def test_the_command_resumes_from_its_records_and_draws(tmp_path: Path, monkeypa
     monkeypatch.setattr(pocket, "CASES", {"card_fact": never})
     again = CliRunner().invoke(app_of(pocket._command), flags)
     assert json.loads(again.stdout.splitlines()[-1])["scores"] == scores
+
+
+def test_the_scores_are_written_into_the_model_card_and_written_over(tmp_path: Path) -> None:
+    rows = [{"right": True, "closed": True}, {"right": False, "closed": True}]
+    result = {"scores": pocket.summary({"card_fact.en": rows, "card_fact.zh": rows[:1]})}
+    (tmp_path / "README.md").write_text("# pocket\n\n## Limits\n\nMany.\n", encoding="utf-8")
+    pocket.write_card(result, tmp_path)
+    written = (tmp_path / "README.md").read_text(encoding="utf-8")
+    shown = pocket.percent(result["scores"]["card_fact.en"]["right"])
+    assert f"| card_fact | en | 2 | {shown} | 90 | - | " in written
+    assert written.startswith("# pocket\n\n## Through the pipeline\n") and written.endswith("## Limits\n\nMany.\n")
+    assert json.loads((tmp_path / "pipeline.json").read_text(encoding="utf-8")) == result
+    pocket.write_card(result, tmp_path)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == written
+    (tmp_path / "README.md").unlink()
+    with pytest.raises(SettingsError, match="no model card of pocket"):
+        pocket.write_card(result, tmp_path)
+
+
+def test_the_shipped_card_tells_the_scores_that_were_measured() -> None:
+    folder = pocket.weights_of("pocket")
+    result = json.loads((folder / "pipeline.json").read_text(encoding="utf-8"))
+    assert pocket.section(result) in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_an_unknown_split_is_named() -> None:

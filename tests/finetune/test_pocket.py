@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from egosrag.prompts.encode import encode
-from finetune import pocket
+from finetune import pocket, pocket_export
 from finetune import pocket_data as data
 from finetune.args import command, parse
 from finetune.attention import written_out
@@ -113,6 +113,24 @@ def test_training_lowers_the_loss(trained: pocket.Training) -> None:
         assert after < before - 0.5
 
 
+def test_copying_begins_with_the_circuit_and_is_trained_on(config: PocketArgs, tmp_path: Path) -> None:
+    """Sequences of tokens at random, which nothing but copying can tell; by chance 1 in 400 would be right."""
+    small = replace(config, run=str(tmp_path), width=96, batch_tokens=1536, parts=1, steps=20, copy_steps=20)
+    training = pocket.Training(small)
+
+    @torch.inference_mode()
+    def copied() -> float:
+        ids, labels = data.copying(small.vocab, 1536, "never trained on")
+        best = training.model(input_ids=ids).logits[:, :-1].argmax(-1)
+        keep = labels[:, 1:] != data.IGNORE
+        return (best == labels[:, 1:])[keep].float().mean().item()
+
+    before = copied()
+    training.train()
+    assert 0.2 < before < 0.65  # the circuit that it starts with
+    assert copied() > before + 0.1
+
+
 def test_products_in_bfloat16_teach_nearly_the_same(config: PocketArgs, tmp_path: Path) -> None:
     half, full = (
         pocket.Training(replace(config, precision=name, run=str(tmp_path / name), steps=6)) for name in ("bf16", "fp32")
@@ -140,6 +158,17 @@ def test_a_run_can_begin_with_weights_and_take_several_batches_an_update(
     more.train()
     assert more.state["step"] == 2
     assert any(not torch.equal(w, more.model.state_dict()[n]) for n, w in trained.model.state_dict().items())
+
+
+def test_weights_too_large_for_the_package_are_exported_in_bfloat16(
+    trained: pocket.Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pocket_export, "MOST_BYTES", 1000)
+    folder = export(trained.model, trained.tokenizer, tmp_path)
+    assert {weight.dtype for weight in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    read = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for name, weight in trained.model.state_dict().items():
+        assert torch.allclose(weight, read.state_dict()[name], rtol=0.01)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG.parent.glob("pocket*.yaml")), ids=lambda path: path.stem)
