@@ -7,6 +7,7 @@ encodings nor the headings that ``readers`` knows.
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from pathlib import Path
 
@@ -61,8 +62,10 @@ def rows(path: Path) -> list[str]:
     encoding = next((name for name in _ENCODINGS if _decodes_to(data, name, text)), None)
     if encoding is None:
         raise SourceError(f"{path} is a table in an encoding that is not supported: save it as UTF-8")
-    delimiter = _delimiter(text)
-    columns = next(csv.reader([text.lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")], delimiter=delimiter), [])
+    header = re.split(r"[\r\n]", text.lstrip("\ufeff"), maxsplit=1)[0]
+    # What the first line has most of; the standard library's sniffer takes minutes for some tables.
+    delimiter = max((",", ";", "\t"), key=header.count)
+    columns = next(csv.reader([header], delimiter=delimiter), [])
     speaker, said = _named(columns, _SPEAKER), _named(columns, _SAID)
     script = speaker is not None and said is not None
     limit = csv.field_size_limit(_CELL)  # of the whole process: other libraries lift it
@@ -90,12 +93,6 @@ def _decodes_to(data: bytes, encoding: str, text: str) -> bool:
         return data.decode(encoding).lstrip("\ufeff") == text.lstrip("\ufeff")
     except UnicodeDecodeError:
         return False
-
-
-def _delimiter(text: str) -> str:
-    """What the first line has most of; the standard library's sniffer takes minutes for some tables."""
-    header = text.split("\n", 1)[0]
-    return max((",", ";", "\t"), key=header.count)
 
 
 def _named(columns: list[str], names: tuple[str, ...]) -> str | None:

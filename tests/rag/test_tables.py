@@ -17,6 +17,7 @@ from egosrag.rag.documents import read_text
          "Tim: Hello, Ann. Come in.\nAnn: Hi."),
         ("s.tsv", "角色\t台词\n悟空\t师父莫怕。\n八戒\t猴哥！\n", "悟空: 师父莫怕。\n八戒: 猴哥！"),
         ("s.csv", "speaker;text\nTim;Hello, Ann.\n", "Tim: Hello, Ann."),
+        ("old.csv", "speaker,text\rTim,Hello.\rAnn,Hi.\r", "Tim: Hello.\nAnn: Hi."),  # as Macs ended lines once
         ("m.csv", "part,oil\nengine,5W-30\ngearbox,75W\n", "part: engine | oil: 5W-30\npart: gearbox | oil: 75W"),
     ],
 )  # fmt: skip
