@@ -44,14 +44,17 @@ def evaluation(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Wo
 def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """A LoRA training with dropout that keeps a checkpoint every second step."""
     from finetune.args import SftArgs
+    from finetune.folder import CHECKPOINTS, whole_checkpoint
     from finetune.sft import sft
 
     load("torch", "transformers.trainer", "transformers.models.qwen2.modeling_qwen2", "peft", "datasets", "matplotlib")
 
     def work(out: Path) -> Work:
         def run() -> None:
-            args = SftArgs(**given, out=str(out / "model"), resume=(out / "model").exists())
-            if not (out / "model" / "run.json").exists():
+            model = out / "model"
+            begun = whole_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first
+            args = SftArgs(**given, out=str(model), resume=begun)
+            if not (model / "run.json").exists():
                 sft(args)
 
         return run
