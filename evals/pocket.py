@@ -118,10 +118,11 @@ def _show(result: dict[str, Any]) -> None:
 
 _SECTION = """## Through the pipeline
 
-`python -m evals.pocket --json`: held-out names, asked through the conversation, Extract and the manual engine that a
-user has. *right*: the value asked for stands in the reply; of summaries and cards, the share of what was told that they
-keep. *wanted*: what this model is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question
-as it was put. In brackets: 95 % intervals.
+`python -m evals.pocket --split {split} --json`: words that training never saw (with `wordings` in sentences that it
+never saw), asked through the conversation, Extract and the manual engine that a user has. *right*: the value asked
+for stands in the reply; of summaries and cards, the share of what was told that they keep. *wanted*: what this model
+is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question as it was put. In brackets:
+95 % intervals.
 
 | case | language | n | right | wanted | baseline | quote closed | refusal precision / recall |
 |---|---|---:|---:|---:|---:|---:|---:|
@@ -140,7 +141,7 @@ def section(result: dict[str, Any]) -> str:
         cells = [case, language, str(part["right"]["n"]), percent(part["right"]), wanted]
         cells += [percent(part.get(name)) for name in ("baseline", "closed")] + [refusal]
         rows.append("| " + " | ".join(cells) + " |")
-    return _SECTION.format(rows="\n".join(rows))
+    return _SECTION.format(split=result["split"], rows="\n".join(rows))
 
 
 def write_card(result: dict[str, Any], folder: Path) -> None:

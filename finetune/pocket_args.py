@@ -35,7 +35,7 @@ class PocketArgs:
 
     batch_tokens: int = _f(3072, "tokens of a batch, padding included")
     pool: int = _f(256, "samples drawn at once, then batched by length")
-    compile: bool = _f(False, "compile the layers, a quarter faster after two minutes; needs a C++ compiler")
+    compile: bool = _f(False, "compile the layers where they compute in fp32 or on a GPU; needs a C++ compiler")
     parts: int = _f(1, "batches of an update")
     precision: Literal["auto", "fp32", "bf16"] = _f(
         "auto", "of the products, the weights stay float32; auto: bf16 where the hardware is for it"

@@ -165,8 +165,9 @@ class DenseIndex:
             cosine = self.scores(question)
             return relative(cosine, float(np.median(cosine)))
         nearest = self._codes.search(question, NEAR)[1][0]
-        least = max(np.partition(lexical, -NEAR)[-NEAR], np.finfo(np.float32).tiny)
-        found = np.union1d(nearest[nearest >= 0], np.flatnonzero(lexical >= least))
+        # Fewer than NEAR are above it, however many passages fit alike.
+        least = np.partition(lexical, -NEAR)[-NEAR]
+        found = np.union1d(nearest[nearest >= 0], np.flatnonzero(lexical > least))
         # What stands before a good passage lifts it (see ``retrieve``), so that is compared too.
         rows = np.unique(np.maximum(found[:, None] - np.arange(_BEFORE + 1), 0))
         near = np.zeros(len(self.vectors), dtype=np.float32)

@@ -136,6 +136,9 @@ def test_products_in_bfloat16_teach_nearly_the_same(config: PocketArgs, tmp_path
         pocket.Training(replace(config, precision=name, run=str(tmp_path / name), steps=6)) for name in ("bf16", "fp32")
     )
     losses = [(half.step(), full.step()) for _ in range(6)]
+    for precision, plain in (("bf16", True), ("fp32", False)):  # what attention written out would lose by it
+        one = pocket.Training(replace(config, precision=precision, run=str(tmp_path / precision), compile=True))
+        assert (one.layers is one.model.model) == (plain and one.device.type == "cpu")
     assert half.bf16 and not full.bf16
     assert all(weight.dtype == torch.float32 for weight in half.model.parameters())
     assert all(abs(a - b) < 0.02 * b for a, b in losses)
