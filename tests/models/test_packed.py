@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from egosrag.models.packed import pack
+from egosrag.models.packed import many_at_once, multiplies_bfloat16, pack
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch was built without oneDNN")
 
@@ -36,3 +36,17 @@ def test_other_layers_and_types_stay_as_they_are() -> None:
     layers = list(model)
     pack(model)
     assert list(model) == layers
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor is not faster with bfloat16")
+@torch.no_grad()
+def test_many_at_once_are_multiplied_in_bfloat16_and_one_is_not() -> None:
+    torch.manual_seed(0)
+    model, rows = nn.Sequential(nn.Linear(64, 40), nn.LayerNorm(40), nn.Linear(40, 8)), torch.randn(30, 64)
+    before = model(rows)
+    pack(model)
+    with many_at_once():
+        half = model(rows)
+    assert half.dtype == torch.bfloat16 and not torch.equal(half.float(), before)
+    assert torch.cosine_similarity(half.float(), before).min() > 0.999
+    torch.testing.assert_close(model(rows), before)
