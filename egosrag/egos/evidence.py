@@ -151,13 +151,35 @@ _DIRECT = {
     "en": r"{name}(?:\s+\w+)?\s+(?:(?P<defines>(?:is|was)\s+(?:an?|the|born|from|one)\b)|(?:{does})\b)",
     "zh": r"{name}(?:[，,]|本|原|又|也|就)?(?:(?P<defines>是|乃|为人|出生|生于)|{does})",
 }
+_FEW = 6
 _SPEECH = re.compile(r"[\"“”「」『』]|[:：]")
 
 
-def direct(sources: Sequence[tuple[str, str]], name: str, most: int = 6) -> list[Found]:
+_MEANT = re.compile(r"(?P<is>He|She)\b|(?P<has>His|Her)\b|[他她]")
+# Where a sentence that stands for itself belongs; all others are background.
+_BELONGS = {
+    "speaking_style": r"\b(?:speak|talk|call(?:s|ed)? (?:every|people|the)|address|voice)"
+    r"|说话|称呼|称|嗓|喊|口头禅|语气",
+    "relations": r"\b(?:friends?|brother|sister|mother|father|uncle|aunt|cousin|wife|husband|son|daughter|neighbour"
+    r"|enem(?:y|ies)|rival|teacher|pupil|master|employer|boss|apprentice|pet|(?:dog|cat|horse) (?:called|named))\b"
+    r"|朋友|好友|哥|姐|弟|妹|母亲|父亲|叔|姑|奶奶|爷爷|儿子|女儿|妻|丈夫|邻居|师父|徒弟|敌|对手|老师|老板|东家|养了",
+    "personality": r"\b(?:likes?|loves?|fond|favourite|afraid|fears?|scared|hobby|enjoys?|wants? to|dreams?|kind"
+    r"|brave|stubborn|patient|character|nature)\b|喜欢|爱|怕|性格|为人|爱好|愿望|梦想|擅长",
+}
+
+
+def direct(sources: Sequence[tuple[str, str]], name: str, most: int = _FEW, *, meant: bool = False) -> list[Found]:
     """Sentences of the sources that tell of ``name`` directly, word for word; none that somebody speaks.
 
-    Those that say who it is come before those that say what it did, and these before those that only name it.
+    Those that say who it is come before those that say what it did, and these before those that only name it; what
+    happens just then comes last, and never makes more than ``_FEW``.
+
+    Args:
+        sources: (name, text) pairs.
+        name: of the role.
+        most: sentences that are given.
+        meant: also those that begin with its pronoun after a sentence that begins with it, the name in its place; each
+            behind the label that its words tell, instead of all as background.
     """
     named = mention(name)
     telling = {
@@ -166,17 +188,33 @@ def direct(sources: Sequence[tuple[str, str]], name: str, most: int = 6) -> list
     }
     told: list[tuple[int, int, int, int]] = []
     for number, (_, text) in enumerate(sources):
-        tells = telling[language_of(text[:4000])]
+        tells, goes_on = telling[language_of(text[:4000])], False
         for start, end in sentences(text) if named.search(text) else ():
             sentence = text[start:end]
-            if 8 <= len(sentence) <= 200 and named.search(sentence) and not _SPEECH.search(sentence):
+            pronoun = bool(goes_on and _MEANT.match(sentence))
+            goes_on = pronoun or bool(named.match(sentence))
+            fits = 8 <= len(sentence) <= 200 or (meant and 4 <= len(sentence) <= 200)
+            if fits and (named.search(sentence) or (meant and pronoun)) and not _SPEECH.search(sentence):
                 found = tells.search(sentence)
-                rank = 3 if not found else (not found.group("defines")) + (found.start() > 0)
-                told.append((rank, number, start, end))
-    kept = sorted(sorted(told)[:most], key=lambda place: place[1:])
-    return [_verbatim(*sources[number], start, end) for _, number, start, end in kept]
+                rank = 3 + pronoun if not found else (not found.group("defines")) + (found.start() > 0)
+                told.append((rank if rank < 3 or _lasts(sentence, name) else rank + 2, number, start, end))
+    ranked = sorted(told)
+    lasting = [place for place in ranked if place[0] < 5]
+    kept = sorted(lasting[:most] if len(lasting) > _FEW else ranked[: min(most, _FEW)], key=lambda place: place[1:])
+    return [_verbatim(*sources[number], start, end, name if meant else "") for _, number, start, end in kept]
 
 
-def _verbatim(source: str, text: str, start: int, end: int) -> Found:
+def _lasts(sentence: str, name: str) -> bool:
+    """Whether a sentence tells more than what happens just now: it has a number, another name, or a label's word."""
+    said = mention(name).sub("", sentence)
+    return bool(items(said) or any(re.search(words, said) for words in _BELONGS.values()))
+
+
+def _verbatim(source: str, text: str, start: int, end: int, name: str) -> Found:
     place = Evidence(source=source, start=start, end=end, quote=text[start:end])
-    return Found("background", Statement(text=one_line(place.quote), evidence=(place,)), 0.5)
+    said, label = one_line(place.quote), "background"
+    if name:
+        label = next((label for label, words in _BELONGS.items() if re.search(words, said)), label)
+        if (pronoun := _MEANT.match(said)) and not mention(name).search(said):
+            said = name + ("'s" if pronoun.group("has") else "") + said[pronoun.end() :]
+    return Found(label, Statement(text=said, evidence=(place,)), 0.5)

@@ -2,13 +2,15 @@
 
 Sources longer than the window are cut, and the card is refined piece by piece. A statement stays only with the
 sentence that it stands on (``source[start:end] == quote``); where the model finds none that hold, sentences of the
-source speak for themselves, so that the card of somebody who is told of is never empty.
+source speak for themselves, so that the card of somebody who is told of is never empty. Beside what pocket finds they
+always do: it reads worse than they tell.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +24,7 @@ from egosrag.egos.evidence import LABELS, Found, content, direct, labelled, merg
 from egosrag.egos.pieces import Piece, chosen, cut, mention
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
-from egosrag.models.prefix import continue_prefix
+from egosrag.models.prefix import continue_prefix, unbound
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load, render
 from egosrag.prompts.render import language_of, one_line
@@ -30,6 +32,7 @@ from egosrag.schema import Role, Statement
 
 Sources = Sequence[tuple[str, str]]
 Progress = Callable[[str, int, int], None]
+_MOST = 24  # sentences that speak for themselves beside what a model found that reads worse than they tell
 
 
 class Extract(Step[tuple[Sources, str], Role]):
@@ -129,7 +132,13 @@ class Extract(Step[tuple[Sources, str], Role]):
     def _card(self, sources: Sources, name: str, found: list[Found]) -> Role:
         language = language_of("\n".join(text[:20_000] for _, text in sources))
         dialogue = spoken(sources, name, self.dialogue_lines)
-        if not any(item.label == "background" for item in found):
+        if not getattr(unbound(self.model), "reads_passages", True):
+            labels = {_place(item)[:2]: item.label for item in found}
+            told = direct(sources, name, _MOST, meant=True)
+            places = [_place(item) for item in told]
+            told = [replace(item, label=labels.get(_place(item)[:2], item.label)) for item in told]
+            found = [*told, *(item for item in found if not any(_overlap(_place(item), place) for place in places))]
+        elif not any(item.label == "background" for item in found):
             found = [*found, *direct(sources, name)]
         while True:
             lists = {key: [f.statement for f in found if f.label == key] for key in LABELS[language]}
@@ -149,6 +158,16 @@ class Extract(Step[tuple[Sources, str], Role]):
         ]
         plan = [(piece.source, piece.start, piece.end) for piece in pieces]
         return sha256(json.dumps([model, name, list(map(list, sources)), plan]).encode()).hexdigest()
+
+
+def _place(item: Found) -> tuple[str, int, int]:
+    """The source that a statement stands in first, and from where to where."""
+    first = item.statement.evidence[0]
+    return first.source, first.start, first.end
+
+
+def _overlap(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
+    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
 class _Done:

@@ -89,7 +89,10 @@ class LocalChatModel(BaseChatModel):
 
     @property
     def reads_passages(self) -> bool:
-        """Whether it answers from passages better than their best sentence does; pocket's model card says no."""
+        """Whether it reads better than what it reads tells: pocket's model card says no.
+
+        A manual is quoted then, and sentences of the sources stand in a card beside what it extracted.
+        """
         return self.model != "pocket"
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:

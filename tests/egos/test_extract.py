@@ -133,6 +133,28 @@ def test_statement_that_is_told_twice_keeps_both_places() -> None:
     assert [place.source for place in role.background[0].evidence] == ["a.txt", "b.txt"]
 
 
+class Weak(ScriptedChatModel):
+    """Says of itself that it reads worse than what it reads tells, as pocket does."""
+
+    @property
+    def reads_passages(self) -> bool:
+        return False
+
+
+def test_sentences_speak_for_themselves_beside_what_a_weak_model_found() -> None:
+    role = Extract(Weak(responses=["Background: Ann Lee is a Hull sailor."])).invoke(([("a.txt", EN)], "Ann Lee"))
+    assert texts(role, "background") == ["Ann Lee is a sailor from Hull.", "Ann Lee was born in 1931."]
+    assert "Ann Lee is brave and a little proud." in texts(role, "personality")
+    assert texts(role, "speaking_style") == ["Ann Lee speaks in short sentences."]
+    assert not any("Fox" in statement for statement in texts(role, "background") + texts(role, "personality"))
+    assert_stands(role, [("a.txt", EN)])
+    role = Extract(Weak(responses=["背景：顾青禾是白石村的修钟匠。"])).invoke(([("a.txt", ZH)], "顾青禾"))
+    assert {"顾青禾是云岭镇的修钟匠。", "顾青禾出生在白石村，今年46岁。"} <= set(texts(role, "background"))
+    assert "顾青禾说话慢条斯理。" in texts(role, "speaking_style")
+    assert "顾青禾是白石村的修钟匠。" not in texts(role, "background")  # the sentence it stands on tells it better
+    assert_stands(role, [("a.txt", ZH)])
+
+
 def test_later_pieces_are_read_with_what_is_known() -> None:
     asked = model(*["Background: Ann Lee is a sailor."] * 2)
     Extract(asked).invoke(([("a.txt", "Ann Lee is a sailor."), ("b.txt", "Ann Lee came back.")], "Ann Lee"))
