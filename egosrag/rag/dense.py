@@ -63,14 +63,14 @@ class Embedder:
         self._faster: Callable[[], AbstractContextManager[None]] = many_at_once if packed else nullcontext
 
     def passages(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:
-        """Unit vectors of passages, shape (texts, dimension); in bfloat16 where that is faster (``models.packed``)."""
+        """Unit vectors of passages, shape (texts, dimension); several in bfloat16 where that is faster (``packed``)."""
         import numpy as np
 
         lengths = [self._length(text) for text in texts]
         alike = sorted(range(len(texts)), key=lengths.__getitem__)  # a batch is padded to its longest text
         parts: list[list[float]] = []
         for start in range(0, len(texts), self._at_once):
-            with self._faster():
+            with self._faster() if len(texts) > 1 else nullcontext():
                 parts += self._model.embed_documents([texts[i] for i in alike[start : start + self._at_once]])
             if progress:
                 progress(len(parts), len(texts))
