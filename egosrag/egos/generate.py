@@ -3,6 +3,8 @@
 No stop strings are asked for: a mark or a name ends the speech only where it stands right, which the decoder knows
 and a stop string does not; when the decoder is sure, the model's stream is closed.
 
+A speech that says the same over and over is broken off (small models lose the thread), with the reason "length".
+
 An empty speech: a model that samples is asked once more with the next seed; one that does not sample would say
 the same again. What is still empty is given back as it is, with the reason why it ended.
 """
@@ -18,6 +20,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from egosrag.egos.retention import runaway
 from egosrag.egos.step import Composed, Count, Step
 from egosrag.models.prefix import continue_prefix
 from egosrag.quotes import QuoteDecoder
@@ -115,6 +118,9 @@ class Generate(Step[Composed, Reply]):
                     speech.first_s = speech.first_s or time.perf_counter() - started
                     yield text
                 if speech.decoder.closed:
+                    break
+                if runaway(speech.text):
+                    speech.finish_reason = "length"
                     break
         finally:
             close = getattr(stream, "close", None)

@@ -20,6 +20,7 @@ _CAPITAL = re.compile(r"[A-Z][\w'’\-]*")
 _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr OK Yes No".split())  # noqa: SIM905
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
 _LOOP = re.compile(r"(.{1,40}?)\1{3,}", re.DOTALL)
+_RUNAWAY = 64  # characters
 _WHOLE = 6  # characters from which on a turn's words in a line are no coincidence
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
@@ -61,6 +62,12 @@ def degenerate(line: str) -> bool:
     Dots and zeros are no such loop: it is long and made of letters.
     """
     return any(len(m.group()) >= 24 and any(map(str.isalpha, m.group(1))) for m in _LOOP.finditer(line))
+
+
+def runaway(text: str) -> bool:
+    """Whether ``text`` ends in a loop that is longer than any laugh or scream: it would go on to the last token."""
+    end = text[-_RUNAWAY:]
+    return any(len(m.group()) >= 0.9 * _RUNAWAY and any(map(str.isalnum, m.group(1))) for m in _LOOP.finditer(end))
 
 
 def misattributed(line: str, told: Sequence[tuple[str, str]]) -> bool:

@@ -50,6 +50,14 @@ def test_reply_that_spends_its_tokens_says_so() -> None:
     assert generate("one two three four five", max_new_tokens=3).invoke(asked()).stop_reason == "length"
 
 
+@pytest.mark.parametrize("unit", ["着", "是我", "1", "and on ", "la la, "])
+def test_a_loop_is_broken_off_and_a_long_laugh_is_not(unit: str) -> None:
+    reply = generate("I am Tim, " + unit * 400).invoke(asked())
+    assert 60 < len(reply.text) < 120 and reply.stop_reason == "length"
+    laugh = "Ha! " + "ha" * 20 + ", that was good. " + "." * 80 + " Well"
+    assert generate(laugh + '"').invoke(asked()).text == laugh
+
+
 def test_stream_gives_the_text_of_the_reply_and_the_reply_last() -> None:
     *pieces, reply = generate('I am "Tim", you know." She left.').stream(asked())
     assert isinstance(reply, Reply)
