@@ -13,7 +13,7 @@ from egosrag.prompts.render import USER, quoted
 from egosrag.settings import Settings
 
 # So few tokens for a prompt that Summarize has work to do within a short conversation.
-PROMPT_TOKENS = 460
+PROMPT_TOKENS = 480
 
 
 class Script(NamedTuple):

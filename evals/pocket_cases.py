@@ -6,16 +6,24 @@ Cards, conversations and passages are drawn from the grammar with words (split "
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from langchain_core.messages import convert_to_messages
 
-from egosrag import Conversation, Extract, ManualEngine
+from egosrag import Conversation, Extract, ManualEngine, ManualIndex
+from egosrag.egos.step import Talk as EgosTalk
+from egosrag.egos.summarize import Summarize
 from egosrag.models.prefix import continue_prefix
+from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load
 from egosrag.rag.lexical import Bm25
 from egosrag.rag.split import sentences
+from egosrag.schema import Turn
 from evals.records import Record
 from finetune.pocket_grammar import Dice, Sample, draw
 from finetune.pocket_grammar.baseline import kept, lexical
@@ -42,12 +50,12 @@ def card_fact(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def unknown(model: Any, language: str, split: str, n: int) -> Record:
-    """A question that nothing answers: is it declined in the grammar's words?"""
+    """A question that nothing answers: is it declined in the grammar's words, with the role's address or without?"""
     dice, talk = _talk(language, split, n, "unknown")
     words = table("talk", language)
     ask = told(dice, dice.of(list(words["told"]))).ask
     reply = Conversation(model, talk.role, memory="static").say(ask)
-    right = reply.text.strip() in (words["not_told"], words["unknown"])
+    right = any(declined.strip(".。") in reply.text for declined in (words["not_told"], words["unknown"]))
     return {"asked": ask, "said": reply.text, "right": right, "closed": reply.stop_reason == "quote"}
 
 
@@ -73,19 +81,70 @@ def recall_summarized(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def passages(model: Any, language: str, split: str, n: int) -> Record:
-    """A question on drawn passages: the value in the answer, or the refusal where they do not tell it."""
+    """A question on drawn passages, each a page of a manual, through the engine that a user has."""
     sample = draw("manual", language, f"eval/{n}", split=split)
-    said, refusal = _answer(model, sample), load("refusal", language).text()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "manual.jsonl"
+        rows = [{"page": page, "text": text} for page, text in enumerate(sample.passages, 1)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        answer = ManualEngine(ManualIndex.build([file]), model).ask(sample.asked)
+    where = [page for page, text in enumerate(sample.passages, 1) if _reason(sample.answer, language) in text]
+    return _grounded(sample, answer.answer) | {
+        "refused": answer.refused,
+        "passage": any(citation.page in where for citation in answer.citations),
+    }
+
+
+def passages_written(model: Any, language: str, split: str, n: int) -> Record:
+    """The same question answered by the model alone, which the engine does not let it do."""
+    sample = draw("manual", language, f"eval/{n}", split=split)
+    said = _answer(model, sample)
+    reason = _reason(said, language)
+    return _grounded(sample, said) | {
+        "refused": load("refusal", language).text() in said,
+        "passage": any(reason and reason in sentence for sentence in sample.sentences),
+    }
+
+
+def _reason(answer: str, language: str) -> str:
+    """An answer without its yes or no."""
+    for verdict in table("manual", language)["verdicts"].values():
+        answer = answer.removeprefix(verdict).strip()
+    return answer
+
+
+def _grounded(sample: Sample, said: str) -> Record:
+    hopeless = sample.answer == load("refusal", sample.language).text()
     guess = lexical(sample)
     return _said(sample.asked, said, sample.value) | {
-        "hopeless": sample.answer == refusal,
-        "refused": refusal in said,
-        "passage": any(said.strip() and said.strip() in sentence for sentence in sample.sentences),
+        "hopeless": hopeless,
         "baseline": kept(sample, guess or ""),
     }
 
 
 def summary(model: Any, language: str, split: str, n: int) -> Record:
+    """A conversation condensed by Summarize, with its checks: the share of what the user told that its scenes keep."""
+    dice, talk = _talk(language, split, n, "summary")
+    turns: list[Turn] = []
+    for number in range(dice.random.randint(1, 4)):
+        line, reply, _ = talk.exchange("tell" if number == 0 else dice.of(["tell", "tell", "card", "recall", "small"]))
+        turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=reply)]
+    turns = [turn.model_copy(update={"id": str(k)}) for k, turn in enumerate([*turns, turns[0]])]
+    step = Summarize(
+        model,
+        partial(count_tokens, model),
+        context_window(model),
+        lambda said, share: len(said.visible_turns) < 2,  # all but the last turn are condensed
+        keep_turns=1,
+    )
+    scenes = step.invoke(EgosTalk(talk.role, tuple(turns), user=talk.user))
+    said = "\n".join(scene.text for scene in scenes)
+    values = [item.value for item in talk.told]
+    share = sum(value.lower() in said.lower() for value in values) / len(values)
+    return {"asked": "\n".join(turn.text for turn in turns[:-1]), "said": said, "right": share}
+
+
+def summary_written(model: Any, language: str, split: str, n: int) -> Record:
     """A conversation condensed by the model alone: the share of what was told that its lines keep."""
     sample = draw("summarize", language, f"eval/{n}", split=split)
     said = _answer(model, sample)
@@ -122,7 +181,9 @@ CASES: dict[str, Case] = {
     "recall": recall,
     "recall_summarized": recall_summarized,
     "passages": passages,
+    "passages_written": passages_written,
     "summary": summary,
+    "summary_written": summary_written,
     "card": card,
     "condensed": condensed,
 }

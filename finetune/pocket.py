@@ -13,6 +13,7 @@ import logging
 import random
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,8 @@ class Training:
         self.optimizers = optimizers(self.model, config, torch.bfloat16 if self.bf16 else torch.float32)
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "tokens": 0, "pool": 0, "at": 0, "level": 0.0}
         self.batches: list[Any] = []
+        share = max(1, torch.get_num_threads() // config.parts)
+        self.threads = ThreadPoolExecutor(config.parts, initializer=torch.set_num_threads, initargs=(share,))
         self.whole = False  # whether the last batch taught more than answers
         # Odd shapes at every step: one compilation for all of them, and scores of the taught places outside it.
         # Attention that is written out is half as fast compiled (1,700 tokens a second against 3,900 on an AMD EPYC).
@@ -173,6 +176,14 @@ class Training:
         self.whole = early and dice.random() < config.full_share
         return data.as_batch(self.batches[state["at"] - 1], whole=self.whole)
 
+    def _gradients(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, tuple[torch.Tensor, ...], float]:
+        """The loss of one batch, the gradients of the parameters, and the processor seconds that it took."""
+        begun, (ids, labels) = time.thread_time(), batch
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss = loss_of(self.layers, self.model.lm_head, ids.to(self.device), labels.to(self.device))
+        gradients = torch.autograd.grad(loss, tuple(self.model.parameters()))
+        return loss.item(), gradients, time.thread_time() - begun
+
     def step(self) -> float:
         """One update; its loss."""
         begun, state, config = time.thread_time(), self.state, self.config
@@ -181,20 +192,21 @@ class Training:
         for optimizer, lr in zip(self.optimizers, (config.muon_lr, config.adam_lr), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = lr * scale
-        total, tokens = 0.0, 0
-        for part in range(config.parts):
-            ids, labels = self._batch(part)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                loss = loss_of(self.layers, self.model.lm_head, ids.to(self.device), labels.to(self.device))
-            loss = loss / config.parts
-            loss.backward()  # type: ignore[no-untyped-call]
-            total, tokens = total + loss.item(), tokens + ids.numel()
+        batches = [self._batch(part) for part in range(config.parts)]
+        state["seconds"] += time.thread_time() - begun
+        # Side by side, a thread each: two cores that share every small product are 1.4 times one, not 1.9.
+        done = list(self.threads.map(self._gradients, batches)) if len(batches) > 1 else [self._gradients(batches[0])]
+        state["seconds"] += max(seconds for _, _, seconds in done)
+        begun = time.thread_time()
+        for parameter, *parts in zip(self.model.parameters(), *(gradients for _, gradients, _ in done), strict=True):
+            parameter.grad = torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]
+        total = sum(loss for loss, _, _ in done) / config.parts
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         state["step"] += 1
-        state["tokens"] += tokens
+        state["tokens"] += sum(ids.numel() for ids, _ in batches)
         state["seconds"] += time.thread_time() - begun
         return total
 

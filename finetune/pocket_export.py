@@ -23,7 +23,7 @@ from finetune.pocket_grammar.baseline import kept, lexical
 log = logging.getLogger("pocket")
 
 MOST_BYTES = 40_000_000  # of the weights: they are part of the package
-SPLITS = {"names": "new names, places and invented words", "wordings": "and new wordings"}
+SPLITS = {"names": "new names, places, parts and numbers", "wordings": "and new wordings"}
 TEMPLATE = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
@@ -130,7 +130,7 @@ are made of syllables and random characters, so it has to copy them. {tokens:.1f
 {number} samples a row, greedy. *exact*: the answer word for word. *value*: the name, number or steps asked for stand in
 the answer. *baseline*: the sentence of the prompt that shares most words with the question, scored like *value*
 (for follow-ups: the question as it was asked); it never refuses, so questions without an answer count against it.
-Everyday words, parts and units are those of training in both splits; only what the first column names is new.
+Everyday words and units are those of training in both splits; only what the first column names is new.
 
 | unseen | task | language | exact | value | baseline |
 |---|---|---|---:|---:|---:|

@@ -21,6 +21,7 @@ _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr 
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
 _LOOP = re.compile(r"(.{1,40}?)\1{3,}", re.DOTALL)
 _RUNAWAY = 64  # characters
+_LATIN, _HAN = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[\u4e00-\u9fff]")
 _WHOLE = 6  # characters from which on a turn's words in a line are no coincidence
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
@@ -52,22 +53,26 @@ def missing(texts: Iterable[str], summary: str) -> list[str]:
 
 
 def invented(line: str, source: str) -> list[str]:
-    """The names and numbers of ``line`` that do not stand in ``source``."""
-    return missing([line], source)
+    """The names and numbers of ``line`` that do not stand in ``source``; of a Chinese line its Latin words too."""
+    latin = _LATIN.findall(line) if _HAN.search(line) else []
+    return [*missing([line], source), *(word for word in latin if word not in source)]
 
 
 def degenerate(line: str) -> bool:
     """Whether ``line`` says the same words over and over, as small models do when they lose the thread.
 
-    Dots and zeros are no such loop: it is long and made of letters.
+    Dots and zeros are no such loop: it is long and made of letters. A piece of a character is no better.
     """
-    return any(len(m.group()) >= 24 and any(map(str.isalpha, m.group(1))) for m in _LOOP.finditer(line))
+    return "\ufffd" in line or any(
+        len(m.group()) >= 24 and any(map(str.isalpha, m.group(1))) for m in _LOOP.finditer(line)
+    )
 
 
 def runaway(text: str) -> bool:
     """Whether ``text`` ends in a loop that is longer than any laugh or scream: it would go on to the last token."""
     end = text[-_RUNAWAY:]
-    return any(len(m.group()) >= 0.9 * _RUNAWAY and any(map(str.isalnum, m.group(1))) for m in _LOOP.finditer(end))
+    loops = (m.group(1) for m in _LOOP.finditer(end) if len(m.group()) >= 0.9 * _RUNAWAY)
+    return any(c.isalnum() or c.isspace() for loop in loops for c in loop)
 
 
 def misattributed(line: str, told: Sequence[tuple[str, str]]) -> bool:

@@ -11,19 +11,24 @@ from finetune.pocket_grammar.sample import Sample, messages, table
 
 
 class Entry(NamedTuple):
-    """A fact of a manual: its sentence or sentences, its question, the part it is about, and its key value."""
+    """A fact of a manual: its sentence or sentences, its question, the part it is about, and its key value.
+
+    ``check`` asks whether it is so, "" where that cannot be asked, and ``verdict`` answers that.
+    """
 
     kind: str
     text: str
     ask: str
     part: str
     value: str
+    check: str = ""
+    verdict: str = ""
 
 
 def part(d: Dice) -> str:
     """A part, often with a word before it that tells it from others; in English with its article."""
     words = table("manual", d.language)["words"]
-    noun, roll = d.of(words["part"]), d.random.random()
+    noun, roll = d.common(words["part"]), d.random.random()
     first = d.of(words["kind"]) if roll < 0.25 else d.word() if roll < 0.5 else ""
     if d.zh:
         return first + noun
@@ -66,7 +71,7 @@ def entry(d: Dice, kind: str | None = None, about: str | None = None) -> Entry:
     kind = kind or d.of(list(facts))
     x = about or part(d)
     says, asks = facts[kind]["says"], facts[kind]["asks"]
-    other = d.of(words["part"])
+    other = d.common(words["part"])
     number = d.decimal()
     act = _action(d)
     if d.zh:
@@ -107,7 +112,39 @@ def entry(d: Dice, kind: str | None = None, about: str | None = None) -> Entry:
         key = "Act"
     if kind == "where" and "Loc" in said:
         key = "Loc"
-    return Entry(kind, said.format(**values), d.wording(asks).format(**values), x, values[key])
+    text, ask = said.format(**values), d.wording(asks).format(**values)
+    checks = table("manual", d.language)["checks"].get(kind)
+    if not checks or kind == "where" and key == "Loc":
+        return Entry(kind, text, ask, x, values[key])
+    holds = d.chance(0.5)
+    check = d.wording(checks).format(**values, c=values[key] if holds else _otherwise(d, kind, values))
+    verdict = table("manual", d.language)["verdicts"][holds]
+    return Entry(kind, text, ask, x, values[key], check, verdict + ("" if d.zh else " "))
+
+
+def _otherwise(d: Dice, kind: str, values: dict[str, str]) -> str:
+    """A value of ``kind`` that is not the one that is told."""
+    words = table("manual", d.language)["words"]
+    while True:
+        if kind == "where":
+            place, prep = d.of(words["place"]), d.of(words["prep"])
+            other = place + prep if d.zh else f"{prep} the {place}"
+        elif kind == "type":
+            other = _code(d)
+        elif kind in ("value", "within"):
+            unit = values["val"].removeprefix(values["num"])
+            other = d.decimal() + unit
+        else:
+            other = d.number(2, 99)
+        if other not in (values["loc"], values["code"], values["val"], values["n"], values["num"]):
+            return other
+
+
+def _asked(d: Dice, entry: Entry) -> tuple[str, str]:
+    """How ``entry`` is asked for, now and then by yes or no, and the answer."""
+    if entry.check and d.chance(0.3):
+        return entry.check, entry.verdict + entry.text
+    return entry.ask, entry.text
 
 
 def _sections(d: Dice) -> str:
@@ -149,22 +186,23 @@ def answer(d: Dice) -> Sample:
     if d.chance(0.3):
         sentences.insert(d.random.randrange(len(sentences) + 1), d.of(table("manual", d.language)["words"]["filler"]))
     order = d.random.sample(entries, min(len(entries), 1 + (d.random.randint(1, 7) if d.chance(0.75) else 0)))
-    asked, history = order[0], [(e.ask, e.text) for e in order[1:]]
-    if history and d.chance(0.2):
-        history[0] = (_absent(d, entries).ask, refusal)
-    refused = d.chance(0.15)
-    ask, text, value = (_absent(d, entries).ask, refusal, refusal) if refused else (asked.ask, asked.text, asked.value)
+    asked, history = order[0], [_asked(d, e) for e in order[1:]]
+    history = [(_absent(d, entries).ask, refusal) if d.chance(0.2) else turn for turn in history]
+    refused = d.chance(0.22)
+    ask, text, value = (_absent(d, entries).ask, refusal, refusal) if refused else (*_asked(d, asked), asked.value)
     d.random.shuffle(sentences)
     if d.chance(0.12):
         sentences = [f"{n}. {text}" for n, text in enumerate(sentences, 1)]
+    passages = _split(d, sentences)
     rendered = messages(
-        "answer", d.language, refusal=refusal, passages=render.passages(_split(d, sentences), d.language),
+        "answer", d.language, refusal=refusal, passages=render.passages(passages, d.language),
         history=render.question_history(history, d.language), question=ask,
     )  # fmt: skip
-    mark = "答：" if d.zh else "A: "
+    spans, mark = [a for _, a in history], "答：" if d.zh else "A: "
     return Sample(
-        "manual", d.language, rendered, text, value, tuple(mark + a for _, a in history), tuple(sentences), ask
-    )
+        "manual", d.language, rendered, text, value, tuple(mark + a for a in spans), tuple(sentences), ask,
+        tuple(p.text for p in passages),
+    )  # fmt: skip
 
 
 # Kinds that answer each other's questions in part: a question is absent only where none of its group is there.

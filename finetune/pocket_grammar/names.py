@@ -99,11 +99,18 @@ class Dice:
             return self.word().capitalize()
         if self.chance(0.5):
             return self._kept(lambda: "".join(self.random.choices(SOUNDS, k=self.random.randint(2, 4))))
-        return self._kept(lambda: self.of(SURNAMES) + "".join(self._given() for _ in range(self.random.randint(1, 2))))
+        if self.chance(0.2):
+            return self._kept(lambda: self.of("小大阿老") + self._given())
+        return self._kept(
+            lambda: (
+                self.of(LEVEL_1 if self.chance(0.25) else SURNAMES)
+                + "".join(self._given() for _ in range(self.random.randint(1, 2)))
+            )
+        )
 
     def _given(self) -> str:
-        """A character; one in eight is rare enough to be read as bytes."""
-        return self.of(LEVEL_1 if self.chance(0.12) else GIVEN)
+        """A character; one in five is rare enough to be read as bytes."""
+        return self.of(LEVEL_1 if self.chance(0.2) else GIVEN)
 
     def pet(self) -> str:
         """The name of an animal."""
@@ -120,9 +127,20 @@ class Dice:
             OBJECTS["zh"]
         )
 
+    def common(self, items: Sequence[str]) -> str:
+        """One of ``items``, of which one in eight is held out, by the checksum of its letters."""
+        return self._kept(lambda: self.of(items))
+
     def number(self, low: int = 2, high: int = 999) -> str:
-        """A number, small ones as likely as large ones."""
-        return str(self.random.randint(low, min(high, 10 ** self.random.randint(1, len(str(high))))))
+        """A number, small ones as likely as large ones; of those from 100 on, one in eight is held out."""
+        while True:
+            drawn = self.random.randint(low, min(high, 10 ** self.random.randint(1, len(str(high)))))
+            if drawn < 100 or is_held_out(str(drawn)) == (self.split != "train"):
+                return str(drawn)
+
+    def year(self) -> str:
+        """A year between 1700 and 2020."""
+        return self._kept(lambda: str(self.random.randint(1700, 2020)))
 
     def decimal(self) -> str:
         """A number, sometimes with a decimal."""

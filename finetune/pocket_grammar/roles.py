@@ -70,8 +70,11 @@ def _value(d: Dice, kind: str) -> str:
         return d.place()
     if kind == "pet":
         return d.pet()
-    if kind in ("treasure", "found"):
+    if kind in ("treasure", "found", "deed"):
         return thing(d)
+    if kind == "habit":
+        look, item = d.of(words["look"]), d.of(words["thing"])
+        return look + item if d.zh else f"the {look} {item}"
     plain = d.of(words["subject" if kind == "learned" else kind]) if kind in words or kind == "learned" else ""
     if plain and d.chance(0.2) and kind in ("job", "food", "drink", "hobby", "fear", "learned"):
         return d.word() + ("" if d.zh else " ") + plain if not plain.startswith("the ") else plain
@@ -84,28 +87,31 @@ def fact(d: Dice, kind: str) -> Fact:
     """A random fact of ``kind``, with its question and the character's answer."""
     attribute = ATTRIBUTES[d.language][kind]
     value = _value(d, kind)
+    other = value if d.chance(0.5) else _value(d, kind)  # what is asked for may be so or not: the answer tells
+    deed = d.of(table("lexicon", d.language)["chore" if kind == "habit" else "deed"]).split("|")
     relation = d.of(table("lexicon", d.language)["relative" if kind == "relative" else "animal"])
     values = {
         "v": value,
         "a": a(value) if value else "",
         "w": d.of(table("lexicon", d.language)["trait"]),
         "n": d.number(5, 99),
-        "y": str(d.random.randint(1700, 2020)),
+        "y": d.year(),
         "q": value if kind == "keeper" else d.place(),
         "o": d.of(table("lexicon", d.language)["office"]),
         "k": relation,
+        "z": other,
+        "az": a(other) if other else "",
+        "did": deed[0],
+        "do": deed[-1],
+        "day": d.of(table("lexicon", d.language)["day"]),
     }
     said = d.wording(attribute.says)
     keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}"}
+    asks, answer = d.wording(attribute.asks), attribute.answer.format(**values)
     gold = values["o"] if kind == "keeper" else value or (values["y"] if kind == "year" else values["n"])
-    return Fact(
-        kind,
-        attribute.label,
-        said.format(**values, **keep),
-        d.wording(attribute.asks).format(**values),
-        attribute.answer.format(**values),
-        gold,
-    )
+    if "{v}" in asks:  # the question names the value: what is told of it must be there too
+        gold = answer[:-1]
+    return Fact(kind, attribute.label, said.format(**values, **keep), asks.format(**values), answer, gold)
 
 
 def facts(d: Dice, number: int) -> list[Fact]:

@@ -22,6 +22,7 @@ class Sample(NamedTuple):
         spans: earlier answers inside the user message; they are trained on as well.
         sentences: what a lexical baseline may choose its answer from.
         asked: the question as the baseline sees it.
+        passages: the texts of a manual that the prompt shows.
     """
 
     family: str
@@ -32,6 +33,7 @@ class Sample(NamedTuple):
     spans: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
     asked: str = ""
+    passages: tuple[str, ...] = ()
 
 
 def messages(prompt: str, language: str, prefix: str = "", **values: str) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,12 @@ from finetune.pocket_grammar.names import Dice
 from finetune.pocket_grammar.sample import Sample, messages, table
 
 # Kinds that answer each other's questions in part: one of them on the card leaves none of its group unknown.
-_NEAR = ({"town", "lives", "learned"}, {"job", "employer", "years", "keeper", "past"}, {"speech", "calls"})
+_NEAR = (
+    {"town", "lives", "learned"},
+    {"job", "employer", "years", "keeper", "past"},
+    {"speech", "calls"},
+    {"skill", "hobby"},
+)
 
 
 class Told(NamedTuple):
@@ -69,17 +74,30 @@ def small_talk(d: Dice, name: str) -> tuple[str, str, bool]:
     return line, wordings["answer"].format(N=name), "{p}" in template
 
 
-def make_role(d: Dice, name: str, facts: list[roles.Fact]) -> Role:
-    """A card with the facts behind their labels, mostly by name, sometimes by pronoun."""
+def voiced(d: Dice, text: str, address: str) -> str:
+    """What a role says, with the word by which it calls people, as its card has it: a copy needs no capital."""
+    if not address or address in text:
+        return text
+    return f"{address}，{text}" if d.zh else f"{text[:-1]}, {address}{text[-1]}"
+
+
+def make_role(d: Dice, name: str, facts: list[roles.Fact], address: str = "") -> Role:
+    """A card with the facts behind their labels, by name or by pronoun; a longer name stands in its first sentence."""
     lines: dict[str, list[str]] = {"background": [], "personality": [], "speaking_style": [], "relations": []}
-    gender, by_pronoun = d.of("mf"), d.chance(0.25)
+    gender, by_pronoun = d.of("mf"), d.chance(0.5)
+    whole = f"{name} {d.name()}" if not d.zh and d.chance(0.35) else name
     dialogue = []
-    if facts and d.chance(0.08):
+    if facts and d.chance(0.25):
         f = d.of(facts)
-        dialogue = [{"speaker": render.USER[d.language], "text": f.ask}, {"speaker": name, "text": f.answer}]
-    for n, f in enumerate(facts):
-        say = roles.pronoun(f, gender, d.language) if by_pronoun and n else roles.named(f, name, d.language)
-        lines[f.label].append(say)
+        ask, answer = (f.ask, f.answer) if d.chance(0.4) else small_talk(d, name)[:2]
+        said = voiced(d, answer, address)
+        dialogue = [{"speaker": render.USER[d.language], "text": ask}, {"speaker": name, "text": said}]
+    first = True
+    for label in lines:  # in the order of the card: a pronoun needs a name before it
+        for f in (f for f in facts if f.label == label):
+            say = roles.pronoun(f, gender, d.language) if by_pronoun and not first else ""
+            lines[label].append(say or roles.named(f, whole if first else name, d.language))
+            first = False
     return Role.model_validate({"name": name, "sample_dialogue": dialogue, **lines})
 
 
@@ -95,7 +113,10 @@ class Talk:
         self.d = d
         self.name = d.name()
         self.facts = roles.facts(d, d.count(d.random.randint(2, 6), 10))
-        self.role = make_role(d, self.name, self.facts)
+        if d.chance(0.15) and all(f.kind != "calls" for f in self.facts):
+            self.facts[0] = roles.fact(d, "calls")
+        self.address = next((f.value for f in self.facts if f.kind == "calls"), "")
+        self.role = make_role(d, self.name, self.facts, self.address)
         self.user = render.USER[d.language] if d.chance(0.9) else d.name()
         self.asked: set[str] = set()
         self.told: list[Told] = []
@@ -113,31 +134,35 @@ class Talk:
             line += ("" if d.zh else " ") + other.line
             reply = other.reply
         self.value = ""
-        return line, reply, [scene(self.user, self.name, line, d.language)]
+        return line, voiced(d, reply, self.address), [scene(self.user, self.name, line, d.language)]
 
     def _recall(self) -> tuple[str, str, list[str]]:
         item = self.d.of(self.told)
         self.value = item.value
-        return item.ask, item.answer, [scene(self.name, self.user, item.answer, self.d.language)]
+        return self._answered(item.ask, item.answer)
 
     def _card(self) -> tuple[str, str, list[str]]:
         f = self.d.of([f for f in self.facts if f.kind not in self.asked] or self.facts)
         self.asked.add(f.kind)
         self.value = f.value
-        return f.ask, f.answer, [scene(self.name, self.user, f.answer, self.d.language)]
+        return self._answered(f.ask, f.answer)
+
+    def _answered(self, ask: str, answer: str) -> tuple[str, str, list[str]]:
+        said = voiced(self.d, answer, self.address)
+        return ask, said, [scene(self.name, self.user, said, self.d.language)]
 
     def _unknown(self) -> tuple[str, str, list[str]]:
         d = self.d
         self.value = ""
         if d.chance(0.5):
             key = d.of([k for k in table("talk", d.language)["told"] if k not in {t.key for t in self.told}])
-            return told(d, key).ask, table("talk", d.language)["not_told"], []
+            return told(d, key).ask, voiced(d, table("talk", d.language)["not_told"], self.address), []
         have = {f.kind for f in self.facts}
         for group in _NEAR:
             have |= group if have & group else set()
         kinds = [k for k in roles.ATTRIBUTES[d.language] if k not in have]
         ask = roles.fact(d, d.of(kinds)).ask
-        return ask, table("talk", d.language)["unknown"], []
+        return ask, voiced(d, table("talk", d.language)["unknown"], self.address), []
 
     def exchange(self, kind: str) -> tuple[str, str, list[str]]:
         """One exchange of ``kind``: "tell", "recall", "card", "unknown" or "small"."""
@@ -147,6 +172,7 @@ class Talk:
         if kind == "small" or (kind == "tell" and len(self.told) > 5):
             self.value = ""
             line, answer, named = small_talk(d, self.name)
+            answer = voiced(d, answer, self.address)
             return line, answer, [scene(self.user, self.name, line, d.language)] if named else []
         line, answer, kept = {"tell": self._tell, "recall": self._recall, "card": self._card, "unknown": self._unknown}[
             kind
@@ -163,22 +189,23 @@ class Talk:
 def role_answer(d: Dice) -> Sample:
     """Family 1: the role's next line, from its card, the history and the scenes."""
     talk, turns, spans, scenes = Talk(d), [], [], []
-    for _ in range(d.count(0, 3) if d.chance(0.3) else 0):
+    for _ in range(d.count(1, 6) if d.chance(0.45) else 0):
         line, answer, kept = talk.exchange(d.of(["tell", "tell", "card"]))
         if kept and d.chance(0.3):  # as Summarize keeps a turn that a model would not condense
             said = (talk.name, answer) if talk.value else (talk.user, line)
             kept = [render.quoted(*said, d.language)]
         scenes += [Scene(text=text, turn_ids=()) for text in kept]
-    if d.chance(0.12):  # the role greets first
-        turns.append(Turn(speaker=talk.name, text=d.of(talk.facts).answer))
+    if d.chance(0.3):  # the role greets first
+        greeting = d.of(table("talk", d.language)["greetings"]).format(p=d.place(), t=roles.thing(d))
+        turns.append(Turn(speaker=talk.name, text=voiced(d, greeting, talk.address)))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
     for n in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
-        kinds = ["tell", "tell", "recall", "recall", "card", "card", "card", "unknown", "small"]
+        kinds = ["tell", "tell", "recall", "recall", "card", "card", "card", "card", "unknown", "unknown", "small"]
         line, answer, _ = talk.exchange("small" if n == 0 and d.chance(0.25) else d.of(kinds))
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))
     line, answer, _ = talk.exchange(
-        d.of(["recall", "recall", "card", "card", "card", "card", "unknown", "tell", "small"])
+        d.of(["recall", "recall", "recall", "card", "card", "card", "card", "unknown", "unknown", "tell", "small"])
     )
     blocks = [render.scene_block(scenes, d.language), render.transcript(turns, d.language)]
     if turns and d.chance(0.08):

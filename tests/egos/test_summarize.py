@@ -124,6 +124,12 @@ def test_what_the_model_loses_is_asked_again_in_halves_and_then_kept_word_for_wo
     assert f"{first}\n{second}" == whole
 
 
+def test_a_chinese_line_has_no_latin_word_that_nobody_said() -> None:
+    assert invented("我告诉 born青禾：我叫林舟。", "我叫林舟。 青禾") == ["born"]
+    assert not invented("我告诉青禾：我的狗叫 Rex。", "我的狗叫 Rex。 青禾")
+    assert not invented("Me tells Edda: let us meet.", "Let us meet. Edda Me")
+
+
 def test_invented_names_and_numbers_never_become_scenes() -> None:
     model = Condenser(answer=lambda asked: f"Zoe owes Tim 9999 pounds.\n{faithful(asked)}", asked=[])
     step, _ = summarizer(model, 420)
@@ -137,6 +143,7 @@ def test_invented_names_and_numbers_never_become_scenes() -> None:
     ("line", "loops"),
     [
         ("Me and Me and Me and Me and Me and Me and Me and Me", True),
+        ("我告诉\ufffd青禾：我叫林舟。", True),
         ("庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄庄", True),
         ("我告诉我：我告诉我：我告诉我：我告诉我：我告诉我：", True),
         ("Tim counts: 1000000000000000000000000000 stars ............................", False),
