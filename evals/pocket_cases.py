@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,14 +15,10 @@ from typing import Any
 from langchain_core.messages import convert_to_messages
 
 from egosrag import Conversation, Extract, ManualEngine, ManualIndex
-from egosrag.egos.step import Talk as EgosTalk
-from egosrag.egos.summarize import Summarize
 from egosrag.models.prefix import continue_prefix
-from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load
 from egosrag.rag.lexical import Bm25
 from egosrag.rag.split import sentences
-from egosrag.schema import Turn
 from evals.records import Record
 from finetune.pocket_grammar import Dice, Sample, draw
 from finetune.pocket_grammar.baseline import kept, lexical
@@ -123,25 +118,21 @@ def _grounded(sample: Sample, said: str) -> Record:
 
 
 def summary(model: Any, language: str, split: str, n: int) -> Record:
-    """A conversation condensed by Summarize, with its checks: the share of what the user told that its scenes keep."""
+    """What the user told, by Summarize in a conversation, with its checks: the share that the scenes keep."""
     dice, talk = _talk(language, split, n, "summary")
-    turns: list[Turn] = []
-    for number in range(dice.random.randint(1, 4)):
-        line, reply, _ = talk.exchange("tell" if number == 0 else dice.of(["tell", "tell", "card", "recall", "small"]))
-        turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=reply)]
-    turns = [turn.model_copy(update={"id": str(k)}) for k, turn in enumerate([*turns, turns[0]])]
-    step = Summarize(
-        model,
-        partial(count_tokens, model),
-        context_window(model),
-        lambda said, share: len(said.visible_turns) < 2,  # all but the last turn are condensed
-        keep_turns=1,
-    )
-    scenes = step.invoke(EgosTalk(talk.role, tuple(turns), user=talk.user))
+    items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
+    conversation = Conversation(model, talk.role, memory="static", window=PROMPT, keep_turns=2)
+    for item in items:
+        conversation.say(item.line)
+    while not conversation.scenes():  # a short card leaves room for more
+        conversation.say(items[-1].line)
+    scenes = conversation.scenes()
+    condensed = {turn_id for scene in scenes for turn_id in scene.turn_ids}
+    lines = {turn.text for turn in conversation.turns() if turn.id in condensed}
+    values = [item.value for item in items if item.line in lines]
     said = "\n".join(scene.text for scene in scenes)
-    values = [item.value for item in talk.told]
     share = sum(value.lower() in said.lower() for value in values) / len(values)
-    return {"asked": "\n".join(turn.text for turn in turns[:-1]), "said": said, "right": share}
+    return {"asked": "\n".join(item.line for item in items if item.line in lines), "said": said, "right": share}
 
 
 def summary_written(model: Any, language: str, split: str, n: int) -> Record:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
+from transformers import Qwen2ForCausalLM
+
+from finetune.pocket_args import PocketArgs
 
 _A, _B, _C = 3.4445, -4.775, 2.0315
 
@@ -62,3 +65,14 @@ class Muon(torch.optim.Optimizer):
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for p, update in zip(parameters, orthogonal(torch.stack(updates), dtype=self._dtype), strict=True):
                     p.add_(update, alpha=-scale)
+
+
+def optimizers(
+    model: Qwen2ForCausalLM, config: PocketArgs, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for the embedding, the biases and the norms."""
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    inside = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    adam = torch.optim.AdamW(rest, config.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+    return [Muon(matrices, config.muon_lr, dtype=dtype), adam]

@@ -3,7 +3,7 @@
     python -m finetune.pocket --config finetune/configs/pocket.yaml [--minutes 75] [--key value]...
 
 Killed and started again, it goes on from its last checkpoint. ``--export-only true`` exports and measures that one.
-It runs on a GPU where there is one, and multiplies in bfloat16 where the hardware is made for it (see ``is_fast``).
+It runs on a GPU where there is one, and multiplies in bfloat16 where that is fast (``attention.is_fast``).
 """
 
 from __future__ import annotations
@@ -25,20 +25,14 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from finetune import pocket_data as data
 from finetune.args import command
-from finetune.attention import WRITTEN_OUT
+from finetune.attention import WRITTEN_OUT, is_fast
 from finetune.copy_circuit import install
-from finetune.muon import Muon
+from finetune.muon import optimizers
 from finetune.pocket_args import PocketArgs
 from finetune.pocket_export import finish
 from finetune.pocket_grammar import FAMILIES, draw, mixed
 
 log = logging.getLogger("pocket")
-
-
-def is_fast(device: torch.device) -> bool:
-    """Whether bfloat16 is the faster format: on a GPU, with AMX (some eight times), with AVX-512 BF16 (2.5 times)."""
-    able = torch.cpu.get_capabilities()
-    return device.type == "cuda" or bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def build(config: PocketArgs) -> Qwen2ForCausalLM:
@@ -63,17 +57,6 @@ def build(config: PocketArgs) -> Qwen2ForCausalLM:
     model = Qwen2ForCausalLM(shape)
     install(model, config.seed)
     return model
-
-
-def optimizers(
-    model: Qwen2ForCausalLM, config: PocketArgs, dtype: torch.dtype = torch.float32
-) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for the embedding, the biases and the norms."""
-    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
-    inside = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in inside]
-    adam = torch.optim.AdamW(rest, config.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
-    return [Muon(matrices, config.muon_lr, dtype=dtype), adam]
 
 
 def loss_of(layers: Any, head: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
