@@ -153,9 +153,7 @@ _DIRECT = {
 }
 _FEW = 6
 _SPEECH = re.compile(r"[\"“”「」『』]|[:：]")
-
-
-_MEANT = re.compile(r"(?P<is>He|She)\b|(?P<has>His|Her)\b|[他她]")
+_MEANT = re.compile(r"(?:He|She)\b|(?P<has>His|Her)\b|[他她]")
 # Where a sentence that stands for itself belongs; all others are background.
 _BELONGS = {
     "speaking_style": r"\b(?:speak|talk|call(?:s|ed)? (?:every|people|the)|address|voice)"
@@ -193,7 +191,7 @@ def direct(sources: Sequence[tuple[str, str]], name: str, most: int = _FEW, *, m
             sentence = text[start:end]
             pronoun = bool(goes_on and _MEANT.match(sentence))
             goes_on = pronoun or bool(named.match(sentence))
-            fits = 8 <= len(sentence) <= 200 or (meant and 4 <= len(sentence) <= 200)
+            fits = (4 if meant else 8) <= len(sentence) <= 200
             if fits and (named.search(sentence) or (meant and pronoun)) and not _SPEECH.search(sentence):
                 found = tells.search(sentence)
                 rank = 3 + pronoun if not found else (not found.group("defines")) + (found.start() > 0)
