@@ -10,6 +10,7 @@ import re
 _MEASURE = r"\d[\d.,]*\s*"
 _WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
 _NUMBER = rf"\d|[一二两三四五六七八九十百]+(?:[个种挡级次年月天只把部座])|\b(?:{_WORDS})\b"
+_ANY_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
 _TIME = (
     rf"(?:\d|[一二两三四五六七八九十半]|\b(?:{_WORDS}|a|an))[\d.,\s]*个?"
     r"(?:秒|分|小时|天|日|周|月|年|seconds?|minutes?|hours?|days?|weeks?|months?|years?)"
@@ -20,12 +21,12 @@ def _kind(asked: str, told: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(asked, re.IGNORECASE), re.compile(told, re.IGNORECASE)
 
 
-# What kind of thing a question asks for, and what a sentence that tells it looks like.
-_KINDS = (
+# What kind of value a question asks for, and what a sentence that tells it looks like.
+_VALUES = (
     _kind(
         r"哪里|哪儿|什么(?:位置|地方)|哪个位置|在哪|哪一?[边侧]|\bwhere\b|\bwhich side\b",
-        r"位于|在[^，。]{1,14}(?:[里内上下后前左右侧处]|旁边?|中间|底部|方)"
-        r"|\b(?:under|behind|beside|left|right|below|(?:in|on|at) the)\b",
+        r"位于|位置|在[^，。]{1,14}(?:[里内上下后前左右侧处]|旁边?|中间|底部|方)"
+        r"|\b(?:under|behind|beside|left|right|below|above|inside|next to|near|between|(?:in|on|at) the)\b",
     ),
     _kind(
         r"多少|几[^乎]|多[久长高远重大宽深快]|\bhow (?:many|much|long|far|high|often|fast|big|old|large|heavy)\b"
@@ -49,8 +50,11 @@ _KINDS = (
     ),
     _kind(
         r"型号|规格|什么牌|哪[种款]|\bwhich\b|\b(?:what|which) (?:type|kind|model|sort)\b",
-        r"型号|规格|标号|\btype\b|\b[A-Z]{1,4}[- ]?\d|\b\d+W-\d+|\d/\d",
+        r"型号|规格|标号|\btype\b|(?<![A-Z])[A-Z]{1,4}[- ]?\d|\b\d+W-\d+|\d/\d",
     ),
+)
+# As much of what is no value; many answers do without.
+_MANNERS = (
     _kind(
         r"什么是|是什么|作用|什么用|\bwhat (?:is|are|does)\b",
         r"是|用于|用来|可以|可在|能够|帮助|\bis an?\b|\bhelps?\b|\bused\b|\bmeans?\b",
@@ -73,7 +77,15 @@ _ASKS_LEAVE = re.compile(
 
 def kinds_told(question: str) -> list[re.Pattern[str]]:
     """The patterns that an answer to ``question`` has; none where the question does not say what it wants."""
-    return [told for asked, told in _KINDS if asked.search(question)]
+    return [told for asked, told in (*_VALUES, *_MANNERS) if asked.search(question)]
+
+
+def lacks_value(question: str, text: str) -> bool:
+    """Whether ``question`` asks for a place, a number or a type, and ``text`` has none; in what unit is left open."""
+    wanted = [told for asked, told in _VALUES if asked.search(question)]
+    if any(told in wanted for _, told in _VALUES[1:-1]):  # neither place nor type
+        wanted.append(_ANY_NUMBER)
+    return bool(wanted) and not any(told.search(text) for told in wanted)
 
 
 def only_forbids(question: str, sentence: str) -> bool:
