@@ -10,6 +10,7 @@ import re
 _MEASURE = r"\d[\d.,]*\s*"
 _WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
 _NUMBER = rf"\d|[一二两三四五六七八九十百]+(?:[个种挡级次年月天只把部座])|\b(?:{_WORDS})\b"
+_LIST_NUMBER = re.compile(r"(?:^|(?<=\s))\d{1,2}[.、)](?=\s)")
 _ANY_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
 _TIME = (
     rf"(?:\d|[一二两三四五六七八九十半]|\b(?:{_WORDS}|a|an))[\d.,\s]*个?"
@@ -33,6 +34,10 @@ _VALUES = (
         r"|\b(?:what|which) (?:size|number|amount)\b",
         _NUMBER + r"|\b(?:once|twice)\b",
     ),
+    _kind(
+        r"多少钱|售价|价格|价钱|\bcosts?\b|\bprices?\b|\bexpensive\b|\bhow cheap\b",
+        _MEASURE + r"(?:元|块|美元|欧元|euros?|dollars?|yuan|cents?)|[$€£¥￥]\s*\d",
+    ),
     _kind(r"压力|胎压|\bpressure\b", _MEASURE + r"(?:bar|kPa|psi|巴|千帕)"),
     _kind(r"温度|多[热冷]|几度|\btemperature\b|\bhow (?:hot|cold)\b", _MEASURE + r"(?:°|℃|摄氏度|度|degrees)"),
     _kind(r"速度|车速|多快|\bspeeds?\b|\bhow fast\b", _MEASURE + r"(?:km/h|mph|公里每小时|千米/小时|公里/小时)"),
@@ -50,9 +55,10 @@ _VALUES = (
     ),
     _kind(
         r"型号|规格|什么牌|哪[种款]|\bwhich\b|\b(?:what|which) (?:type|kind|model|sort)\b",
-        r"型号|规格|标号|\btype\b|(?<![A-Z])[A-Z]{1,4}[- ]?\d|\b\d+W-\d+|\d/\d",
+        r"型号|规格|标号|\btype\b|(?-i:(?<![A-Za-z])[A-Z]{1,4}[- ]?\d)|\b\d+W-\d+|\d/\d",
     ),
 )
+_, _, _PRICE, *_MEASURES, _ = (told for _, told in _VALUES)
 # As much of what is no value; many answers do without.
 _MANNERS = (
     _kind(
@@ -83,9 +89,12 @@ def kinds_told(question: str) -> list[re.Pattern[str]]:
 def lacks_value(question: str, text: str) -> bool:
     """Whether ``question`` asks for a place, a number or a type, and ``text`` has none; in what unit is left open."""
     wanted = [told for asked, told in _VALUES if asked.search(question)]
-    if any(told in wanted for _, told in _VALUES[1:-1]):  # neither place nor type
+    if _PRICE in wanted:
+        wanted = [_PRICE]
+    elif any(told in wanted for told in _MEASURES):
         wanted.append(_ANY_NUMBER)
-    return bool(wanted) and not any(told.search(text) for told in wanted)
+    told_text = _LIST_NUMBER.sub("", text)
+    return bool(wanted) and not any(told.search(told_text) for told in wanted)
 
 
 def only_forbids(question: str, sentence: str) -> bool:
