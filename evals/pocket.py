@@ -3,25 +3,29 @@
     python -m evals.pocket [--model FOLDER] [--number 40] [--split wordings] [--records FILE] [--out FIGURE.png] --json
 
 Everything is drawn from the grammar with held-out words and fixed seeds, and asked through the pipeline that a user
-has; the sample manual was written by hand. ``baseline`` is the best sentence by shared words (by BM25 for the manual).
+has; the questions to the sample manual and cards were written by hand. ``baseline`` is the best sentence by shared
+words (by BM25 for the manual).
 """
 
 from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from egosrag import ManualEngine, ManualIndex, assemble, load_chat_model
+from egosrag import Conversation, load_chat_model, load_role
+from egosrag.assemble import sample
 from egosrag.console import Progress, print_json
 from egosrag.errors import SettingsError
 from evals.detectors import estimate, percent, quality
-from evals.pocket_cases import CASES, manual
+from evals.pocket_cases import CASES, manual, sample_cards
 from evals.records import Record, Records
+from evals.roleplay_data import DATA
 
 LANGUAGES = ("en", "zh")
 SPLITS = ("names", "wordings")
@@ -29,6 +33,11 @@ SPLITS = ("names", "wordings")
 WANTED = {"card_fact": 0.9, "recall": 0.85, "recall_summarized": 0.85, "passages": 0.9, "sample manual": 0.75}
 WANTED |= {"summary": 0.9, "card": 0.8}
 _REFUSAL = ("precision", "recall")
+
+
+def _rows(path: Path) -> list[Record]:
+    rows: list[Record] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
 
 
 def measure(name: str, number: int, split: str, records: Records, progress: Progress) -> dict[str, list[Record]]:
@@ -43,15 +52,18 @@ def measure(name: str, number: int, split: str, records: Records, progress: Prog
                     records.add((label, n), case(model, language, split, n))
                 found.setdefault(label, []).append(records[label, n])
                 progress(label, n + 1, number)
-        label = f"sample manual.{language}"
-        rows = json.loads(assemble.sample(f"manual.{language}.questions.json").read_text(encoding="utf-8"))
-        if any((label, n) not in records for n in range(len(rows))):
-            engine = ManualEngine(ManualIndex.build([assemble.sample(f"manual.{language}.pdf")]), model)
-            for n, record in enumerate(manual(engine, rows)):
-                if (label, n) not in records:
-                    records.add((label, n), record)
-                progress(label, n + 1, len(rows))
-        found[label] = [records[label, n] for n in range(len(rows))]
+        cards, questions = _rows(DATA / f"cards.{language}.json"), _rows(sample(f"manual.{language}.questions.json"))
+        pdf = sample(f"manual.{language}.pdf")
+        written = [("sample cards", len(cards), partial(sample_cards, model, language, cards))]
+        written += [("sample manual", len(questions), partial(manual, model, pdf, questions))]
+        for title, length, ask in written:
+            label = f"{title}.{language}"
+            if any((label, n) not in records for n in range(length)):
+                for n, record in enumerate(ask()):
+                    if (label, n) not in records:
+                        records.add((label, n), record)
+                    progress(label, n + 1, length)
+            found[label] = [records[label, n] for n in range(length)]
     return found
 
 
@@ -76,7 +88,7 @@ def summary(found: dict[str, list[Record]]) -> dict[str, Any]:
 
 def weights_of(name: str) -> Path:
     """The folder of the checkpoint ``name``."""
-    return assemble.sample("manual.en.md").parents[1] / "pocket" if name == "pocket" else Path(name)
+    return sample("manual.en.md").parents[1] / "pocket" if name == "pocket" else Path(name)
 
 
 def _digest(name: str) -> str:
@@ -87,7 +99,7 @@ def _digest(name: str) -> str:
 
 
 def speed(name: str) -> dict[str, float]:
-    """Megabytes of weights, seconds of the imports and then to the first token, tokens a second of greedy replies."""
+    """Megabytes of weights, seconds of the imports and then to the first token, tokens a second in a conversation."""
     start = time.perf_counter()
     from transformers import AutoTokenizer, Qwen2ForCausalLM
 
@@ -96,10 +108,10 @@ def speed(name: str) -> dict[str, float]:
     model = load_chat_model(name, max_new_tokens=64)
     model.invoke([("user", "?"), ("assistant", "")], stop=["\n"])
     loaded, done = time.perf_counter() - start, 0
+    conversation = Conversation(model, load_role(sample("edda.en.json")), memory="static")
     start = time.perf_counter()
-    for n in range(8):
-        said = model.invoke(f"{n}: " + "Tell me of a town. " * 12)
-        done += said.usage_metadata["output_tokens"] if said.usage_metadata else 0
+    for line in ("Who are you?", "What are you afraid of?", "How do you speak?", "Thank you.") * 3:
+        done += conversation.say(line).usage.completion_tokens
     seconds = time.perf_counter() - start
     size = sum(f.stat().st_size for f in weights_of(name).glob("*.safetensors")) / 1e6
     times = {"import_s": round(imported, 2), "load_s": round(loaded, 2)}
@@ -135,7 +147,7 @@ keeps word for word what the model loses, `summary_written` by the model alone. 
 {rows}
 
 {megabytes} MB of weights; {import_s} s of imports, then {load_s} s to the first token; {tokens_per_second} tokens a
-second.
+second of replies in a conversation, the time to read its prompts included.
 
 """
 

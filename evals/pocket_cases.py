@@ -16,17 +16,19 @@ from langchain_core.messages import convert_to_messages
 
 from egosrag import Conversation, Extract, ManualEngine, ManualIndex
 from egosrag.models.prefix import continue_prefix
-from egosrag.prompts import load
+from egosrag.prompts import load, render
 from egosrag.rag.lexical import Bm25
 from egosrag.rag.split import sentences
+from egosrag.schema import Role
 from evals.records import Record
+from evals.roleplay_data import subject
 from finetune.pocket_grammar import Dice, Sample, draw
 from finetune.pocket_grammar.baseline import kept, lexical
 from finetune.pocket_grammar.sample import table
 from finetune.pocket_grammar.talk import Talk, told
 
-TURNS = 6  # that a user tells before a memory is asked for the first
-PROMPT = 460  # tokens: so few that Summarize has to work within such a conversation
+TURNS = 8  # that a user tells before a memory is asked for the first
+ROOM = 330  # tokens beside the card: so few that Summarize has to work within such a conversation
 
 Case = Callable[[Any, str, str, int], Record]
 
@@ -45,19 +47,23 @@ def card_fact(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def unknown(model: Any, language: str, split: str, n: int) -> Record:
-    """A question that nothing answers: is it declined in the grammar's words, with the role's address or without?"""
-    dice, talk = _talk(language, split, n, "unknown")
-    words = table("talk", language)
-    ask = told(dice, dice.of(list(words["told"]))).ask
+    """A question that neither card nor user answers: is it declined, with the role's address or without?"""
+    _, talk = _talk(language, split, n, "unknown")
+    ask, _, _ = talk.exchange("unknown")
     reply = Conversation(model, talk.role, memory="static").say(ask)
-    right = any(declined.strip(".。") in reply.text for declined in (words["not_told"], words["unknown"]))
+    right = _declined(reply.text, language)
     return {"asked": ask, "said": reply.text, "right": right, "closed": reply.stop_reason == "quote"}
 
 
-def recall(model: Any, language: str, split: str, n: int, *, window: int | None = None, turns: int = 3) -> Record:
-    """What the user told first, asked for after other lines; with a small ``window``, out of the summary."""
+def _window(model: Any, role: Role, language: str) -> int:
+    return int(model.get_num_tokens(render.card(role, language))) + ROOM
+
+
+def recall(model: Any, language: str, split: str, n: int, *, short: bool = False, turns: int = 3) -> Record:
+    """What the user told first, asked for after other lines; with a ``short`` window, out of the summary."""
     dice, talk = _talk(language, split, n, "recall")
     items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
+    window = _window(model, talk.role, language) if short else None
     conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
     for item in items:
         conversation.say(item.line)
@@ -72,7 +78,7 @@ def recall(model: Any, language: str, split: str, n: int, *, window: int | None 
 
 def recall_summarized(model: Any, language: str, split: str, n: int) -> Record:
     """As ``recall``, behind so many lines that Summarize has condensed the first."""
-    return recall(model, language, split, n, window=PROMPT, turns=TURNS)
+    return recall(model, language, split, n, short=True, turns=TURNS)
 
 
 def passages(model: Any, language: str, split: str, n: int) -> Record:
@@ -121,7 +127,8 @@ def summary(model: Any, language: str, split: str, n: int) -> Record:
     """What the user told, by Summarize in a conversation, with its checks: the share that the scenes keep."""
     dice, talk = _talk(language, split, n, "summary")
     items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
-    conversation = Conversation(model, talk.role, memory="static", window=PROMPT, keep_turns=2)
+    window = _window(model, talk.role, language)
+    conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
     for item in items:
         conversation.say(item.line)
     while not conversation.scenes():  # a short card leaves room for more
@@ -180,8 +187,9 @@ CASES: dict[str, Case] = {
 }
 
 
-def manual(engine: ManualEngine, rows: list[Record]) -> Iterator[Record]:
-    """The hand-written sample manual through the engine; beside it the best sentence of the manual by BM25."""
+def manual(model: Any, file: Path, rows: list[Record]) -> Iterator[Record]:
+    """Questions to a manual through the engine; beside it the best sentence of the manual by BM25."""
+    engine = ManualEngine(ManualIndex.build([file]), model)
     known = [p.text[a:b].strip() for p in engine.index.pages for a, b in sentences(p.text)]
     best = Bm25.build("words", known)
     for row in rows:
@@ -199,6 +207,26 @@ def manual(engine: ManualEngine, rows: list[Record]) -> Iterator[Record]:
             "passage": bool(wanted & {f"page_{c.page}" for c in answer.citations}),
             "baseline": not hopeless and _holds(guess, value),
         }
+
+
+def sample_cards(model: Any, language: str, rows: list[Record]) -> Iterator[Record]:
+    """Questions to our six characters, each in a conversation of its own."""
+    for row in rows:
+        reply = Conversation(model, subject(row["role"]).card, memory="static").say(row["question"])
+        hopeless, declined = row["answer"] is None, _declined(reply.text, language)
+        yield {
+            "asked": row["question"],
+            "said": reply.text,
+            "right": declined if hopeless else _holds(reply.text, row["answer"]),
+            "hopeless": hopeless,
+            "refused": declined,
+            "closed": reply.stop_reason == "quote",
+        }
+
+
+def _declined(text: str, language: str) -> bool:
+    words = table("talk", language)
+    return any(words[name].strip(".。") in text for name in ("not_told", "unknown"))
 
 
 def _holds(text: str, value: str) -> bool:

@@ -39,7 +39,7 @@ def build(config: PocketArgs) -> Qwen2ForCausalLM:
     """A Qwen2 of the configured size with random weights."""
     torch.manual_seed(config.seed)
     if config.start:
-        return Qwen2ForCausalLM.from_pretrained(config.start, dtype=torch.float32)
+        return data.adopt(Path(config.start), Path(config.run) / "tokenizer.json")
     shape = Qwen2Config(
         vocab_size=config.vocab,
         hidden_size=config.width,
@@ -74,9 +74,7 @@ class Training:
         self.config, self.run = config, Path(config.run)
         self.run.mkdir(parents=True, exist_ok=True)
         path = self.run / "tokenizer.json"
-        if not path.is_file() and config.start:
-            path.write_bytes((Path(config.start) / "tokenizer.json").read_bytes())
-        elif not path.is_file():
+        if not path.is_file():
             texts = mixed(config.mix, config.tokenizer_samples, "tokenizer", 1.0)
             data.train_tokenizer(texts, config.vocab).save(str(path))
         self.tokenizer = Tokenizer.from_file(str(path))

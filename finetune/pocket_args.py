@@ -18,7 +18,7 @@ class PocketArgs:
 
     out: str = field(metadata={"help": "the folder that gets the model, its tokenizer and its card"})
     run: str = _f("runs/pocket", "checkpoints; the command goes on from what lies here")
-    start: str = _f("", "a folder whose weights and tokenizer the run begins with, instead of random ones")
+    start: str = _f("", "a folder whose weights the run begins with, instead of random ones")
     seed: int = _f(0, "everything that is drawn follows from it")
     minutes: float = _f(60.0, "of the processor at work, over all sittings; while others have it, none pass")
     steps: int = _f(0, "updates instead of minutes, where it is not 0")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import Qwen2ForCausalLM
 
 from finetune.pocket_args import PocketArgs
 from finetune.pocket_grammar import Sample, mixed
-from finetune.pocket_grammar.names import GIVEN, SOUNDS, SURNAMES
+from finetune.pocket_grammar.names import LEVEL_1
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 END = 2
@@ -40,11 +42,26 @@ def train_tokenizer(samples: Sequence[Sample], vocab: int) -> Tokenizer:
         show_progress=False,
     )
     texts = ["\n".join((*(text for _, text in s.messages), s.answer)) for s in samples]
-    # Every character that names are made of gets a token; its frequency in the samples alone would not earn it one.
+    # Every common character gets a token, so that any name is copied by its characters, not by bytes.
     often = {c for c, n in Counter("".join(texts)).items() if c > "\u3000" and n > len(texts) // 400}
-    alphabet = sorted(often.union(GIVEN, SOUNDS, SURNAMES))
+    alphabet = sorted(often.union(LEVEL_1))
     tokenizer.train_from_iterator([*texts, *alphabet * 200], trainer)
     return tokenizer
+
+
+def adopt(start: Path, tokenizer: Path) -> Qwen2ForCausalLM:
+    """The model in ``start`` with another vocabulary: tokens that both know keep their row, others get a random one."""
+    model = Qwen2ForCausalLM.from_pretrained(start, dtype=torch.float32)
+    old, new = Tokenizer.from_file(str(start / "tokenizer.json")), Tokenizer.from_file(str(tokenizer))
+    rows = model.get_input_embeddings().weight.detach()
+    known, wanted = old.get_vocab(), new.get_vocab()
+    drawn = torch.randn(len(wanted), rows.size(1)) * rows.std()
+    for token, place in wanted.items():
+        if token in known:
+            drawn[place] = rows[known[token]]
+    model.resize_token_embeddings(len(wanted), mean_resizing=False)
+    model.get_input_embeddings().weight.data.copy_(drawn)
+    return model
 
 
 def prompt_text(sample: Sample) -> str:
@@ -103,16 +120,23 @@ def as_batch(rows: Sequence[tuple[list[int], list[bool]]], whole: bool = False) 
 
 
 def copying(vocab: int, tokens: int, seed: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random sequences that repeat themselves: what follows the first period can be copied."""
+    """Words of random tokens, and then the same words in any order: how a word that has begun goes on can be copied.
+
+    Often few tokens make up all words, as letters do: then one token alone does not tell which word has begun, and
+    what goes before it must.
+    """
     dice = random.Random(seed)
-    length = dice.choice((48, 96, 192, 320))
+    length = dice.choice((96, 192, 320))
     rows = []
     for _ in range(tokens // length):
-        period = dice.randint(4, 24)
-        once = [dice.randrange(len(SPECIAL), vocab) for _ in range(period)]
-        row = (once * (length // period + 1))[:length]
-        # A third of the places teaches: scoring all of them against the vocabulary would cost more than the layers.
-        rows.append((row, [n > period and dice.random() < 0.3 for n in range(length)]))
+        known = dice.sample(range(len(SPECIAL), vocab), dice.choice((10, 20, 40, 100, 300)))
+        words = [dice.choices(known, k=dice.randint(3, 8)) for _ in range(dice.randint(2, length // 16))]
+        row, taught = [token for word in words for token in word], [False] * sum(map(len, words))
+        while len(row) < length:
+            word = dice.choice(words)
+            row += word
+            taught += [n > 1 and dice.random() < 0.5 for n in range(len(word))]
+        rows.append((row[:length], taught[:length]))
     return as_batch(rows)
 
 

@@ -120,8 +120,8 @@ world and reads only what its prompt says. A real one is a flag away: `--model Q
 Nothing but sentences of a grammar that stands in this repository (`finetune/pocket_grammar`): role cards and
 conversations, passages of invented manuals, conversations to summarize, prose to extract from, and follow-up questions,
 Chinese and English in equal parts, rendered with the very prompts that EGOS-RAG serves. Names, places and many words
-are made of syllables and random characters, so it has to copy them. {tokens:.1f} million tokens, {steps} steps,
-{minutes:.0f} minutes of a processor at work. The command, resumable:
+are made of syllables and random characters, and some values are everyday words in no order, so it has to copy them.
+{tokens:.1f} million tokens, {steps} steps, {minutes:.0f} minutes of a processor at work. The command, resumable:
 
     {command}
 {changes}
@@ -146,7 +146,8 @@ alone.
 
 Plain, short sentences near those of its grammar; no reasoning, no arithmetic, no passage numbers (the citation check
 finds the passage). It can copy a wrong sentence, so EGOS-RAG checks what it says against the text. What is not in the
-prompt, it does not know. Chinese characters outside the common ones are read byte by byte and copied less reliably.
+prompt, it does not know. Cards written freely it reads far less well than those of its grammar (*sample cards* above).
+Chinese characters outside the 3,755 common ones are read byte by byte and copied less reliably.
 """
 
 

@@ -136,7 +136,10 @@ class Extract(Step[tuple[Sources, str], Role]):
             labels = {_place(item)[:2]: item.label for item in found}
             told = direct(sources, name, _MOST, meant=True)
             places = [_place(item) for item in told]
-            told = [replace(item, label=labels.get(_place(item)[:2], item.label)) for item in told]
+            told = [  # what its words do not place, the model places
+                replace(item, label=labels.get(_place(item)[:2], item.label)) if item.label == "background" else item
+                for item in told
+            ]
             found = [*told, *(item for item in found if not any(_overlap(_place(item), place) for place in places))]
         elif not any(item.label == "background" for item in found):
             found = [*found, *direct(sources, name)]

@@ -17,10 +17,10 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.retention import degenerate, invented, misattributed, missing
+from egosrag.egos.retention import degenerate, invented, misattributed, missing, unsaid
 from egosrag.egos.step import Count, Step, Talk
 from egosrag.errors import ScriptExhausted
-from egosrag.models.prefix import continue_prefix
+from egosrag.models.prefix import continue_prefix, unbound
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
 
@@ -64,6 +64,7 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         self.target = target
         self.quote = quote
         self.notice = notice
+        self._copies = not getattr(unbound(model), "reads_passages", True)
 
     def run(self, value: Talk, config: RunnableConfig | None = None) -> tuple[Scene, ...]:
         """The scenes to add to ``value``. A model that fails adds none: the old state stays."""
@@ -112,6 +113,7 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
             for line in self._asked(self._transcript(turns, talk), talk.language, config)
             if not invented(line, " ".join([*told, speakers, *(turn.speaker for turn in talk.turns)]))
             and not misattributed(line, [(turn.speaker, turn.text) for turn in turns])
+            and not (self._copies and unsaid(line, [(turn.speaker, turn.text) for turn in turns]))
         ]
         lost = missing(told, " ".join([*lines, speakers]))
         if lines and not lost:

@@ -91,7 +91,8 @@ class LocalChatModel(BaseChatModel):
     def reads_passages(self) -> bool:
         """Whether it reads better than what it reads tells: pocket's model card says no.
 
-        A manual is quoted then, and sentences of the sources stand in a card beside what it extracted.
+        A manual is quoted then, sentences of the sources stand in a card beside what it extracted, and a scene has
+        nobody say what they did not.
         """
         return self.model != "pocket"
 

@@ -7,7 +7,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from finetune.pocket_grammar.sample import table
+
 T = TypeVar("T")
+NUMERALS = "零一二三四五六七八九十"
 
 
 def words(text: str) -> list[str]:
@@ -18,6 +21,11 @@ def words(text: str) -> list[str]:
 ONSETS = words("b c d f g h j k l m n p r s t v w y z br cr dr fr gr pr tr bl cl fl gl pl sl sh ch th st sp qu wh ph")
 VOWELS = words("a e i o u a e i o u a e i o u ai ea ee ie oo ou ia io")
 CODAS = words("n r l s t m k d x th nd rt ck ss ng y")
+TEENS = words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+TENS = words("zero ten twenty thirty forty fifty sixty seventy eighty ninety")
 MONTHS = words("January February March April May June July August September October November December")
 SURNAMES = "赵钱孙李周吴郑王冯陈蒋沈韩杨朱秦许何吕张孔曹严金魏陶姜谢邹苏潘葛范彭鲁马方任袁柳唐罗薛雷贺汤林江"
 SOUNDS = (
@@ -35,6 +43,14 @@ OBJECTS = {
 def is_held_out(word: str) -> bool:
     """Whether an invented word belongs to the test split: one in eight does, by a checksum of its letters."""
     return zlib.crc32(word.lower().encode()) % 8 == 0
+
+
+def spelt(number: int, language: str) -> str:
+    """``number``, below 100, in words: "twenty-six", "二十六"."""
+    tens, ones = divmod(number, 10)
+    if language == "zh":
+        return NUMERALS[tens] * (tens > 1) + "十" * (tens > 0) + NUMERALS[ones] * (ones > 0 or not tens)
+    return TEENS[number] if number < 20 else TENS[tens] + (f"-{TEENS[ones]}" if ones else "")
 
 
 class Dice:
@@ -96,6 +112,8 @@ class Dice:
     def name(self) -> str:
         """A person's name: a surname and given characters, or a name spelt by sound."""
         if not self.zh:
+            if self.chance(0.25):
+                return self.common(table("lexicon", "en")["person"])
             return self.word().capitalize()
         if self.chance(0.5):
             return self._kept(lambda: "".join(self.random.choices(SOUNDS, k=self.random.randint(2, 4))))
@@ -120,6 +138,8 @@ class Dice:
 
     def place(self) -> str:
         """The name of a town."""
+        if self.chance(0.15):
+            return self.common(table("lexicon", self.language)["city"])
         if not self.zh:
             return self.word().capitalize() + self.of(OBJECTS["en"])
         sound = self.chance(0.4)
@@ -138,6 +158,11 @@ class Dice:
             if drawn < 100 or is_held_out(str(drawn)) == (self.split != "train"):
                 return str(drawn)
 
+    def amount(self, low: int = 2, high: int = 99) -> str:
+        """A number below 100, in figures or in words."""
+        drawn = self.random.randint(low, high)
+        return spelt(drawn, self.language) if self.chance(0.35 if self.zh else 0.2) else str(drawn)
+
     def year(self) -> str:
         """A year between 1700 and 2020."""
         return self._kept(lambda: str(self.random.randint(1700, 2020)))
@@ -154,5 +179,14 @@ class Dice:
         return f"{day} {MONTHS[month - 1]}"
 
     def clock(self) -> str:
-        """A time of day."""
-        return f"{self.random.randint(1, 23)}:{self.random.randint(0, 59):02d}"
+        """A time of day: "7:05", "half past seven", "七点一刻"."""
+        hour, minute = self.random.randint(1, 23), self.random.randint(0, 59)
+        if self.chance(0.6):
+            return f"{hour}:{minute:02d}"
+        hour = 1 + hour % 12
+        if self.zh:
+            part = self.of(["", "", "早上", "上午", "中午", "下午", "傍晚", "晚上"])
+            return part + spelt(hour, "zh") + self.of(["点", "点", "点半", "点一刻", "点三刻", "点钟"])
+        word = spelt(hour, "en")
+        forms = [f"half past {word}", f"a quarter past {word}", f"a quarter to {word}", f"{word} o'clock"]
+        return self.of([*forms, f"{hour} {self.of(['am', 'pm'])}", f"{word} in the {self.of(['morning', 'evening'])}"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import NamedTuple
 
-from finetune.pocket_grammar.names import Dice
+from finetune.pocket_grammar.names import LEVEL_1, SURNAMES, Dice
 from finetune.pocket_grammar.sample import table
 
 
@@ -50,17 +52,54 @@ def thing(d: Dice) -> str:
     return f"{a(look)} {look} {item}{tail}"
 
 
+def scene(d: Dice) -> dict[str, str]:
+    """What happened once: {act} and {do1} a verb, {whom} its object, {end} when, where or why; and a {work} place."""
+    words = table("lexicon", d.language)
+    values = {"v": d.name(), "t": d.place(), "n": d.amount(3, 60), "y": d.year(), "k": thing(d)}
+    for name in ("look", "thing", "animal", "food", "drink", "job", "relative", "colour", "day"):
+        values[name] = d.of(words[name])
+    act = d.of(words["act"]).split("|")
+    made = {name: str(d.of(words[name])).format(**values) for name in ("whom", "end", "work")}
+    return {"act": act[0], "do1": act[-1], **made}
+
+
+def jumble(d: Dice, low: int, high: int) -> str:
+    """Everyday words in no order: what is to be copied or passed over, whatever it says."""
+    number = d.random.randint(low, high)
+    if d.zh and d.chance(0.4):
+        return "".join(d.random.choices(LEVEL_1, k=number))
+    drawn = d.random.choices(_everyday(d.language), k=max(1, number // 2) if d.zh else number)
+    return ("" if d.zh else " ").join(drawn)
+
+
+@cache
+def _everyday(language: str) -> list[str]:
+    entries = [entry for group in table("lexicon", language).values() for entry in group]
+    return sorted({word for entry in entries for word in re.split(r"[ |]", entry) if "{" not in word and word})
+
+
+def _person(d: Dice) -> str:
+    """A name, now and then with a title."""
+    if not d.chance(0.1):
+        return d.name()
+    title = d.of(table("lexicon", d.language)["title"])
+    return d.of(SURNAMES) + title if d.zh else f"{title} {d.name()}"
+
+
 def _value(d: Dice, kind: str) -> str:
     words = table("lexicon", d.language)
+    if kind == "post":
+        job, work = d.of(words["job"]), scene(d)["work"]
+        return f"{work}的{job}" if d.zh else f"the {job} of {work}"
     if kind in ("town", "lives"):
         return d.place()
     if kind in ("friend", "relative", "enemy", "teacher", "employer"):
-        return d.name()
+        return _person(d)
     if kind == "saved":
         return (
             d.name()
             if d.chance(0.5)
-            else (d.number(2, 40) + d.of(["个孩子", "名水手"] if d.zh else [" children", " sailors"]))
+            else (d.amount(2, 40) + d.of(["个孩子", "名水手"] if d.zh else [" children", " sailors"]))
         )
     if kind == "calls":
         return str(d.of(words["address"]))
@@ -76,6 +115,10 @@ def _value(d: Dice, kind: str) -> str:
         look, item = d.of(words["look"]), d.of(words["thing"])
         return look + item if d.zh else f"the {look} {item}"
     plain = d.of(words["subject" if kind == "learned" else kind]) if kind in words or kind == "learned" else ""
+    if kind == "dislike":
+        plain = d.of(words[d.of(["fear", "hobby", "food", "drink"])])
+    if plain and d.chance(0.12):
+        return jumble(d, 1, 4)
     if plain and d.chance(0.2) and kind in ("job", "food", "drink", "hobby", "fear", "learned"):
         return d.word() + ("" if d.zh else " ") + plain if not plain.startswith("the ") else plain
     if kind in ("food", "fear") and d.chance(0.25):
@@ -85,43 +128,56 @@ def _value(d: Dice, kind: str) -> str:
 
 def fact(d: Dice, kind: str) -> Fact:
     """A random fact of ``kind``, with its question and the character's answer."""
-    attribute = ATTRIBUTES[d.language][kind]
+    attribute, words = ATTRIBUTES[d.language][kind], table("lexicon", d.language)
     value = _value(d, kind)
     other = value if d.chance(0.5) else _value(d, kind)  # what is asked for may be so or not: the answer tells
-    deed = d.of(table("lexicon", d.language)["chore" if kind == "habit" else "deed"]).split("|")
-    relation = d.of(table("lexicon", d.language)["relative" if kind == "relative" else "animal"])
+    deed = d.of(words["chore" if kind == "habit" else "deed"]).split("|")
+    relation = d.of(words["relative" if kind in ("relative", "kin") else "animal"])
+    job = d.of(words["job"])
     values = {
         "v": value,
         "a": a(value) if value else "",
-        "w": d.of(table("lexicon", d.language)["trait"]),
-        "n": d.number(5, 99),
+        "w": d.of(words["trait"]),
+        "n": d.amount(5, 99),
         "y": d.year(),
         "q": value if kind == "keeper" else d.place(),
-        "o": d.of(table("lexicon", d.language)["office"]),
+        "o": d.of(words["office"]),
         "k": relation,
+        "ak": a(relation),
+        "j": job,
+        "aj": a(job),
+        "x": d.of(words["address"]),
+        "me": d.of(table("lexicon", "zh")["own"]),
+        "done": d.of(words["done"]),
+        "things": d.of(words["herd"]),
+        "look": d.of(words["look"]),
         "z": other,
         "az": a(other) if other else "",
         "did": deed[0],
         "do": deed[-1],
-        "day": d.of(table("lexicon", d.language)["day"]),
+        "day": d.of(words["day"]),
+        **scene(d),
     }
     said = d.wording(attribute.says)
-    keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}"}
+    keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}", "S": "{S}"}
     asks, answer = d.wording(attribute.asks), attribute.answer.format(**values)
-    gold = values["o"] if kind == "keeper" else value or (values["y"] if kind == "year" else values["n"])
-    if "{v}" in asks:  # the question names the value: what is told of it must be there too
+    plain = {"keeper": values["o"], "story": values["whom"], "year": values["y"], "kin": job}
+    gold = plain.get(kind) or value or values["n"]
+    if "{v}" in asks or "{whom}" in asks:  # the question names the value: what is told of it must be there too
         gold = answer[:-1]
     return Fact(kind, attribute.label, said.format(**values, **keep), asks.format(**values), answer, gold)
 
 
 def facts(d: Dice, number: int) -> list[Fact]:
-    """``number`` facts of different kinds, in any order."""
-    return [fact(d, kind) for kind in d.random.sample(list(ATTRIBUTES[d.language]), number)]
+    """``number`` facts of different kinds, in any order; of two posts there is only one."""
+    kinds = d.random.sample(list(ATTRIBUTES[d.language]), number)
+    return [fact(d, kind) for kind in kinds if kind != "post" or "job" not in kinds]
 
 
 def tell(fact_: Fact, subject: str, possessive: str, object_: str, inner: str) -> str:
     """The statement with its subject filled in, a capital first."""
-    text = fact_.says.format(N=subject, P=possessive, N2=object_, p=inner)
+    small = subject.lower() if subject in ("He", "She") else subject
+    text = fact_.says.format(N=subject, S=small, P=possessive, N2=object_, p=inner)
     return text[0].upper() + text[1:]
 
 

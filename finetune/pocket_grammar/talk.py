@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from egosrag.prompts import render
-from egosrag.schema import Role, Scene, Turn
-from finetune.pocket_grammar import roles
+from egosrag.schema import Scene, Turn
+from finetune.pocket_grammar import cards, roles
 from finetune.pocket_grammar.names import Dice
 from finetune.pocket_grammar.sample import Sample, messages, table
 
 # Kinds that answer each other's questions in part: one of them on the card leaves none of its group unknown.
 _NEAR = (
     {"town", "lives", "learned"},
-    {"job", "employer", "years", "keeper", "past"},
+    {"job", "employer", "years", "keeper", "past", "post"},
     {"speech", "calls"},
     {"skill", "hobby"},
+    {"relative", "kin"},
+    {"fear", "dislike", "enemy"},
 )
 
 
@@ -40,13 +42,17 @@ def told(d: Dice, key: str) -> Told:
         "k": d.of(words["animal"]),
         "j": d.of(words["job"]),
         "f": d.of(words["food"]) if d.chance(0.7) else d.word() + ("" if d.zh else " ") + d.of(words["food"]),
-        "n": d.number(5, 99 if key == "age" else 9999),
+        "n": d.amount(5, 99) if key == "age" else d.number(5, 9999),
         "d": d.date(),
         "r": d.of(words["relative"]),
         "s": d.of(words["spot"]),
         "c": d.clock(),
         "t": roles.thing(d),
         "o": d.of(words["colour"]),
+        "b": d.of(words["drink"]),
+        "h": d.of(words["hobby"]),
+        "w": d.of(words["fear"]),
+        "x": d.of(words["wish"]),
     }
     gold = {
         "town": "p" if d.zh else "v",
@@ -58,9 +64,13 @@ def told(d: Dice, key: str) -> Told:
         "meeting": "c",
         "thing": "t",
         "colour": "o",
+        "drink": "b",
+        "hobby": "h",
+        "fear": "w",
+        "wish": "x",
     }
     value = values[gold.get(key, "v")]
-    values |= {"aj": roles.a(values["j"]), "ak": roles.a(values["k"])}
+    values |= {"aj": roles.a(values["j"]), "ak": roles.a(values["k"]), "ar": roles.a(values["r"])}
     said, asked = d.wording(wordings["lines"]), d.wording(wordings["asks"])
     texts = (text.format(**values) for text in (said, wordings["reply"], asked, wordings["answer"]))
     return Told(key, *texts, value)
@@ -81,26 +91,6 @@ def voiced(d: Dice, text: str, address: str) -> str:
     return f"{address}，{text}" if d.zh else f"{text[:-1]}, {address}{text[-1]}"
 
 
-def make_role(d: Dice, name: str, facts: list[roles.Fact], address: str = "") -> Role:
-    """A card with the facts behind their labels, by name or by pronoun; a longer name stands in its first sentence."""
-    lines: dict[str, list[str]] = {"background": [], "personality": [], "speaking_style": [], "relations": []}
-    gender, by_pronoun = d.of("mf"), d.chance(0.5)
-    whole = f"{name} {d.name()}" if not d.zh and d.chance(0.35) else name
-    dialogue = []
-    if facts and d.chance(0.25):
-        f = d.of(facts)
-        ask, answer = (f.ask, f.answer) if d.chance(0.4) else small_talk(d, name)[:2]
-        said = voiced(d, answer, address)
-        dialogue = [{"speaker": render.USER[d.language], "text": ask}, {"speaker": name, "text": said}]
-    first = True
-    for label in lines:  # in the order of the card: a pronoun needs a name before it
-        for f in (f for f in facts if f.label == label):
-            say = roles.pronoun(f, gender, d.language) if by_pronoun and not first else ""
-            lines[label].append(say or roles.named(f, whole if first else name, d.language))
-            first = False
-    return Role.model_validate({"name": name, "sample_dialogue": dialogue, **lines})
-
-
 def scene(a: str, b: str, text: str, language: str) -> str:
     """One line of a summary: who tells whom what."""
     return str(table("talk", language)["scene"]).format(a=a, b=b, t=text)
@@ -113,10 +103,20 @@ class Talk:
         self.d = d
         self.name = d.name()
         self.facts = roles.facts(d, d.count(d.random.randint(2, 6), 10))
+        if d.chance(0.35):
+            self.facts += [roles.fact(d, "story")._replace(kind=f"story{n}") for n in range(d.random.randint(1, 3))]
         if d.chance(0.15) and all(f.kind != "calls" for f in self.facts):
             self.facts[0] = roles.fact(d, "calls")
         self.address = next((f.value for f in self.facts if f.kind == "calls"), "")
-        self.role = make_role(d, self.name, self.facts, self.address)
+        dialogue = []
+        if d.chance(0.25):
+            f = d.of(self.facts)
+            ask, answer = (f.ask, f.answer) if d.chance(0.3) else small_talk(d, self.name)[:2]
+            if d.chance(0.3):  # what it tells is not what is asked later
+                other = roles.fact(d, "story")
+                ask, answer = other.ask, other.answer
+            dialogue = cards.dialogue(d, self.name, ask, voiced(d, answer, self.address))
+        self.role = cards.make_role(d, self.name, self.facts, dialogue)
         self.user = render.USER[d.language] if d.chance(0.9) else d.name()
         self.asked: set[str] = set()
         self.told: list[Told] = []
@@ -161,7 +161,7 @@ class Talk:
         for group in _NEAR:
             have |= group if have & group else set()
         kinds = [k for k in roles.ATTRIBUTES[d.language] if k not in have]
-        ask = roles.fact(d, d.of(kinds)).ask
+        ask = cards.outside(d) if d.chance(0.3) else roles.fact(d, d.of(kinds)).ask
         return ask, voiced(d, table("talk", d.language)["unknown"], self.address), []
 
     def exchange(self, kind: str) -> tuple[str, str, list[str]]:
@@ -174,15 +174,17 @@ class Talk:
             line, answer, named = small_talk(d, self.name)
             answer = voiced(d, answer, self.address)
             return line, answer, [scene(self.user, self.name, line, d.language)] if named else []
+        asks = kind in ("recall", "card", "unknown")
+        before = self._tell() if asks and len(self.told) < 6 and d.chance(0.07) else None
         line, answer, kept = {"tell": self._tell, "recall": self._recall, "card": self._card, "unknown": self._unknown}[
             kind
         ]()
-        greets = table("talk", d.language)["greet"]
-        if kind in ("recall", "card", "unknown") and d.chance(0.12):
-            greet = d.of(greets)
-            line = greet + (line if d.zh or greet[-2] in ".!" else line[0].lower() + line[1:])
+        if before:  # something is told before it is asked
+            line, kept = before[0] + ("" if d.zh else " ") + line, before[2] + kept
+        elif asks and d.chance(0.25):
+            line = cards.framed(d, line, self.name)
         elif kind == "tell" and d.chance(0.12):
-            line = d.of(greets[:2]) + line
+            line = d.of(table("talk", d.language)["greet"]) + line
         return line, answer, kept
 
 
@@ -191,22 +193,22 @@ def role_answer(d: Dice) -> Sample:
     talk, turns, spans, scenes = Talk(d), [], [], []
     for _ in range(d.count(1, 6) if d.chance(0.45) else 0):
         line, answer, kept = talk.exchange(d.of(["tell", "tell", "card"]))
-        if kept and d.chance(0.3):  # as Summarize keeps a turn that a model would not condense
+        if len(kept) == 1 and d.chance(0.3):  # as Summarize keeps a turn that a model would not condense
             said = (talk.name, answer) if talk.value else (talk.user, line)
             kept = [render.quoted(*said, d.language)]
         scenes += [Scene(text=text, turn_ids=()) for text in kept]
     if d.chance(0.3):  # the role greets first
         greeting = d.of(table("talk", d.language)["greetings"]).format(p=d.place(), t=roles.thing(d))
+        if d.chance(0.3):
+            greeting += ("" if d.zh else " ") + roles.fact(d, "story").answer
         turns.append(Turn(speaker=talk.name, text=voiced(d, greeting, talk.address)))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
     for n in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
-        kinds = ["tell", "tell", "recall", "recall", "card", "card", "card", "card", "unknown", "unknown", "small"]
+        kinds = 2 * ["tell"] + 2 * ["recall"] + 4 * ["card"] + 3 * ["unknown"] + ["small"]
         line, answer, _ = talk.exchange("small" if n == 0 and d.chance(0.25) else d.of(kinds))
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))
-    line, answer, _ = talk.exchange(
-        d.of(["recall", "recall", "recall", "card", "card", "card", "card", "unknown", "unknown", "tell", "small"])
-    )
+    line, answer, _ = talk.exchange(d.of(3 * ["recall"] + 4 * ["card"] + 3 * ["unknown"] + ["tell", "small"]))
     blocks = [render.scene_block(scenes, d.language), render.transcript(turns, d.language)]
     if turns and d.chance(0.08):
         blocks.append(render.recalled_block(d.random.sample(turns, 1), d.language))

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.retention import degenerate, invented, items, misattributed, missing
+from egosrag.egos.retention import degenerate, invented, items, misattributed, missing, unsaid
 from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
 from egosrag.errors import ModelError, ScriptExhausted
@@ -163,6 +163,32 @@ def test_words_belong_to_who_said_them() -> None:
     assert not misattributed("Meet me at the old mill.", [("Me", "Hello there."), ("Tim", "Meet me at the old mill.")])
     assert not misattributed("我的法宝是金箍棒。", [("我", "你好。"), ("悟空", "我的法宝是金箍棒。")])
     assert misattributed("我告诉悟空：我的法宝是金箍棒。", [("我", "你好。"), ("悟空", "我的法宝是金箍棒。")])
+
+
+def test_a_line_that_has_somebody_say_what_nobody_did_is_told() -> None:
+    told = [("Me", "Let us meet at 8:15."), ("Tim", "I will be there: at the mill."), ("我", "我叫林舟。")]
+    assert unsaid("Tim tells Me: I am at 8:15.", told)
+    assert unsaid("我告诉她：小友，我叫林舟。", told)
+    assert not unsaid("Me tells Tim: Let us meet at 8:15.", told)
+    assert not unsaid("Tim tells Me: I will be there: at the mill.", told)
+    assert not unsaid("我告诉她：我叫林舟。", told)
+    assert not unsaid("Me and Tim talk.", told)
+
+
+class Copier(ScriptedChatModel):
+    """Says that it reads worse than what it reads, as pocket does."""
+
+    reads_passages: bool = False
+
+
+@pytest.mark.parametrize("kind", [ScriptedChatModel, Copier])
+def test_a_model_that_only_copies_has_nobody_say_what_they_did_not(kind: type[ScriptedChatModel]) -> None:
+    model = kind(responses=["Tim tells Me: I am at 8:15.\nMe tells Tim: Let us meet at 8:15."])
+    step = Summarize(model, COUNT, 400, lambda *_: False)
+    turns = (Turn(id="1", speaker="Me", text="Let us meet at 8:15."), Turn(id="2", speaker="Tim", text="Well."))
+    lines = step._checked(turns, Talk(role=TIM, turns=turns), None)
+    assert ("Tim tells Me: I am at 8:15." in lines) is (kind is ScriptedChatModel)
+    assert "Me tells Tim: Let us meet at 8:15." in lines
 
 
 def test_loops_and_wrong_speakers_never_become_scenes() -> None:

@@ -14,7 +14,8 @@ from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from evals import pocket
 from evals.command import app_of
-from evals.pocket_cases import CASES, card_fact, recall_summarized, unknown
+from evals.pocket_cases import CASES, card_fact, recall_summarized, sample_cards, unknown
+from evals.roleplay_data import DATA, subject
 
 LANGUAGES = ("en", "zh")
 
@@ -48,6 +49,19 @@ def test_every_case_is_the_same_again_and_speaks_its_language(language: str) -> 
             assert record != case(model, language, "wordings", 0)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_questions_to_our_cards_have_their_answer_on_the_card_or_none(language: str) -> None:
+    rows = json.loads((DATA / f"cards.{language}.json").read_text(encoding="utf-8"))
+    for row in rows:
+        card = subject(row["role"]).card.model_dump_json()
+        assert row["answer"] is None or row["answer"] in card
+    close, decline = ('"', "That I do not know.") if language == "en" else ("”", "这个我不知道。")
+    some = [rows[0], next(row for row in rows if row["answer"] is None)]
+    assert [r["right"] for r in sample_cards(Parrot(decline + close), language, some)] == [False, True]
+    said = some[0]["answer"] + close
+    assert [r["right"] for r in sample_cards(Parrot(said), language, some)] == [True, False]
+
+
 def test_the_summarized_memory_is_really_summarized() -> None:
     assert recall_summarized(load_chat_model("pocket"), "zh", "names", 0)["summarized"]
 
@@ -66,7 +80,8 @@ def test_refusals_are_scored_over_all_and_answers_over_what_can_be_answered() ->
 
 def test_the_command_resumes_from_its_records_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pocket, "CASES", {"card_fact": card_fact})
-    monkeypatch.setattr(pocket, "manual", lambda engine, rows: ({"right": True, "n": n} for n in range(len(rows))))
+    for name in ("manual", "sample_cards"):
+        monkeypatch.setattr(pocket, name, lambda *_: ({"right": True, "n": n} for n in range(len(_[-1]))))
     flags = ["--number", "2", "--records", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "p.png"), "--json"]
     first = CliRunner().invoke(app_of(pocket._command), flags)
     assert first.exit_code == 0, first.output

@@ -78,7 +78,8 @@ def test_an_answer_can_be_read_from_its_prompt(language: str) -> None:
             reason = reason.removeprefix(verdict).strip()
         assert reason in prompt  # the refusal too: the system prompt names it
         role = draw("role", language, str(n))
-        if role.value != role.answer[:-1] and not role.value.startswith(("I ", "My ", "我")):  # no whole sentence
+        whole = role.value == role.answer[:-1] or role.value.startswith(("I ", "My ")) or "我" in role.value
+        if not whole:  # a sentence of its own, not a value
             assert role.value in data.prompt_text(role)
 
 
@@ -164,8 +165,9 @@ def test_training_lowers_the_loss(trained: pocket.Training) -> None:
 
 
 def test_copying_begins_with_the_circuit_and_is_trained_on(config: PocketArgs, tmp_path: Path) -> None:
-    """Sequences of tokens at random, which nothing but copying can tell; by chance 1 in 400 would be right."""
-    small = replace(config, run=str(tmp_path), width=96, batch_tokens=1536, parts=1, steps=20, copy_steps=20)
+    """Words of tokens at random, which nothing but copying can tell; by chance 1 in 400 would be right, or 1 in 10
+    where a word's tokens are few."""
+    small = replace(config, run=str(tmp_path), width=96, batch_tokens=1536, parts=1, steps=40, copy_steps=40)
     training = pocket.Training(small)
 
     @torch.inference_mode()
@@ -177,7 +179,7 @@ def test_copying_begins_with_the_circuit_and_is_trained_on(config: PocketArgs, t
 
     before = copied()
     training.train()
-    assert 0.2 < before < 0.65  # the circuit that it starts with
+    assert 0.08 < before < 0.5  # the circuit that it starts with
     assert copied() > before + 0.1
 
 
@@ -210,6 +212,12 @@ def test_a_run_can_begin_with_weights_and_take_several_batches_an_update(
         assert torch.equal(weight, more.model.state_dict()[name])
     more.train()
     assert more.state["step"] == 2
+    wider = pocket.Training(replace(config, start=str(start), run=str(tmp_path / "wider"), vocab=config.vocab + 64))
+    old, new = trained.tokenizer.get_vocab(), wider.tokenizer.get_vocab()
+    shared = sorted(old.keys() & new.keys())
+    assert len(old) * 0.9 < len(shared) < len(new) == wider.model.config.vocab_size
+    before, after = (run.model.get_input_embeddings().weight for run in (trained, wider))
+    assert torch.equal(before[[old[t] for t in shared]], after[[new[t] for t in shared]])
     assert any(not torch.equal(w, more.model.state_dict()[n]) for n, w in trained.model.state_dict().items())
 
 
@@ -273,7 +281,7 @@ def test_an_export_loads_and_writes_prompts_as_training_did(trained: pocket.Trai
 
 
 def test_what_teaches_is_the_answer_and_the_answers_in_the_history(trained: pocket.Training) -> None:
-    sample = next(s for n in range(50) if len((s := draw("role", "en", str(n))).spans) > 1)
+    sample = next(s for n in range(50) if 1 < len((s := draw("role", "en", str(n))).spans) < 7)
     ((ids, marks),) = data.encode(trained.tokenizer, [sample])
     taught = trained.tokenizer.decode([i for i, m in zip(ids, marks, strict=True) if m], skip_special_tokens=False)
     answers = [span.split(': "', 1)[1] for span in sample.spans]
@@ -297,7 +305,7 @@ def shipped() -> tuple[Any, Any]:
 def test_the_shipped_weights_are_small_safetensors_of_a_qwen2() -> None:
     config = json.loads((WEIGHTS / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == ["Qwen2ForCausalLM"]
-    assert (WEIGHTS / "model.safetensors").stat().st_size < 14e6
+    assert (WEIGHTS / "model.safetensors").stat().st_size < 16e6
     assert all(torch.isfinite(value).all() for value in load_file(WEIGHTS / "model.safetensors").values())
     assert {p.suffix for p in WEIGHTS.iterdir()} <= {".json", ".md", ".safetensors"}
 
