@@ -24,7 +24,6 @@ _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 _TERM = re.compile(rf"{_LATIN.pattern}|{_CJK.pattern}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SUFFIX = re.compile(r"(?<=[a-z]{3})(?:ies|es|s|ing|ed)$")
-FEW = 20  # documents: in five pages of a leaflet a word on three of them may still be a rare one
 NOTHING = "\x00"  # the term of an empty document: BM25 needs one, and no question has it
 
 
@@ -125,8 +124,8 @@ def content(question: str) -> str:
 
 
 def rarity(count: int, having: int) -> float:
-    """The inverse document frequency of a term that ``having`` of ``count`` documents, or of ``FEW``, have."""
-    return math.log1p((max(count, FEW) - having + 0.5) / (having + 0.5))
+    """The inverse document frequency of a term that ``having`` of ``count`` documents have."""
+    return math.log1p((count - having + 0.5) / (having + 0.5))
 
 
 class Bm25:
@@ -160,12 +159,12 @@ class Bm25:
         terms = ANALYZERS[self.analyzer](text)
         return bool(terms) and all(map(self.knows, terms))
 
-    def rarity(self, term: str) -> float:
-        """The inverse document frequency of a term, ln(1 + (N - n + 0.5) / (n + 0.5)), N at least ``FEW``."""
+    def rarity(self, term: str, least: int = 0) -> float:
+        """The inverse document frequency of a term, ln(1 + (N - n + 0.5) / (n + 0.5)), N at least ``least``."""
         row = self._engine.vocab_dict.get(term)
         pointers = self._engine.scores["indptr"]
         n = 0 if row is None or row + 1 >= len(pointers) else int(pointers[row + 1] - pointers[row])
-        return rarity(self.count, n)
+        return rarity(max(self.count, least), n)
 
     def terms(self) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32]]]:
         """Each term with the documents that have it, and what it gives each of them."""

@@ -84,10 +84,10 @@ class TermRows(Bm25):
         """See :class:`Bm25`."""
         return self._postings([term])[0] is not None
 
-    def rarity(self, term: str) -> float:
+    def rarity(self, term: str, least: int = 0) -> float:
         """See :class:`Bm25`."""
         found = self._postings([term])[0]
-        return rarity(self._count, len(found[0]) if found else 0)
+        return rarity(max(self._count, least), len(found[0]) if found else 0)
 
     def scores(self, question: str) -> NDArray[np.float32]:
         """See :class:`Bm25`."""

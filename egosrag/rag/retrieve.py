@@ -229,6 +229,7 @@ class Coverage:
 
     MEANT = 0.8
     LIGHT = 0.25
+    FEW = 20  # pages at least: in a leaflet of five a word that stands on three may still be a rare one
 
     def __init__(self, index: ManualIndex, question: str) -> None:
         asked = content(_PAGE_ASKED.sub(" ", question))
@@ -238,7 +239,7 @@ class Coverage:
         for analyzer, analyse in ANALYZERS.items():
             bm25: Bm25 = index.lexical[f"pages-{analyzer}"]
             weights = {t: 1.0 if any(t in name for name in names) else self.LIGHT for t in set(analyse(asked))}
-            terms = {t: weight * bm25.rarity(t) for t, weight in weights.items()}
+            terms = {t: weight * bm25.rarity(t, self.FEW) for t, weight in weights.items()}
             others = [(set(analyse(m.term)), [set(analyse(other)) for other in m.others]) for m in meant]
             self._parts.append((analyzer, terms, others))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from egosrag.rag.kinds import lacks_value
-from egosrag.rag.lexical import FEW, rarity
+from egosrag.rag.lexical import Bm25
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,9 @@ def test_a_text_without_the_kind_of_value_that_is_asked_for_is_told(question: st
 
 
 def test_a_word_on_most_pages_of_a_leaflet_still_counts() -> None:
-    assert rarity(5, 4) == rarity(FEW, 4) > rarity(FEW, 10)
-    assert rarity(5, 4) > 0.3 * rarity(5, 0)
-    assert rarity(300, 4) > rarity(FEW, 4)
+    leaflet = Bm25.build("words", ["pump oil", "pump lid", "pump fan", "pump hose", "lamp"])
+    known, new = "pump", "sunroof"
+    assert leaflet.rarity(known, 20) > 0.3 * leaflet.rarity(new, 20)
+    assert leaflet.rarity(known) < 0.2 * leaflet.rarity(new)  # what citations are checked with
+    large = Bm25.build("words", ["pump"] * 4 + ["lamp"] * 60)
+    assert large.rarity(known, 20) == large.rarity(known)
