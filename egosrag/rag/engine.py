@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 WEAK = 0.12
 STRONG = 0.23
 PLAIN = 0.60
-# What a quotation must cover that has no value of the kind asked for ("how often": no number). Sample manuals: 16 of
+# What a quotation must cover that has no value of the kind asked for ("how often": no number). Sample manuals: 17 of
 # the 20 hopeless questions refused (13 without), no other question more; drawn leaflets: the model card of pocket.
 SURE = 0.90
 
