@@ -91,16 +91,16 @@ def misattributed(line: str, told: Sequence[tuple[str, str]]) -> bool:
     return False
 
 
-def unsaid(line: str, told: Sequence[tuple[str, str]]) -> bool:
+def unsaid(line: str, told: Sequence[str]) -> bool:
     """Whether ``line`` has somebody say what stands in no turn: for models that can only copy, so that it is made up.
 
     Args:
         line: a line of a summary, "A tells B: ..." or any other, which is left alone.
-        told: (speaker, text) of the turns that it stands for.
+        told: what was said in the turns that it stands for.
     """
     _, colon, said = line.replace("：", ":").partition(":")
     plain = _plain(said.replace(":", ""))
-    return bool(colon) and not any(plain in _plain(re.sub("[:：]", "", text)) for _, text in told)
+    return bool(colon) and not any(plain in _plain(re.sub("[:：]", "", text)) for text in told)
 
 
 def _plain(text: str) -> str:

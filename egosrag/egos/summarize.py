@@ -113,7 +113,7 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
             for line in self._asked(self._transcript(turns, talk), talk.language, config)
             if not invented(line, " ".join([*told, speakers, *(turn.speaker for turn in talk.turns)]))
             and not misattributed(line, [(turn.speaker, turn.text) for turn in turns])
-            and not (self._copies and unsaid(line, [(turn.speaker, turn.text) for turn in turns]))
+            and not (self._copies and unsaid(line, told))
         ]
         lost = missing(told, " ".join([*lines, speakers]))
         if lines and not lost:

@@ -23,21 +23,21 @@ def _kind(asked: str, told: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 # What kind of value a question asks for, and what a sentence that tells it looks like.
-_VALUES = (
-    _kind(
-        r"哪里|哪儿|什么(?:位置|地方)|哪个位置|在哪|哪一?[边侧]|\bwhere\b|\bwhich side\b",
-        r"位于|位置|在[^，。]{1,14}(?:[里内上下后前左右侧处]|旁边?|中间|底部|方)"
-        r"|\b(?:under|behind|beside|left|right|below|above|inside|next to|near|between|(?:in|on|at) the)\b",
-    ),
-    _kind(
-        r"多少|几[^乎]|多[久长高远重大宽深快]|\bhow (?:many|much|long|far|high|often|fast|big|old|large|heavy)\b"
-        r"|\b(?:what|which) (?:size|number|amount)\b",
-        _NUMBER + r"|\b(?:once|twice)\b",
-    ),
-    _kind(
-        r"多少钱|售价|价格|价钱|\bcosts?\b|\bprices?\b|\bexpensive\b|\bhow cheap\b",
-        _MEASURE + r"(?:元|块|美元|欧元|euros?|dollars?|yuan|cents?)|[$€£¥￥]\s*\d",
-    ),
+_PLACE = _kind(
+    r"哪里|哪儿|什么(?:位置|地方)|哪个位置|在哪|哪一?[边侧]|\bwhere\b|\bwhich side\b",
+    r"位于|位置|在[^，。]{1,14}(?:[里内上下后前左右侧处]|旁边?|中间|底部|方)"
+    r"|\b(?:under|behind|beside|left|right|below|above|inside|next to|near|between|(?:in|on|at) the)\b",
+)
+_COUNT = _kind(
+    r"多少|几[^乎]|多[久长高远重大宽深快]|\bhow (?:many|much|long|far|high|often|fast|big|old|large|heavy)\b"
+    r"|\b(?:what|which) (?:size|number|amount)\b",
+    _NUMBER + r"|\b(?:once|twice)\b",
+)
+_PRICE = _kind(
+    r"多少钱|售价|价格|价钱|\bcosts?\b|\bprices?\b|\bexpensive\b|\bhow cheap\b",
+    _MEASURE + r"(?:元|块|美元|欧元|euros?|dollars?|yuan|cents?)|[$€£¥￥]\s*\d",
+)
+_MEASURES = (
     _kind(r"压力|胎压|\bpressure\b", _MEASURE + r"(?:bar|kPa|psi|巴|千帕)"),
     _kind(r"温度|多[热冷]|几度|\btemperature\b|\bhow (?:hot|cold)\b", _MEASURE + r"(?:°|℃|摄氏度|度|degrees)"),
     _kind(r"速度|车速|多快|\bspeeds?\b|\bhow fast\b", _MEASURE + r"(?:km/h|mph|公里每小时|千米/小时|公里/小时)"),
@@ -53,12 +53,12 @@ _VALUES = (
         r"|\bhow (?:long|often|old)\b|\bwhen (?:do|does|is|are|must|should)\b",
         _TIME + r"|\d\s*(?:km|公里|千米)|\bevery\b|每",
     ),
-    _kind(
-        r"型号|规格|什么牌|哪[种款]|\bwhich\b|\b(?:what|which) (?:type|kind|model|sort)\b",
-        r"型号|规格|标号|\btype\b|(?-i:(?<![A-Za-z])[A-Z]{1,4}[- ]?\d)|\b\d+W-\d+|\d/\d",
-    ),
 )
-_, _, _PRICE, *_MEASURES, _ = (told for _, told in _VALUES)
+_TYPE = _kind(
+    r"型号|规格|什么牌|哪[种款]|\bwhich\b|\b(?:what|which) (?:type|kind|model|sort)\b",
+    r"型号|规格|标号|\btype\b|(?-i:(?<![A-Za-z])[A-Z]{1,4}[- ]?\d)|\b\d+W-\d+|\d/\d",
+)
+_VALUES = (_PLACE, _COUNT, _PRICE, *_MEASURES, _TYPE)
 # As much of what is no value; many answers do without.
 _MANNERS = (
     _kind(
@@ -88,13 +88,14 @@ def kinds_told(question: str) -> list[re.Pattern[str]]:
 
 def lacks_value(question: str, text: str) -> bool:
     """Whether ``question`` asks for a place, a number or a type, and ``text`` has none; in what unit is left open."""
-    wanted = [told for asked, told in _VALUES if asked.search(question)]
+    wanted = [kind for kind in _VALUES if kind[0].search(question)]
+    telling = [told for _, told in wanted]
     if _PRICE in wanted:
-        wanted = [_PRICE]
-    elif any(told in wanted for told in _MEASURES):
-        wanted.append(_ANY_NUMBER)
-    told_text = _LIST_NUMBER.sub("", text)
-    return bool(wanted) and not any(told.search(told_text) for told in wanted)
+        telling = [_PRICE[1]]
+    elif any(kind in wanted for kind in _MEASURES):
+        telling.append(_ANY_NUMBER)
+    text = _LIST_NUMBER.sub("", text)
+    return bool(wanted) and not any(told.search(text) for told in telling)
 
 
 def only_forbids(question: str, sentence: str) -> bool:

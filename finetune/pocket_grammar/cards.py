@@ -44,9 +44,9 @@ def _tail(d: Dice, label: str) -> str:
         return ("，" if d.zh else ", ") + roles.jumble(d, 2, 6)
     if d.chance(0.5) and label == "relations":
         clause = "，{act}过{whom}" if d.zh else d.of([", who", " and"]) + " {act} {whom}"
-        return clause.format(**roles.scene(d))
+        return clause.format(**roles.event(d))
     if d.chance(0.5) and not d.zh:
-        return f" {roles.scene(d)['end']}"
+        return f" {roles.event(d)['end']}"
     return d.wording(table("cards", d.language)["tails"][label]).format(**_values(d))
 
 

@@ -127,7 +127,7 @@ class Dice:
         )
 
     def _given(self) -> str:
-        """A character; one in five is rare enough to be read as bytes."""
+        """A character of names, one in five times any common one."""
         return self.of(LEVEL_1 if self.chance(0.2) else GIVEN)
 
     def pet(self) -> str:

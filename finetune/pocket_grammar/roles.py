@@ -52,7 +52,7 @@ def thing(d: Dice) -> str:
     return f"{a(look)} {look} {item}{tail}"
 
 
-def scene(d: Dice) -> dict[str, str]:
+def event(d: Dice) -> dict[str, str]:
     """What happened once: {act} and {do1} a verb, {whom} its object, {end} when, where or why; and a {work} place."""
     words = table("lexicon", d.language)
     values = {"v": d.name(), "t": d.place(), "n": d.amount(3, 60), "y": d.year(), "k": thing(d)}
@@ -89,7 +89,7 @@ def _person(d: Dice) -> str:
 def _value(d: Dice, kind: str) -> str:
     words = table("lexicon", d.language)
     if kind == "post":
-        job, work = d.of(words["job"]), scene(d)["work"]
+        job, work = d.of(words["job"]), event(d)["work"]
         return f"{work}的{job}" if d.zh else f"the {job} of {work}"
     if kind in ("town", "lives"):
         return d.place()
@@ -156,7 +156,7 @@ def fact(d: Dice, kind: str) -> Fact:
         "did": deed[0],
         "do": deed[-1],
         "day": d.of(words["day"]),
-        **scene(d),
+        **event(d),
     }
     said = d.wording(attribute.says)
     keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}", "S": "{S}"}

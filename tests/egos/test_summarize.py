@@ -166,7 +166,7 @@ def test_words_belong_to_who_said_them() -> None:
 
 
 def test_a_line_that_has_somebody_say_what_nobody_did_is_told() -> None:
-    told = [("Me", "Let us meet at 8:15."), ("Tim", "I will be there: at the mill."), ("我", "我叫林舟。")]
+    told = ["Let us meet at 8:15.", "I will be there: at the mill.", "我叫林舟。"]
     assert unsaid("Tim tells Me: I am at 8:15.", told)
     assert unsaid("我告诉她：小友，我叫林舟。", told)
     assert not unsaid("Me tells Tim: Let us meet at 8:15.", told)

@@ -81,7 +81,7 @@ def test_refusals_are_scored_over_all_and_answers_over_what_can_be_answered() ->
 def test_the_command_resumes_from_its_records_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pocket, "CASES", {"card_fact": card_fact})
     for name in ("manual", "sample_cards"):
-        monkeypatch.setattr(pocket, name, lambda *_: ({"right": True, "n": n} for n in range(len(_[-1]))))
+        monkeypatch.setattr(pocket, name, lambda *given: ({"right": True, "n": n} for n in range(len(given[-1]))))
     flags = ["--number", "2", "--records", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "p.png"), "--json"]
     first = CliRunner().invoke(app_of(pocket._command), flags)
     assert first.exit_code == 0, first.output
