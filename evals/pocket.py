@@ -24,7 +24,7 @@ from egosrag.console import Progress, print_json
 from egosrag.errors import SettingsError
 from evals.detectors import estimate, percent, quality
 from evals.pocket_cases import CASES, manual, sample_cards
-from evals.records import Record, Records
+from evals.records import Record, Records, read_jsonl
 from evals.roleplay_data import DATA
 
 LANGUAGES = ("en", "zh")
@@ -86,6 +86,24 @@ def summary(found: dict[str, list[Record]]) -> dict[str, Any]:
     return result
 
 
+def other_seeds(files: list[Path], found: dict[str, list[Record]]) -> dict[str, list[float]]:
+    """What was right of the same cases with the weights of other seeds, whose ``--records`` are ``files``.
+
+    Raises:
+        SettingsError: a file lacks some of the cases.
+    """
+    shares: dict[str, list[float]] = {label: [] for label in found}
+    for file in files:
+        kept = {tuple(row["key"]): row for row in read_jsonl(file) if "key" in row}
+        try:
+            same = {label: [kept[label, n] for n in range(len(records))] for label, records in found.items()}
+        except KeyError as error:
+            raise SettingsError(f"{file} lacks case {error}: measure it with the same --number and --split") from error
+        for label, part in summary(same).items():
+            shares[label].append(part["right"]["value"])
+    return shares
+
+
 def weights_of(name: str) -> Path:
     """The folder of the checkpoint ``name``."""
     return sample("manual.en.md").parents[1] / "pocket" if name == "pocket" else Path(name)
@@ -141,9 +159,10 @@ for stands in the reply; of summaries and cards, the share of what was told that
 is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question as it was put. `passages` are
 answered by the engine, which quotes them, `passages_written` by the model alone; `summary` is made by Summarize, which
 keeps word for word what the model loses, `summary_written` by the model alone. In brackets: 95 % intervals.
+*other seeds*: what is right with the weights of trainings that differ in nothing but the seed.
 
-| case | language | n | right | wanted | baseline | quote closed | refusal precision / recall |
-|---|---|---:|---:|---:|---:|---:|---:|
+| case | language | n | right | other seeds | wanted | baseline | quote closed | refusal precision / recall |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
 {rows}
 
 {megabytes} MB of weights; {import_s} s of imports, then {load_s} s to the first token; {tokens_per_second} tokens a
@@ -159,7 +178,8 @@ def section(result: dict[str, Any]) -> str:
         case, language = label.rsplit(".", 1)
         wanted = f"{100 * WANTED[case]:.0f}" if case in WANTED else "-"
         refusal = " / ".join(percent(part["refusal"].get(r)) for r in _REFUSAL) if "refusal" in part else "-"
-        cells = [case, language, str(part["right"]["n"]), percent(part["right"]), wanted]
+        others = ", ".join(f"{100 * share:.0f}" for share in result["other_seeds"][label]) or "-"
+        cells = [case, language, str(part["right"]["n"]), percent(part["right"]), others, wanted]
         cells += [percent(part.get(name)) for name in ("baseline", "closed")] + [refusal]
         rows.append("| " + " | ".join(cells) + " |")
     return _SECTION.format(split=result["split"], rows="\n".join(rows), **result["speed"])
@@ -201,6 +221,9 @@ def _command(
     number: Annotated[int, typer.Option(min=1, help="Cases of each family and language.")] = 40,
     split: Annotated[str, typer.Option(help="names: new words; wordings: new words in new sentences.")] = "names",
     records: Annotated[Path | None, typer.Option(help="JSONL of what was said; the run resumes from it.")] = None,
+    seed: Annotated[
+        list[Path] | None, typer.Option(help="The --records of weights of another seed; repeatable.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A figure: .png, .svg or .pdf.")] = None,
     card: Annotated[bool, typer.Option(help="Write the scores into the model's card.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
@@ -212,7 +235,8 @@ def _command(
     made_from = {"model": model, "weights": _digest(model), "split": split}
     with Progress() as progress:
         found = measure(model, number, split, Records(records, made_from), progress)
-    result = {"split": split, "scores": summary(found), "speed": pace}
+    others = other_seeds(seed or [], found)
+    result = {"split": split, "scores": summary(found), "other_seeds": others, "speed": pace}
     if out:
         draw(result, out)
         typer.echo(f"wrote {out}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -11,12 +12,16 @@ from finetune.pocket_grammar.sample import table
 
 
 class Attribute(NamedTuple):
-    """One kind of fact. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are the values."""
+    """One kind of fact. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are the values.
+
+    ``who`` is the answer to questions that name {v}, where it is another.
+    """
 
     label: str
     says: list[str]
     asks: list[str]
     answer: str
+    who: str = ""
 
 
 class Fact(NamedTuple):
@@ -93,7 +98,7 @@ def _value(d: Dice, kind: str) -> str:
         return f"{work}的{job}" if d.zh else f"the {job} of {work}"
     if kind in ("town", "lives"):
         return d.place()
-    if kind in ("friend", "relative", "enemy", "teacher", "employer"):
+    if kind in ("friend", "relative", "bond", "enemy", "teacher", "employer"):
         return _person(d)
     if kind == "saved":
         return (
@@ -126,13 +131,13 @@ def _value(d: Dice, kind: str) -> str:
     return plain
 
 
-def fact(d: Dice, kind: str) -> Fact:
-    """A random fact of ``kind``, with its question and the character's answer."""
+def fact(d: Dice, kind: str, relation: str = "") -> Fact:
+    """A random fact of ``kind``, with its question and the character's answer; of the ``relation`` that is given."""
     attribute, words = ATTRIBUTES[d.language][kind], table("lexicon", d.language)
     value = _value(d, kind)
     other = value if d.chance(0.5) else _value(d, kind)  # what is asked for may be so or not: the answer tells
     deed = d.of(words["chore" if kind == "habit" else "deed"]).split("|")
-    relation = d.of(words["relative" if kind in ("relative", "kin") else "animal"])
+    relation = relation or d.of(words["animal" if kind == "pet" else "relative"])
     job = d.of(words["job"])
     values = {
         "v": value,
@@ -158,14 +163,24 @@ def fact(d: Dice, kind: str) -> Fact:
         "day": d.of(words["day"]),
         **event(d),
     }
-    said = d.wording(attribute.says)
     keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}", "S": "{S}"}
-    asks, answer = d.wording(attribute.asks), attribute.answer.format(**values)
+    says = d.wording(attribute.says).format(**values, **keep)
+    asks = d.wording(attribute.asks)
+    told = attribute.who if attribute.who and "{v}" in asks else attribute.answer
+    if not d.zh and kind in ("relative", "bond") and d.chance(0.4):  # an elder brother is asked for as a brother
+        short = relation.split()[-1]
+        values |= {"k": short, "ak": a(short)}
+    answer = told.format(**values)
     plain = {"keeper": values["o"], "story": values["whom"], "year": values["y"], "kin": job}
     gold = plain.get(kind) or value or values["n"]
     if "{v}" in asks or "{whom}" in asks:  # the question names the value: what is told of it must be there too
         gold = answer[:-1]
-    return Fact(kind, attribute.label, said.format(**values, **keep), asks.format(**values), answer, gold)
+    return Fact(kind, attribute.label, says, asks.format(**values), answer, gold)
+
+
+def bonds(d: Dice, relations: Sequence[str]) -> list[Fact]:
+    """Somebody, or an animal, for each of ``relations``: names that stand close together and have to be told apart."""
+    return [fact(d, "bond", relation)._replace(kind=f"bond{n}") for n, relation in enumerate(relations)]
 
 
 def facts(d: Dice, number: int) -> list[Fact]:

@@ -15,6 +15,7 @@ from egosrag.models.scripted import ScriptedChatModel
 from evals import pocket
 from evals.command import app_of
 from evals.pocket_cases import CASES, card_fact, recall_summarized, sample_cards, unknown
+from evals.records import Records
 from evals.roleplay_data import DATA, subject
 
 LANGUAGES = ("en", "zh")
@@ -101,12 +102,13 @@ def test_the_scores_are_written_into_the_model_card_and_written_over(tmp_path: P
     rows = [{"right": True, "closed": True}, {"right": False, "closed": True}]
     pace = {"megabytes": 11.6, "import_s": 2.5, "load_s": 0.4, "tokens_per_second": 400.5}
     scores = pocket.summary({"card_fact.en": rows, "card_fact.zh": rows[:1]})
-    result = {"split": "names", "scores": scores, "speed": pace}
+    others = {"card_fact.en": [0.5, 0.75], "card_fact.zh": []}
+    result = {"split": "names", "scores": scores, "other_seeds": others, "speed": pace}
     (tmp_path / "README.md").write_text("# pocket\n\n## Limits\n\nMany.\n", encoding="utf-8")
     pocket.write_card(result, tmp_path)
     written = (tmp_path / "README.md").read_text(encoding="utf-8")
     shown = pocket.percent(result["scores"]["card_fact.en"]["right"])
-    assert f"| card_fact | en | 2 | {shown} | 90 | - | " in written
+    assert f"| card_fact | en | 2 | {shown} | 50, 75 | 90 | - | " in written
     assert written.startswith("# pocket\n\n## Through the pipeline\n") and written.endswith("## Limits\n\nMany.\n")
     assert json.loads((tmp_path / "pipeline.json").read_text(encoding="utf-8")) == result
     pocket.write_card(result, tmp_path)
@@ -114,6 +116,16 @@ def test_the_scores_are_written_into_the_model_card_and_written_over(tmp_path: P
     (tmp_path / "README.md").unlink()
     with pytest.raises(SettingsError, match="no model card of pocket"):
         pocket.write_card(result, tmp_path)
+
+
+def test_other_seeds_are_scored_on_the_same_cases(tmp_path: Path) -> None:
+    found = {"card_fact.en": [{"right": True}, {"right": True}]}
+    records = Records(tmp_path / "seed1.jsonl", {"weights": "1"})
+    for n, right in enumerate((True, False, False)):
+        records.add(("card_fact.en", n), {"right": right})
+    assert pocket.other_seeds([tmp_path / "seed1.jsonl"] * 2, found) == {"card_fact.en": [0.5, 0.5]}
+    with pytest.raises(SettingsError, match="lacks case .*card_fact.zh"):
+        pocket.other_seeds([tmp_path / "seed1.jsonl"], {"card_fact.zh": [{"right": True}]})
 
 
 def test_the_shipped_card_tells_the_scores_that_were_measured() -> None:

@@ -87,3 +87,26 @@ def test_every_common_character_is_a_token() -> None:
     samples = [draw("role", "zh", str(n)) for n in range(40)]
     vocabulary = train_tokenizer(samples, 6400)
     assert all(len(vocabulary.encode(character).ids) == 1 for character in LEVEL_1)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_persons_who_stand_close_together_are_asked_for_by_name_and_by_relation(language: str) -> None:
+    talks = [talk for n in range(120) if (talk := Talk(Dice(f"bonds/{n}", language))).relations]
+    assert 30 < len(talks) < 70
+    by_name = 0
+    for talk in talks:
+        bonds = [fact for fact in talk.facts if fact.kind.startswith("bond")]
+        assert len(bonds) == len({fact.kind for fact in bonds}) == len(talk.relations) > 1
+        for fact, relation in zip(bonds, talk.relations, strict=True):
+            assert relation.split()[-1] in fact.answer
+            by_name += fact.value in fact.answer and fact.value == fact.answer[:-1]
+    assert by_name > 30
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_somebody_whom_the_card_lacks_is_not_one_whom_it_has(language: str) -> None:
+    for n in range(60):
+        talk = Talk(Dice(f"lacks/{n}", language))
+        if talk.relations:
+            asks = {talk._unasked() for _ in range(20)}
+            assert not any(f" your {r}?" in ask or f"你的{r}是谁" in ask for r in talk.relations for ask in asks)
