@@ -208,3 +208,37 @@ def pronoun(fact_: Fact, gender: str, language: str) -> str:
         he = "他" if gender == "m" else "她"
         return tell(fact_, he, he, he, he)
     return tell(fact_, *(("He", "His", "him", "his") if gender == "m" else ("She", "Her", "her", "her")))
+
+
+@cache
+def _plain(language: str) -> list[str]:
+    """The statements of a bond that name the two and nothing else."""
+    says = ATTRIBUTES[language]["bond"].says
+    return [text for text in says if set(re.findall(r"{(\w+)}", text)) <= {"v", "k", "ak", "N", "N2", "p", "P"}]
+
+
+def who_is_who(d: Dice) -> tuple[str, list[tuple[int, int]]]:
+    """Several persons around one, told in a line each, then asked for by name and by relation.
+
+    Returns:
+        The text, and where the answers stand in it.
+    """
+    attribute, words, gap = ATTRIBUTES[d.language]["bond"], table("lexicon", d.language), "" if d.zh else " "
+    me, gender = d.name(), d.of("mf")
+    around = [
+        {"v": d.name(), "k": k, "ak": a(k)}
+        for k in d.random.sample(words["relative"] + words["animal"], d.random.randint(2, 5))
+    ]
+    told = []
+    for values in around:
+        says = d.of(_plain(d.language)).format(**values, N="{N}", N2="{N2}", p="{p}", P="{P}")
+        bond = Fact("bond", attribute.label, says, "", "", "")
+        told.append(named(bond, me, d.language) if d.chance(0.3) else pronoun(bond, gender, d.language))
+    text, answers = gap.join(told) + "\n", []
+    for _ in range(8):
+        values, ask = d.of(around), d.wording(attribute.asks)
+        answer = (attribute.who if "{v}" in ask else attribute.answer).format(**values)
+        text += ask.format(**values) + gap
+        answers.append((len(text), len(text) + len(answer)))
+        text += answer + "\n"
+    return text, answers

@@ -115,10 +115,10 @@ class Talk:
         self.relations: list[str] = []  # of the persons and animals that the card names together
         if d.chance(0.4):
             self.relations = d.random.sample(words["relative"] + words["animal"], d.random.randint(2, 4))
-            others = [f for f in self.facts if f.kind not in ("relative", "pet", "kin", "bond")]
+            others = [f for f in self.facts if f.kind not in ("relative", "pet", "kin", "bond")][: d.of((0, 2, 9))]
             self.facts = others + roles.bonds(d, self.relations)
         if d.chance(0.15) and all(f.kind != "calls" for f in self.facts):
-            self.facts[0] = roles.fact(d, "calls")
+            self.facts.append(roles.fact(d, "calls"))
         self.address = next((f.value for f in self.facts if f.kind == "calls"), "")
         dialogue = []
         if d.chance(0.25):
@@ -227,7 +227,8 @@ def role_answer(d: Dice) -> Sample:
         turns.append(Turn(speaker=talk.name, text=voiced(d, greeting, talk.address)))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
     for n in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
-        kinds = 2 * ["tell"] + 2 * ["recall"] + 4 * ["card"] + 3 * ["unknown"] + ["small"]
+        asked = (12 if talk.relations else 4) * ["card"]  # who is who takes the most practice
+        kinds = 2 * ["tell"] + 2 * ["recall"] + asked + 3 * ["unknown"] + ["small"]
         line, answer, _ = talk.exchange("small" if n == 0 and d.chance(0.25) else d.of(kinds))
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))
