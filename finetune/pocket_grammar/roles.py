@@ -218,17 +218,15 @@ def _plain(language: str) -> list[str]:
 
 
 def who_is_who(d: Dice) -> tuple[str, list[tuple[int, int]]]:
-    """Several persons around one, told in a line each, then asked for by name and by relation.
+    """Several persons around one, told in a line each, then asked for by name and by relation; one was not told of.
 
     Returns:
         The text, and where the answers stand in it.
     """
     attribute, words, gap = ATTRIBUTES[d.language]["bond"], table("lexicon", d.language), "" if d.zh else " "
     me, gender = d.name(), d.of("mf")
-    around = [
-        {"v": d.name(), "k": k, "ak": a(k)}
-        for k in d.random.sample(words["relative"] + words["animal"], d.random.randint(2, 5))
-    ]
+    kinds = d.random.sample(words["relative"] + words["animal"], d.random.randint(3, 6))
+    *around, stranger = [{"v": d.name(), "k": k, "ak": a(k)} for k in kinds]
     told = []
     for values in around:
         says = d.of(_plain(d.language)).format(**values, N="{N}", N2="{N2}", p="{p}", P="{P}")
@@ -236,8 +234,9 @@ def who_is_who(d: Dice) -> tuple[str, list[tuple[int, int]]]:
         told.append(named(bond, me, d.language) if d.chance(0.3) else pronoun(bond, gender, d.language))
     text, answers = gap.join(told) + "\n", []
     for _ in range(8):
-        values, ask = d.of(around), d.wording(attribute.asks)
-        answer = (attribute.who if "{v}" in ask else attribute.answer).format(**values)
+        values, ask = stranger if d.chance(0.25) else d.of(around), d.wording(attribute.asks)
+        known = attribute.who if "{v}" in ask else attribute.answer
+        answer = table("talk", d.language)["unknown"] if values is stranger else known.format(**values)
         text += ask.format(**values) + gap
         answers.append((len(text), len(text) + len(answer)))
         text += answer + "\n"

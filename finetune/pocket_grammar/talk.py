@@ -113,7 +113,7 @@ class Talk:
             self.facts += [roles.fact(d, "story")._replace(kind=f"story{n}") for n in range(d.random.randint(1, 3))]
         words = table("lexicon", d.language)
         self.relations: list[str] = []  # of the persons and animals that the card names together
-        if d.chance(0.4):
+        if d.chance(0.5):
             self.relations = d.random.sample(words["relative"] + words["animal"], d.random.randint(2, 4))
             others = [f for f in self.facts if f.kind not in ("relative", "pet", "kin", "bond")][: d.of((0, 2, 9))]
             self.facts = others + roles.bonds(d, self.relations)
@@ -227,8 +227,8 @@ def role_answer(d: Dice) -> Sample:
         turns.append(Turn(speaker=talk.name, text=voiced(d, greeting, talk.address)))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
     for n in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
-        asked = (12 if talk.relations else 4) * ["card"]  # who is who takes the most practice
-        kinds = 2 * ["tell"] + 2 * ["recall"] + asked + 3 * ["unknown"] + ["small"]
+        asked = (2 if talk.relations else 1) * (4 * ["card"] + 3 * ["unknown"])  # who is who takes practice
+        kinds = 2 * ["tell"] + 2 * ["recall"] + asked + ["small"]
         line, answer, _ = talk.exchange("small" if n == 0 and d.chance(0.25) else d.of(kinds))
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))
