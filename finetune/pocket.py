@@ -150,9 +150,6 @@ class Training:
         if state["step"] < config.copy_steps or (early and dice.random() < config.copy_share):
             self.whole = True
             return data.copying(config.vocab, config.batch_tokens, seed)
-        if early and dice.random() < config.relations_share:
-            self.whole = True
-            return data.relations(self.tokenizer, config.batch_tokens, seed)
         if not self.batches or state["at"] == len(self.batches):
             state |= {"pool": state["pool"] + 1, "at": 0, "level": min(1.0, self.progress / config.grow_until)}
             self._fill()

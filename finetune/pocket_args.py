@@ -46,7 +46,6 @@ class PocketArgs:
     decay_from: float = _f(0.25, "share of the budget from which the learning rate falls, to a twentieth")
     copy_steps: int = _f(15, "batches of repeated random sequences before the first sample")
     copy_share: float = _f(0.06, "and their share afterwards")
-    relations_share: float = _f(0.1, "share of the batches that practise who is who in plain lines")
     full_share: float = _f(0.12, "share of the batches whose whole text teaches")
     text_until: float = _f(0.33, "share of the budget after which only answers teach: no copying, no whole texts")
     grow_until: float = _f(1.5, "share of the budget at which all samples would have reached their full length")

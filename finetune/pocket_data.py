@@ -5,18 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Encoding, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2ForCausalLM
 
 from finetune.pocket_args import PocketArgs
-from finetune.pocket_grammar import Dice, Sample, mixed
+from finetune.pocket_grammar import Sample, mixed
 from finetune.pocket_grammar.names import LEVEL_1
-from finetune.pocket_grammar.roles import who_is_who
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 END = 2
@@ -100,18 +98,13 @@ def encode(tokenizer: Tokenizer, samples: Sequence[Sample]) -> list[tuple[list[i
     for sample, prompt, one in zip(samples, prompts, encoded, strict=True):
         if len(one.ids) > CONTEXT:
             continue
-        rows.append(_marked(one, taught(sample, prompt)))
+        marks = [False] * len(one.ids)
+        for start, end in taught(sample, prompt):
+            for n, (a, b) in enumerate(one.offsets):
+                # a Latin word carries the space before it; what begins inside the range is taught
+                marks[n] = marks[n] or (a >= start - 1 and b > start and b <= end)
+        rows.append((one.ids, marks))
     return rows
-
-
-def _marked(one: Encoding, ranges: Sequence[tuple[int, int]]) -> tuple[list[int], list[bool]]:
-    """Token ids, and whether each lies in one of the character ``ranges``."""
-    marks = [False] * len(one.ids)
-    for start, end in ranges:
-        for n, (a, b) in enumerate(one.offsets):
-            # a Latin word carries the space before it; what begins inside the range is taught
-            marks[n] = marks[n] or (a >= start - 1 and b > start and b <= end)
-    return one.ids, marks
 
 
 def as_batch(rows: Sequence[tuple[list[int], list[bool]]], whole: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,18 +137,6 @@ def copying(vocab: int, tokens: int, seed: str) -> tuple[torch.Tensor, torch.Ten
             row += word
             taught += [n > 1 and dice.random() < 0.5 for n in range(len(word))]
         rows.append((row[:length], taught[:length]))
-    return as_batch(rows)
-
-
-def relations(tokenizer: Tokenizer, tokens: int, seed: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Who is who, in plain lines: a hundred such batches teach what thousands of whole conversations do not."""
-    rows: list[tuple[list[int], list[bool]]] = []
-    for n in count():
-        text, spans = who_is_who(Dice(f"{seed}/{n}", ("en", "zh")[n % 2]))
-        row = _marked(tokenizer.encode(text), spans)
-        if max(len(ids) for ids, _ in (*rows, row)) * (len(rows) + 1) > tokens:
-            break
-        rows.append(row)
     return as_batch(rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -12,16 +11,12 @@ from finetune.pocket_grammar.sample import table
 
 
 class Attribute(NamedTuple):
-    """One kind of fact. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are the values.
-
-    ``who`` is the answer to questions that name {v}, where it is another.
-    """
+    """One kind of fact. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are the values."""
 
     label: str
     says: list[str]
     asks: list[str]
     answer: str
-    who: str = ""
 
 
 class Fact(NamedTuple):
@@ -98,7 +93,7 @@ def _value(d: Dice, kind: str) -> str:
         return f"{work}的{job}" if d.zh else f"the {job} of {work}"
     if kind in ("town", "lives"):
         return d.place()
-    if kind in ("friend", "relative", "bond", "enemy", "teacher", "employer"):
+    if kind in ("friend", "relative", "enemy", "teacher", "employer"):
         return _person(d)
     if kind == "saved":
         return (
@@ -131,13 +126,13 @@ def _value(d: Dice, kind: str) -> str:
     return plain
 
 
-def fact(d: Dice, kind: str, relation: str = "") -> Fact:
-    """A random fact of ``kind``, with its question and the character's answer; of the ``relation`` that is given."""
+def fact(d: Dice, kind: str) -> Fact:
+    """A random fact of ``kind``, with its question and the character's answer."""
     attribute, words = ATTRIBUTES[d.language][kind], table("lexicon", d.language)
     value = _value(d, kind)
     other = value if d.chance(0.5) else _value(d, kind)  # what is asked for may be so or not: the answer tells
     deed = d.of(words["chore" if kind == "habit" else "deed"]).split("|")
-    relation = relation or d.of(words["animal" if kind == "pet" else "relative"])
+    relation = d.of(words["relative" if kind in ("relative", "kin") else "animal"])
     job = d.of(words["job"])
     values = {
         "v": value,
@@ -163,24 +158,14 @@ def fact(d: Dice, kind: str, relation: str = "") -> Fact:
         "day": d.of(words["day"]),
         **event(d),
     }
+    said = d.wording(attribute.says)
     keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}", "S": "{S}"}
-    says = d.wording(attribute.says).format(**values, **keep)
-    asks = d.wording(attribute.asks)
-    told = attribute.who if attribute.who and "{v}" in asks else attribute.answer
-    if not d.zh and kind in ("relative", "bond") and d.chance(0.4):  # an elder brother is asked for as a brother
-        short = relation.split()[-1]
-        values |= {"k": short, "ak": a(short)}
-    answer = told.format(**values)
+    asks, answer = d.wording(attribute.asks), attribute.answer.format(**values)
     plain = {"keeper": values["o"], "story": values["whom"], "year": values["y"], "kin": job}
     gold = plain.get(kind) or value or values["n"]
     if "{v}" in asks or "{whom}" in asks:  # the question names the value: what is told of it must be there too
         gold = answer[:-1]
-    return Fact(kind, attribute.label, says, asks.format(**values), answer, gold)
-
-
-def bonds(d: Dice, relations: Sequence[str]) -> list[Fact]:
-    """Somebody, or an animal, for each of ``relations``: names that stand close together and have to be told apart."""
-    return [fact(d, "bond", relation)._replace(kind=f"bond{n}") for n, relation in enumerate(relations)]
+    return Fact(kind, attribute.label, said.format(**values, **keep), asks.format(**values), answer, gold)
 
 
 def facts(d: Dice, number: int) -> list[Fact]:
@@ -208,36 +193,3 @@ def pronoun(fact_: Fact, gender: str, language: str) -> str:
         he = "他" if gender == "m" else "她"
         return tell(fact_, he, he, he, he)
     return tell(fact_, *(("He", "His", "him", "his") if gender == "m" else ("She", "Her", "her", "her")))
-
-
-@cache
-def _plain(language: str) -> list[str]:
-    """The statements of a bond that name the two and nothing else."""
-    says = ATTRIBUTES[language]["bond"].says
-    return [text for text in says if set(re.findall(r"{(\w+)}", text)) <= {"v", "k", "ak", "N", "N2", "p", "P"}]
-
-
-def who_is_who(d: Dice) -> tuple[str, list[tuple[int, int]]]:
-    """Several persons around one, told in a line each, then asked for by name and by relation; one was not told of.
-
-    Returns:
-        The text, and where the answers stand in it.
-    """
-    attribute, words, gap = ATTRIBUTES[d.language]["bond"], table("lexicon", d.language), "" if d.zh else " "
-    me, gender = d.name(), d.of("mf")
-    kinds = d.random.sample(words["relative"] + words["animal"], d.random.randint(3, 6))
-    *around, stranger = [{"v": d.name(), "k": k, "ak": a(k)} for k in kinds]
-    told = []
-    for values in around:
-        says = d.of(_plain(d.language)).format(**values, N="{N}", N2="{N2}", p="{p}", P="{P}")
-        bond = Fact("bond", attribute.label, says, "", "", "")
-        told.append(named(bond, me, d.language) if d.chance(0.3) else pronoun(bond, gender, d.language))
-    text, answers = gap.join(told) + "\n", []
-    for _ in range(8):
-        values, ask = stranger if d.chance(0.25) else d.of(around), d.wording(attribute.asks)
-        known = attribute.who if "{v}" in ask else attribute.answer
-        answer = table("talk", d.language)["unknown"] if values is stranger else known.format(**values)
-        text += ask.format(**values) + gap
-        answers.append((len(text), len(text) + len(answer)))
-        text += answer + "\n"
-    return text, answers

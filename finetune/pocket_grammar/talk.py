@@ -16,13 +16,13 @@ _NEAR = (
     {"job", "employer", "years", "keeper", "past", "post"},
     {"speech", "calls"},
     {"skill", "hobby"},
-    {"relative", "kin", "pet", "bond"},
+    {"relative", "kin"},
     {"fear", "dislike", "enemy"},
 )
 # Kinds whose answers look alike: one on the card invites a wrong answer where another is asked for.
-_ALIKE = (
+_ALIKE: tuple[set[str], ...] = (
     {"age", "year", "years", "since", "count", "past"},
-    {"friend", "enemy", "teacher", "employer", "bond", "relative", "saved"},
+    {"friend", "enemy", "teacher", "employer", "relative", "pet", "saved"},
     {"food", "drink", "colour", "hobby", "wish", "fear", "skill"},
 )
 
@@ -111,14 +111,8 @@ class Talk:
         self.facts = roles.facts(d, d.count(d.random.randint(2, 6), 10))
         if d.chance(0.35):
             self.facts += [roles.fact(d, "story")._replace(kind=f"story{n}") for n in range(d.random.randint(1, 3))]
-        words = table("lexicon", d.language)
-        self.relations: list[str] = []  # of the persons and animals that the card names together
-        if d.chance(0.5):
-            self.relations = d.random.sample(words["relative"] + words["animal"], d.random.randint(2, 4))
-            others = [f for f in self.facts if f.kind not in ("relative", "pet", "kin", "bond")][: d.of((0, 2, 9))]
-            self.facts = others + roles.bonds(d, self.relations)
         if d.chance(0.15) and all(f.kind != "calls" for f in self.facts):
-            self.facts.append(roles.fact(d, "calls"))
+            self.facts[0] = roles.fact(d, "calls")
         self.address = next((f.value for f in self.facts if f.kind == "calls"), "")
         dialogue = []
         if d.chance(0.25):
@@ -169,23 +163,15 @@ class Talk:
         if d.chance(0.5):
             key = d.of([k for k in table("talk", d.language)["told"] if k not in {t.key for t in self.told}])
             return told(d, key).ask, voiced(d, table("talk", d.language)["not_told"], self.address), []
-        return self._unasked(), voiced(d, table("talk", d.language)["unknown"], self.address), []
-
-    def _unasked(self) -> str:
-        """A question that the card leaves open, often one whose answer would look like something that it tells."""
-        d, near = self.d, {r.split()[-1] for r in self.relations}
-        strange = [r for r in table("lexicon", d.language)["relative"] if r.split()[-1] not in near]
-        if self.relations and d.chance(0.3):  # somebody else's sister
-            return roles.fact(d, "bond", d.of(strange)).ask
-        if d.chance(0.3):
-            return cards.outside(d)
-        have = {f.kind.rstrip("0123456789") for f in self.facts}
+        have = {f.kind for f in self.facts}
         alike = set().union(*(group for group in _ALIKE if have & group))
         for group in _NEAR:
             have |= group if have & group else set()
         kinds = [k for k in roles.ATTRIBUTES[d.language] if k not in have]
         likely = [k for k in kinds if k in alike]
-        return roles.fact(d, d.of(likely if likely and d.chance(0.5) else kinds)).ask
+        asked = d.of(likely if likely and d.chance(0.5) else kinds)
+        ask = cards.outside(d) if d.chance(0.3) else roles.fact(d, asked).ask
+        return ask, voiced(d, table("talk", d.language)["unknown"], self.address), []
 
     def exchange(self, kind: str) -> tuple[str, str, list[str]]:
         """One exchange of ``kind``: "tell", "recall", "card", "unknown" or "small"."""
@@ -227,8 +213,7 @@ def role_answer(d: Dice) -> Sample:
         turns.append(Turn(speaker=talk.name, text=voiced(d, greeting, talk.address)))
     # Many exchanges a card: every answer in the history teaches, and the card is read once for all of them.
     for n in range(d.random.randint(0, 2) if d.chance(0.25) else d.random.randint(5, 12)):
-        asked = (2 if talk.relations else 1) * (4 * ["card"] + 3 * ["unknown"])  # who is who takes practice
-        kinds = 2 * ["tell"] + 2 * ["recall"] + asked + ["small"]
+        kinds = 2 * ["tell"] + 2 * ["recall"] + 4 * ["card"] + 3 * ["unknown"] + ["small"]
         line, answer, _ = talk.exchange("small" if n == 0 and d.chance(0.25) else d.of(kinds))
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))

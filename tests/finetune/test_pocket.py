@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def test_an_answer_can_be_read_from_its_prompt(language: str) -> None:
             reason = reason.removeprefix(verdict).strip()
         assert reason in prompt  # the refusal too: the system prompt names it
         role = draw("role", language, str(n))
-        whole = role.value == role.answer[:-1] or re.search(r"\b(?:I|[Mm]y)\b|我", role.value)
+        whole = role.value == role.answer[:-1] or role.value.startswith(("I ", "My ")) or "我" in role.value
         if not whole:  # a sentence of its own, not a value
             assert role.value in data.prompt_text(role)
 
@@ -126,8 +125,7 @@ def test_a_role_calls_people_what_its_card_says(language: str) -> None:
 
 def test_a_question_that_names_the_value_wants_all_that_is_told_of_it() -> None:
     drawn = [fact(Dice(str(n), "en", "names"), "friend") for n in range(60)]
-    assert any(f.value.endswith(" is my friend") for f in drawn)
-    assert any("{" not in f.value and f.answer == f"My friend is {f.value}." for f in drawn)
+    assert {f.value for f in drawn if f.value.startswith("My friend is ")}
     assert all(f.value in f.answer and f.value != f.ask for f in drawn)
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from finetune.pocket_data import IGNORE, relations, train_tokenizer
+from finetune.pocket_data import train_tokenizer
 from finetune.pocket_grammar import Dice, cards, draw, roles
 from finetune.pocket_grammar.names import LEVEL_1, spelt
 from finetune.pocket_grammar.sample import table
@@ -87,62 +87,3 @@ def test_every_common_character_is_a_token() -> None:
     samples = [draw("role", "zh", str(n)) for n in range(40)]
     vocabulary = train_tokenizer(samples, 6400)
     assert all(len(vocabulary.encode(character).ids) == 1 for character in LEVEL_1)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_persons_who_stand_close_together_are_asked_for_by_name_and_by_relation(language: str) -> None:
-    talks = [talk for n in range(120) if (talk := Talk(Dice(f"bonds/{n}", language))).relations]
-    assert 40 < len(talks) < 80
-    by_name = 0
-    for talk in talks:
-        bonds = [fact for fact in talk.facts if fact.kind.startswith("bond")]
-        assert len(bonds) == len({fact.kind for fact in bonds}) == len(talk.relations) > 1
-        for fact, relation in zip(bonds, talk.relations, strict=True):
-            assert relation.split()[-1] in fact.answer
-            by_name += fact.value in fact.answer and fact.value == fact.answer[:-1]
-    assert by_name > 30
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_somebody_whom_the_card_lacks_is_not_one_whom_it_has(language: str) -> None:
-    for n in range(60):
-        talk = Talk(Dice(f"lacks/{n}", language))
-        if talk.relations:
-            asks = {talk._unasked() for _ in range(20)}
-            assert not any(f" your {r}?" in ask or f"你的{r}是谁" in ask for r in talk.relations for ask in asks)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_who_is_who_is_asked_of_what_was_told(language: str) -> None:
-    declined = 0
-    for n in range(40):
-        text, answers = roles.who_is_who(Dice(f"who/{n}", language))
-        told, _, asked = text.partition("\n")
-        assert len(answers) == asked.count("\n") == 8 and "{" not in text
-        for start, end in answers:
-            answer = text[start:end]
-            if answer == table("talk", language)["unknown"]:
-                declined += 1
-                continue
-            mine, _, other = (
-                answer[:-1].partition("叫" if "叫" in answer else "是")
-                if language == "zh"
-                else (answer[:-1].partition(" is called " if " is called " in answer else " is my "))
-            )
-            assert (
-                other and other.removeprefix("我的") in told and mine.removeprefix("My ").removeprefix("我的") in told
-            )
-    assert 40 < declined < 120
-
-
-def test_the_batches_of_who_is_who_teach_the_answers_alone() -> None:
-    samples = [draw("role", language, str(n)) for n in range(20) for language in LANGUAGES]
-    vocabulary = train_tokenizer(samples, 6400)
-    ids, labels = relations(vocabulary, 1024, "0")
-    assert ids.numel() <= 1024 and len(ids) > 2
-    taught = vocabulary.decode(labels[0][labels[0] != IGNORE].tolist())
-    unknown = table("talk", "en")["unknown"]
-    assert sum(taught.count(part) for part in (" is called ", " is my ", unknown)) == 8
-    assert (ids[labels != IGNORE] == labels[labels != IGNORE]).all()
-    again, _ = relations(vocabulary, 1024, "0")
-    assert (ids == again).all()
