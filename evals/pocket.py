@@ -90,16 +90,18 @@ def other_seeds(files: list[Path], found: dict[str, list[Record]]) -> dict[str, 
     """What was right of the same cases with the weights of other seeds, whose ``--records`` are ``files``.
 
     Raises:
-        SettingsError: a file lacks some of the cases.
+        SettingsError: a file has other cases, or a part of those of a family.
     """
     shares: dict[str, list[float]] = {label: [] for label in found}
     for file in files:
-        kept = {tuple(row["key"]): row for row in read_jsonl(file) if "key" in row}
-        try:
-            same = {label: [kept[label, n] for n in range(len(records))] for label, records in found.items()}
-        except KeyError as error:
-            raise SettingsError(f"{file} lacks case {error}: measure it with the same --number and --split") from error
-        for label, part in summary(same).items():
+        kept: dict[str, list[Record]] = {}
+        for row in read_jsonl(file):
+            if "key" in row:
+                kept.setdefault(row["key"][0], []).append(row)
+        for label, rows in kept.items():
+            if [row["key"][1] for row in rows] != list(range(len(found.get(label, ())))):
+                raise SettingsError(f"{file} has other cases of {label}: measure it with the same --number and --split")
+        for label, part in summary(kept).items():
             shares[label].append(part["right"]["value"])
     return shares
 
@@ -159,7 +161,7 @@ for stands in the reply; of summaries and cards, the share of what was told that
 is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question as it was put. `passages` are
 answered by the engine, which quotes them, `passages_written` by the model alone; `summary` is made by Summarize, which
 keeps word for word what the model loses, `summary_written` by the model alone. In brackets: 95 % intervals.
-*other seeds*: what is right with the weights of trainings that differ in nothing but the seed.
+*other seeds*: what is right with the weights of other seeds, as told above.
 
 | case | language | n | right | other seeds | wanted | baseline | quote closed | refusal precision / recall |
 |---|---|---:|---:|---:|---:|---:|---:|---:|

@@ -19,12 +19,6 @@ _NEAR = (
     {"relative", "kin"},
     {"fear", "dislike", "enemy"},
 )
-# Kinds whose answers look alike: one on the card invites a wrong answer where another is asked for.
-_ALIKE: tuple[set[str], ...] = (
-    {"age", "year", "years", "since", "count", "past"},
-    {"friend", "enemy", "teacher", "employer", "relative", "pet", "saved"},
-    {"food", "drink", "colour", "hobby", "wish", "fear", "skill"},
-)
 
 
 class Told(NamedTuple):
@@ -164,13 +158,10 @@ class Talk:
             key = d.of([k for k in table("talk", d.language)["told"] if k not in {t.key for t in self.told}])
             return told(d, key).ask, voiced(d, table("talk", d.language)["not_told"], self.address), []
         have = {f.kind for f in self.facts}
-        alike = set().union(*(group for group in _ALIKE if have & group))
         for group in _NEAR:
             have |= group if have & group else set()
         kinds = [k for k in roles.ATTRIBUTES[d.language] if k not in have]
-        likely = [k for k in kinds if k in alike]
-        asked = d.of(likely if likely and d.chance(0.5) else kinds)
-        ask = cards.outside(d) if d.chance(0.3) else roles.fact(d, asked).ask
+        ask = cards.outside(d) if d.chance(0.3) else roles.fact(d, d.of(kinds)).ask
         return ask, voiced(d, table("talk", d.language)["unknown"], self.address), []
 
     def exchange(self, kind: str) -> tuple[str, str, list[str]]:

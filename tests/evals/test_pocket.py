@@ -119,13 +119,15 @@ def test_the_scores_are_written_into_the_model_card_and_written_over(tmp_path: P
 
 
 def test_other_seeds_are_scored_on_the_same_cases(tmp_path: Path) -> None:
-    found = {"card_fact.en": [{"right": True}, {"right": True}]}
+    found = {"card_fact.en": [{"right": True}, {"right": True}], "card.en": [{"right": 1.0}]}
     records = Records(tmp_path / "seed1.jsonl", {"weights": "1"})
-    for n, right in enumerate((True, False, False)):
+    for n, right in enumerate((True, False)):
         records.add(("card_fact.en", n), {"right": right})
-    assert pocket.other_seeds([tmp_path / "seed1.jsonl"] * 2, found) == {"card_fact.en": [0.5, 0.5]}
-    with pytest.raises(SettingsError, match="lacks case .*card_fact.zh"):
-        pocket.other_seeds([tmp_path / "seed1.jsonl"], {"card_fact.zh": [{"right": True}]})
+    others = pocket.other_seeds([tmp_path / "seed1.jsonl"] * 2, found)
+    assert others == {"card_fact.en": [0.5, 0.5], "card.en": []}
+    records.add(("card_fact.en", 2), {"right": True})
+    with pytest.raises(SettingsError, match=r"other cases of card_fact\.en"):
+        pocket.other_seeds([tmp_path / "seed1.jsonl"], found)
 
 
 def test_the_shipped_card_tells_the_scores_that_were_measured() -> None:
