@@ -86,22 +86,23 @@ def summary(found: dict[str, list[Record]]) -> dict[str, Any]:
     return result
 
 
-def other_seeds(files: list[Path], found: dict[str, list[Record]]) -> dict[str, list[float]]:
+def other_seeds(files: list[Path], found: dict[str, list[Record]], split: str) -> dict[str, list[float]]:
     """What was right of the same cases with the weights of other seeds, whose ``--records`` are ``files``.
 
     Raises:
-        SettingsError: a file has other cases, or a part of those of a family.
+        SettingsError: a file is of another split, has other cases, or a part of those of a family.
     """
     shares: dict[str, list[float]] = {label: [] for label in found}
     for file in files:
+        first, *rows = [*read_jsonl(file)] or [{}]
+        if first.get("run", {}).get("split") != split:
+            raise SettingsError(f"{file} is not of split {split}: give what --records wrote with --split {split}")
         kept: dict[str, list[Record]] = {}
-        for row in read_jsonl(file):
-            if "key" in row:
-                kept.setdefault(row["key"][0], []).append(row)
-        for label, rows in kept.items():
-            if [row["key"][1] for row in rows] != list(range(len(found.get(label, ())))):
-                raise SettingsError(f"{file} has other cases of {label}: measure it with the same --number and --split")
+        for row in rows:
+            kept.setdefault(row["key"][0], []).append(row)
         for label, part in summary(kept).items():
+            if [row["key"][1] for row in kept[label]] != list(range(len(found.get(label, ())))):
+                raise SettingsError(f"{file} has other cases of {label}: measure it with the same --number")
             shares[label].append(part["right"]["value"])
     return shares
 
@@ -224,7 +225,8 @@ def _command(
     split: Annotated[str, typer.Option(help="names: new words; wordings: new words in new sentences.")] = "names",
     records: Annotated[Path | None, typer.Option(help="JSONL of what was said; the run resumes from it.")] = None,
     seed: Annotated[
-        list[Path] | None, typer.Option(help="The --records of weights of another seed; repeatable.")
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="The --records of weights of another seed; repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A figure: .png, .svg or .pdf.")] = None,
     card: Annotated[bool, typer.Option(help="Write the scores into the model's card.")] = False,
@@ -237,7 +239,7 @@ def _command(
     made_from = {"model": model, "weights": _digest(model), "split": split}
     with Progress() as progress:
         found = measure(model, number, split, Records(records, made_from), progress)
-    others = other_seeds(seed or [], found)
+    others = other_seeds(seed or [], found, split)
     result = {"split": split, "scores": summary(found), "other_seeds": others, "speed": pace}
     if out:
         draw(result, out)

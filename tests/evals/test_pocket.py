@@ -120,14 +120,19 @@ def test_the_scores_are_written_into_the_model_card_and_written_over(tmp_path: P
 
 def test_other_seeds_are_scored_on_the_same_cases(tmp_path: Path) -> None:
     found = {"card_fact.en": [{"right": True}, {"right": True}], "card.en": [{"right": 1.0}]}
-    records = Records(tmp_path / "seed1.jsonl", {"weights": "1"})
+    records = Records(tmp_path / "seed1.jsonl", {"weights": "1", "split": "names"})
     for n, right in enumerate((True, False)):
         records.add(("card_fact.en", n), {"right": right})
-    others = pocket.other_seeds([tmp_path / "seed1.jsonl"] * 2, found)
+    others = pocket.other_seeds([tmp_path / "seed1.jsonl"] * 2, found, "names")
     assert others == {"card_fact.en": [0.5, 0.5], "card.en": []}
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(SettingsError, match="not of split names"):
+        pocket.other_seeds([tmp_path / "empty.jsonl"], found, "names")
+    with pytest.raises(SettingsError, match="not of split wordings"):
+        pocket.other_seeds([tmp_path / "seed1.jsonl"], found, "wordings")
     records.add(("card_fact.en", 2), {"right": True})
     with pytest.raises(SettingsError, match=r"other cases of card_fact\.en"):
-        pocket.other_seeds([tmp_path / "seed1.jsonl"], found)
+        pocket.other_seeds([tmp_path / "seed1.jsonl"], found, "names")
 
 
 def test_the_shipped_card_tells_the_scores_that_were_measured() -> None:
