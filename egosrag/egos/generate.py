@@ -5,6 +5,9 @@ and a stop string does not; when the decoder is sure, the model's stream is clos
 
 A speech that says the same over and over is broken off (small models lose the thread), with the reason "length".
 
+What a model says that reads worse than its card tells (``reads_passages``) is checked against the card before anything
+of it is given out: see :mod:`egosrag.egos.grounded`.
+
 An empty speech: a model that samples is asked once more with the next seed; one that does not sample would say
 the same again. What is still empty is given back as it is, with the reason why it ended.
 """
@@ -20,9 +23,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from egosrag.egos.grounded import grounded
 from egosrag.egos.retention import runaway
-from egosrag.egos.step import Composed, Count, Step
-from egosrag.models.prefix import continue_prefix
+from egosrag.egos.step import Composed, Count, Step, Talk
+from egosrag.models.prefix import continue_prefix, unbound
 from egosrag.quotes import QuoteDecoder
 from egosrag.schema import Reply, StopReason, Timing, Usage
 
@@ -39,6 +43,7 @@ class Generate(Step[Composed, Reply]):
         self.name = "Generate"
         self.model = model
         self.count = count
+        self._quotes = not getattr(unbound(model), "reads_passages", True)
 
     def run(self, value: Composed, config: RunnableConfig | None = None) -> Reply:
         """The reply, whole."""
@@ -85,7 +90,14 @@ class Generate(Step[Composed, Reply]):
         """
         started = time.perf_counter()
         speech = _Speech(composed)
-        yield from self._said(speech, composed, config, started, **sampling)
+        talk = composed.talk
+        if self._quotes and talk and talk.turns and talk.turns[-1].speaker != composed.speaker:
+            for _ in self._said(speech, composed, config, started, **sampling):
+                pass
+            speech.ground(talk)
+            yield speech.text
+        else:
+            yield from self._said(speech, composed, config, started, **sampling)
         temperature = sampling.get("temperature", getattr(self.model, "temperature", None))
         if not speech.text and temperature:
             again = _Speech(composed)
@@ -151,6 +163,7 @@ class _Speech:
         self.first_s: float | None = None
         self.usage = Usage()  # of all calls
         self.last = Usage()  # of the call that said this
+        self.replaced = False
 
     def feed(self, chunk: AIMessageChunk) -> str:
         self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)
@@ -164,8 +177,19 @@ class _Speech:
         self.text += new
         return new
 
+    def ground(self, talk: Talk) -> None:
+        """Says what the card tells where it tells it better: a whole sentence, so the speech has its end."""
+        found = [turn.text for turn in talk.turns[:-1]] + [scene.text for scene in talk.scenes]
+        found += [place.quote for place in talk.facts] + [entry.content for entry in talk.lore]
+        told = [turn.text for turn in talk.turns[:-1] if turn.speaker != talk.role.name]
+        text = grounded(self.text, talk.turns[-1].text, talk.role, talk.language, told, "\n".join(found))
+        self.replaced = text != self.text
+        self.text = text
+
     @property
     def reason(self) -> StopReason:
+        if self.replaced:
+            return "quote"
         said = self.decoder.stop_reason
         if said in ("quote", "speaker"):
             return "quote" if said == "quote" else "speaker"
