@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +22,9 @@ from egosrag.assemble import sample
 from egosrag.console import Progress, print_json
 from egosrag.errors import SettingsError
 from evals.detectors import estimate, percent, quality
-from evals.pocket_cases import CASES, manual, sample_cards
+from evals.pocket_cases import CASES
+from evals.pocket_written import families
 from evals.records import Record, Records, read_jsonl
-from evals.roleplay_data import DATA
 
 LANGUAGES = ("en", "zh")
 SPLITS = ("names", "wordings")
@@ -35,28 +34,20 @@ WANTED |= {"summary": 0.9, "card": 0.8}
 _REFUSAL = ("precision", "recall")
 
 
-def _rows(path: Path) -> list[Record]:
-    rows: list[Record] = json.loads(path.read_text(encoding="utf-8"))
-    return rows
-
-
 def measure(name: str, number: int, split: str, records: Records, progress: Progress) -> dict[str, list[Record]]:
     """The records of every family, "FAMILY.LANGUAGE"; those that ``records`` has already are not made again."""
-    model = load_chat_model(name)
+    # By its folder's name the model is any other: what it says is given as it is.
+    model, alone = load_chat_model(name), load_chat_model(str(weights_of(name)))
     found: dict[str, list[Record]] = {}
     for language in LANGUAGES:
         for family, case in CASES.items():
-            label = f"{family}.{language}"
+            label, asked = f"{family}.{language}", alone if family.endswith("_written") else model
             for n in range(number):
                 if (label, n) not in records:
-                    records.add((label, n), case(model, language, split, n))
+                    records.add((label, n), case(asked, language, split, n))
                 found.setdefault(label, []).append(records[label, n])
                 progress(label, n + 1, number)
-        cards, questions = _rows(DATA / f"cards.{language}.json"), _rows(sample(f"manual.{language}.questions.json"))
-        pdf = sample(f"manual.{language}.pdf")
-        written = [("sample cards", len(cards), partial(sample_cards, model, language, cards))]
-        written += [("sample manual", len(questions), partial(manual, model, pdf, questions))]
-        for title, length, ask in written:
+        for title, length, ask in families(model, alone, language):
             label = f"{title}.{language}"
             if any((label, n) not in records for n in range(length)):
                 for n, record in enumerate(ask()):
@@ -159,9 +150,11 @@ _SECTION = """## Through the pipeline
 `python -m evals.pocket --split {split} --json`: words that training never saw (with `wordings` in sentences that it
 never saw), asked through the conversation, Extract and the manual engine that a user has. *right*: the value asked
 for stands in the reply; of summaries and cards, the share of what was told that they keep. *wanted*: what this model
-is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question as it was put. `passages` are
-answered by the engine, which quotes them, `passages_written` by the model alone; `summary` is made by Summarize, which
-keeps word for word what the model loses, `summary_written` by the model alone. In brackets: 95 % intervals.
+is to reach. *baseline*: the best sentence by shared words; of follow-ups, the question as it was put. What ends with
+`_written` is the model's alone: in a conversation the card's own sentence is said where it fits better, `passages` are
+quoted by the engine, and Summarize keeps word for word what the model loses. `natural cards` were invented by another
+language model, which saw neither the grammar nor the code; those `tuned` were read while the rules were made by which a
+card's sentence is chosen, the others only scored. In brackets: 95 % intervals.
 *other seeds*: what is right with the weights of other seeds, as told above.
 
 | case | language | n | right | other seeds | wanted | baseline | quote closed | refusal precision / recall |

@@ -7,7 +7,8 @@ Cards, conversations and passages are drawn from the grammar with words (split "
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +18,8 @@ from langchain_core.messages import convert_to_messages
 from egosrag import Conversation, Extract, ManualEngine, ManualIndex
 from egosrag.models.prefix import continue_prefix
 from egosrag.prompts import load, render
-from egosrag.rag.lexical import Bm25
-from egosrag.rag.split import sentences
 from egosrag.schema import Role
 from evals.records import Record
-from evals.roleplay_data import subject
 from finetune.pocket_grammar import Dice, Sample, draw
 from finetune.pocket_grammar.baseline import kept, lexical
 from finetune.pocket_grammar.sample import table
@@ -33,17 +31,39 @@ ROOM = 330  # tokens beside the card: so few that Summarize has to work within s
 Case = Callable[[Any, str, str, int], Record]
 
 
+def declined(text: str, language: str) -> bool:
+    """Whether a reply says that this is not known, or that the user did not tell it."""
+    words = table("talk", language)
+    return any(words[name].strip(".。") in text for name in ("not_told", "unknown"))
+
+
+def holds(text: str, value: str) -> bool:
+    """Whether ``value`` stands in ``text``, whatever its case and blanks."""
+    return "".join(value.lower().split()) in "".join(text.lower().split())
+
+
 def _talk(language: str, split: str, n: int, family: str) -> tuple[Dice, Talk]:
     dice = Dice(f"eval/{n}/{family}", language, split)
     return dice, Talk(dice)
 
 
 def card_fact(model: Any, language: str, split: str, n: int) -> Record:
-    """A fact of a card that the model never saw: does the reply have its value, and was the quote closed?"""
+    """A fact of a card that the model never saw: does the reply have its value, and was the quote closed?
+
+    Where the question has the value ("Who is Tom?"), the card's own statement is right as well as the grammar's answer.
+    """
     dice, talk = _talk(language, split, n, "card_fact")
     fact = dice.of(talk.facts)
     reply = Conversation(model, talk.role, memory="static").say(fact.ask)
-    return _said(fact.ask, reply.text, fact.value) | {"closed": reply.stop_reason == "quote"}
+    record = _said(fact.ask, reply.text, fact.value)
+    return record | {"right": record["right"] or _tells(reply.text, fact.says), "closed": reply.stop_reason == "quote"}
+
+
+def _tells(said: str, statement: str) -> bool:
+    """Whether a reply is the card's own ``statement`` (with the subject left open), in whatever person."""
+    words = re.findall(r"[\u4e00-\u9fff]+|[A-Za-z]{4,}", re.sub(r"{\w+}", " ", statement))
+    stems = [word[: max(3, len(word) - 2)].lower() if word.isascii() else word for word in words]  # "keeps", "keep"
+    return bool(stems) and all(stem in said.lower() for stem in stems)
 
 
 def unknown(model: Any, language: str, split: str, n: int) -> Record:
@@ -51,7 +71,7 @@ def unknown(model: Any, language: str, split: str, n: int) -> Record:
     _, talk = _talk(language, split, n, "unknown")
     ask, _, _ = talk.exchange("unknown")
     reply = Conversation(model, talk.role, memory="static").say(ask)
-    right = _declined(reply.text, language)
+    right = declined(reply.text, language)
     return {"asked": ask, "said": reply.text, "right": right, "closed": reply.stop_reason == "quote"}
 
 
@@ -175,6 +195,7 @@ def condensed(model: Any, language: str, split: str, n: int) -> Record:
 
 CASES: dict[str, Case] = {
     "card_fact": card_fact,
+    "card_fact_written": card_fact,
     "unknown": unknown,
     "recall": recall,
     "recall_summarized": recall_summarized,
@@ -187,54 +208,8 @@ CASES: dict[str, Case] = {
 }
 
 
-def manual(model: Any, file: Path, rows: list[Record]) -> Iterator[Record]:
-    """Questions to a manual through the engine; beside it the best sentence of the manual by BM25."""
-    engine = ManualEngine(ManualIndex.build([file]), model)
-    known = [p.text[a:b].strip() for p in engine.index.pages for a, b in sentences(p.text)]
-    best = Bm25.build("words", known)
-    for row in rows:
-        answer = engine.ask(row["question"], row.get("history", ()))
-        wanted = set([given] if isinstance(given := row.get("reference", []), str) else given)
-        value, hopeless = str(row.get("answer", "")), not wanted
-        guess = known[int(best.scores(row["question"]).argmax())]
-        yield {
-            "asked": row["question"],
-            "said": answer.answer,
-            "mode": answer.mode,
-            "right": answer.refused if hopeless else not answer.refused and _holds(answer.answer, value),
-            "hopeless": hopeless,
-            "refused": answer.refused,
-            "passage": bool(wanted & {f"page_{c.page}" for c in answer.citations}),
-            "baseline": not hopeless and _holds(guess, value),
-        }
-
-
-def sample_cards(model: Any, language: str, rows: list[Record]) -> Iterator[Record]:
-    """Questions to our six characters, each in a conversation of its own."""
-    for row in rows:
-        reply = Conversation(model, subject(row["role"]).card, memory="static").say(row["question"])
-        hopeless, declined = row["answer"] is None, _declined(reply.text, language)
-        yield {
-            "asked": row["question"],
-            "said": reply.text,
-            "right": declined if hopeless else _holds(reply.text, row["answer"]),
-            "hopeless": hopeless,
-            "refused": declined,
-            "closed": reply.stop_reason == "quote",
-        }
-
-
-def _declined(text: str, language: str) -> bool:
-    words = table("talk", language)
-    return any(words[name].strip(".。") in text for name in ("not_told", "unknown"))
-
-
-def _holds(text: str, value: str) -> bool:
-    return "".join(value.lower().split()) in "".join(text.lower().split())
-
-
 def _said(asked: str, said: str, value: str) -> Record:
-    return {"asked": asked, "said": said, "value": value, "right": _holds(said, value)}
+    return {"asked": asked, "said": said, "value": value, "right": holds(said, value)}
 
 
 def _answer(model: Any, sample: Sample) -> str:

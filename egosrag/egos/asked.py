@@ -68,9 +68,9 @@ def _kind(asked: str, told: str, label: str = "", *, strict: bool = False, sure:
 
 KINDS = (
     _kind(
-        r"\bhow old\b|\byour age\b|多大(?!的)|几岁|年纪|岁数|年龄|高寿|贵庚|芳龄",
+        r"\bhow old\b|\byour age\b|多大(?!的)|几岁(?![就来到进学开])|年纪|岁数|年龄|高寿|贵庚|芳龄",
         rf"\byears? old\b|-year-old|\baged\b|\b(?:is|turn\w*) (?:{_DIGITS})\b(?! \w+s\b)"
-        r"|今年.{1,4}岁|[了已].{1,4}岁|^.{0,8}[，,].{1,4}岁",
+        r"|^[^,]{1,30}, \d{1,3},|今年.{1,4}岁|[了已].{1,4}岁|^.{0,8}[，,].{1,4}岁",
         strict=True,
         sure=True,
     ),

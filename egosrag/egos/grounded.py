@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from egosrag.egos.asked import ANIMAL, KIN, SAME, kinds_of
-from egosrag.egos.evidence import content
+from egosrag.egos.evidence import content, direct
 from egosrag.egos.person import first_person, gender_of, second_person
 from egosrag.egos.pieces import mention, sentences
 from egosrag.egos.retention import degenerate
 from egosrag.prompts.render import card, language_of
-from egosrag.schema import Role
+from egosrag.schema import Evidence, Role
 
 _PARTS = ("background", "personality", "speaking_style", "relations")
 
@@ -35,6 +35,7 @@ _SURELY = 0.5  # the same where this kind is hardly mistaken
 _IN_ITS_PART = 0.1  # and one that stands where such answers stand, or has the form that they must have
 _WITHOUT_FORM = 0.3  # what is left of one that lacks this form
 _POINTED_AT = 0.2  # what a sentence gains that has all that the model would have said
+_WHO = 2.0  # what persons and animals count for among a question's words
 _FEW = 12  # sentences at least: in a card of three a word that stands in two may still be a rare one
 
 _UNKNOWN = {"en": "That I do not know.", "zh": "这个我不知道。"}
@@ -85,6 +86,13 @@ def grounded(draft: str, question: str, role: Role, language: str, told: Sequenc
     if not address or address in answer:
         return answer
     return f"{address}，{answer}" if language == "zh" else f"{answer[:-1]}, {address}{answer[-1:]}"
+
+
+def informed(role: Role, places: Sequence[Evidence]) -> Role:
+    """The card with what ``places`` in the role's sources tell of it directly: they are found for one line alone."""
+    found = direct([(place.source, place.quote) for place in places], role.name, 12, meant=True)
+    parts = {part: getattr(role, part) + tuple(f.statement for f in found if f.label == part) for part in _PARTS}
+    return role.model_copy(update=parts)
 
 
 def _answer(said: str, declines: bool, question: str, role: Role, language: str, heard: str) -> str:
@@ -140,9 +148,10 @@ def _fitting(question: str, told: Sequence[tuple[str, str]], name: str) -> list[
     """Sentences, each with the part that it stands in, and how well they fit ``question``."""
     count = max(len(told), _FEW)
     weights: dict[str, float] = {}
+    who = _terms(" ".join(_whom(question, name)), name)
     for term in _terms(question, name):
         having = sum(_has(text, term) for text, _ in told)
-        weights[term] = math.log1p((count - having + 0.5) / (having + 0.5))
+        weights[term] = math.log1p((count - having + 0.5) / (having + 0.5)) * (_WHO if term in who else 1.0)
     whole, kinds = sum(weights.values()) or 1.0, kinds_of(question)
     found = []
     for text, part in told:
@@ -159,7 +168,8 @@ def _fitting(question: str, told: Sequence[tuple[str, str]], name: str) -> list[
 
 def _terms(text: str, name: str) -> frozenset[str]:
     """What a question or an answer is about: stems and pairs of characters, without what only asks."""
-    return frozenset(term for term in content(_ASKING.sub(" ", text), name) if term not in _ASKING_WORDS)
+    plain = re.sub(r"['’]s\b", "", _ASKING.sub(" ", text))
+    return frozenset(term for term in content(plain, name) if term not in _ASKING_WORDS)
 
 
 def _has(text: str, term: str) -> bool:
@@ -173,12 +183,26 @@ def _stands(text: str, term: str) -> bool:
     return re.search(rf"(?<![a-z0-9]){re.escape(term)}", text.lower()) is not None
 
 
-def _strangers(question: str, lines: Sequence[Line], name: str, known: str) -> bool:
-    """Whether the question is about somebody, or an animal, of whom nothing is told."""
+_WHOSE = re.compile(
+    rf"(?:\byour|\b(?:have|got) (?:an?|any)) (?:\w+ )?(?P<en>{KIN}|{ANIMAL})"
+    rf"|[你您有](?:的|家|们|.)?(?P<zh>{KIN}|{ANIMAL})",
+    re.IGNORECASE,
+)
+
+
+def _whom(question: str, name: str) -> list[str]:
+    """The persons and animals that a question is about, by name or by what they are to the role."""
     about = mention(name).sub(" ", question)
     named = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+(?![A-Za-z])", about)
-    kin = {found.group().lower() for found in re.finditer(f"{KIN}|{ANIMAL}", about, re.IGNORECASE)}
-    return any(n not in known for n in named) or any(not any(_has(line.text, k) for line in lines) for k in kin)
+    return named + [found["en"] or found["zh"] for found in _WHOSE.finditer(about)]
+
+
+def _strangers(question: str, lines: Sequence[Line], name: str, known: str) -> bool:
+    """Whether the question is about somebody, or an animal, of whom nothing is told."""
+    return any(
+        who not in known if who[0].isupper() else not any(_has(line.text, who.lower()) for line in lines)
+        for who in _whom(question, name)
+    )
 
 
 def _is_wrong(said: str, question: str, lines: Sequence[Line], known: str) -> bool:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from egosrag import Conversation, load_chat_model, load_role
 from egosrag.assemble import sample
-from egosrag.egos.grounded import grounded, lines_of
-from egosrag.schema import Reply, Role
+from egosrag.egos.grounded import grounded, informed, lines_of
+from egosrag.schema import Evidence, Reply, Role
 
 EDDA = load_role(sample("edda.en.json"))
 LUO = load_role(sample("luo.zh.json"))
@@ -83,6 +83,14 @@ def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
     kept = "Your dog is Bramble."
     assert grounded(kept, "What is my dog called?", EDDA, "en", told) == kept
     assert grounded("你还没有告诉我。", "我的狗叫什么？", LUO, "zh", ["我的狗叫来福。"]) == "你的狗叫来福。"
+
+
+def test_places_in_the_sources_tell_what_the_card_does_not() -> None:
+    quote = "The fog came in. Edda lives in a hut of tarred boards. She owes Brannoch forty crowns."
+    role = informed(Role(name="Edda"), [Evidence(source="edda.txt", start=0, end=len(quote), quote=quote)])
+    draft = "That I do not know."
+    assert grounded(draft, "Where do you live?", role, "en") == "I live in a hut of tarred boards."
+    assert grounded(draft, "How much do you owe Brannoch?", role, "en") == "I owe Brannoch forty crowns."
 
 
 def test_an_empty_card_leaves_the_models_words() -> None:

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from egosrag import load_chat_model
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
+from egosrag.schema import Role
 from evals import pocket
 from evals.command import app_of
-from evals.pocket_cases import CASES, card_fact, recall_summarized, sample_cards, unknown
+from evals.pocket_cases import CASES, card_fact, recall_summarized, unknown
+from evals.pocket_written import Written, cards, families
 from evals.records import Records
 from evals.roleplay_data import DATA, subject
 
@@ -53,14 +55,36 @@ def test_every_case_is_the_same_again_and_speaks_its_language(language: str) -> 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_questions_to_our_cards_have_their_answer_on_the_card_or_none(language: str) -> None:
     rows = json.loads((DATA / f"cards.{language}.json").read_text(encoding="utf-8"))
-    for row in rows:
-        card = subject(row["role"]).card.model_dump_json()
-        assert row["answer"] is None or row["answer"] in card
+    asked = [(subject(row["role"]).card, row) for row in rows]
+    written = json.loads((DATA / f"natural.{language}.json").read_text(encoding="utf-8"))
+    asked += [(Role.model_validate(entry["card"]), row) for entry in written for row in entry["questions"]]
+    for role, row in asked:
+        told = [
+            s.text for part in (role.background, role.personality, role.speaking_style, role.relations) for s in part
+        ]
+        assert row["answer"] is None or row["answer"] in "\n".join(told)
     close, decline = ('"', "That I do not know.") if language == "en" else ("”", "这个我不知道。")
-    some = [rows[0], next(row for row in rows if row["answer"] is None)]
-    assert [r["right"] for r in sample_cards(Parrot(decline + close), language, some)] == [False, True]
-    said = some[0]["answer"] + close
-    assert [r["right"] for r in sample_cards(Parrot(said), language, some)] == [True, False]
+    some = [asked[0], next(pair for pair in asked if pair[1]["answer"] is None)]
+    assert [r["right"] for r in cards(Parrot(decline + close), language, some)] == [False, True]
+    said = some[0][1]["answer"] + close
+    assert [r["right"] for r in cards(Parrot(said), language, some)] == [True, False]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_written_family_is_asked_and_some_of_the_model_alone(language: str) -> None:
+    silent, alone = Parrot("Fish!"), Parrot("Fish?")
+    found = {family.name: family for family in families(silent, alone, language)}
+    assert set(found) == {
+        *(
+            f"{name}{end}"
+            for name in ("sample cards", "natural cards", "natural cards, tuned")
+            for end in ("", "_written")
+        ),
+        "sample manual",
+    }
+    assert next(found["natural cards"].ask())["said"] == "Fish!"
+    assert next(found["natural cards_written"].ask())["said"] == "Fish?"
+    assert found["natural cards"].number >= 100
 
 
 def test_the_summarized_memory_is_really_summarized() -> None:
@@ -81,8 +105,8 @@ def test_refusals_are_scored_over_all_and_answers_over_what_can_be_answered() ->
 
 def test_the_command_resumes_from_its_records_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pocket, "CASES", {"card_fact": card_fact})
-    for name in ("manual", "sample_cards"):
-        monkeypatch.setattr(pocket, name, lambda *given: ({"right": True, "n": n} for n in range(len(given[-1]))))
+    written = [Written("sample manual", 3, lambda: ({"right": True, "n": n} for n in range(3)))]
+    monkeypatch.setattr(pocket, "families", lambda *_: written)
     flags = ["--number", "2", "--records", str(tmp_path / "r.jsonl"), "--out", str(tmp_path / "p.png"), "--json"]
     first = CliRunner().invoke(app_of(pocket._command), flags)
     assert first.exit_code == 0, first.output
