@@ -183,7 +183,7 @@ class _Speech:
         found += [place.quote for place in talk.facts] + [entry.content for entry in talk.lore]
         told = [turn.text for turn in talk.turns[:-1] if turn.speaker != talk.role.name]
         role = informed(talk.role, talk.facts)
-        text = grounded(self.text, talk.turns[-1].text, role, talk.language, told, "\n".join(found))
+        text = grounded(self.text, talk.turns[-1].text, role, talk.language, talk.user, told, "\n".join(found))
         self.replaced = text != self.text
         self.text = text
 

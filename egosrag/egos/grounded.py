@@ -18,7 +18,7 @@ from egosrag.egos.evidence import content, direct
 from egosrag.egos.person import first_person, gender_of, second_person
 from egosrag.egos.pieces import mention, sentences
 from egosrag.egos.retention import degenerate
-from egosrag.prompts.render import card, language_of
+from egosrag.prompts.render import card, filled, language_of
 from egosrag.schema import Evidence, Role
 
 _PARTS = ("background", "personality", "speaking_style", "relations")
@@ -36,12 +36,15 @@ _IN_ITS_PART = 0.1  # and one that stands where such answers stand, or has the f
 _WITHOUT_FORM = 0.3  # what is left of one that lacks this form
 _POINTED_AT = 0.2  # what a sentence gains that has all that the model would have said
 _WHO = 2.0  # what persons and animals count for among a question's words
+_LONGEST = 300  # characters of a sentence that is said
 _FEW = 12  # sentences at least: in a card of three a word that stands in two may still be a rare one
 
 _UNKNOWN = {"en": "That I do not know.", "zh": "这个我不知道。"}
 _NOT_TOLD = {"en": "You have not told me.", "zh": "你还没有告诉我。"}
 _DECLINES = {"en": r"\bI do not know\b|\bYou have not told me\b", "zh": r"我不知道|你还没有告诉我"}
 _TO_THE_USER = {"en": r"(?:You|Your|So you)\b", "zh": r"(?:原来)?[你您]"}
+_YOU = {"en": "you", "zh": "你"}
+_TO_THE_ROLE = {"en": r"\b(?:you|your)\b", "zh": r"[你您]"}
 _OF_THE_USER = {
     "en": r"(?<!tell )(?<!call )(?<!for )(?<!to )(?<!with )(?<!about )\b(?:my|mine|me|I)\b",
     "zh": r"(?<![叫诉呼跟对给和帮请陪骗问])我(?!们)",
@@ -66,7 +69,9 @@ class Line(NamedTuple):
     fit: float
 
 
-def grounded(draft: str, question: str, role: Role, language: str, told: Sequence[str] = (), heard: str = "") -> str:
+def grounded(
+    draft: str, question: str, role: Role, language: str, user: str = "", told: Sequence[str] = (), heard: str = ""
+) -> str:
     """What is said instead of ``draft``, or the draft itself where it may stay.
 
     Args:
@@ -74,15 +79,18 @@ def grounded(draft: str, question: str, role: Role, language: str, told: Sequenc
         question: the line that it answers.
         role: whose card is spoken from.
         language: "en" or "zh".
+        user: what {{user}} stands for in the card; "you" where nobody knows.
         told: what the user said before, line by line.
         heard: all that was said before, and the scenes: names and numbers of these may be said.
     """
     said, address = _parted(draft, role, language)
     declines = re.search(_DECLINES[language], said) is not None
-    if re.search(_OF_THE_USER[language], question):
-        answer = _recalled(said, declines, question, told, role.name, language)
-    else:
-        answer = _answer(said, declines, question, role, language, heard)
+    lines = lines_of(role, question, user or _YOU[language])
+    of_user = re.search(_OF_THE_USER[language], question) is not None
+    answer = _recalled(said, declines, question, told, role.name, language) if of_user else said
+    asks_role = not declines and _fits(lines) and re.search(_TO_THE_ROLE[language], question)
+    if answer == said and (not of_user or asks_role):
+        answer = _answer(said, declines, question, role, lines, language, heard)
     if not address or address in answer:
         return answer
     return f"{address}，{answer}" if language == "zh" else f"{answer[:-1]}, {address}{answer[-1:]}"
@@ -95,8 +103,10 @@ def informed(role: Role, places: Sequence[Evidence]) -> Role:
     return role.model_copy(update=parts)
 
 
-def _answer(said: str, declines: bool, question: str, role: Role, language: str, heard: str) -> str:
-    lines = lines_of(role, question)
+def _answer(
+    said: str, declines: bool, question: str, role: Role, lines: Sequence[Line], language: str, heard: str
+) -> str:
+    """The card's sentence, what the model said, or that it is not known."""
     to_the_user = not declines and re.match(_TO_THE_USER[language], said)
     if not lines or to_the_user:
         return said
@@ -104,8 +114,8 @@ def _answer(said: str, declines: bool, question: str, role: Role, language: str,
     unknown = said if declines else _UNKNOWN[language]
     if _strangers(question, lines, role.name, known):
         return unknown
-    if max(line.fit for line in lines) < (PLAIN if declines else FITS):
-        return unknown if declines or _is_wrong(said, question, lines, f"{known}\n{question}") else said
+    if not _fits(lines, PLAIN if declines else FITS):
+        return unknown if declines or _is_wrong(said, question, lines, language, f"{known}\n{question}") else said
     terms = frozenset() if declines else _terms(said, role.name) - _terms(question, role.name)
     shares = [sum(_has(line.text, t) for t in terms) / len(terms) if terms else 0.0 for line in lines]
     best = max(range(len(lines)), key=lambda n: lines[n].fit + _POINTED_AT * shares[n])
@@ -133,15 +143,15 @@ def _recalled(said: str, declines: bool, question: str, told: Sequence[str], nam
     return second_person(best.text, language)
 
 
-def lines_of(role: Role, question: str) -> list[Line]:
-    """The sentences of a card, and how well each fits ``question``."""
-    told = [
-        (statement.text[start:end], part)
-        for part in _PARTS
-        for statement in getattr(role, part)
-        for start, end in sentences(statement.text)
-    ]
+def lines_of(role: Role, question: str, user: str = "") -> list[Line]:
+    """The sentences of a card that can be said as they are, and how well each fits ``question``."""
+    filled_in = [(filled(s.text, role, user), part) for part in _PARTS for s in getattr(role, part)]
+    told = [(text[a:b], part) for text, part in filled_in for a, b in sentences(text) if b - a <= _LONGEST]
     return _fitting(question, told, role.name)
+
+
+def _fits(lines: Sequence[Line], least: float = PLAIN) -> bool:
+    return any(line.fit >= least for line in lines)
 
 
 def _fitting(question: str, told: Sequence[tuple[str, str]], name: str) -> list[Line]:
@@ -205,10 +215,10 @@ def _strangers(question: str, lines: Sequence[Line], name: str, known: str) -> b
     )
 
 
-def _is_wrong(said: str, question: str, lines: Sequence[Line], known: str) -> bool:
+def _is_wrong(said: str, question: str, lines: Sequence[Line], language: str, known: str) -> bool:
     """Whether ``said`` cannot be right: it lost the thread, has what stands nowhere, or tells what no line can."""
     stray = [item for item in re.findall(r"(?<=[a-z,] )[A-Z]\w+|\d+", said) if item != "I" and item not in known]
-    foreign = language_of(said) != language_of(question) or (language_of(said) == "en" and not said.isascii())
+    foreign = language_of(said) != language or (language == "en" and not said.isascii())
     formless = any(k.strict and not any(k.told.search(line.text) for line in lines) for k in kinds_of(question))
     return bool(stray) or foreign or formless or degenerate(said)
 

@@ -76,13 +76,13 @@ def test_what_stands_nowhere_is_not_said(question: str, draft: str) -> None:
 
 def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
     told = ["My dog is called Bramble.", "I play the cello."]
-    assert grounded("You have not told me.", "What is my dog called?", EDDA, "en", told) == (
+    assert grounded("You have not told me.", "What is my dog called?", EDDA, "en", told=told) == (
         "Your dog is called Bramble."
     )
-    assert grounded("You have not told me.", "Where do I live?", EDDA, "en", told) == "You have not told me."
+    assert grounded("You have not told me.", "Where do I live?", EDDA, "en", told=told) == "You have not told me."
     kept = "Your dog is Bramble."
-    assert grounded(kept, "What is my dog called?", EDDA, "en", told) == kept
-    assert grounded("你还没有告诉我。", "我的狗叫什么？", LUO, "zh", ["我的狗叫来福。"]) == "你的狗叫来福。"
+    assert grounded(kept, "What is my dog called?", EDDA, "en", told=told) == kept
+    assert grounded("你还没有告诉我。", "我的狗叫什么？", LUO, "zh", told=["我的狗叫来福。"]) == "你的狗叫来福。"
 
 
 def test_places_in_the_sources_tell_what_the_card_does_not() -> None:
@@ -105,7 +105,7 @@ def test_an_empty_card_leaves_the_models_words() -> None:
 )
 def test_no_number_is_made_up_and_nothing_fails(draft: str, question: str, of: tuple[Role, str]) -> None:
     role, language = of
-    said = grounded(draft, question, role, language, [draft])
+    said = grounded(draft, question, role, language, told=[draft])
     assert set(re.findall(r"\d+", said)) <= set(re.findall(r"\d+", f"{draft} {question} {role.model_dump_json()}"))
 
 
