@@ -147,8 +147,8 @@ KINDS = (
         "speaking_style",
     ),
     _kind(
-        r"\b(?:kind|sort) of person\b|\bare you like\b|\byourself\b|\bpersonality\b|\bcharacter\b|\btemper"
-        r"|(?:什么|怎么?)样的人|性格|脾气|为人",
+        r"\b(?:kind|sort) of person\b|\bare you like\b|\b(?:describe|about) yourself\b|\bpersonality\b|\bcharacter\b"
+        r"|\btemper|(?:什么|怎么?)样的人|性格|脾气|为人",
         r".",
         "personality",
     ),

@@ -23,7 +23,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
-from egosrag.egos.grounded import grounded, informed
+from egosrag.egos.grounded import grounded
 from egosrag.egos.retention import runaway
 from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.models.prefix import continue_prefix, unbound
@@ -179,11 +179,7 @@ class _Speech:
 
     def ground(self, talk: Talk) -> None:
         """Says what the card tells where it tells it better: a whole sentence, so the speech has its end."""
-        found = [turn.text for turn in talk.turns[:-1]] + [scene.text for scene in talk.scenes]
-        found += [place.quote for place in talk.facts] + [entry.content for entry in talk.lore]
-        told = [turn.text for turn in talk.turns[:-1] if turn.speaker != talk.role.name]
-        role = informed(talk.role, talk.facts)
-        text = grounded(self.text, talk.turns[-1].text, role, talk.language, talk.user, told, "\n".join(found))
+        text = grounded(self.text, talk)
         self.replaced = text != self.text
         self.text = text
 

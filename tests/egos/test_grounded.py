@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,18 @@ from hypothesis import strategies as st
 
 from egosrag import Conversation, load_chat_model, load_role
 from egosrag.assemble import sample
-from egosrag.egos.grounded import grounded, informed, lines_of
-from egosrag.schema import Evidence, Reply, Role
+from egosrag.egos.grounded import grounded
+from egosrag.egos.step import Talk
+from egosrag.schema import Evidence, Reply, Role, Turn
 
 EDDA = load_role(sample("edda.en.json"))
 LUO = load_role(sample("luo.zh.json"))
+
+
+def said_to(line: str, draft: str, role: Role = EDDA, *, before: tuple[str, ...] = (), **more: Any) -> str:
+    """What becomes of a draft; ``before``: what the user said earlier."""
+    turns = tuple(Turn(speaker="Me", text=text) for text in (*before, line))
+    return grounded(draft, Talk(role, turns, **more))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +37,7 @@ LUO = load_role(sample("luo.zh.json"))
     ],
 )
 def test_the_sentence_that_fits_is_said(question: str, draft: str, said: str) -> None:
-    assert grounded(draft, question, EDDA, "en") == said
+    assert said_to(question, draft) == said
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,7 @@ def test_the_sentence_that_fits_is_said(question: str, draft: str, said: str) ->
     ],
 )
 def test_in_chinese_as_well(question: str, draft: str, said: str) -> None:
-    assert grounded(draft, question, LUO, "zh") == said
+    assert said_to(question, draft, LUO) == said
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,7 @@ def test_in_chinese_as_well(question: str, draft: str, said: str) -> None:
     ],
 )
 def test_small_talk_the_users_own_and_what_is_not_known_stay(question: str, draft: str) -> None:
-    assert grounded(draft, question, EDDA, "en", heard="My name is Ann.") == draft
+    assert said_to(question, draft, before=("My name is Ann.",)) == draft
 
 
 @pytest.mark.parametrize(
@@ -71,42 +79,43 @@ def test_small_talk_the_users_own_and_what_is_not_known_stay(question: str, draf
     ],
 )
 def test_what_stands_nowhere_is_not_said(question: str, draft: str) -> None:
-    assert grounded(draft, question, EDDA, "en") == "That I do not know."
+    assert said_to(question, draft) == "That I do not know."
 
 
 def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
-    told = ["My dog is called Bramble.", "I play the cello."]
-    assert grounded("You have not told me.", "What is my dog called?", EDDA, "en", told=told) == (
-        "Your dog is called Bramble."
-    )
-    assert grounded("You have not told me.", "Where do I live?", EDDA, "en", told=told) == "You have not told me."
-    kept = "Your dog is Bramble."
-    assert grounded(kept, "What is my dog called?", EDDA, "en", told=told) == kept
-    assert grounded("你还没有告诉我。", "我的狗叫什么？", LUO, "zh", told=["我的狗叫来福。"]) == "你的狗叫来福。"
+    told = ("My dog is called Bramble.", "I play the cello.")
+    asked = "What is my dog called?"
+    assert said_to(asked, "You have not told me.", before=told) == "Your dog is called Bramble."
+    assert said_to("Where do I live?", "You have not told me.", before=told) == "You have not told me."
+    assert said_to(asked, "Your dog is Bramble.", before=told) == "Your dog is Bramble."
+    assert said_to("我的狗叫什么？", "你还没有告诉我。", LUO, before=("我的狗叫来福。",)) == "你的狗叫来福。"
 
 
 def test_places_in_the_sources_tell_what_the_card_does_not() -> None:
     quote = "The fog came in. Edda lives in a hut of tarred boards. She owes Brannoch forty crowns."
-    role = informed(Role(name="Edda"), [Evidence(source="edda.txt", start=0, end=len(quote), quote=quote)])
-    draft = "That I do not know."
-    assert grounded(draft, "Where do you live?", role, "en") == "I live in a hut of tarred boards."
-    assert grounded(draft, "How much do you owe Brannoch?", role, "en") == "I owe Brannoch forty crowns."
+    facts = (Evidence(source="edda.txt", start=0, end=len(quote), quote=quote),)
+    role, draft = Role(name="Edda"), "That I do not know."
+    assert said_to("Where do you live?", draft, role, facts=facts) == "I live in a hut of tarred boards."
+    assert said_to("How much do you owe Brannoch?", draft, role, facts=facts) == "I owe Brannoch forty crowns."
 
 
 def test_an_empty_card_leaves_the_models_words() -> None:
-    assert grounded("I am well.", "Who is Pip?", Role(name="Edda"), "en") == "I am well."
-    assert lines_of(Role(name="Edda"), "Who is Pip?") == []
+    assert said_to("Who is Pip?", "I am well.", Role(name="Edda")) == "I am well."
 
 
 @given(
     st.text(max_size=60),
     st.text(max_size=60) | st.sampled_from(["How old are you?", "Who is Tom?", "Where do you live?"]),
-    st.sampled_from([(EDDA, "en"), (LUO, "zh")]),
+    st.sampled_from([EDDA, LUO]),
 )
-def test_no_number_is_made_up_and_nothing_fails(draft: str, question: str, of: tuple[Role, str]) -> None:
-    role, language = of
-    said = grounded(draft, question, role, language, told=[draft])
-    assert set(re.findall(r"\d+", said)) <= set(re.findall(r"\d+", f"{draft} {question} {role.model_dump_json()}"))
+def test_no_number_is_made_up_and_nothing_fails(draft: str, line: str, role: Role) -> None:
+    said = said_to(line, draft, role, before=(draft,))
+    assert set(re.findall(r"\d+", said)) <= set(re.findall(r"\d+", f"{draft} {line} {role.model_dump_json()}"))
+
+
+def test_placeholders_are_filled_in() -> None:
+    role = Role.model_validate({"name": "Edda", "relations": ["{{user}} is {{char}}'s oldest friend."]})
+    assert said_to("Who is your oldest friend?", "That I do not know.", role, user="Ann") == "Ann is my oldest friend."
 
 
 def test_pocket_speaks_from_its_card_in_one_piece() -> None:
