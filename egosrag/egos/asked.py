@@ -67,6 +67,11 @@ def _kind(asked: str, told: str, label: str = "", *, strict: bool = False, sure:
 
 
 KINDS = (
+    _kind(  # of the user's: no card tells it in these words
+        r"\bmy name\b|我叫什么|我的名字",
+        r"\bmy name(?:['’]s| is)\b|\bcall me\b|\bI(?:['’]m| am) (?-i:[A-Z])|我叫|叫我|我的名字",
+        sure=True,
+    ),
     _kind(
         r"\bhow old\b|\byour age\b|多大(?!的)|几岁(?![就来到进学开])|年纪|岁数|年龄|高寿|贵庚|芳龄",
         rf"\byears? old\b|-year-old|\baged\b|\b(?:is|turn\w*) (?:{_DIGITS})\b(?! \w+s\b)"

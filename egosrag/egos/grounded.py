@@ -32,11 +32,12 @@ _UNKNOWN = {"en": "That I do not know.", "zh": "这个我不知道。"}
 _NOT_TOLD = {"en": "You have not told me.", "zh": "你还没有告诉我。"}
 _DECLINES = {"en": r"\bI do not know\b|\bYou have not told me\b", "zh": r"我不知道|你还没有告诉我"}
 _TO_THE_USER = {"en": r"(?:You|Your|So you)\b", "zh": r"(?:原来)?[你您]"}
-_TO_THE_ROLE = {"en": r"\b(?:you|your)\b", "zh": r"[你您]"}
+_TO_THE_ROLE = {"en": r"(?i)\b(?:you|your)\b", "zh": r"[你您]"}
 _OF_THE_USER = {
-    "en": r"(?<!tell )(?<!call )(?<!for )(?<!to )(?<!with )(?<!about )\b(?:my|mine|me|I)\b",
+    "en": r"(?i)(?<!tell )(?<!call )(?<!for )(?<!to )(?<!with )(?<!about )\b(?:my|mine|me|I)\b",
     "zh": r"(?<![叫诉呼跟对给和帮请陪骗问])我(?!们)",
 }
+_WHO_ARE_YOU = {"en": r"(?i)\bwho are you\b|\bintroduce yourself\b", "zh": r"[你您]是谁|介绍.{0,4}自己|自我介绍"}
 _ADDRESSED = {
     "en": r"(?P<said>.+), (?P<address>[^,.!?]+)(?P<end>[.!?])",
     "zh": r"(?P<address>[^，。！？]{1,6})，(?P<said>.+)(?P<end>)",
@@ -73,6 +74,8 @@ class _Grounding:
         """The card's sentence, what the model said, or that it is not known."""
         if not self.lines or (not self.declines and re.match(_TO_THE_USER[self.language], self.said)):
             return self.said
+        if self._finds(_WHO_ARE_YOU, self.asked.text):
+            return self.said if self.role.name in self.said else self._spoken(self.lines[0])
         unknown = self.said if self.declines else _UNKNOWN[self.language]
         if self.asked.asks and self._is_of_strangers():
             return unknown
@@ -81,11 +84,12 @@ class _Grounding:
         claims = self._claims()
         shares = [sum(has(line.text, t) for t in claims) / len(claims) if claims else 0.0 for line in self.lines]
         best = max(range(len(shares)), key=lambda n: self.lines[n].fit + _POINTED_AT * shares[n])
-        if shares[best] == 1.0:
-            return self.said
-        text, part, _ = self.lines[best]
-        gender = gender_of([line.text for line in self.lines])
-        return first_person(text, self.role.name, gender, self.language, of_others=part == "relations")
+        return self.said if shares[best] == 1.0 else self._spoken(self.lines[best])
+
+    def _spoken(self, line: Line) -> str:
+        """A line of the card in the role's own mouth."""
+        gender, of_others = gender_of([line.text for line in self.lines]), line.part == "relations"
+        return first_person(line.text, self.role.name, gender, self.language, of_others=of_others)
 
     def _recalled(self) -> str:
         """What the user said of what they ask for now, where the model did not find it."""
@@ -94,9 +98,10 @@ class _Grounding:
         best = max(lines, key=lambda line: line.fit, default=Line("", "", 0.0))
         lost = degenerate(self.said)
         read = not lost and any(has(line.text, term) for term in self._claims() for line in lines)
-        if read or best.fit < RECALLED or best.text[-1] in "?？":
+        if read or best.fit < RECALLED or best.text[-1:] in ("?", "？"):
             return _NOT_TOLD[self.language] if lost else self.said
-        return second_person(best.text, self.language)
+        end = "" if not best.text[-1].isalnum() else "。" if self.language == "zh" else "."
+        return second_person(best.text, self.language) + end
 
     def _claims(self) -> frozenset[str]:
         """What the model says that the line does not."""

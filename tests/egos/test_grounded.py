@@ -34,6 +34,7 @@ def said_to(line: str, draft: str, role: Role = EDDA, *, before: tuple[str, ...]
         ("What are you scared of?", "I fear the 9th of May.", "I am afraid of fog."),
         ("What are you afraid of?", "I am afraid of fog.", "I am afraid of fog."),
         ("What kind of person are you?", "I am Edda.", "I am stubborn and patient."),
+        ("who are you", "Goodbye, sailor.", "I am the keeper of the lighthouse on Gull Rock, sailor."),
     ],
 )
 def test_the_sentence_that_fits_is_said(question: str, draft: str, said: str) -> None:
@@ -88,6 +89,7 @@ def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
     assert said_to(asked, "You have not told me.", before=told) == "Your dog is called Bramble."
     assert said_to("Where do I live?", "You have not told me.", before=told) == "You have not told me."
     assert said_to(asked, "Your dog is Bramble.", before=told) == "Your dog is Bramble."
+    assert said_to("what is my name", "You have not told me.", before=("my name is Bram",)) == "Your name is Bram."
     assert said_to("我的狗叫什么？", "你还没有告诉我。", LUO, before=("我的狗叫来福。",)) == "你的狗叫来福。"
 
 
