@@ -51,10 +51,12 @@ def test_models_are_listed_with_their_kind(pocket: str) -> None:
     assert [(m.id, m.owned_by) for m in found] == [("pocket", "model"), ("edda.en", "role"), ("gu.zh", "role")]
 
 
-def test_a_stream_is_the_answer_in_pieces_and_ends_with_its_usage(pocket: str) -> None:
+def test_a_stream_is_the_answer_in_pieces_and_ends_with_its_usage(start: Start, settings: Settings) -> None:
+    model = ScriptedChatModel(responses=["我怕打雷，也怕老鼠。”"] * 2)
+    url = start({"gu.zh": Played(settings, SAMPLES / "gu.zh.json", model)})
     asked: Any = [{"role": "user", "content": "你害怕什么？"}]
-    whole = client(pocket).chat.completions.create(model="gu.zh", messages=asked)
-    stream = client(pocket).chat.completions.create(
+    whole = client(url).chat.completions.create(model="gu.zh", messages=asked)
+    stream = client(url).chat.completions.create(
         model="gu.zh", messages=asked, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
