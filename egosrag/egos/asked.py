@@ -75,7 +75,7 @@ KINDS = (
     _kind(
         r"\bhow old\b|\byour age\b|多大(?!的)|几岁(?![就来到进学开])|年纪|岁数|年龄|高寿|贵庚|芳龄",
         rf"\byears? old\b|-year-old|\baged\b|\b(?:is|turn\w*) (?:{_DIGITS})\b(?! \w+s\b)"
-        r"|^[^,]{1,30}, \d{1,3},|今年.{1,4}岁|[了已].{1,4}岁|^.{0,8}[，,].{1,4}岁",
+        r"|^[^,]{1,30}, \d{1,3},|\b[Aa]t \d{1,3},|今年.{1,4}岁|[了已].{1,4}岁|^.{0,8}[，,].{1,4}岁",
         strict=True,
         sure=True,
     ),
@@ -104,7 +104,8 @@ KINDS = (
     ),
     _kind(r"\blive\b|\bhome\b|\bhouse\b|住", r"\blives?\b|\bhome (?:is|in)\b|\bhouse\b|\bhaunts?\b|\bapartment\b|住"),
     _kind(
-        r"^(?!.*(?:\bbefore\b|\bused to\b|以前|之前|从前)).*(?:\bfor a living\b|\bwhat do you do\b(?! (?:at|when|if))"
+        r"^(?!.*(?:\bbefore\b|\bused to\b|以前|之前|从前)).*(?:\bfor a living\b"
+        r"|\bwhat do you do\b(?! (?:at|on|in|when|if|after|to|for f))"
         r"|\byour (?:job|work|trade|profession|occupation|role|position)\b|做什么(?:工作|的)|[干做]什么活|职业"
         r"|哪一?行|干什么的|干嘛的|干啥的|营生|谋生|当什么)",
         r"\b(?:is|am) (?:an?|the)\b|\bworks?\b|\bruns?\b|\bmakes?\b|\bguards?\b|\bserves?\b|\bkeeps?\b|\bjob\b"
@@ -125,7 +126,7 @@ KINDS = (
     _kind(
         r"\bfav(?:ou?rite)?\b|\blikes?\b(?! to be)|\blove\b|\benjoy|\bhobb|\bfun\b|\b(?:free|spare) time\b"
         r"|喜欢|爱好|最爱|爱做",
-        r"\blikes?\b|\bloves?\b|\bfond\b|\bfavou?rite\b|\benjoy|\badore|\bpassion|喜欢|爱|好[吃喝]|迷",
+        r"\blikes?\b|\bloves?\b|\bfond\b|\bfavou?rite\b|\benjoy|\badore|\bpassion|\bnever tires?\b|喜欢|爱|好[吃喝]|迷",
     ),
     _kind(
         r"\beat|\bfood\b|\bdish|\bmeal|\bbreakfast|\blunch|\bdinner|\bsnack|\bcook|吃|菜|食",

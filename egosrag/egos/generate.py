@@ -179,7 +179,7 @@ class _Speech:
 
     def ground(self, talk: Talk) -> None:
         """Says what the card tells where it tells it better: a whole sentence, so the speech has its end."""
-        text = grounded(self.text, talk)
+        text = grounded("" if self.reason == "length" else self.text, talk)
         self.replaced = text != self.text
         self.text = text
 

@@ -56,7 +56,11 @@ class _Grounding:
         self.language, self.talk, self.role = talk.language, talk, _informed(talk)
         self.asked = Asked(talk.turns[-1].text, self.role.name)
         self.lines = self.asked.fits(card_lines(self.role, talk.user or _YOU[self.language]))
-        self.said, address = self._parted(draft)
+        of_user = self._finds(_OF_THE_USER, self.asked.text)
+        lost = not draft or degenerate(draft)  # what a model says that lost the thread is nothing to go by
+        self.said, address = (
+            self._parted(draft) if not lost else ((_NOT_TOLD if of_user else _UNKNOWN)[self.language], "")
+        )
         self.declines = self._finds(_DECLINES, self.said)
         answer = self._answer()
         if address and address not in answer:
@@ -96,10 +100,9 @@ class _Grounding:
         told = [turn.text for turn in self.talk.turns[:-1] if turn.speaker != self.role.name]
         lines = self.asked.fits([(text[a:b], "") for text in told for a, b in sentences(text)])
         best = max(lines, key=lambda line: line.fit, default=Line("", "", 0.0))
-        lost = degenerate(self.said)
-        read = not lost and any(has(line.text, term) for term in self._claims() for line in lines)
+        read = any(has(line.text, term) for term in self._claims() for line in lines)
         if read or best.fit < RECALLED or best.text[-1:] in ("?", "？"):
-            return _NOT_TOLD[self.language] if lost else self.said
+            return self.said
         end = "" if not best.text[-1].isalnum() else "。" if self.language == "zh" else "."
         return second_person(best.text, self.language) + end
 
@@ -119,13 +122,13 @@ class _Grounding:
         )
 
     def _is_wrong(self) -> bool:
-        """Whether the draft cannot be right: it lost the thread, has what stands nowhere, or no line has its form."""
+        """Whether the draft cannot be right: it has what stands nowhere, or no line has the form of an answer."""
         known = self._known() + self.asked.text
         stray = [i for i in re.findall(r"(?<=[a-z,] )[A-Z]\w+|\d+", self.said) if i != "I" and i not in known]
         foreign = (re.search(r"[\u4e00-\u9fff]", self.said) is None) is (self.language == "zh")
         strict = [kind for kind in self.asked.kinds if kind.strict]
         formless = any(not any(kind.told.search(line.text) for line in self.lines) for kind in strict)
-        return bool(stray) or foreign or formless or degenerate(self.said)
+        return bool(stray) or foreign or formless
 
     def _known(self) -> str:
         """All that was said before the line, or stands in the prompt for it."""
