@@ -74,8 +74,10 @@ KINDS = (
     ),
     _kind(
         r"\bhow old\b|\byour age\b|多大(?!的)|几岁(?![就来到进学开])|年纪|岁数|年龄|高寿|贵庚|芳龄",
-        rf"\byears? old\b|-year-old|\baged\b|\b(?:is|turn\w*) (?:{_DIGITS})\b(?! \w+s\b)"
-        r"|^[^,]{1,30}, \d{1,3},|\b[Aa]t \d{1,3},|今年.{1,4}岁|[了已].{1,4}岁|^.{0,8}[，,].{1,4}岁",
+        rf"\byears? old\b|-year-old|\baged\b|\b(?:is|turn\w*) (?:{_DIGITS})\b(?! \w+s\b)|\bage(?: is|:) \d"
+        rf"|\b(?:person|man|woman|girl|boy) of (?:{_DIGITS})\b|\bolder than \d|\b(?:{_DIGITS}) (?:summers|winters)\b"
+        r"|^[^,]{1,30}, \d{1,3},|\b[Aa]t \d{1,3},|^.{0,8}[，,][^，。]{1,4}岁"
+        r"|(?:今年|现在|年方|年过|年纪|年龄：?|刚满|已经?|才|活了|快过完|有|了)[^，。]{1,4}岁",
         strict=True,
         sure=True,
     ),
@@ -87,7 +89,7 @@ KINDS = (
     ),
     _kind(
         r"\bhow (?:many|long|often|much|far)\b|多少|多久|多长|多远|几[年个次条只匹头天位口]",
-        rf"\b(?:{_DIGITS}|years|always|once|twice|every)\b|[一二两三四五六七八九十百千半几\d]",
+        rf"\b(?:{_DIGITS}|years|always|once|twice|every|(?:mon|tues|wednes|thurs|fri|satur|sun)days?)\b|[一二两三四五六七八九十百千半几\d]",
         strict=True,
     ),
     _kind(
@@ -109,7 +111,7 @@ KINDS = (
         r"|\byour (?:job|work|trade|profession|occupation|role|position)\b|做什么(?:工作|的)|[干做]什么活|职业"
         r"|哪一?行|干什么的|干嘛的|干啥的|营生|谋生|当什么)",
         r"\b(?:is|am) (?:an?|the)\b|\bworks?\b|\bruns?\b|\bmakes?\b|\bguards?\b|\bserves?\b|\bkeeps?\b|\bjob\b"
-        r"|\bas an?\b|是.{0,16}[师员工匠长手医者夫头士徒侠探]|当|做|开了|守|职业",
+        r"|\b(?:works?|worked|trained|employed) as\b|是.{0,16}[师员工匠长手医者夫头士徒侠探]|当|做|开了|守|职业",
         "background",
     ),
     _kind(

@@ -179,7 +179,8 @@ class _Speech:
 
     def ground(self, talk: Talk) -> None:
         """Says what the card tells where it tells it better: a whole sentence, so the speech has its end."""
-        text = grounded("" if self.reason == "length" else self.text, talk)
+        ended = self.reason == "quote" or not (self.decoder.outer or self.reason == "length")
+        text = grounded(self.text if ended else "", talk)
         self.replaced = text != self.text
         self.text = text
 
