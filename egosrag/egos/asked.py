@@ -14,9 +14,10 @@ _DIGITS = (
     r"|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|dozen"
 )
 KIN = (
-    r"\b(?:mother|father|mum|mom|dad|parents|sister|brother|twin|son|daughter|wife|missus|husband|uncle|aunt|cousin"
-    r"|nephew|niece|grand(?:mother|father|ma|pa|son|daughter)|girlfriend|boyfriend|fianc\w+)\b|[父母爹娘爸妈]|[哥姐弟妹嫂]"
-    r"|儿子|女儿|闺女|妻|太太|老婆|丈夫|老公|老伴|叔|舅|姑姑|姨|爷爷|奶奶|外公|外婆|孙[子女]"
+    r"\b(?:mother|father|mum|mom|dad|parent|sister|brother|twin|son|daughter|wife|missus|husband|uncle|aunt|cousin"
+    r"|nephew|niece|grand(?:mother|father|ma|pa|son|daughter)|girlfriend|boyfriend|fianc\w+)s?\b"
+    r"|父亲|母亲|父母|爸爸|妈妈|[爸妈爹]|哥哥|姐姐|弟弟|妹妹|[哥姐弟妹]|嫂子|儿子|女儿|闺女|妻子|太太|老婆|丈夫|老公|老伴"
+    r"|叔叔|舅舅|姑姑|姨妈|爷爷|奶奶|外公|外婆|孙子|孙女"
 )
 ANIMAL = (
     r"\b(?:dog|doggo|hound|puppy|cat|kitten|kitty|horse|mare|pony|mule|donkey|parrot|raven|crow|owl|falcon|bird|hamster"
@@ -31,6 +32,7 @@ SAME = (
     ("mother", "mum", "mom"),
     ("father", "dad"),
     ("wife", "missus"),
+    ("parent", "mother", "father", "mum", "mom", "dad"),
     ("kid", "child", "childr", "son", "daught"),
     ("colour", "color"),
     ("job", "work", "works"),
@@ -40,6 +42,7 @@ SAME = (
     ("猫", "猫咪"),
     ("妈", "妈妈", "母亲", "娘亲"),
     ("爸", "爸爸", "父亲", "爹"),
+    ("父母", "爸", "妈", "父亲", "母亲", "爹"),
     ("女儿", "闺女"),
     ("妻子", "老婆", "太太", "夫人", "老伴", "嫂子"),
     ("丈夫", "老公", "姐夫"),

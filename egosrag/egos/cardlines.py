@@ -38,6 +38,12 @@ _ASKING_WORDS = frozenset(
     there here them they really actually ever again just then well hey hello what's who's where's that's i'm let's
     called name names say said more much many long old lot thing things got get kind sort person""".split()  # noqa: SIM905
 )
+# Capitalised words that name nobody.
+_NOBODY = frozenset(
+    """Mr Mrs Ms Miss Sir Madam Lady Lord Captain Doctor Dr Professor Monday Tuesday Wednesday Thursday Friday Saturday
+    Sunday Mondays Tuesdays Wednesdays Thursdays Fridays Saturdays Sundays January February March April May June July
+    August September October November December Christmas""".split()  # noqa: SIM905
+)
 _SLIGHT = frozenset("好很不还人大小上下一最真能会要想得做干")  # characters that say nothing where they stand alone
 _WHOSE = re.compile(
     rf"(?:\byour|\b(?:have|got) (?:an?|any)) (?:\w+ )?(?P<en>{KIN}|{ANIMAL})"
@@ -76,7 +82,7 @@ class Asked:
     def whom(self) -> list[str]:
         """The persons and animals that it is about, by name or by what they are to the role."""
         about = mention(self.name).sub(" ", self.text)
-        named = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+(?![A-Za-z])", about)
+        named = [name for name in re.findall(r"(?<=[a-z] )[A-Z][a-z]+(?![A-Za-z])", about) if name not in _NOBODY]
         return named + [(found["en"] or found["zh"]).lower() for found in _WHOSE.finditer(about)]
 
     def fits(self, told: Sequence[tuple[str, str]]) -> list[Line]:
@@ -102,7 +108,12 @@ class Asked:
 def card_lines(role: Role, user: str) -> list[tuple[str, str]]:
     """The sentences of a card that can be said as they are, each with its part; ``user`` stands for {{user}}."""
     told = [(filled(statement.text, role, user), part) for part in PARTS for statement in getattr(role, part)]
-    return [(text[a:b], part) for text, part in told for a, b in sentences(text) if b - a <= _LONGEST]
+    return [(sentence, part) for text, part in told for sentence in sayable(text)]
+
+
+def sayable(text: str) -> list[str]:
+    """The sentences of a text that are short enough to be said."""
+    return [text[a:b] for a, b in sentences(text) if b - a <= _LONGEST]
 
 
 def terms(text: str, name: str) -> frozenset[str]:
@@ -113,11 +124,13 @@ def terms(text: str, name: str) -> frozenset[str]:
 
 def has(text: str, term: str) -> bool:
     """Whether a term, or one that means the same, stands in ``text``."""
-    same = {other for group in SAME if term in group for other in group}
-    return any(_stands(text, other) for other in same | {term})
+    alike = {term, term.removesuffix("s")} if len(term) > 3 else {term}
+    alike |= {other for group in SAME if alike & set(group) for other in group}
+    return any(_stands(text, other) for other in alike)
 
 
 def _stands(text: str, term: str) -> bool:
     if not term.isascii():
         return term in text
-    return re.search(rf"(?<![a-z0-9]){re.escape(term)}", text.lower()) is not None
+    end = r"(?!\d)" if term.isdigit() else ""  # of words the stem is enough
+    return re.search(rf"(?<![a-z0-9]){re.escape(term)}{end}", text.lower()) is not None

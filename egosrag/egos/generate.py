@@ -91,20 +91,23 @@ class Generate(Step[Composed, Reply]):
         started = time.perf_counter()
         speech = _Speech(composed)
         talk = composed.talk
-        if self._quotes and talk and talk.turns and talk.turns[-1].speaker != composed.speaker:
-            for _ in self._said(speech, composed, config, started, **sampling):
-                pass
-            speech.ground(talk)
-            yield speech.text
-        else:
-            yield from self._said(speech, composed, config, started, **sampling)
+        checked = self._quotes and talk and talk.turns and talk.turns[-1].speaker != composed.speaker
+        for text in self._said(speech, composed, config, started, **sampling):
+            if not checked:
+                yield text
         temperature = sampling.get("temperature", getattr(self.model, "temperature", None))
         if not speech.text and temperature:
             again = _Speech(composed)
             again.usage = speech.usage
             speech = again
             seed = sampling.get("seed", getattr(self.model, "seed", None)) or 0
-            yield from self._said(speech, composed, config, started, **{**sampling, "seed": seed + 1})
+            for text in self._said(speech, composed, config, started, **{**sampling, "seed": seed + 1}):
+                if not checked:
+                    yield text
+        if checked and talk:
+            speech.ground(talk)
+            speech.first_s = time.perf_counter() - started
+            yield speech.text
         timing = Timing(first_token_s=speech.first_s, total_s=time.perf_counter() - started)
         told = {"reply": speech.last.completion_tokens, "cached": speech.last.cached_tokens}
         yield Reply(

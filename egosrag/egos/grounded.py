@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 
-from egosrag.egos.cardlines import PARTS, Asked, Line, card_lines, has, terms
+from egosrag.egos.cardlines import PARTS, Asked, Line, card_lines, has, sayable, terms
 from egosrag.egos.evidence import direct
 from egosrag.egos.person import first_person, gender_of, second_person
-from egosrag.egos.pieces import sentences
 from egosrag.egos.retention import degenerate
 from egosrag.egos.step import Talk
 from egosrag.prompts.render import card
@@ -29,15 +28,23 @@ _POINTED_AT = 0.2  # what a sentence gains that has all that the model would hav
 
 _YOU = {"en": "you", "zh": "你"}
 _UNKNOWN = {"en": "That I do not know.", "zh": "这个我不知道。"}
+_GO_ON = {"en": "I see. Tell me more.", "zh": "我明白了，你接着说。"}
 _NOT_TOLD = {"en": "You have not told me.", "zh": "你还没有告诉我。"}
 _DECLINES = {"en": r"\bI do not know\b|\bYou have not told me\b", "zh": r"我不知道|你还没有告诉我"}
 _TO_THE_USER = {"en": r"(?:You|Your|So you)\b", "zh": r"(?:原来)?[你您]"}
 _TO_THE_ROLE = {"en": r"(?i)\b(?:you|your)\b", "zh": r"[你您]"}
 _OF_THE_USER = {
-    "en": r"(?i)(?<!tell )(?<!call )(?<!for )(?<!to )(?<!with )(?<!about )\b(?:my|mine|me|I)\b",
+    "en": r"(?i)(?<!\ba )(?<!\bthe )(?<!tell )(?<!call )(?<!for )(?<!to )(?<!with )(?<!about )\b(?:my|mine|me|I)\b",
     "zh": r"(?<![叫诉呼跟对给和帮请陪骗问])我(?!们)",
 }
-_WHO_ARE_YOU = {"en": r"(?i)\bwho are you\b|\bintroduce yourself\b", "zh": r"[你您]是谁|介绍.{0,4}自己|自我介绍"}
+_POLITELY = {
+    "en": r"(?i)\b(?:may|can|could) I (?:ask|know)\b|\bI(?:['’]d like to know| wonder(?:ed)?| heard)\b",
+    "zh": r"我想(?:知道|问)|我听说",
+}
+_WHO_ARE_YOU = {
+    "en": r"(?i)\bwho are you(?=\s*(?:[,.!?]|$))|\bintroduce yourself\b",
+    "zh": r"[你您]是谁(?!的|教|带)|介绍.{0,4}自己|自我介绍",
+}
 _ADDRESSED = {
     "en": r"(?P<said>.+), (?P<address>[^,.!?]+)(?P<end>[.!?])",
     "zh": r"(?P<address>[^，。！？]{1,6})，(?P<said>.+)(?P<end>)",
@@ -56,23 +63,26 @@ class _Grounding:
         self.language, self.talk, self.role = talk.language, talk, _informed(talk)
         self.asked = Asked(talk.turns[-1].text, self.role.name)
         self.lines = self.asked.fits(card_lines(self.role, talk.user or _YOU[self.language]))
-        of_user = self._finds(_OF_THE_USER, self.asked.text)
+        asked = re.sub(_POLITELY[self.language], "", self.asked.text)
+        self.of_user = self._finds(_OF_THE_USER, asked)
         lost = not draft or degenerate(draft)  # what a model says that lost the thread is nothing to go by
-        self.said, address = (
-            self._parted(draft) if not lost else ((_NOT_TOLD if of_user else _UNKNOWN)[self.language], "")
-        )
+        self.said, address = (self._without(), "") if lost else self._parted(draft)
         self.declines = self._finds(_DECLINES, self.said)
-        answer = self._answer()
-        if address and address not in answer:
-            answer = f"{address}，{answer}" if self.language == "zh" else f"{answer[:-1]}, {address}{answer[-1:]}"
-        self.text = answer
+        self.text = _addressed(self._answer(), address, self.language)
+
+    def _without(self) -> str:
+        """What is said where the model says nothing."""
+        if not self.asked.asks:
+            return _GO_ON[self.language]
+        return (_NOT_TOLD if self.of_user else _UNKNOWN)[self.language]
 
     def _answer(self) -> str:
-        if not self._finds(_OF_THE_USER, self.asked.text):
+        if not self.of_user:
             return self._from_card()
         recalled = self._recalled()
-        asks_role = not self.declines and self._fits(PLAIN) and self._finds(_TO_THE_ROLE, self.asked.text)
-        return self._from_card() if recalled == self.said and asks_role else recalled
+        asks_role = self._fits(PLAIN) and self._finds(_TO_THE_ROLE, self.asked.text)
+        open_to_it = self.said != _NOT_TOLD[self.language] and asks_role
+        return self._from_card() if recalled == self.said and open_to_it else recalled
 
     def _from_card(self) -> str:
         """The card's sentence, what the model said, or that it is not known."""
@@ -93,18 +103,19 @@ class _Grounding:
     def _spoken(self, line: Line) -> str:
         """A line of the card in the role's own mouth."""
         gender, of_others = gender_of([line.text for line in self.lines]), line.part == "relations"
-        return first_person(line.text, self.role.name, gender, self.language, of_others=of_others)
+        names = [name for name in (self.role.name, self.role.nickname) if name]
+        return first_person(line.text, names, gender, self.language, of_others=of_others)
 
     def _recalled(self) -> str:
         """What the user said of what they ask for now, where the model did not find it."""
-        told = [turn.text for turn in self.talk.turns[:-1] if turn.speaker != self.role.name]
-        lines = self.asked.fits([(text[a:b], "") for text in told for a, b in sentences(text)])
+        others = (self.role.name, *self.talk.others)
+        told = [text for turn in self.talk.turns[:-1] if turn.speaker not in others for text in sayable(turn.text)]
+        lines = self.asked.fits([(text, "") for text in told])
         best = max(lines, key=lambda line: line.fit, default=Line("", "", 0.0))
         read = any(has(line.text, term) for term in self._claims() for line in lines)
         if read or best.fit < RECALLED or best.text[-1:] in ("?", "？"):
             return self.said
-        end = "" if not best.text[-1].isalnum() else "。" if self.language == "zh" else "."
-        return second_person(best.text, self.language) + end
+        return second_person(best.text, self.language)
 
     def _claims(self) -> frozenset[str]:
         """What the model says that the line does not."""
@@ -115,7 +126,7 @@ class _Grounding:
 
     def _is_of_strangers(self) -> bool:
         """Whether the line is about somebody, or an animal, of whom nothing is told."""
-        known = self._known()
+        known = _tokens(self._known())
         return any(
             who not in known if who[0].isupper() else not any(has(line.text, who) for line in self.lines)
             for who in self.asked.whom
@@ -123,8 +134,8 @@ class _Grounding:
 
     def _is_wrong(self) -> bool:
         """Whether the draft cannot be right: it has what stands nowhere, or no line has the form of an answer."""
-        known = self._known() + self.asked.text
-        stray = [i for i in re.findall(r"(?<=[a-z,] )[A-Z]\w+|\d+", self.said) if i != "I" and i not in known]
+        known = _tokens(f"{self._known()}\n{self.asked.text}") | {"I"}
+        stray = set(re.findall(r"(?<=[a-z,] )[A-Z]\w*|\d+", self.said)) - known
         foreign = (re.search(r"[\u4e00-\u9fff]", self.said) is None) is (self.language == "zh")
         strict = [kind for kind in self.asked.kinds if kind.strict]
         formless = any(not any(kind.told.search(line.text) for line in self.lines) for kind in strict)
@@ -143,13 +154,27 @@ class _Grounding:
         if not found:
             return draft, ""
         said, address = found["said"] + found["end"], found["address"]
-        told = " ".join(line.text for line in self.lines)
-        if re.search(rf"(?:call|address|称|叫|喊|管).*{re.escape(address)}(?![a-z])", told, re.IGNORECASE):
+        calls = re.compile(rf"(?:call|address|称|叫|喊|管).*{re.escape(address)}(?![a-z])", re.IGNORECASE)
+        if any(calls.search(line.text) for line in self.lines):
             return said, address
         return (said if self._finds(_DECLINES, said) else draft), ""
 
     def _finds(self, patterns: dict[str, str], text: str) -> bool:
         return re.search(patterns[self.language], text) is not None
+
+
+def _tokens(text: str) -> set[str]:
+    """The words of other scripts than Chinese, and the numbers."""
+    return set(re.findall(r"[^\W\d_\u4e00-\u9fff]+|\d+", text))
+
+
+def _addressed(text: str, address: str, language: str) -> str:
+    """What is said, with the word by which the role calls people."""
+    if not address or address in text:
+        return text
+    if language == "zh":
+        return f"{address}，{text}"
+    return f"{text[:-1]}, {address}{text[-1]}" if text[-1:] in (".", "!", "?") else f"{text}, {address}."
 
 
 def _informed(talk: Talk) -> Role:

@@ -91,8 +91,8 @@ class LocalChatModel(BaseChatModel):
     def reads_passages(self) -> bool:
         """Whether it reads better than what it reads tells: pocket's model card says no.
 
-        A manual is quoted then, sentences of the sources stand in a card beside what it extracted, and a scene has
-        nobody say what they did not.
+        A manual is quoted then, a role says the sentences of its card, sentences of the sources stand in a card beside
+        what it extracted, and a scene has nobody say what they did not.
         """
         return self.model != "pocket"
 

@@ -106,13 +106,56 @@ def test_an_empty_card_leaves_the_models_words() -> None:
 
 
 @given(
-    st.text(max_size=60),
-    st.text(max_size=60) | st.sampled_from(["How old are you?", "Who is Tom?", "Where do you live?"]),
+    st.lists(
+        st.sampled_from("I have 2 26 mules am 31 years old Ilmar and Oskar my cat 我有 九".split()),  # noqa: SIM905
+        max_size=12,
+    ),
+    st.sampled_from(["How old are you?", "Who is Tom?", "Where do you live?", "你多大了？", "Hm.", "How many mules?"]),
     st.sampled_from([EDDA, LUO]),
 )
-def test_no_number_is_made_up_and_nothing_fails(draft: str, line: str, role: Role) -> None:
-    said = said_to(line, draft, role, before=(draft,))
-    assert set(re.findall(r"\d+", said)) <= set(re.findall(r"\d+", f"{draft} {line} {role.model_dump_json()}"))
+def test_no_number_is_made_up(words: list[str], line: str, role: Role) -> None:
+    said = said_to(line, " ".join(words), role)
+    assert set(re.findall(r"\d+", said)) <= set(re.findall(r"\d+", f"{line} {role.model_dump_json()}"))
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.sampled_from([EDDA, LUO]))
+def test_any_line_and_any_draft_can_be_given(draft: str, line: str, role: Role) -> None:
+    assert isinstance(said_to(line, draft, role, before=(line,)), str)
+
+
+@pytest.mark.parametrize(
+    ("line", "draft", "said"),
+    [
+        ("Who are you afraid of?", "I am afraid of fog.", "I am afraid of fog."),
+        ("Do you have any cats?", "Biscuit is my cat.", "Biscuit is my cat."),
+        ("What are you afraid of, Captain?", "I am afraid of fog.", "I am afraid of fog."),
+        ("May I ask what you are afraid of?", "That I do not know.", "I am afraid of fog."),
+        ("Good night!", "", "I see. Tell me more."),
+        ("What is that noise?", "", "That I do not know."),
+    ],
+)
+def test_lines_as_people_put_them(line: str, draft: str, said: str) -> None:
+    assert said_to(line, draft) == said
+
+
+def test_a_card_without_full_stops_is_said_with_them() -> None:
+    role = Role.model_validate({"name": "Edda", "background": ["She was born in Skerry", "She calls everyone sailor"]})
+    assert said_to("Where were you born?", "That I do not know, sailor.", role) == "I was born in Skerry, sailor."
+
+
+def test_what_another_role_says_is_not_the_users() -> None:
+    turns = (Turn(speaker="Tim", text="My name is Tim."), Turn(speaker="Me", text="What is my name?"))
+    assert grounded("You have not told me.", Talk(EDDA, turns, others=("Tim",))) == "You have not told me."
+
+
+def test_a_nickname_is_the_role_too() -> None:
+    role = Role.model_validate({"name": "Edda", "nickname": "Ace", "personality": ["{{char}} is afraid of fog."]})
+    assert said_to("What are you afraid of?", "That I do not know.", role) == "I am afraid of fog."
+
+
+def test_a_number_that_only_begins_like_the_cards_is_not_said() -> None:
+    role = Role.model_validate({"name": "Edda", "background": ["She has 26 mules."]})
+    assert said_to("How many mules do you have?", "I have 2 mules.", role) == "I have 26 mules."
 
 
 def test_placeholders_are_filled_in() -> None:
