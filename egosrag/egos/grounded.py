@@ -86,10 +86,10 @@ class _Grounding:
 
     def _from_card(self) -> str:
         """The card's sentence, what the model said, or that it is not known."""
+        if self.lines and self._finds(_WHO_ARE_YOU, self.asked.text):
+            return self.said if self.role.name in self.said else self._spoken(self.lines[0])
         if not self.lines or (not self.declines and re.match(_TO_THE_USER[self.language], self.said)):
             return self.said
-        if self._finds(_WHO_ARE_YOU, self.asked.text):
-            return self.said if self.role.name in self.said else self._spoken(self.lines[0])
         unknown = self.said if self.declines else _UNKNOWN[self.language]
         if self.asked.asks and self._is_of_strangers():
             return unknown
@@ -108,14 +108,20 @@ class _Grounding:
 
     def _recalled(self) -> str:
         """What the user said of what they ask for now, where the model did not find it."""
-        others = (self.role.name, *self.talk.others)
-        told = [text for turn in self.talk.turns[:-1] if turn.speaker not in others for text in sayable(turn.text)]
-        lines = self.asked.fits([(text, "") for text in told])
+        lines = self.asked.fits([(sentence, "") for text in self._told() for sentence in sayable(text)])
         best = max(lines, key=lambda line: line.fit, default=Line("", "", 0.0))
         read = any(has(line.text, term) for term in self._claims() for line in lines)
         if read or best.fit < RECALLED or best.text[-1:] in ("?", "？"):
             return self.said
         return second_person(best.text, self.language)
+
+    def _told(self) -> list[str]:
+        """What the user said, as far as the prompt still has it: a memory that lost a line has lost it here too."""
+        talk, others = self.talk, (self.role.name, *self.talk.others)
+        turns = [*talk.visible_turns[:-1], *(found.turn for found in talk.recalled)]
+        by_user = rf"{re.escape(talk.user_name)}[^:：]*[:：]\s*[\"“]?(?P<said>.+?)[\"”]?$"  # a line of a scene
+        scenes = (re.match(by_user, scene.text) for scene in talk.visible_scenes)
+        return [turn.text for turn in turns if turn.speaker not in others] + [m["said"] for m in scenes if m]
 
     def _claims(self) -> frozenset[str]:
         """What the model says that the line does not."""
@@ -142,9 +148,10 @@ class _Grounding:
         return bool(stray) or foreign or formless
 
     def _known(self) -> str:
-        """All that was said before the line, or stands in the prompt for it."""
+        """All that stands in the prompt beside the line."""
         talk = self.talk
-        heard = [turn.text for turn in talk.turns[:-1]] + [scene.text for scene in talk.scenes]
+        heard = [turn.text for turn in talk.visible_turns[:-1]] + [scene.text for scene in talk.visible_scenes]
+        heard += [found.turn.text for found in talk.recalled]
         heard += [place.quote for place in talk.facts] + [entry.content for entry in talk.lore]
         return "\n".join([*heard, card(self.role, self.language, talk.persona)])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,16 @@ from egosrag import Conversation, load_chat_model, load_role
 from egosrag.assemble import sample
 from egosrag.egos.grounded import grounded
 from egosrag.egos.step import Talk
-from egosrag.schema import Evidence, Reply, Role, Turn
+from egosrag.schema import Evidence, Reply, Role, Scene, Turn
+
+
+class Recalled(NamedTuple):
+    """What a dynamic memory found."""
+
+    turn: Turn
+    score: float
+    when: str
+
 
 EDDA = load_role(sample("edda.en.json"))
 LUO = load_role(sample("luo.zh.json"))
@@ -91,6 +101,18 @@ def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
     assert said_to(asked, "Your dog is Bramble.", before=told) == "Your dog is Bramble."
     assert said_to("what is my name", "You have not told me.", before=("my name is Bram",)) == "Your name is Bram."
     assert said_to("我的狗叫什么？", "你还没有告诉我。", LUO, before=("我的狗叫来福。",)) == "你的狗叫来福。"
+
+
+def test_a_line_that_left_the_prompt_is_forgotten_unless_a_scene_or_the_memory_has_it() -> None:
+    turns = tuple(Turn(speaker="Me", text=text) for text in ("My dog is called Bramble.", "What is my dog called?"))
+    draft, known = "You have not told me.", "Your dog is called Bramble."
+    talk = Talk(EDDA, turns)
+    assert grounded(draft, talk) == known
+    assert grounded(draft, talk.without([turns[0].id])) == draft
+    scene = Scene(text="Me tells Edda: My dog is called Bramble.", turn_ids=(turns[0].id,))
+    assert grounded(draft, talk.with_scenes((scene,))) == known
+    found = Recalled(turns[0], 1.0, "")
+    assert grounded(draft, replace(talk.without([turns[0].id]), recalled=(found,))) == known
 
 
 def test_places_in_the_sources_tell_what_the_card_does_not() -> None:
