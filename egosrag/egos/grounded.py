@@ -45,6 +45,7 @@ _WHO_ARE_YOU = {
     "en": r"(?i)\bwho are you(?=\s*(?:[,.!?]|$))|\bintroduce yourself\b",
     "zh": r"[你您]是谁(?!的|教|带)|介绍.{0,4}自己|自我介绍",
 }
+_DEFINES = r"\b(?:is|was|am) (?:an?|the)\b|是"
 _ADDRESSED = {
     "en": r"(?P<said>.+), (?P<address>[^,.!?]+)(?P<end>[.!?])",
     "zh": r"(?P<address>[^，。！？]{1,6})，(?P<said>.+)(?P<end>)",
@@ -87,7 +88,8 @@ class _Grounding:
     def _from_card(self) -> str:
         """The card's sentence, what the model said, or that it is not known."""
         if self.lines and self._finds(_WHO_ARE_YOU, self.asked.text):
-            return self.said if self.role.name in self.said else self._spoken(self.lines[0])
+            defining = [line for line in self.lines if line.part == "background" and re.search(_DEFINES, line.text)]
+            return self.said if self.role.name in self.said else self._spoken([*defining, *self.lines][0])
         if not self.lines or (not self.declines and re.match(_TO_THE_USER[self.language], self.said)):
             return self.said
         unknown = self.said if self.declines else _UNKNOWN[self.language]
