@@ -148,8 +148,8 @@ Plain, short sentences near those of its grammar; no reasoning, no arithmetic, n
 finds the passage). It can copy a wrong sentence, so EGOS-RAG checks what it says against the text. What is not in the
 prompt, it does not know. Cards written freely it reads far less well than those of its grammar (*natural cards_written*
 of `evals.pocket`), so in a conversation the card's own sentence is said in the first person where it fits the question
-better than what the model would say (*natural cards*). Chinese characters outside the 3,755 common ones are read byte by
-byte and copied less reliably.
+better than what the model would say (*natural cards*). Chinese characters outside the 3,755 common ones are read byte
+by byte and copied less reliably.
 """
 
 
