@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 from egosrag.egos.asked import ANIMAL, KIN, SAME, kinds_of
-from egosrag.egos.evidence import content
+from egosrag.egos.evidence import LABELS, content
 from egosrag.egos.pieces import mention, sentences
 from egosrag.prompts.render import filled
 from egosrag.schema import Role
 
-PARTS = ("background", "personality", "speaking_style", "relations")
+PARTS = tuple(LABELS["en"])
 
 _OF_THE_KIND = 0.35  # what a sentence gains that looks like the kind of answer asked for
 _SURELY = 0.5  # the same where this kind is hardly mistaken

@@ -2,12 +2,13 @@
 
 As the manual is quoted where such a model answers from it, so is the card: the sentence that fits the line best, also
 by what the model itself would have said. The model's own words stay where no sentence fits: small talk, what the user
-told, and that it does not know. A name or a number that stands nowhere is not said.
+told, and that it does not know. What it says of the role by a name or number that stands nowhere is not said.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 from egosrag.egos.cardlines import PARTS, Asked, Line, card_lines, has, sayable, terms
 from egosrag.egos.evidence import direct
@@ -134,28 +135,27 @@ class _Grounding:
 
     def _is_of_strangers(self) -> bool:
         """Whether the line is about somebody, or an animal, of whom nothing is told."""
-        known = _tokens(self._known())
         return any(
-            who not in known if who[0].isupper() else not any(has(line.text, who) for line in self.lines)
+            who not in self._known if who[0].isupper() else not any(has(line.text, who) for line in self.lines)
             for who in self.asked.whom
         )
 
     def _is_wrong(self) -> bool:
         """Whether the draft cannot be right: it has what stands nowhere, or no line has the form of an answer."""
-        known = _tokens(f"{self._known()}\n{self.asked.text}") | {"I"}
-        stray = set(re.findall(r"(?<=[a-z,] )[A-Z]\w*|\d+", self.said)) - known
+        stray = set(re.findall(r"(?<=[a-z,] )[A-Z]\w*|\d+", self.said)) - self._known - _tokens(self.asked.text) - {"I"}
         foreign = (re.search(r"[\u4e00-\u9fff]", self.said) is None) is (self.language == "zh")
         strict = [kind for kind in self.asked.kinds if kind.strict]
         formless = any(not any(kind.told.search(line.text) for line in self.lines) for kind in strict)
         return bool(stray) or foreign or formless
 
-    def _known(self) -> str:
-        """All that stands in the prompt beside the line."""
+    @cached_property
+    def _known(self) -> set[str]:
+        """The names and numbers of all that stands in the prompt beside the line, and its other words."""
         talk = self.talk
         heard = [turn.text for turn in talk.visible_turns[:-1]] + [scene.text for scene in talk.visible_scenes]
         heard += [found.turn.text for found in talk.recalled]
         heard += [place.quote for place in talk.facts] + [entry.content for entry in talk.lore]
-        return "\n".join([*heard, card(self.role, self.language, talk.persona)])
+        return _tokens("\n".join([*heard, card(self.role, self.language, talk.persona)]))
 
     def _parted(self, draft: str) -> tuple[str, str]:
         """A draft without the word that it calls the user by, and that word where the card has it."""

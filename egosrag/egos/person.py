@@ -53,16 +53,9 @@ _ME = (
     r"|\bher\b(?=\s*(?:[.,;:!?]|$)|\s+(?:and|but|to|in|on|at|by|from|for|with|when|how|as|a|an|the|every\w*|alone|behind"
     r"|away|back|\d+|one|two|three|four|five|six|seven|eight|nine|ten)\b)"
 )
-_TOLD_BACK = {
-    "i am": "you are",
-    "i'm": "you are",
-    "i was": "you were",
-    "am i": "are you",
-    "my": "your",
-    "mine": "yours",
-}
-_TOLD_BACK |= {"myself": "yourself", "me": "you", "i": "you", "you are": "I am", "you're": "I am", "your": "my"}
-_TOLD_BACK |= {"yours": "mine", "yourself": "myself", "you": "me"}
+_TOLD_BACK = {"i am": "you are", "i'm": "you are", "i was": "you were", "am i": "are you", "i": "you", "me": "you"}
+_TOLD_BACK |= {"my": "your", "mine": "yours", "myself": "yourself", "you are": "I am", "you're": "I am", "you": "me"}
+_TOLD_BACK |= {"your": "my", "yours": "mine", "yourself": "myself"}
 _ROLE, _SUBJECT, _OWN = "\x03", "\x02", "\x01"  # stand for the role, for I and for my until all is in place
 
 
