@@ -13,7 +13,9 @@ from apps.parts.labelling import labelling
 from apps.parts.runs import runs
 from apps.parts.turns import ROLE, USER
 from egosrag.host import feedback
-from evals import look, look_figure, look_records
+from evals.look import figure as look_figure
+from evals.look import records as look_records
+from evals.look import results as look
 
 EXAMPLE = """python -m evals.rag --records runs/rag.jsonl --json > runs/rag.json
 python -m evals.roleplay --records runs/roleplay.jsonl --json > runs/roleplay.json

@@ -11,7 +11,7 @@ import streamlit as st
 from apps import parts
 from apps.parts.runs import runs
 from apps.parts.turns import USER
-from finetune import watch
+from finetune.trainer import watch
 
 EVERY_S = 10  # while a run is not at its end
 

@@ -17,30 +17,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from egosrag.chat import Chatbot
-    from egosrag.egos.extract import Extract
-    from egosrag.egos.pipeline import Conversation
-    from egosrag.egos.roles import load_role
+    from egosrag.chatbot import Chatbot
+    from egosrag.egos.extract.static import Extract
     from egosrag.errors import EgosRagError
     from egosrag.models import load_chat_model
-    from egosrag.rag.engine import ManualEngine
-    from egosrag.rag.index import ManualIndex
+    from egosrag.rag.answer.engine import ManualEngine
+    from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.roles.role_files import load_role
     from egosrag.schema import Answer, Reply, Role
+    from egosrag.sessions.conversation import Conversation
     from egosrag.settings import Settings
 
 _HOME = {
     "Answer": "egosrag.schema",
-    "Chatbot": "egosrag.chat",
-    "Conversation": "egosrag.egos.pipeline",
+    "Chatbot": "egosrag.chatbot",
+    "Conversation": "egosrag.sessions.conversation",
     "EgosRagError": "egosrag.errors",
-    "Extract": "egosrag.egos.extract",
-    "ManualEngine": "egosrag.rag.engine",
-    "ManualIndex": "egosrag.rag.index",
+    "Extract": "egosrag.egos.extract.static",
+    "ManualEngine": "egosrag.rag.answer.engine",
+    "ManualIndex": "egosrag.rag.index.manual_index",
     "Reply": "egosrag.schema",
     "Role": "egosrag.schema",
     "Settings": "egosrag.settings",
     "load_chat_model": "egosrag.models",
-    "load_role": "egosrag.egos.roles",
+    "load_role": "egosrag.roles.role_files",
 }
 
 __all__ = [

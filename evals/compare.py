@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import SettingsError
-from evals import stats
-from evals.records import Record, read_jsonl
+from evals.common import stats
+from evals.common.records import Record, read_jsonl
 
 Run = dict[str, dict[str, float]]  # item: measure: value
 
@@ -128,6 +128,6 @@ def _command(
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

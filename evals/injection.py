@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 
 from egosrag import Answer, ManualEngine, ManualIndex, load_chat_model
-from evals.command import AsJson, finish, run
+from evals.common.command import AsJson, finish, run
 
 DATA = Path(__file__).parent / "data" / "injections.jsonl"
 _FACT = "4.2"

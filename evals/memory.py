@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 from egosrag.console import Progress, print_json
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.models.tokens import approximate_tokens
-from egosrag.prompts.render import language_of, recalled_line
-from egosrag.rag.dense import MINILM, Embedder, load_embedder
-from egosrag.rag.memory import Recalled, TurnMemory
+from egosrag.prompts.render import recalled_line
+from egosrag.rag.index.vectors import MINILM, Embedder, load_embedder
+from egosrag.rag.retrieval.turn_memory import Recalled, TurnMemory
 from egosrag.schema import Turn
-from evals import experiment
-from evals.detectors import estimate, percent
-from evals.records import Record, Records
+from egosrag.text.language import language_of
+from evals.common import experiment
+from evals.common.detectors import estimate, percent
+from evals.common.records import Record, Records
 
 DEPTHS = (5, 10)
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}

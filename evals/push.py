@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import SettingsError, SourceError
-from evals.records import Record, read_jsonl
+from evals.common.records import Record, read_jsonl
 
 _SPACE = uuid.UUID("6f0f7e5c-6a0d-5a3b-9c27-3b1f0a7f2d11")  # any constant: the same row has the same id everywhere
 SPLIT_FIELDS = ("task", "case", "language")
@@ -110,7 +110,8 @@ def rows_of(source: str) -> tuple[str, list[Record]]:
         SourceError: there is no such dataset or file, or a row has no id.
     """
     if source in ("chatbot", "roleplay"):
-        from evals import chatbot_data, roleplay_data
+        from evals.chatbot import data as chatbot_data
+        from evals.roleplay import data as roleplay_data
 
         return {"chatbot": chatbot_data.dataset, "roleplay": roleplay_data.dataset}[source]()
     rows: list[Record] = list(read_jsonl(Path(source)))
@@ -135,7 +136,7 @@ def _command(
     name: Annotated[str | None, typer.Option(help="Name of the dataset; for one source.")] = None,
 ) -> None:
     """Push datasets to LangSmith."""
-    from evals.experiment import client
+    from evals.common.experiment import client
 
     if name and len(sources) > 1:
         raise SettingsError("--name is for one source: push the others in calls of their own")
@@ -146,6 +147,6 @@ def _command(
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

@@ -19,13 +19,13 @@ from typing import Any
 from egosrag.console import Progress
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.models.tokens import approximate_tokens
-from egosrag.rag.condense import Condenser
-from egosrag.rag.index import ManualIndex
-from egosrag.rag.rerank import Reranker
-from egosrag.rag.retrieve import Retriever, ScoredPassage
-from evals import experiment
-from evals.detectors import estimate
-from evals.records import Record, Records
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.condense import Condenser
+from egosrag.rag.retrieval.reranking import Reranker
+from egosrag.rag.retrieval.search import Retriever, ScoredPassage
+from evals.common import experiment
+from evals.common.detectors import estimate
+from evals.common.records import Record, Records
 
 DEPTHS = (1, 3, 5, 10)
 DEEP = (5, 10)

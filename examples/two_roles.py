@@ -1,7 +1,7 @@
 """Two roles in one scene: who is named replies, then whoever has not spoken for longest."""
 
 from egosrag import load_chat_model, load_role
-from egosrag.egos.group import GroupChat
+from egosrag.sessions.group import GroupChat
 
 roles = [load_role(f"egosrag/data/samples/{name}.json") for name in ("edda.en", "juno.en")]
 scene = GroupChat(load_chat_model("pocket"), roles)

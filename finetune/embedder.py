@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from egosrag.errors import SettingsError, TrainingError
-from finetune.args import command
-from finetune.embedder_data import Pair, hard_negatives, make_pairs
+from finetune.data.embedder_pairs import Pair, hard_negatives, make_pairs
+from finetune.trainer.args import command
 
 STATIC = "static"
 
@@ -101,10 +101,10 @@ def embedder(args: EmbedderArgs) -> dict[str, Any]:
 def _split(args: EmbedderArgs) -> Split:
     import random
 
-    from egosrag.rag.documents import load_pages
-    from egosrag.rag.index import searched_text
-    from egosrag.rag.lexical import Bm25
-    from egosrag.rag.split import split_pages
+    from egosrag.rag.documents.load import load_pages
+    from egosrag.rag.documents.splitting import split_pages
+    from egosrag.rag.index.bm25 import Bm25
+    from egosrag.rag.index.manual_index import searched_text
 
     passages = split_pages(load_pages(args.data))
     texts = [searched_text(p) for p in passages]
@@ -123,7 +123,7 @@ def _split(args: EmbedderArgs) -> Split:
 def _asker(name: str) -> Callable[[str], str]:
     from egosrag import load_chat_model
     from egosrag.prompts import load
-    from egosrag.prompts.render import language_of, one_line
+    from egosrag.text.language import language_of, one_line
 
     model = load_chat_model(name, max_new_tokens=48)
 

@@ -23,11 +23,11 @@ from typing import Any, Literal
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from egosrag.errors import SettingsError, TrainingError
-from egosrag.prompts.render import language_of
-from finetune.args import SftArgs, _f, command
-from finetune.data import Counts, note
-from finetune.rows import read
-from finetune.shapes import BadRow, Example, shape_of, words
+from egosrag.text.language import language_of
+from finetune.data.dataset import Counts, note
+from finetune.data.rows import read
+from finetune.data.shapes import BadRow, Example, shape_of, words
+from finetune.trainer.args import SftArgs, _f, command
 
 PROMPTS = {
     "en": ("Write the instruction that this output answers.", "Input: ", "Output: "),
@@ -193,7 +193,8 @@ def _of_seed(args: InverseArgs, seed: int) -> InverseArgs:
 def _one(args: InverseArgs, trained: Sequence[Task], others: Sequence[Task], seed: int) -> dict[str, Any]:
     from transformers import set_seed
 
-    from finetune import data, folder, model, recall, record, train
+    from finetune.data import dataset as data
+    from finetune.trainer import folder, model, recall, record, train
 
     args = _of_seed(args, seed)
     out = Path(args.out)

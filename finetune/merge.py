@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egosrag.errors import TrainingError
-from finetune.args import _f, command
-from finetune.folder import PARTIAL, publish
+from finetune.trainer.args import _f, command
+from finetune.trainer.folder import PARTIAL, publish
 
 
 @dataclass(kw_only=True)
@@ -42,7 +42,7 @@ def merge(args: MergeArgs) -> dict[str, Any]:
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    from finetune.model import load_tokenizer, load_weights
+    from finetune.trainer.model import load_tokenizer, load_weights
 
     out = Path(args.out)
     partial = out / PARTIAL

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.args import SftArgs, command
+from finetune.trainer.args import SftArgs, command
 
 
 def sft(args: SftArgs) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def sft(args: SftArgs) -> dict[str, Any]:
     """
     from transformers import set_seed
 
-    from finetune import data, flops, folder, model, record, train
+    from finetune.data import dataset as data
+    from finetune.trainer import flops, folder, model, record, train
 
     out = Path(args.out)
     resume = folder.prepare(out, resume=args.resume, overwrite=args.overwrite)

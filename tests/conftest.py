@@ -119,7 +119,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
     """``run(*words, stdin=b"...")`` as the shell would, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
-    from egosrag import cli
+    from egosrag.cli import main as cli
 
     def call(*words: str, stdin: bytes = b"") -> Done:
         monkeypatch.setattr(sys, "argv", ["egosrag", *words])

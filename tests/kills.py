@@ -27,7 +27,7 @@ def load(*modules: str) -> None:
 
 def evaluation(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """PPL mode over made-up rows, with its records in a file."""
-    from evals.ppl import evaluate
+    from evals.ppl.command import evaluate
 
     load("torch", "transformers.models.qwen2.modeling_qwen2", "transformers.models.auto")
 
@@ -43,9 +43,9 @@ def evaluation(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Wo
 
 def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """A LoRA training with dropout that keeps a checkpoint every second step."""
-    from finetune.args import SftArgs
-    from finetune.folder import CHECKPOINTS, whole_checkpoint
     from finetune.sft import sft
+    from finetune.trainer.args import SftArgs
+    from finetune.trainer.folder import CHECKPOINTS, whole_checkpoint
 
     load("torch", "transformers.trainer", "transformers.models.qwen2.modeling_qwen2", "peft", "datasets", "matplotlib")
 
@@ -64,10 +64,10 @@ def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
 
 def indexing(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """A folder of documents of which one changes before each build."""
-    from egosrag.rag.bulk import Bulk
-    from egosrag.rag.index import ManualIndex
-    from egosrag.rag.retrieve import Retriever
-    from egosrag.spread import here
+    from egosrag.parallel import here
+    from egosrag.rag.index.bulk import Bulk
+    from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.rag.retrieval.search import Retriever
 
     documents, place = folder / "docs", given["place"]
     documents.mkdir()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from egosrag import assemble
-from egosrag.egos.pipeline import Conversation
+from egosrag.sessions.conversation import Conversation
 from egosrag.settings import Settings
 from tests.conftest import SAMPLES
 

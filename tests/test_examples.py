@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.rag.documents import load_document, read_text
+from egosrag.rag.documents.load import load_document, read_text
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "egosrag" / "data" / "samples"

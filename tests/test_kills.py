@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from evals.records import read_jsonl
+from evals.common.records import read_jsonl
 from tests.conftest import ROOT
-from tests.evals.ppl_data import make_data
+from tests.evals.ppl.data import make_data
 from tests.finetune.conftest import alpaca, write_jsonl
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"

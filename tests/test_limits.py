@@ -9,13 +9,14 @@ import docx
 import pytest
 
 from egosrag.egos import organize
-from egosrag.egos.pipeline import Conversation
 from egosrag.errors import SessionError, SourceError
-from egosrag.rag import documents, readers
-from egosrag.rag.documents import load_pages
-from egosrag.rag.index import ManualIndex
-from tests.egos.cards import TIM
+from egosrag.rag.documents import load as documents
+from egosrag.rag.documents import readers
+from egosrag.rag.documents.load import load_pages
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.sessions.conversation import Conversation
 from tests.egos.talker import Counter
+from tests.roles.cards import TIM
 
 
 def test_the_bytes_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from egosrag import load_role
-from egosrag.prompts.render import language_of
 from egosrag.schema import Role
+from egosrag.text.language import language_of
 from tests.make_samples import FONT, SAMPLES, build, pages
 
 LANGUAGES = ["en", "zh"]

@@ -9,8 +9,11 @@ import streamlit as st
 
 from apps.parts.show import label, text
 from egosrag.host import feedback
-from evals import judge_label, look, look_judge, look_records
-from evals.judge_cases import MODES, Case, load_cases
+from evals.judge import label as judge_label
+from evals.judge.cases import MODES, Case, load_cases
+from evals.look import judge as look_judge
+from evals.look import records as look_records
+from evals.look import results as look
 
 if TYPE_CHECKING:
     from apps.parts.frame import Here

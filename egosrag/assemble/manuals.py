@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from egosrag.assemble.models import chat_model
 from egosrag.console import Reporter
+from egosrag.parallel import Engine, spread_of
 from egosrag.postgres import shown
 from egosrag.settings import Settings
-from egosrag.spread import Engine, spread_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from egosrag.rag.engine import ManualEngine
-    from egosrag.rag.index import ManualIndex
+    from egosrag.rag.answer.engine import ManualEngine
+    from egosrag.rag.index.manual_index import ManualIndex
 
 
 def build_index(
@@ -29,8 +29,8 @@ def build_index(
     Raises:
         SourceError, ModelError, StoreError: see ``ManualIndex.build``.
     """
-    from egosrag.rag.bulk import Bulk
-    from egosrag.rag.index import ManualIndex
+    from egosrag.rag.index.bulk import Bulk
+    from egosrag.rag.index.manual_index import ManualIndex
 
     bulk = Bulk(spread_of(engine), settings.cache_dir / "shards")
     index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note, bulk=bulk)
@@ -49,7 +49,7 @@ def manual_index(settings: Settings, documents: Sequence[str | Path], progress: 
     Raises:
         SourceError, ModelError, StoreError: a document or the cache cannot be used.
     """
-    from egosrag.rag.index import ManualIndex
+    from egosrag.rag.index.manual_index import ManualIndex
 
     tell = _Heard(progress or Reporter())
     found = ManualIndex.cached(documents, settings.cache_dir, **indexing(settings), progress=tell, on_skip=tell.note)
@@ -79,9 +79,9 @@ def manual(
     Raises:
         SourceError, ModelError, StoreError: a document, the model or the index cannot be used.
     """
-    from egosrag.rag.engine import ManualEngine
-    from egosrag.rag.index import ManualIndex
-    from egosrag.rag.rerank import Reranker
+    from egosrag.rag.answer.engine import ManualEngine
+    from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.rag.retrieval.reranking import Reranker
 
     if index is None:
         found = manual_index(settings, documents, progress)
@@ -106,10 +106,10 @@ def is_current(index: ManualIndex, place: str) -> bool:
     Raises:
         StoreError: there is none any more, or the database does not answer.
     """
-    from egosrag.rag import store
+    from egosrag.rag.index import storage as store
 
     if store.in_database(place):
-        from egosrag.rag.postgres import PostgresIndex
+        from egosrag.rag.index.postgres import PostgresIndex
 
         return isinstance(index, PostgresIndex) and index.is_current
     return store.read_manifest(Path(place)).generation == index.manifest.generation

@@ -19,10 +19,10 @@ from egosrag.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from egosrag.egos.pipeline import Conversation
-    from egosrag.rag.index import ManualIndex
-    from egosrag.rag.memory import TurnMemory
+    from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.rag.retrieval.turn_memory import TurnMemory
     from egosrag.schema import Evidence, Role, Turn
+    from egosrag.sessions.conversation import Conversation
 
 
 def extract_role(
@@ -36,15 +36,15 @@ def extract_role(
     Raises:
         SourceError, ModelError, RoleError, StoreError: a text, the model or ``out`` cannot be used.
     """
-    from egosrag.egos.extract import Extract
-    from egosrag.egos.roles import save_role
+    from egosrag.egos.extract.static import Extract
+    from egosrag.roles.role_files import save_role
 
     _writable(Path(out))
     sources = _texts(paths)
     if settings.strategy == "none":
         raise SettingsError("the strategy none extracts nothing: name the texts to egosrag chat with --source")
     if settings.strategy == "dynamic":
-        from egosrag.egos.sources import bare
+        from egosrag.egos.extract.dynamic import bare
 
         role = bare(sources, name)
         build_index(settings, paths, str(_index_of(out)), progress)
@@ -84,7 +84,7 @@ def conversation(
         sources: texts about the role, for the settings' strategy; the card may then be left out.
         name: the role's name in the sources, where there is no card.
         others: the files of further cards, for a scene of several roles, without sources.
-        persona: who talks with the role, see :func:`egosrag.egos.roles.load_persona`.
+        persona: who talks with the role, see :func:`egosrag.roles.role_files.load_persona`.
         lore: files of lorebooks, beside the card's own; in a scene of several roles the first one knows them.
         greeting: which greeting of the card begins: 0 the first, from 1 on the alternate ones.
         earlier: turns that were said elsewhere before, for a new session with one role.
@@ -94,13 +94,13 @@ def conversation(
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
-    from egosrag.egos.archive import Archive
-    from egosrag.egos.group import GroupChat
-    from egosrag.egos.lorebook import load_lorebook, with_lorebook
-    from egosrag.egos.pipeline import Conversation
-    from egosrag.egos.roles import load_persona, load_role, with_greeting
-    from egosrag.egos.shelf import restore
-    from egosrag.egos.store import open_store
+    from egosrag.roles.lorebook import load_lorebook, with_lorebook
+    from egosrag.roles.role_files import load_persona, load_role, with_greeting
+    from egosrag.sessions.archive import Archive
+    from egosrag.sessions.catalog import restore
+    from egosrag.sessions.conversation import Conversation
+    from egosrag.sessions.group import GroupChat
+    from egosrag.sessions.store import open_store
 
     session = session if session is not None else uuid.uuid4().hex[:8]
     model = model or chat_model(settings)
@@ -141,10 +141,10 @@ def _played(
     progress: Reporter,
 ) -> tuple[Role, dict[str, Any]]:
     """Who is played, and what ``Conversation`` needs beside the card: a search, or texts and what reads them."""
-    from egosrag.egos.extract import Extract
-    from egosrag.egos.roles import load_role
-    from egosrag.egos.sources import bare
-    from egosrag.rag.index import ManualIndex
+    from egosrag.egos.extract.dynamic import bare
+    from egosrag.egos.extract.static import Extract
+    from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.roles.role_files import load_role
 
     if (file is None) == (name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
@@ -176,8 +176,8 @@ def turn_memory(settings: Settings) -> TurnMemory:
     Raises:
         ModelError: the embedder cannot be loaded.
     """
-    from egosrag.rag.dense import load_embedder
-    from egosrag.rag.memory import TurnMemory
+    from egosrag.rag.index.vectors import load_embedder
+    from egosrag.rag.retrieval.turn_memory import TurnMemory
 
     return TurnMemory(load_embedder(settings.embedder))
 
@@ -187,7 +187,7 @@ def source_search(index: ManualIndex, top_k: int = 5) -> Callable[[str], list[Ev
 
     A place counts characters in the source's whole text, as ``read_text`` gives it.
     """
-    from egosrag.rag.retrieve import Retriever
+    from egosrag.rag.retrieval.search import Retriever
     from egosrag.schema import Evidence
 
     before: dict[tuple[str, int], int] = {}
@@ -209,7 +209,7 @@ def source_search(index: ManualIndex, top_k: int = 5) -> Callable[[str], list[Ev
 
 
 def _texts(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
-    from egosrag.rag.documents import find_files, read_text
+    from egosrag.rag.documents.load import find_files, read_text
 
     return [(source, read_text(path)) for source, path in find_files(paths).items()]
 

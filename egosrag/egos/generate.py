@@ -6,7 +6,7 @@ and a stop string does not; when the decoder is sure, the model's stream is clos
 A speech that says the same over and over is broken off (small models lose the thread), with the reason "length".
 
 What a model says that reads worse than its card tells (``reads_passages``) is checked against the card before anything
-of it is given out: see :mod:`egosrag.egos.grounded`.
+of it is given out: see :mod:`egosrag.pocket.grounding`.
 
 An empty speech: a model that samples is asked once more with the next seed; one that does not sample would say
 the same again. What is still empty is given back as it is, with the reason why it ended.
@@ -23,12 +23,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
-from egosrag.egos.grounded import grounded
-from egosrag.egos.retention import runaway
 from egosrag.egos.step import Composed, Count, Step, Talk
-from egosrag.models.prefix import continue_prefix, unbound
-from egosrag.quotes import QuoteDecoder
+from egosrag.models.continuation import continue_prefix, unbound
+from egosrag.pocket.grounding import grounded
 from egosrag.schema import Reply, StopReason, Timing, Usage
+from egosrag.text.quotes import QuoteDecoder
+from egosrag.text.retention import runaway
 
 
 class Generate(Step[Composed, Reply]):

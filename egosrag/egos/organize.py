@@ -13,14 +13,15 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.lorebook import entries_for
 from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.lore import LoreEntry
-from egosrag.models.prefix import unbound
+from egosrag.models.continuation import unbound
 from egosrag.prompts import load, render
+from egosrag.roles.lorebook import entries_for
 from egosrag.schema import Ledger, Role, Turn
+from egosrag.text.language import one_line
 
 History = Literal["single", "multiple"]
 
@@ -95,8 +96,8 @@ class Organize(Step[Talk, Composed]):
             lines[-1] = (lines[-1][0], "\n".join(filter(None, (*found, lines[-1][1]))))
         blocks = _single(memory, lines) if self.history == "single" else _multiple(memory, lines, name)
         system, first = prompt.messages(
-            name=render.one_line(name),
-            user=render.one_line(("、" if language == "zh" else ", ").join((user, *talk.others))),
+            name=one_line(name),
+            user=one_line(("、" if language == "zh" else ", ").join((user, *talk.others))),
             card=talk.raw or render.card(talk.role, language, talk.persona),
             conversation=blocks[0][1] if blocks else "",
         )

@@ -22,7 +22,7 @@ _MONTHS = ("January February March April May June July August September October 
 
 
 class TurnSearch(Protocol):
-    """What a dynamic memory is to the conversation: ``egosrag.rag.memory.TurnMemory`` is one."""
+    """What a dynamic memory is to the conversation: ``egosrag.rag.retrieval.turn_memory.TurnMemory`` is one."""
 
     def follow(self, turns: Sequence[Turn], when: Mapping[str, str] | None = None) -> None:
         """Remember exactly these turns, with their dates in words by turn id."""

@@ -17,12 +17,13 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.retention import degenerate, invented, misattributed, missing, unsaid
 from egosrag.egos.step import Count, Step, Talk
 from egosrag.errors import ScriptExhausted
-from egosrag.models.prefix import continue_prefix, unbound
+from egosrag.models.continuation import continue_prefix, unbound
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
+from egosrag.text.language import one_line
+from egosrag.text.retention import degenerate, invented, misattributed, missing, unsaid
 
 _log = logging.getLogger(__name__)
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．](?!\d))\s*")
@@ -129,7 +130,7 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         prompt = load("summarize", language).messages(conversation=conversation)
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or []), "nostream"]}
         said = "".join(str(chunk.text) for chunk in continue_prefix(self.model, prompt, "", config=quiet))
-        lines = (render.one_line(_BULLET.sub("", line)) for line in said.splitlines())
+        lines = (one_line(_BULLET.sub("", line)) for line in said.splitlines())
         kept = (line for line in dict.fromkeys(lines) if line and line.casefold() not in _NOTHING)
         return [line for line in kept if not degenerate(line)]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag import assemble
-from egosrag.egos.png import SIGNATURE
-from egosrag.egos.roles import load_role, save_role
 from egosrag.errors import RoleError
 from egosrag.host.shown import distinct
 from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
+from egosrag.roles.png import SIGNATURE
+from egosrag.roles.role_files import load_role, save_role
 from egosrag.schema import Role
 from egosrag.settings import Settings
 
@@ -138,9 +138,9 @@ def extract(
         progress: is told after each piece.
 
     Raises:
-        SourceError, ModelError, RoleError: see :class:`egosrag.egos.extract.Extract`.
+        SourceError, ModelError, RoleError: see :class:`egosrag.egos.extract.static.Extract`.
     """
-    from egosrag.egos.extract import Extract
+    from egosrag.egos.extract.static import Extract
 
     role = Extract(assemble.extract_model(settings, model), progress=progress).invoke((list(texts), name))
     return keep(visitor, role, texts=texts)
@@ -152,7 +152,7 @@ def read(uploads: Sequence[Upload], pasted: str = "", pasted_as: str = "pasted")
     Raises:
         SourceError: a file cannot be read as text.
     """
-    from egosrag.rag.documents import read_text
+    from egosrag.rag.documents.load import read_text
 
     found = []
     for upload in uploads:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from egosrag.errors import RoleError
-from egosrag.prompts.render import one_line
 from egosrag.schema import DialogueLine, Role, Statement
+from egosrag.text.language import one_line
 
 LISTS = ("background", "personality", "speaking_style", "relations")
 _SPEECH = re.compile(r"\s*([^:：]{1,80}?)\s*[:：]\s*(.+)")

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from egosrag import assemble
-from egosrag.chat import Chatbot, ChatReply
+from egosrag.chatbot import Chatbot, ChatReply
 from egosrag.console import Reporter
 from egosrag.errors import EgosRagError, StoreError
 from egosrag.host.uploads import Upload, uploads
 from egosrag.host.visitors import Visitor
-from egosrag.rag.engine import STRONG
-from egosrag.rag.readers import READERS
-from egosrag.rag.view import View, view
+from egosrag.rag.answer.engine import STRONG
+from egosrag.rag.documents.page_view import View, view
+from egosrag.rag.documents.readers import READERS
 from egosrag.schema import Answer, Citation
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from egosrag.rag.index import ManualIndex
+    from egosrag.rag.index.manual_index import ManualIndex
 
 ENDINGS = tuple(ending[1:] for ending in READERS)
 SAMPLES = {"en": "manual.en.pdf", "zh": "manual.zh.pdf"}

@@ -10,26 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag import assemble
-from egosrag.egos.record import Record
-from egosrag.egos.roles import load_role
-from egosrag.egos.seen import Seen, seen
-from egosrag.egos.shelf import archive_of, delete_session, list_sessions, restore
 from egosrag.egos.step import Talk
-from egosrag.egos.store import open_store
-from egosrag.egos.transfer import read, write
 from egosrag.errors import SessionError
 from egosrag.host import cards
 from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
-from egosrag.prompts.render import greeting, language_of
+from egosrag.prompts.render import greeting
+from egosrag.roles.role_files import load_role
 from egosrag.schema import Reply, Role, Scene, Turn
+from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.records import Record
+from egosrag.sessions.seen import Seen, seen
+from egosrag.sessions.store import open_store
+from egosrag.sessions.transfer import read, write
 from egosrag.settings import Settings
+from egosrag.text.language import language_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from egosrag.egos.pipeline import Conversation
+    from egosrag.sessions.conversation import Conversation
 
 __all__ = [
     "Past", "Reply", "Seen", "TalkInfo", "Turn", "delete", "exported", "imported", "new_session", "opened", "past_of",

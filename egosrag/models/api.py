@@ -17,8 +17,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import Field
 
 from egosrag.errors import EgosRagError, ModelError, WindowError
-from egosrag.models.chunks import chunk, last_chunk
-from egosrag.models.prefix import Continuation, ask, sendable_stops
+from egosrag.models.continuation import Continuation, ask, sendable_stops
+from egosrag.models.streaming import chunk, last_chunk
 from egosrag.models.tokens import approximate_tokens
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]

@@ -16,11 +16,11 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
-from egosrag.models.checkpoint import open_adapter, open_engine
-from egosrag.models.chunks import Tokens, chunk, last_chunk
-from egosrag.models.engine import Engine, Run
-from egosrag.models.sampling import Sampling
+from egosrag.models.runtime.checkpoint import open_adapter, open_engine
+from egosrag.models.runtime.engine import Engine, Run
+from egosrag.models.runtime.sampling import Sampling
 from egosrag.models.stops import Detokenizer, StopFilter
+from egosrag.models.streaming import Tokens, chunk, last_chunk
 from egosrag.prompts.encode import count_text, encode, turn_end
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError, ScriptExhausted, WindowError
-from egosrag.models.chunks import chunk, last_chunk
 from egosrag.models.stops import StopFilter
+from egosrag.models.streaming import chunk, last_chunk
 
 # A run of letters and digits, a Chinese character, or any other sign.
 _TOKEN = re.compile(r"[\u3400-\u9fff]|(?:(?![\u3400-\u9fff])\w)+|[^\w\s]")

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from egosrag.models.prefix import tokenizer_of, unbound
+from egosrag.models.continuation import tokenizer_of, unbound
 from egosrag.prompts.encode import count_text, encode
 
 DEFAULT_WINDOW = 4096

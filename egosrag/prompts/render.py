@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from egosrag.lore import LoreEntry
 from egosrag.prompts import load
 from egosrag.schema import DialogueLine, Evidence, Passage, Persona, Role, Scene, Statement, Turn
+from egosrag.text.language import one_line
 
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
 COLON = {"en": ": ", "zh": "："}
@@ -20,19 +21,6 @@ _SOMEBODY = {"en": "the user", "zh": "用户"}
 _YOU = {"en": "you", "zh": "你"}
 _PLACEHOLDER = re.compile(r"\{\{(?:(char|user)|//[^{}]*)\}\}|<(user|bot)>", re.IGNORECASE)
 _INNER = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
-_SPACES = re.compile(r"\s+")
-_CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-
-
-def one_line(text: str) -> str:
-    """``text`` with every run of white space as one space, so that it cannot open a line of the prompt."""
-    return _SPACES.sub(" ", text).strip()
-
-
-def language_of(text: str) -> str:
-    """The prompt language that fits ``text``: "zh" from one Chinese character in six letters on, else "en"."""
-    letters = sum(c.isalpha() for c in text)
-    return "zh" if letters and len(_CJK.findall(text)) * 6 >= letters else "en"
 
 
 def speech_prefix(speaker: str, language: str) -> str:

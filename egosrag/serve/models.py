@@ -14,15 +14,16 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 
 from egosrag import assemble
 from egosrag.errors import StoreError
-from egosrag.prompts.render import USER, language_of
+from egosrag.prompts.render import USER
 from egosrag.schema import Answer, Reply, Turn, Usage
 from egosrag.serve.schema import Asked, Refused
 from egosrag.settings import Settings
+from egosrag.text.language import language_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from egosrag.rag.engine import ManualEngine
+    from egosrag.rag.answer.engine import ManualEngine
 
 _log = logging.getLogger(__name__)
 _REASONS = {"length": "length", "interrupted": "length"}
@@ -119,7 +120,7 @@ class Played:
 
     def _turns(self, asked: Asked) -> tuple[Turn, ...]:
         """The earlier messages as turns; what a client has as system prompt is the card's to say."""
-        from egosrag.egos.roles import load_role
+        from egosrag.roles.role_files import load_role
 
         said = [m for m in asked.messages[:-1] if m.role in ("user", "assistant") and m.content.strip()]
         user = USER[language_of("\n".join(m.content for m in asked.messages if m.role == "user"))]

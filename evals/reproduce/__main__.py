@@ -50,6 +50,6 @@ def _tell(plan: Plan, stage: Stage, number: int, of: int) -> None:
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

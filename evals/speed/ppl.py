@@ -24,11 +24,11 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import SettingsError
-from egosrag.models.linear import quicken, restore
-from evals.ppl import read_data
-from evals.ppl_run import run_task, window_of
-from evals.ppl_score import encode, score_plain, verdict
-from evals.ppl_tasks import LETTERS, Item, load_task
+from egosrag.models.runtime.linear import quicken, restore
+from evals.ppl.command import read_data
+from evals.ppl.run import run_task, window_of
+from evals.ppl.score import encode, score_plain, verdict
+from evals.ppl.tasks import LETTERS, Item, load_task
 
 TASKS = ("mmlu", "hellaswag")
 # Mean words of the real rows, by 1.3 tokens a word: question and options of MMLU, context and one ending of HellaSwag.
@@ -203,6 +203,6 @@ def _command(
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

@@ -22,7 +22,7 @@ import typer
 from langchain_core.messages import BaseMessage
 
 from egosrag.models import load_chat_model
-from egosrag.models.sampling import Sampling
+from egosrag.models.runtime.sampling import Sampling
 from egosrag.prompts.encode import encode
 from evals.speed.grown import grow
 from evals.speed.work import Json, Keep, tell
@@ -32,7 +32,7 @@ def prompts(number: int) -> dict[str, list[list[BaseMessage]]]:
     """Prompts of both kinds in both languages, of names and wordings that pocket was not trained on."""
     from langchain_core.messages import convert_to_messages
 
-    from finetune.pocket_grammar import draw
+    from finetune.pocket.grammar import draw
 
     return {
         kind: [
@@ -176,6 +176,6 @@ def _command(
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

@@ -24,13 +24,13 @@ from typing import Annotated, Any
 
 import typer
 
-from egosrag.rag import dense
-from egosrag.rag.dense import MINILM, Embedder, load_embedder
-from egosrag.rag.index import ManualIndex, searched_text
-from egosrag.rag.memory import TurnMemory
-from egosrag.rag.retrieve import Retriever
-from egosrag.rag.split import sentences
+from egosrag.rag.index import vectors as dense
+from egosrag.rag.index.manual_index import ManualIndex, searched_text
+from egosrag.rag.index.vectors import MINILM, Embedder, load_embedder
+from egosrag.rag.retrieval.search import Retriever
+from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Turn
+from egosrag.text.sentences import sentences
 from evals.speed.retrieval_grown import grown, question, resident
 from evals.speed.work import Json, Keep, tell
 
@@ -194,6 +194,6 @@ def _command(
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

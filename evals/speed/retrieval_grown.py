@@ -10,10 +10,10 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egosrag.rag.dense import Embedder
-from egosrag.rag.index import LEXICAL, ManualIndex
-from egosrag.rag.lexical import Bm25
-from egosrag.rag.store import Data, EmbedderCard, Manifest
+from egosrag.rag.index.bm25 import Bm25
+from egosrag.rag.index.manual_index import LEXICAL, ManualIndex
+from egosrag.rag.index.storage import Data, EmbedderCard, Manifest
+from egosrag.rag.index.vectors import Embedder
 from egosrag.schema import Page, Passage
 
 if TYPE_CHECKING:

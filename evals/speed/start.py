@@ -28,7 +28,7 @@ from egosrag.errors import EgosRagError
 from evals.speed.work import Json, Keep, tell
 
 LINE = "Who are you?"
-_CLI = "import sys; from egosrag.cli import main; sys.exit(main())"
+_CLI = "import sys; from egosrag.cli.main import main; sys.exit(main())"
 
 
 def seconds(command: Sequence[str], line: str = "") -> float:
@@ -119,6 +119,6 @@ def _command(
 
 
 if __name__ == "__main__":
-    from evals.command import run
+    from evals.common.command import run
 
     run(_command)

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import EgosRagError
-from evals.command import run
+from evals.common.command import run
 
 PEERS = ("trl", "trl_plain", "trl_flat")
 SAME_LOSS = 1e-3

@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from egosrag.host.visitors import visitor_of
 from egosrag.settings import Settings
-from evals.judge_label import labelled
-from tests.evals.look_runs import cases, write_runs
+from evals.judge.label import labelled
+from tests.evals.look.runs import cases, write_runs
 
 PAGE = str(Path(__file__).resolve().parents[2] / "apps" / "results.py")
 TOKEN = "d" * 32

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from langchain_core.messages import BaseMessage
 
-from egosrag.egos.pipeline import Conversation
-from egosrag.egos.store import alone, open_store
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
-from tests.egos.cards import TIM
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.store import alone, open_store
+from tests.roles.cards import TIM
 
 
 class Counter(ScriptedChatModel):

@@ -10,11 +10,11 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from egosrag.egos.organize import History, Organize
-from egosrag.egos.pipeline import Conversation
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Ledger, Role
-from tests.egos.cards import TIM, WUKONG
+from egosrag.sessions.conversation import Conversation
 from tests.egos.test_organize import talk
+from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 

@@ -11,15 +11,15 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.pipeline import Conversation
 from egosrag.egos.recall import Leave, Recall, dates
 from egosrag.egos.step import Talk
-from egosrag.egos.store import open_store
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
-from egosrag.rag.memory import TurnMemory
+from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Scene, Turn
-from tests.egos.cards import TIM, WUKONG
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.store import open_store
+from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 RAIN = "It was raining in the long street all day, and nobody came."

@@ -13,7 +13,7 @@ from egosrag.errors import SessionError, WindowError
 from egosrag.lore import Lorebook
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Persona, Role, Scene, Statement, Turn
-from tests.egos.cards import TIM, WUKONG
+from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 LINES = {

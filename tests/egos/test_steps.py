@@ -11,19 +11,19 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import BaseTracer
 from langchain_core.tracers.schemas import Run
 
-from egosrag.egos.extract import Extract
+from egosrag.egos.extract.dynamic import Lookup
+from egosrag.egos.extract.static import Extract
 from egosrag.egos.generate import Generate
 from egosrag.egos.organize import Organize
-from egosrag.egos.pipeline import Conversation
 from egosrag.egos.recall import Recall
-from egosrag.egos.sources import Lookup
 from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
 from egosrag.errors import ModelError
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.rag.memory import TurnMemory
+from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Evidence, Reply, Turn
-from tests.egos.cards import TIM
+from egosrag.sessions.conversation import Conversation
+from tests.roles.cards import TIM
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 TALK = Talk(TIM, (Turn(speaker="Me", text="Who are you?"),))

@@ -13,13 +13,13 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.retention import degenerate, invented, items, misattributed, missing, unsaid
 from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
 from egosrag.errors import ModelError, ScriptExhausted
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Turn
-from tests.egos.cards import TIM, WUKONG
+from egosrag.text.retention import degenerate, invented, items, misattributed, missing, unsaid
+from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 

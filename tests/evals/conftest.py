@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from langsmith import Client
 
-from evals import experiment
+from evals.common import experiment
 from tests.evals.langsmith_fake import FakeLangSmith
-from tests.evals.ppl_data import make_data
+from tests.evals.ppl.data import make_data
 
 
 @pytest.fixture

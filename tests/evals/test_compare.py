@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from egosrag.errors import SettingsError
 from evals import compare as comparison
-from evals.chatbot_data import models_of
-from evals.command import app_of
-from evals.records import Records
+from evals.chatbot.data import models_of
+from evals.common.command import app_of
+from evals.common.records import Records
 
 
 def invoke(*arguments: str | Path) -> Any:

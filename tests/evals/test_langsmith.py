@@ -15,12 +15,17 @@ from typer.testing import CliRunner
 
 from egosrag.errors import SettingsError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
-from evals import experiment, judge, ppl, push, roleplay, roleplay_systems
-from evals.command import app_of
-from evals.records import Records
-from evals.roleplay_data import load_rows
+from evals import push
+from evals.common import experiment
+from evals.common.command import app_of
+from evals.common.records import Records
+from evals.judge import command as judge
+from evals.ppl import command as ppl
+from evals.roleplay import command as roleplay
+from evals.roleplay import systems as roleplay_systems
+from evals.roleplay.data import load_rows
 from tests.evals.langsmith_fake import FakeLangSmith
-from tests.evals.ppl_data import make_data
+from tests.evals.ppl.data import make_data
 
 ROWS = [
     {"id": "a", "task": "basic", "language": "en", "question": "Capital of Australia?", "reference": "Canberra."},

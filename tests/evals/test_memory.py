@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from egosrag.rag.memory import TurnMemory
+from egosrag.rag.retrieval.turn_memory import TurnMemory
+from evals.common.records import read_jsonl
 from evals.memory import main, measures, read_conversation, summary
-from evals.records import read_jsonl
 from tests.evals.langsmith_fake import FakeLangSmith
 
 TALK: dict[str, Any] = {

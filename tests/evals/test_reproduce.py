@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from egosrag.errors import SettingsError
-from evals.command import app_of
+from evals.common.command import app_of
 from evals.reproduce import __main__ as reproduce
 from evals.reproduce.page import write
 from evals.reproduce.stages import StageError, costs, load_plan, run_stage

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import SourceError
-from egosrag.rag.retrieve import Retriever
+from egosrag.rag.retrieval.search import Retriever
 from evals.retrieval import main, wanted_pages
 from tests.evals.langsmith_fake import FakeLangSmith
 

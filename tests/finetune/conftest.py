@@ -66,7 +66,7 @@ def alpaca_file(tmp_path: Path) -> Path:
 @pytest.fixture()
 def settings(tiny_qwen: Path, alpaca_file: Path, tmp_path: Path) -> Callable[..., Any]:
     """Settings of a run of three steps on the tiny model; keywords change them."""
-    from finetune.args import SftArgs
+    from finetune.trainer.args import SftArgs
 
     def make(**changes: Any) -> SftArgs:
         given: dict[str, Any] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import SettingsError
-from finetune.args import SftArgs, parse
+from finetune.trainer.args import SftArgs, parse
 
 NEEDED = ["--model", "m", "--out", "o", "--data", "a", "b"]
 

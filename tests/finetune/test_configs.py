@@ -14,8 +14,8 @@ import yaml
 from langchain_core.messages import HumanMessage
 from safetensors.torch import load_file
 
-from finetune.args import SftArgs, parse
 from finetune.inverse import InverseArgs
+from finetune.trainer.args import SftArgs, parse
 from tests.finetune.conftest import alpaca, roleplay, texts, write_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent.parent

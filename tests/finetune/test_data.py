@@ -13,8 +13,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import TrainingError
 from egosrag.prompts.encode import encode
-from finetune import data
-from finetune.model import reader
+from finetune.data import dataset as data
+from finetune.trainer.model import reader
 from tests.finetune.conftest import alpaca, write_jsonl
 
 Make = Callable[..., Any]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from finetune.args import SftArgs
 from finetune.sft import sft
-from finetune.train import split_batch
+from finetune.trainer.args import SftArgs
+from finetune.trainer.train import split_batch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from egosrag.errors import TrainingError
-from egosrag.rag.index import ManualIndex
-from egosrag.rag.lexical import Bm25
-from egosrag.rag.retrieve import Retriever
+from egosrag.rag.index.bm25 import Bm25
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.search import Retriever
 from egosrag.schema import Passage
 from finetune import embedder
-from finetune.args import parse
+from finetune.data.embedder_pairs import hard_negatives, make_pairs
 from finetune.embedder import EmbedderArgs
-from finetune.embedder_data import hard_negatives, make_pairs
+from finetune.trainer.args import parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "finetune" / "configs" / "embedder.yaml"

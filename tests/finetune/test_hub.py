@@ -63,7 +63,7 @@ def hub() -> Iterator[str]:
 def test_rows_of_the_hub_come_with_their_place(hub: str, tmp_path: Path) -> None:
     code = """
 import json
-from finetune.rows import read
+from finetune.data.rows import read
 from egosrag.errors import TrainingError
 print(json.dumps([(row.where, row.value) for row in read("tiny/rows")]))
 for name, split in (("tiny/none", "train"), ("tiny/rows", "test")):

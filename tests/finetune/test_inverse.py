@@ -11,7 +11,7 @@ import pytest
 
 from egosrag.errors import SettingsError, TrainingError
 from finetune.inverse import InverseArgs, Task, experiment, pick, plan
-from finetune.recall import rouge_l
+from finetune.trainer.recall import rouge_l
 from tests.finetune.conftest import alpaca, write_jsonl
 
 TASKS = [Task(f"r:{n}", f"Do {n}.", "", f"Done {n}, as you said.") for n in range(8)]

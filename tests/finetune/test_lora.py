@@ -13,16 +13,16 @@ from safetensors.torch import load_file
 
 from egosrag.errors import TrainingError
 from finetune.merge import MergeArgs, merge
-from finetune.model import load, reader, template_tokens
 from finetune.sft import sft
-from finetune.train import run
+from finetune.trainer.model import load, reader, template_tokens
+from finetune.trainer.train import run
 from tests.finetune.conftest import WORDS, write_jsonl
 
 Make = Callable[..., Any]
 
 
 def test_the_adapter_moves_and_the_base_does_not(settings: Make) -> None:
-    from finetune import data
+    from finetune.data import dataset as data
 
     args = settings(lora=True, lora_dropout=0.1, train_special_tokens=True)
     tokenizer, stops = reader(args)
@@ -55,7 +55,7 @@ def test_head_and_embedding_share_the_trained_tokens(settings: Make) -> None:
 @pytest.fixture(scope="module")
 def chatty(tiny_qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """An adapter trained on short answers, as the report's: its folder, and 100 questions."""
-    from finetune.args import SftArgs
+    from finetune.trainer.args import SftArgs
 
     folder = tmp_path_factory.mktemp("chatty")
     questions = [f"Say {one} and {other}." for one in WORDS for other in WORDS]

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, DataCollatorWithFlattening
 
-from finetune import loss
-from finetune.model import load_weights
+from finetune.trainer import loss
+from finetune.trainer.model import load_weights
 
 
 @pytest.fixture()

@@ -13,17 +13,18 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from egosrag.prompts.encode import encode
-from finetune import pocket, pocket_export
-from finetune import pocket_data as data
-from finetune.args import command, parse
-from finetune.attention import written_out
-from finetune.pocket_args import PocketArgs
-from finetune.pocket_export import export, say
-from finetune.pocket_grammar import FAMILIES, Dice, Sample, draw, is_held_out, mixed
-from finetune.pocket_grammar.baseline import kept, lexical
-from finetune.pocket_grammar.roles import ATTRIBUTES, fact
-from finetune.pocket_grammar.sample import table
-from finetune.pocket_grammar.talk import Talk, voiced
+from finetune.pocket import data
+from finetune.pocket import export as pocket_export
+from finetune.pocket import train as pocket
+from finetune.pocket.args import PocketArgs
+from finetune.pocket.attention import written_out
+from finetune.pocket.export import export, say
+from finetune.pocket.grammar import FAMILIES, Dice, Sample, draw, is_held_out, mixed
+from finetune.pocket.grammar.baseline import kept, lexical
+from finetune.pocket.grammar.roles import ATTRIBUTES, fact
+from finetune.pocket.grammar.sample import table
+from finetune.pocket.grammar.talk import Talk, voiced
+from finetune.trainer.args import command, parse
 
 CONFIG = Path(__file__).parents[2] / "finetune" / "configs" / "pocket.yaml"
 WEIGHTS = Path(__file__).parents[2] / "egosrag" / "data" / "pocket"

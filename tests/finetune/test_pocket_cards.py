@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from finetune.pocket_data import train_tokenizer
-from finetune.pocket_grammar import Dice, cards, draw, roles
-from finetune.pocket_grammar.names import LEVEL_1, spelt
-from finetune.pocket_grammar.sample import table
-from finetune.pocket_grammar.talk import Talk
+from finetune.pocket.data import train_tokenizer
+from finetune.pocket.grammar import Dice, cards, draw, roles
+from finetune.pocket.grammar.names import LEVEL_1, spelt
+from finetune.pocket.grammar.sample import table
+from finetune.pocket.grammar.talk import Talk
 
 LANGUAGES = ("en", "zh")
 

@@ -11,7 +11,7 @@ import pytest
 
 from egosrag.errors import TrainingError
 from egosrag.schema import Role
-from finetune.roleplay import Cast, examples, load_cast
+from finetune.data.roleplay import Cast, examples, load_cast
 from tests.finetune.conftest import roleplay, write_jsonl
 from tests.finetune.test_data import built, learned
 
@@ -25,8 +25,8 @@ ZH = {
 @pytest.mark.parametrize("quote", [True, False])
 @pytest.mark.parametrize(("row", "mark"), [(roleplay(1)[0], '"'), (ZH, "”")], ids=["en", "zh"])
 def test_prompts_are_those_of_a_session(row: dict[str, Any], mark: str, quote: bool) -> None:
-    from egosrag.egos.pipeline import Conversation
     from egosrag.models.scripted import ScriptedChatModel
+    from egosrag.sessions.conversation import Conversation
 
     role = Role.model_validate(row["role"])
     speeches = [turn["text"] for turn in row["turns"] if turn["speaker"] == role.name]

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from egosrag.errors import TrainingError
-from finetune import folder, model, record, train
 from finetune.sft import main, sft
+from finetune.trainer import folder, model, record, train
 
 Make = Callable[..., Any]
 

@@ -11,8 +11,8 @@ import pytest
 
 from egosrag.errors import EgosRagError
 from evals.speed.train import Precision, Shape, _figures, _process, compare, make_rows
-from finetune import flops
-from finetune.model import load_weights
+from finetune.trainer import flops
+from finetune.trainer.model import load_weights
 
 
 def side(seconds: float, losses: list[float], mfu: float | None = None) -> dict[str, Any]:

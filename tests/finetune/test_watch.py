@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from egosrag.errors import SettingsError, TrainingError
-from finetune import watch
+from finetune.trainer import watch
 
 Make = Callable[..., Any]
 ASKED = ["Count to two.", "数到三。"]
@@ -57,8 +57,8 @@ def test_asking_for_samples_changes_nothing_that_is_learned(settings: Make, tmp_
 
 
 def test_a_resumed_run_says_each_step_once(settings: Make, tmp_path: Path) -> None:
-    from finetune import folder
     from finetune.sft import sft
+    from finetune.trainer import folder
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder, "publish", lambda partial, out: None)  # as if it was killed before

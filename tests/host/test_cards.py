@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from egosrag.console import Reporter
-from egosrag.egos.png import SIGNATURE, blank
-from egosrag.egos.roles import load_role, save_role
 from egosrag.errors import RoleError, SourceError
 from egosrag.host import cards
 from egosrag.host.edit import as_texts, edited
 from egosrag.host.uploads import Upload, keep
 from egosrag.host.visitors import Visitor, new_token, visitor_of
 from egosrag.models.scripted import ScriptedChatModel
+from egosrag.roles.png import SIGNATURE, blank
+from egosrag.roles.role_files import load_role, save_role
 from egosrag.schema import Evidence, Role, Statement
 from egosrag.settings import Settings
 

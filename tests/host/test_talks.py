@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.egos.seen import seen
 from egosrag.errors import RoleError, SessionError
 from egosrag.host import cards, talks
 from egosrag.host.uploads import keep
 from egosrag.host.visitors import Visitor, new_token, visitor_of
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Reply, Role
+from egosrag.sessions.seen import seen
 from egosrag.settings import Settings
 
 Say = Callable[..., Reply]

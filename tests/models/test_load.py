@@ -11,8 +11,8 @@ import pytest
 
 from egosrag.errors import ModelError
 from egosrag.models import load_chat_model
-from egosrag.models.checkpoint import open_engine
 from egosrag.models.local import LocalChatModel
+from egosrag.models.runtime.checkpoint import open_engine
 from tests.tiny import make_tiny_adapter, make_tiny_qwen
 
 
@@ -139,7 +139,7 @@ def test_the_dtype_is_said_not_taken_from_the_checkpoint(tiny_qwen: Path) -> Non
 
 def test_the_room_imports_nothing_heavy() -> None:
     code = (
-        "import sys, egosrag.models, egosrag.models.load, egosrag.models.prefix, egosrag.models.local, "
+        "import sys, egosrag.models, egosrag.models.load, egosrag.models.continuation, egosrag.models.local, "
         "egosrag.models.scripted, egosrag.models.tokens, egosrag.prompts.encode\n"
         "print([m for m in ('torch', 'transformers', 'peft', 'openai') if m in sys.modules])"
     )

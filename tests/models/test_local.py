@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from egosrag.errors import ModelError, WindowError
 from egosrag.models import load_chat_model
-from egosrag.models.kvcache import PrefixCache
 from egosrag.models.local import LocalChatModel
+from egosrag.models.runtime.kv_cache import PrefixCache
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
 from tests.models.conftest import Says

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.egos.pipeline import Conversation
-from egosrag.egos.store import open_store
 from egosrag.errors import ModelError
 from egosrag.models import load_chat_model
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.store import open_store
 from tests.conftest import ROOT
-from tests.egos.cards import TIM
+from tests.roles.cards import TIM
 
 
 @contextmanager

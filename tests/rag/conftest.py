@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.rag.index import ManualIndex
+from egosrag.rag.index.manual_index import ManualIndex
 from tests.conftest import SAMPLES
 
 

@@ -19,20 +19,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from egosrag.egos.pipeline import Conversation
-from egosrag.egos.png import with_texts
-from egosrag.egos.roles import load_role
-from egosrag.egos.store import open_store
 from egosrag.errors import EgosRagError
-from egosrag.quotes import speech
-from egosrag.rag.documents import load_pages
-from egosrag.rag.split import sentences, split_pages
+from egosrag.rag.documents.load import load_pages
+from egosrag.rag.documents.splitting import split_pages
+from egosrag.roles.png import with_texts
+from egosrag.roles.role_files import load_role
 from egosrag.schema import Page
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.store import open_store
 from egosrag.settings import Settings
-from tests.egos.cards import TIM
+from egosrag.text.quotes import speech
+from egosrag.text.sentences import sentences
 from tests.egos.talker import Counter
-from tests.egos.test_cards import FULL as CARD
-from tests.egos.test_cards import GOOD
+from tests.roles.cards import TIM
+from tests.roles.test_cards import FULL as CARD
+from tests.roles.test_cards import GOOD
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
 TIMES = 50 if FULL else 1

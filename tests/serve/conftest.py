@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from egosrag.cli.serve import offered
 from egosrag.serve.api import create_app
-from egosrag.serve.command import offered
 from egosrag.serve.guard import Guard, Limits
 from egosrag.serve.models import Served
 from egosrag.settings import Settings

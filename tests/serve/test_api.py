@@ -19,16 +19,16 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from egosrag import ManualIndex
-from egosrag.egos.pipeline import Conversation
-from egosrag.egos.shelf import list_sessions
-from egosrag.egos.store import open_store
+from egosrag.cli.serve import named_index, offered
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Usage
-from egosrag.serve.command import named_index, offered
 from egosrag.serve.guard import TOKENS, Guard, Limits, check_address, read_tokens
 from egosrag.serve.models import Done, Plain, Played
 from egosrag.serve.schema import Asked
+from egosrag.sessions.catalog import list_sessions
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.store import open_store
 from egosrag.settings import Settings
 from tests.serve.conftest import SAMPLES, Start
 

@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from egosrag import Conversation, Reply, load_chat_model, load_role
+from egosrag.cli.serve import offered
 from egosrag.models.api import ApiChatModel
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.serve.command import offered
 from egosrag.serve.models import Plain
 from egosrag.settings import Settings
 from tests.serve.conftest import SAMPLES, Start

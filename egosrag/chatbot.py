@@ -1,0 +1,119 @@
+"""The plain chatbot (report 5.1): a chat is text that the model goes on with, up to its end-of-sequence token.
+
+"multiple" gives every past turn a message of its own. "single" puts the history before the question in one user
+message, as the report does for models that were trained on single turns.
+
+A prompt that no longer fits the window loses its oldest pairs, which the reply's ``left_out`` counts; a question that
+does not fit alone is an error. (Role-play and long memory are ``egosrag.egos``: nothing is lost there.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from pydantic import Field
+
+from egosrag.errors import SessionError, WindowError
+from egosrag.models.continuation import continue_prefix
+from egosrag.models.tokens import context_window, count_tokens
+from egosrag.prompts import load
+from egosrag.prompts.render import question_history
+from egosrag.schema import Reply, Timing, Usage
+from egosrag.text.language import language_of
+
+
+class ChatReply(Reply):
+    """A reply of the chatbot."""
+
+    left_out: int = Field(default=0, description="oldest pairs that the window had no room for")
+
+
+class Chatbot:
+    """Talks, and remembers the conversation.
+
+    Args:
+        model: any chat model, or a plain LLM.
+        system: the system message; the prompt file's, in the first question's language, when None.
+        history: "multiple" or "single".
+    """
+
+    def __init__(
+        self, model: Any, *, system: str | None = None, history: Literal["multiple", "single"] = "multiple"
+    ) -> None:
+        self.model = model
+        self.system = system
+        self.history = history
+        self.pairs: list[tuple[str, str]] = []
+
+    def say(self, line: str) -> ChatReply:
+        """The reply to ``line``.
+
+        Raises:
+            SessionError: the line is empty.
+            WindowError: the line does not fit the model's window.
+            ModelError: the model failed.
+        """
+        *_, reply = self.stream(line)
+        assert isinstance(reply, ChatReply)
+        return reply
+
+    def stream(self, line: str) -> Iterator[str | ChatReply]:
+        """As ``say``: the text in pieces, the reply last. What was not streamed to its end is not remembered."""
+        if not line.strip():
+            raise SessionError("the line is empty: write what you want to say")
+        started, first_s = time.perf_counter(), None
+        messages, left_out = self._fitting(line.strip())
+        text, reason, usage = "", "", Usage()
+        for chunk in continue_prefix(self.model, messages, ""):
+            reason = str(chunk.response_metadata.get("finish_reason") or reason)
+            told = chunk.usage_metadata
+            if told:
+                cached = (told.get("input_token_details") or {}).get("cache_read") or 0
+                usage = usage + Usage(
+                    prompt_tokens=told["input_tokens"], completion_tokens=told["output_tokens"], cached_tokens=cached
+                )
+            piece = str(chunk.text) if text else str(chunk.text).lstrip()
+            if piece:
+                first_s = first_s or time.perf_counter() - started
+                text += piece
+                yield piece
+        self.pairs.append((line.strip(), text.strip()))
+        yield ChatReply(
+            speaker="assistant",
+            text=text.strip(),
+            stop_reason="length" if reason == "length" else "eos",
+            usage=usage,
+            timing=Timing(first_token_s=first_s, total_s=time.perf_counter() - started),
+            left_out=left_out,
+        )
+
+    def messages(self, line: str, pairs: list[tuple[str, str]]) -> list[BaseMessage]:
+        """The prompt for ``line`` after ``pairs`` of earlier questions and answers."""
+        system = self.system
+        if system is None:
+            first = self.pairs[0][0] if self.pairs else line
+            system = str(load("chat", language_of(first)).messages()[0].text)
+        opening: list[BaseMessage] = [SystemMessage(system)] if system else []
+        if self.history == "single":
+            before = question_history(pairs, language_of(line))
+            return [*opening, HumanMessage(f"{before}\n{line}" if before else line)]
+        turns: list[BaseMessage] = []
+        for question, answer in pairs:
+            turns += [HumanMessage(question), AIMessage(answer)]
+        return [*opening, *turns, HumanMessage(line)]
+
+    def _fitting(self, line: str) -> tuple[list[BaseMessage], int]:
+        """The prompt with as much of the history as fits, and how many of the oldest pairs do not."""
+        window = context_window(self.model)
+        for left_out in range(len(self.pairs) + 1):
+            messages = self.messages(line, self.pairs[left_out:])
+            size = count_tokens(self.model, messages)
+            if size <= window:
+                return messages, left_out
+        raise WindowError(
+            f"the question takes {size} tokens and the model's window has room for {window}: shorten it, "
+            "or use a model with a longer window"
+        )

@@ -1,0 +1,65 @@
+"""Lines that a role speaks in its sources, found by rule, each with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from egosrag.egos.extract.chunks import names_of
+from egosrag.schema import DialogueLine, Evidence
+from egosrag.text.language import one_line
+
+_SAID = (
+    "said|says|asked|asks|replied|replies|answered|answers|cried|cries|whispered|shouted|exclaimed|explained|"
+    "continued|remarked|murmured|insisted|added|called|told"
+)
+_SPEECH = '(?P<q>“[^“”]{2,300}”|"[^"]{2,300}"|「[^「」]{2,300}」|『[^『』]{2,300}』)'
+_BEGINS = r"(?:^\s*|(?<=[。！？”」』])|(?<=[。！？”」』.!?\"] ))"
+_BEFORE = "(?:(?![对向跟朝与和给问])[\u4e00-\u9fff]){0,2}"  # 那悟空, 孙悟空
+_SHORTEST, _LONGEST = 4, 160
+
+
+def _patterns(name: str) -> list[re.Pattern[str]]:
+    named = "|".join(re.escape(n) for n in names_of(name))
+    who = rf"(?:{named})"
+    return [
+        re.compile(rf"{_SPEECH},?\s*(?:{_SAID})\s+(?:(?:Mr|Mrs|Ms|Miss|Dr)\.?\s+|old\s+|young\s+)?{who}\b"),
+        re.compile(rf"{_SPEECH},?\s*{who}\s+(?:{_SAID})\b"),
+        re.compile(rf"\b{who}\s+(?:{_SAID})\b[^“\"「\n.]{{0,30}}[,:]\s*{_SPEECH}"),
+        # Transcripts and Chinese novels: 悟空道：“……”, 春日:「……」, Gatsby: "..."
+        # (who stands at the beginning: "Nick said to Gatsby: ..." and 他对悟空说：“……” are spoken by others)
+        re.compile(rf"{_BEGINS}{_BEFORE}{who}[^：:“「『\"\n，。]{{0,8}}[：:]\s*{_SPEECH}", re.M),
+        re.compile(rf"{_SPEECH}\s*{who}(?:\w{{0,4}})?(?:说|道|问|答|笑|喊|叫)"),
+        re.compile(rf"^\s*{who}\s*[：:]\s*(?P<q>[^\s“\"「『：:][^“\"「『\n]{{3,200}})$", re.M),
+    ]
+
+
+def spoken(sources: Sequence[tuple[str, str]], name: str, most: int = 4) -> list[DialogueLine]:
+    """At most ``most`` lines that ``name`` speaks, spread over the sources, in their order.
+
+    Args:
+        sources: (name, text) pairs.
+        name: the role's name.
+        most: how many lines are wanted.
+    """
+    found: dict[tuple[int, int], DialogueLine] = {}
+    heard: set[str] = set()
+    for number, (source, text) in enumerate(sources):
+        for pattern in _patterns(name):
+            for match in pattern.finditer(text):
+                start, end = match.span("q")
+                if text[start] in '“"「『':
+                    start, end = start + 1, end - 1
+                    end -= text[end - 1] in ",，"  # the comma before "said" is the narrator's
+                said = one_line(text[start:end])
+                if not _SHORTEST <= len(said) <= _LONGEST or said in heard or "\n\n" in text[start:end]:
+                    continue
+                heard.add(said)
+                place = Evidence(source=source, start=start, end=end, quote=text[start:end])
+                found.setdefault((number, start), DialogueLine(speaker=name, text=said, evidence=(place,)))
+    lines = [found[key] for key in sorted(found)]
+    if len(lines) <= most:
+        return lines
+    groups = [lines[len(lines) * i // most : len(lines) * (i + 1) // most] for i in range(most)]
+    # A sentence or two show more of how somebody speaks than a shout or a tirade.
+    return [min(group, key=lambda line: abs(len(line.text) - 60)) for group in groups]

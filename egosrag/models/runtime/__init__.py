@@ -1,0 +1,1 @@
+"""The inference runtime of local checkpoints."""

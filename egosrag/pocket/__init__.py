@@ -1,0 +1,1 @@
+"""What only the embedded 3-million-parameter model needs. Frozen."""

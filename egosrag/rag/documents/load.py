@@ -1,0 +1,112 @@
+"""Documents to clean pages (report 6.3.4: data extraction and cleaning as a module of its own)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from egosrag.errors import SourceError
+from egosrag.limits import DOCUMENT_BYTES
+from egosrag.rag.documents.cleaning import clean
+from egosrag.rag.documents.readers import READERS, check, read
+from egosrag.schema import Page
+
+
+def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """The files that ``paths`` name, by source name; a folder stands for all supported files in it, sorted.
+
+    A source is named by its file name, or by as much of its path as tells it from the others.
+
+    Raises:
+        SourceError: a path does not exist, its format is not supported, it is larger than
+            ``egosrag.limits.DOCUMENT_BYTES``, or a folder has nothing to read.
+    """
+    files: list[Path] = []
+    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS and p.is_file())
+            inside = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+            if not inside:
+                raise SourceError(f"{path} has no file to read: supported are {', '.join(READERS)}")
+            files += inside
+        elif path.suffix.lower() not in READERS and path.exists():
+            raise SourceError(f"{path} has a format that is not supported: give one of {', '.join(READERS)}")
+        elif not path.is_file():
+            raise SourceError(f"there is no file {path}: check the path")
+        else:
+            files.append(path)
+    unique = list(dict.fromkeys(p.resolve() for p in files))
+    if not unique:
+        raise SourceError("no document was given: name at least one file or folder")
+    for path in unique:
+        check(path, path.stat().st_size, DOCUMENT_BYTES, "bytes")
+    names = _names(unique)
+    return {names[path]: path for path in unique}
+
+
+def _names(files: Sequence[Path]) -> dict[Path, str]:
+    """As much of each path's end as no other has; one pass a depth, for a folder may hold a hundred thousand files."""
+    names: dict[Path, str] = {}
+    alike = list(files)
+    depth = 0
+    while alike:
+        depth += 1
+        count = Counter(path.parts[-depth:] for path in alike)
+        names |= {path: "/".join(path.parts[-depth:]) for path in alike if count[path.parts[-depth:]] == 1}
+        alike = [path for path in alike if path not in names]
+    return names
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def load_document(path: Path, source: str, *, on_skip: Callable[[str], None] | None = None) -> list[Page]:
+    """The clean pages of one file.
+
+    Args:
+        path: the file.
+        source: the name that its pages carry.
+        on_skip: is told, in one line, which pages had no text and were skipped.
+
+    Raises:
+        SourceError: see :func:`load_pages`.
+    """
+    raw = read(path)
+    if raw.skipped and on_skip:
+        numbers = ", ".join(map(str, raw.skipped))
+        on_skip(f"{source}: no text on page {numbers}: skipped; run OCR over them if they should count")
+    pages = clean(raw, source)
+    if not pages:
+        raise SourceError(f"{path} has no text but page numbers and running heads: give a file with text in it")
+    return pages
+
+
+def load_pages(paths: Sequence[str | Path], *, on_skip: Callable[[str], None] | None = None) -> list[Page]:
+    """The clean pages of all documents, in the order of ``paths``.
+
+    Args:
+        paths: files (PDF, Markdown, HTML, DOCX, text, JSONL of ``{"page", "text"}``) and folders of them.
+        on_skip: is told, in one line, which pages had no text and were skipped.
+
+    Raises:
+        SourceError: a file is missing, empty, encrypted, damaged, binary, in an encoding that cannot be told or
+            of a format that is not supported, or it has no text at all.
+    """
+    return [page for source, path in find_files(paths).items() for page in load_document(path, source, on_skip=on_skip)]
+
+
+def read_text(path: str | Path) -> str:
+    """The clean text of one file, its pages parted by blank lines: what Extract reads a role from.
+
+    Raises:
+        SourceError: see :func:`load_pages`.
+    """
+    ((source, file),) = find_files([path]).items()
+    return "\n\n".join(page.text for page in load_document(file, source))

@@ -1,0 +1,1 @@
+"""Role cards, lorebooks and personas, and their files."""

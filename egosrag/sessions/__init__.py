@@ -1,0 +1,1 @@
+"""Conversations that last: records, branches, stores, import and export."""

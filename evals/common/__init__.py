@@ -1,0 +1,1 @@
+"""What the evaluations share: commands, records, statistics."""

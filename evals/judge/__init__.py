@@ -1,0 +1,1 @@
+"""LLM-as-a-judge, report 6.3.1."""

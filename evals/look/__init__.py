@@ -1,0 +1,1 @@
+"""Results and records of finished runs, for people to look at."""

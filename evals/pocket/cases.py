@@ -1,0 +1,217 @@
+"""The cases of ``evals.pocket``: what pocket is asked through the pipeline, and whether what it says is right.
+
+Cards, conversations and passages are drawn from the grammar with words (split "names") or words and wordings
+(split "wordings") that training never saw; the seeds are fixed. A record is ``{"family", "language", "right", ...}``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from langchain_core.messages import convert_to_messages
+
+from egosrag import Conversation, Extract, ManualEngine, ManualIndex
+from egosrag.models.continuation import continue_prefix
+from egosrag.prompts import load, render
+from egosrag.schema import Role
+from evals.common.records import Record
+from finetune.pocket.grammar import Dice, Sample, draw
+from finetune.pocket.grammar.baseline import kept, lexical
+from finetune.pocket.grammar.sample import table
+from finetune.pocket.grammar.talk import Talk, told
+
+TURNS = 8  # that a user tells before a memory is asked for the first
+ROOM = 330  # tokens beside the card: so few that Summarize has to work within such a conversation
+
+Case = Callable[[Any, str, str, int], Record]
+
+
+def declined(text: str, language: str) -> bool:
+    """Whether a reply says that this is not known, or that the user did not tell it."""
+    words = table("talk", language)
+    return any(words[name].strip(".。") in text for name in ("not_told", "unknown"))
+
+
+def holds(text: str, value: str) -> bool:
+    """Whether ``value`` stands in ``text``, whatever its case and blanks."""
+    return "".join(value.lower().split()) in "".join(text.lower().split())
+
+
+def _talk(language: str, split: str, n: int, family: str) -> tuple[Dice, Talk]:
+    dice = Dice(f"eval/{n}/{family}", language, split)
+    return dice, Talk(dice)
+
+
+def card_fact(model: Any, language: str, split: str, n: int) -> Record:
+    """A fact of a card that the model never saw: does the reply have its value, and was the quote closed?
+
+    Where the question has the value ("Who is Tom?"), the card's own statement is right as well as the grammar's answer.
+    """
+    dice, talk = _talk(language, split, n, "card_fact")
+    fact = dice.of(talk.facts)
+    reply = Conversation(model, talk.role, memory="static").say(fact.ask)
+    record = _said(fact.ask, reply.text, fact.value)
+    return record | {"right": record["right"] or _tells(reply.text, fact.says), "closed": reply.stop_reason == "quote"}
+
+
+def _tells(said: str, statement: str) -> bool:
+    """Whether a reply is the card's own ``statement`` (with the subject left open), in whatever person."""
+    words = re.findall(r"[\u4e00-\u9fff]+|[A-Za-z]{4,}", re.sub(r"{\w+}", " ", statement))
+    stems = [word[: max(3, len(word) - 2)].lower() if word.isascii() else word for word in words]  # "keeps", "keep"
+    return bool(stems) and all(stem in said.lower() for stem in stems)
+
+
+def unknown(model: Any, language: str, split: str, n: int) -> Record:
+    """A question that neither card nor user answers: is it declined, with the role's address or without?"""
+    _, talk = _talk(language, split, n, "unknown")
+    ask, _, _ = talk.exchange("unknown")
+    reply = Conversation(model, talk.role, memory="static").say(ask)
+    right = declined(reply.text, language)
+    return {"asked": ask, "said": reply.text, "right": right, "closed": reply.stop_reason == "quote"}
+
+
+def _window(model: Any, role: Role, language: str) -> int:
+    return int(model.get_num_tokens(render.card(role, language))) + ROOM
+
+
+def recall(model: Any, language: str, split: str, n: int, *, short: bool = False, turns: int = 3) -> Record:
+    """What the user told first, asked for after other lines; with a ``short`` window, out of the summary."""
+    dice, talk = _talk(language, split, n, "recall")
+    items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
+    window = _window(model, talk.role, language) if short else None
+    conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
+    for item in items:
+        conversation.say(item.line)
+    reply = conversation.say(items[0].ask)
+    scenes = [scene.text for scene in conversation.scenes()]
+    return _said(items[0].ask, reply.text, items[0].value) | {
+        "closed": reply.stop_reason == "quote",
+        "summarized": bool(scenes),
+        "kept": any(items[0].value.lower() in scene.lower() for scene in scenes),
+    }
+
+
+def recall_summarized(model: Any, language: str, split: str, n: int) -> Record:
+    """As ``recall``, behind so many lines that Summarize has condensed the first."""
+    return recall(model, language, split, n, short=True, turns=TURNS)
+
+
+def passages(model: Any, language: str, split: str, n: int) -> Record:
+    """A question on drawn passages, each a page of a manual, through the engine that a user has."""
+    sample = draw("manual", language, f"eval/{n}", split=split)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "manual.jsonl"
+        rows = [{"page": page, "text": text} for page, text in enumerate(sample.passages, 1)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        answer = ManualEngine(ManualIndex.build([file]), model).ask(sample.asked)
+    where = [page for page, text in enumerate(sample.passages, 1) if _reason(sample.answer, language) in text]
+    return _grounded(sample, answer.answer) | {
+        "refused": answer.refused,
+        "passage": any(citation.page in where for citation in answer.citations),
+    }
+
+
+def passages_written(model: Any, language: str, split: str, n: int) -> Record:
+    """The same question answered by the model alone, which the engine does not let it do."""
+    sample = draw("manual", language, f"eval/{n}", split=split)
+    said = _answer(model, sample)
+    reason = _reason(said, language)
+    return _grounded(sample, said) | {
+        "refused": load("refusal", language).text() in said,
+        "passage": any(reason and reason in sentence for sentence in sample.sentences),
+    }
+
+
+def _reason(answer: str, language: str) -> str:
+    """An answer without its yes or no."""
+    for verdict in table("manual", language)["verdicts"].values():
+        answer = answer.removeprefix(verdict).strip()
+    return answer
+
+
+def _grounded(sample: Sample, said: str) -> Record:
+    hopeless = sample.answer == load("refusal", sample.language).text()
+    guess = lexical(sample)
+    return _said(sample.asked, said, sample.value) | {
+        "hopeless": hopeless,
+        "baseline": kept(sample, guess or ""),
+    }
+
+
+def summary(model: Any, language: str, split: str, n: int) -> Record:
+    """What the user told, by Summarize in a conversation, with its checks: the share that the scenes keep."""
+    dice, talk = _talk(language, split, n, "summary")
+    items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
+    window = _window(model, talk.role, language)
+    conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
+    for item in items:
+        conversation.say(item.line)
+    while not conversation.scenes():  # a short card leaves room for more
+        conversation.say(items[-1].line)
+    scenes = conversation.scenes()
+    condensed = {turn_id for scene in scenes for turn_id in scene.turn_ids}
+    lines = {turn.text for turn in conversation.turns() if turn.id in condensed}
+    values = [item.value for item in items if item.line in lines]
+    said = "\n".join(scene.text for scene in scenes)
+    share = sum(value.lower() in said.lower() for value in values) / len(values)
+    return {"asked": "\n".join(item.line for item in items if item.line in lines), "said": said, "right": share}
+
+
+def summary_written(model: Any, language: str, split: str, n: int) -> Record:
+    """A conversation condensed by the model alone: the share of what was told that its lines keep."""
+    sample = draw("summarize", language, f"eval/{n}", split=split)
+    said = _answer(model, sample)
+    values = [value for value in sample.value.split("\n") if value]
+    share = sum(value.lower() in said.lower() for value in values) / len(values)
+    return {"asked": sample.messages[1][1], "said": said, "right": share}
+
+
+def card(model: Any, language: str, split: str, n: int) -> Record:
+    """A card out of a source through Extract, with its checks: the share of the stated facts that it has."""
+    sample = next(s for k in range(100) if _has_facts(s := draw("extract", language, f"eval/{n}/{k}", split=split)))
+    name = sample.asked
+    wanted = [line.split(":" if language == "en" else "：", 1)[1].strip(" .。") for line in sample.answer.split("\n")]
+    role = Extract(model).invoke(([("source", " ".join(sample.sentences))], name))
+    parts = (role.background, role.personality, role.speaking_style, role.relations)
+    stated = "\n".join(statement.text for part in parts for statement in part)
+    share = sum(line in stated for line in wanted) / len(wanted)
+    return {"asked": name, "said": stated, "right": share}
+
+
+def _has_facts(sample: Sample) -> bool:
+    return sample.answer != table("extract", sample.language)["none"] and not sample.messages[1][1].count("\n\n\n")
+
+
+def condensed(model: Any, language: str, split: str, n: int) -> Record:
+    """A follow-up question made to stand alone: does it name the part?"""
+    sample = draw("condense", language, f"eval/{n}", split=split)
+    return _said(sample.asked, _answer(model, sample), sample.value) | {"baseline": kept(sample, sample.asked)}
+
+
+CASES: dict[str, Case] = {
+    "card_fact": card_fact,
+    "card_fact_written": card_fact,
+    "unknown": unknown,
+    "recall": recall,
+    "recall_summarized": recall_summarized,
+    "passages": passages,
+    "passages_written": passages_written,
+    "summary": summary,
+    "summary_written": summary_written,
+    "card": card,
+    "condensed": condensed,
+}
+
+
+def _said(asked: str, said: str, value: str) -> Record:
+    return {"asked": asked, "said": said, "value": value, "right": holds(said, value)}
+
+
+def _answer(model: Any, sample: Sample) -> str:
+    *prompt, (_, prefix) = sample.messages
+    return "".join(str(piece.text) for piece in continue_prefix(model, convert_to_messages(prompt), prefix))

@@ -1,0 +1,1 @@
+"""PPL mode of report 2.2."""

@@ -1,0 +1,6 @@
+"""``python -m evals.ppl``."""
+
+from evals.common.command import run
+from evals.ppl.command import command
+
+run(command)

@@ -1,0 +1,238 @@
+"""The multiple-choice tasks of report 2.2: rows of files or of the hub, written out as strings to be scored.
+
+Two families of prompts: ``opencompass`` (the default; its ``*_ppl`` configurations, raw text without any chat
+template) and ``lm-eval`` (the harness's own wording). A row is read by its columns, so a file in the shape of
+llm-foundry or HellaSwag-text and a row of the original hub data set give the same item.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from egosrag.errors import SettingsError, SourceError
+from evals.common.records import read_jsonl
+
+PROMPTS = ("opencompass", "lm-eval")
+LETTERS = "ABCD"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: option ``i`` is the string ``head + "".join(shots) + contexts[i] + endings[i]``.
+
+    ``head`` and ``shots`` are shared by the whole ``group`` (an MMLU subject). ``choices`` are the answers as the
+    data give them (lm-eval's acc_norm divides by their length in characters). ``suffix`` marks partial scoring:
+    only the ending counts, because the options stand in the middle of the sentence (Winogrande).
+    """
+
+    row: int
+    contexts: tuple[str, ...]
+    endings: tuple[str, ...]
+    choices: tuple[str, ...]
+    gold: int
+    group: str = ""
+    head: str = ""
+    shots: tuple[str, ...] = ()
+    suffix: bool = False
+
+    def texts(self, shots: int | None = None) -> list[str]:
+        """The option strings with the first ``shots`` solved examples (all of them when None)."""
+        lead = self.head + "".join(self.shots[:shots])
+        return [lead + context + ending for context, ending in zip(self.contexts, self.endings, strict=True)]
+
+
+def _hellaswag(row: Row, n: int, lm: bool) -> Item:
+    if "activity_label" in row:  # the hub's columns, cleaned as lm-eval cleans them
+        context = _unbracket(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+        endings = tuple(_unbracket(e) for e in row["endings"])
+    else:
+        context, endings = row["ctx"], tuple(row["endings"])
+    if not lm:  # OpenCompass drops the activity, and with it anything up to a second ": "
+        context = context.split(": ", 2)[-1]
+    return _one_context(n, context, " " if lm else "\n", endings, int(row["label"]))
+
+
+def _unbracket(text: str) -> str:
+    text = text.strip().replace(" [title]", ". ")
+    return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
+
+
+def _arc(row: Row, n: int, lm: bool) -> Item:
+    if "answerKey" in row:
+        choices = tuple(row["choices"]["text"])
+        gold = list(row["choices"]["label"]).index(row["answerKey"])
+        question = row["question"]
+    else:
+        choices, gold = tuple(row["choices"]), int(row["gold"])
+        question = row["query"].removeprefix("Question: ")
+    context = f"Question: {question}\nAnswer:"
+    return _one_context(n, context if lm else context + " ", " " if lm else "\n", choices, gold)
+
+
+def _boolq(row: Row, n: int, lm: bool) -> Item:
+    if "passage" in row:
+        query = f"{row['passage']}\nQuestion: {row['question'].removesuffix('?')}?"
+        gold = int(row["answer"] if "answer" in row else row["label"])
+    else:
+        query, gold = row["query"].removeprefix("Passage: "), int(row["gold"])
+    if lm:
+        return _one_context(n, query + "\nAnswer:", " ", ("no", "yes"), gold)
+    return _one_context(n, query, "\n", ("No", "Yes"), gold)
+
+
+def _winogrande(row: Row, n: int, lm: bool) -> Item:
+    if "sentence" in row:
+        before, after = row["sentence"].split("_", 1)
+        contexts: tuple[str, ...] = (before + row["option1"], before + row["option2"])
+        gold, rest = int(row["answer"]) - 1, after.strip()
+    else:
+        contexts, rest, gold = tuple(row["context_options"]), row["continuation"], int(row["gold"])
+    # lm-eval always puts its delimiter; OpenCompass fills the blank, so a full stop follows without a space.
+    ending = (" " if lm or rest[:1].isalnum() else "") + rest
+    return Item(n, contexts, (ending,) * len(contexts), (rest,) * len(contexts), gold, suffix=True)
+
+
+def _one_context(n: int, context: str, join: str, choices: tuple[str, ...], gold: int) -> Item:
+    if join == "\n":  # the line break belongs to the prompt, as OpenCompass joins the pieces of a dialogue
+        return Item(n, (context + join,) * len(choices), choices, choices, gold)
+    return Item(n, (context,) * len(choices), tuple(join + c for c in choices), choices, gold)
+
+
+_READ: dict[str, Callable[[Row, int, bool], Item]] = {
+    "hellaswag": _hellaswag,
+    "arc_easy": _arc,
+    "arc_challenge": _arc,
+    "boolq": _boolq,
+    "winogrande": _winogrande,
+}
+_HUB = {  # task: (data set, configuration, split)
+    "hellaswag": ("Rowan/hellaswag", None, "validation"),
+    "arc_easy": ("allenai/ai2_arc", "ARC-Easy", "test"),
+    "arc_challenge": ("allenai/ai2_arc", "ARC-Challenge", "test"),
+    "boolq": ("google/boolq", None, "validation"),
+    "winogrande": ("allenai/winogrande", "winogrande_xl", "validation"),
+    "mmlu": ("cais/mmlu", "all", "test"),
+}
+TASKS = tuple(_HUB)
+
+
+def task_of(name: str) -> str:
+    """The task that ``name`` means: ``arc-c``, ``ARC_Challenge`` and ``arc_challenge`` are one.
+
+    Raises:
+        SettingsError: there is no such task.
+    """
+    key = name.lower().replace("-", "_")
+    key = {"arc_e": "arc_easy", "arc_c": "arc_challenge"}.get(key, key)
+    if key not in TASKS:
+        raise SettingsError(f"there is no task {name}: give one of {', '.join(TASKS)}")
+    return key
+
+
+def load_task(name: str, source: str, *, prompts: str = "opencompass", limit: int | None = None) -> list[Item]:
+    """The items of a task, in file order; MMLU subject by subject.
+
+    Args:
+        name: one of ``TASKS``, or a spelling that ``task_of`` knows.
+        source: a JSONL file (MMLU: a folder with dev/ and test/ of CSV files), or ``hub`` for the original data set.
+        prompts: ``opencompass`` or ``lm-eval``.
+        limit: at most so many rows: the first ones; of MMLU the first ones of each subject in turn.
+
+    Raises:
+        SettingsError: an unknown task or family of prompts.
+        SourceError: the file is missing or a row is not a row of this task.
+    """
+    task = task_of(name)
+    if prompts not in PROMPTS:
+        raise SettingsError(f"there are no prompts {prompts}: give one of {', '.join(PROMPTS)}")
+    lm = prompts == "lm-eval"
+    if task == "mmlu":
+        return _spread(list(_mmlu(source, lm)), limit)
+    items = []
+    for n, row in enumerate(_hub(task) if source == "hub" else read_jsonl(Path(source))):
+        if limit is not None and n >= limit:
+            break
+        try:
+            item = _READ[task](row, n, lm)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SourceError(f"{source}: row {n + 1} is not a row of {task} ({error!r}): check --data") from error
+        if not 0 <= item.gold < len(item.choices):
+            raise SourceError(f"{source}: row {n + 1} has no option {item.gold}: check its label")
+        items.append(item)
+    if not items:
+        raise SourceError(f"{source} has no rows: give the data of {task}")
+    return items
+
+
+def _hub(task: str, split: str | None = None) -> Iterator[Row]:
+    from datasets import load_dataset
+
+    path, config, own = _HUB[task]
+    try:
+        yield from load_dataset(path, config, split=split or own)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be had from the hub: give a file, {task}=FILE ({error})") from error
+
+
+def _mmlu(source: str, lm: bool) -> Iterator[Item]:
+    dev, test = (_mmlu_rows(source, part) for part in ("dev", "test"))
+    row = 0
+    for subject in sorted(test):
+        topic = subject.replace("_", " ")
+        # The two spaces are OpenCompass's.
+        head = f"The following are multiple choice questions (with answers) about {'' if lm else ' '}{topic}.\n\n"
+        shots = tuple(f"{_ask(q, lm)} {LETTERS[gold]}\n\n" for q, gold in dev.get(subject, [])[:5])
+        if len(shots) < 5:
+            raise SourceError(f"{source}: {subject} has {len(shots)} of the 5 solved examples: give its dev rows")
+        for question, gold in test[subject]:
+            context, join = _ask(question, lm), " "
+            contexts, endings = (context,) * 4, tuple(join + letter for letter in LETTERS)
+            yield Item(row, contexts, endings, tuple(LETTERS), gold, group=subject, head=head, shots=shots)
+            row += 1
+
+
+def _ask(cells: list[str], lm: bool) -> str:
+    question = cells[0].strip() if lm else cells[0]
+    lines = (f"{letter}. {cell}" for letter, cell in zip(LETTERS, cells[1:5], strict=True))
+    return "\n".join([question, *lines, "Answer:"])
+
+
+def _mmlu_rows(source: str, part: str) -> dict[str, list[tuple[list[str], int]]]:
+    rows: dict[str, list[tuple[list[str], int]]] = {}
+    if source == "hub":
+        for r in _hub("mmlu", part):
+            rows.setdefault(r["subject"], []).append(([r["question"], *r["choices"]], int(r["answer"])))
+        return rows
+    files = sorted(Path(source, part).glob(f"*_{part}.csv"))
+    if not files:
+        raise SourceError(f"{source} has no {part}/SUBJECT_{part}.csv: give mmlu=FOLDER with dev and test")
+    for path in files:
+        with path.open(encoding="utf-8", newline="") as lines:
+            for n, cells in enumerate(csv.reader(lines), 1):
+                if n == 1 and cells[-1] == "answer":
+                    continue
+                answer = cells[-1].strip()
+                if len(cells) != 6 or answer not in (*LETTERS, "0", "1", "2", "3"):
+                    raise SourceError(f"{path}: line {n} is not question, four options and answer: check the file")
+                gold = LETTERS.index(answer) if answer in LETTERS else int(answer)
+                rows.setdefault(path.stem.removesuffix(f"_{part}"), []).append((cells[:5], gold))
+    return rows
+
+
+def _spread(items: list[Item], limit: int | None) -> list[Item]:
+    """``limit`` items over all subjects alike, so that a small sample is one of the whole task."""
+    if limit is None or limit >= len(items):
+        return items
+    rank: dict[str, int] = {}
+    order = []
+    for item in items:
+        rank[item.group] = rank.get(item.group, -1) + 1
+        order.append((rank[item.group], item.row))
+    kept = {row for _, row in sorted(order)[:limit]}
+    return [item for item in items if item.row in kept]

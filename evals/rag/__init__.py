@@ -1,0 +1,1 @@
+"""Manual QA of report 6.3."""

@@ -1,0 +1,1 @@
+"""Role-play, report 7.3."""

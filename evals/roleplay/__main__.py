@@ -1,0 +1,6 @@
+"""``python -m evals.roleplay``."""
+
+from evals.common.command import run
+from evals.roleplay.command import command
+
+run(command)

@@ -1,0 +1,188 @@
+"""The model that a run starts from: its dtypes, its LoRA adapter, the tokens that stop it, and its loss.
+
+Trained weights are fp32 whatever the checkpoint's dtype: an AdamW step at lr 2e-5 is smaller than half a bf16 ulp
+of most weights, and would be lost. ``precision: bf16`` computes in bf16 under autocast. The frozen base of a LoRA
+run is never stepped, so it stays in bf16 there.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from egosrag.errors import TrainingError
+from egosrag.prompts.encode import turn_end
+from finetune.data.fit import Stops
+from finetune.trainer.args import SftArgs
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def reader(args: SftArgs) -> tuple[PreTrainedTokenizerBase, Stops]:
+    """The tokenizer and the stop tokens: all that the data needs, long before the weights are loaded.
+
+    Raises:
+        TrainingError: no such model, no chat template, or no device for bf16.
+    """
+    check_device(args.precision)
+    tokenizer = load_tokenizer(args.model)
+    return tokenizer, find_stops(tokenizer, args.template and args.shape != "text", args.model)
+
+
+def load(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> PreTrainedModel | PeftModel:
+    """The model ready to train; ``stops`` are declared in it and in ``tokenizer``.
+
+    Raises:
+        TrainingError: no such model, a checkpoint of another shape, rows longer than its window, or no such modules
+            for LoRA.
+    """
+    import torch
+
+    frozen_bf16 = args.lora and args.precision == "bf16"
+    model = load_weights(args.model, torch.bfloat16 if frozen_bf16 else torch.float32)
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window and args.max_length > window:
+        raise TrainingError(f"max_length {args.max_length} is over the model's window of {window}: lower it")
+    _declare_stops(model, tokenizer, stops)
+    from finetune.trainer.loss import fuse
+
+    fuse(model)
+    return _with_lora(model, args, tokenizer) if args.lora else model
+
+
+def check_device(precision: str) -> None:
+    """Fail early where bf16 was asked for and nothing here computes in it.
+
+    Raises:
+        TrainingError: no such device.
+    """
+    from transformers.utils import is_torch_bf16_gpu_available
+
+    if precision == "bf16" and not is_torch_bf16_gpu_available():
+        raise TrainingError("bf16 needs a GPU and there is none that computes in it: add --precision fp32")
+
+
+def place(name: str) -> str:
+    """The hub id or folder of ``name``: ``pocket`` is the embedded model, as for ``egosrag --model``."""
+    return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a hub id or folder.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(place(name))  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"no tokenizer in {name}: {_short(error)}; give a hub id or a folder") from error
+
+
+def load_weights(name: str, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal language model of a hub id or folder, every weight of it from the checkpoint.
+
+    Raises:
+        TrainingError: there is none, or its weights are of another shape than its configuration says.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from finetune.trainer.loss import attention
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            place(name), dtype=dtype, use_safetensors=True, attn_implementation=attention(), output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"cannot load {name}: {_short(error)}; give a hub id or a checkpoint folder") from error
+    except RuntimeError as error:
+        raise TrainingError(f"the weights in {name} do not fit its config.json: {_short(error)}") from error
+    lacking = sorted(info["missing_keys"]) + sorted(key for key, *_ in info.get("mismatched_keys") or ())
+    if lacking:  # transformers would fill them with random numbers
+        raise TrainingError(f"{name} lacks {len(lacking)} weights, {lacking[0]} first: it does not fit its config.json")
+    return model  # type: ignore[no-any-return]
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def find_stops(tokenizer: PreTrainedTokenizerBase, template: bool, name: str = "the model") -> Stops:
+    """The token that the template puts after a reply, and the one that ends a document.
+
+    Raises:
+        TrainingError: there is no chat template, or it ends a reply with no special token.
+    """
+    known = tokenizer.get_vocab()
+    text = known.get("<|endoftext|>", tokenizer.eos_token_id)
+    if text is None:
+        raise TrainingError(f"{name} has no end-of-text token: set eos_token in its tokenizer_config.json")
+    if not template:
+        return Stops(turn=text, text=text)
+    if not tokenizer.chat_template:
+        raise TrainingError(f"{name} has no chat template: train with --template false, or start from one that has")
+    turn = turn_end(tokenizer)
+    if turn is None:
+        raise TrainingError(f"the chat template of {name} ends a reply with no special token: use --template false")
+    return Stops(turn=turn, text=text)
+
+
+def _declare_stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> None:
+    """Say in every place that a server may look at that a reply ends with the token that is trained."""
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stops.turn)
+    if tokenizer.pad_token_id in (None, stops.turn):
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(stops.text)
+    model.config.eos_token_id = stops.turn
+    config = model.generation_config
+    config.eos_token_id = list(dict.fromkeys([stops.turn, stops.text]))
+    config.pad_token_id = tokenizer.pad_token_id
+
+
+def _with_lora(model: PreTrainedModel, args: SftArgs, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    tokens = None
+    if args.train_special_tokens:
+        # A base model has never seen the template's tokens in use, and frozen rows of the (tied) head can't learn to
+        # emit them (QwenLM/Qwen3#1064). PEFT ties the head to these rows where the model does.
+        tokens = {"embed_tokens": template_tokens(tokenizer)}
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=args.lora_r,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules=args.lora_targets if args.lora_targets == "all-linear" else args.lora_targets.split(","),
+        trainable_token_indices=tokens,
+    )
+    try:
+        peft = get_peft_model(model, config)
+    except ValueError as error:
+        raise TrainingError(f"no LoRA on lora_targets {args.lora_targets}: {_short(error)}") from error
+    for weight in peft.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(torch.float32)
+    if args.activation_checkpointing:
+        peft.enable_input_require_grads()
+    return peft  # type: ignore[no-any-return]
+
+
+def template_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that the chat template writes around a conversation."""
+    messages = [{"role": role, "content": "?"} for role in ("system", "user", "assistant")]
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return sorted(set(ids) & set(tokenizer.all_special_ids))
+
+
+def dtypes(model: Any) -> dict[str, list[str]]:
+    """The dtypes of trained and of frozen weights, for the run record."""
+    found: dict[str, set[str]] = {"trained": set(), "frozen": set()}
+    for weight in model.parameters():
+        found["trained" if weight.requires_grad else "frozen"].add(str(weight.dtype).removeprefix("torch."))
+    return {key: sorted(value) for key, value in found.items()}

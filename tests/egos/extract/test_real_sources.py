@@ -1,0 +1,134 @@
+"""Novels, scripts, chat logs and profiles as they are found: every place that a card names stands in its source.
+
+The model is scripted to write what a careless one writes: sentences of the piece, some with another name or number put
+in. What is true of the source is kept with its place; what was put in is not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from egosrag.assemble import source_search
+from egosrag.egos.extract.chunks import mention, sentences
+from egosrag.egos.extract.dynamic import Lookup
+from egosrag.egos.extract.static import Extract
+from egosrag.egos.step import Talk
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.rag.documents.load import read_text
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.schema import Evidence, Role, Turn
+
+Sources = list[tuple[str, str]]
+MOST = 6  # pieces of one source that are read: the rest are more of the same
+
+
+class Careless(ScriptedChatModel):
+    """Writes two sentences that name the role as they stand, and each once more with something invented in it."""
+
+    role: str
+
+    def _next(self, messages: Any, stop: Any) -> str:
+        text = str(messages[-1].text if messages[-1].text else messages[-2].text)
+        source = re.split("Source:\n|资料：\n", text)[-1]
+        named = mention(self.role)
+        told = [source[a:b] for a, b in sentences(source) if b - a < 120 and named.search(source[a:b])][:2]
+        lines = [line for sentence in map(one_line, told) for line in (sentence, *invented(sentence))]
+        super()._next(messages, stop)  # keeps the record of what was asked
+        return "\n".join("Background: " + line for line in lines) or "None"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def invented(sentence: str) -> Iterator[str]:
+    yield sentence.rstrip(".。") + ", 4711."
+    yield "Bisces " + sentence
+    yield sentence.rstrip(".。") + "，约翰·史密斯也在。"
+
+
+def places(role: Role) -> list[Evidence]:
+    parts = (role.background, role.personality, role.speaking_style, role.relations, role.sample_dialogue)
+    return [place for part in parts for statement in part for place in statement.evidence]
+
+
+def card_of(sources: Sources, name: str) -> Role:
+    model = Careless(responses=["-"] * MOST, role=name, context_window=1024)
+    return Extract(model, max_pieces=MOST).invoke((sources, name))
+
+
+def assert_honest(role: Role, sources: Sources) -> None:
+    by_name = dict(sources)
+    assert role.background
+    assert places(role)
+    for place in places(role):
+        assert by_name[place.source][place.start : place.end] == place.quote
+    for statement in (*role.background, *role.personality, *role.speaking_style, *role.relations):
+        assert statement.evidence
+        assert not re.search("4711|Bisces|约翰·史密斯", statement.text)
+
+
+@pytest.mark.parametrize(("folder", "name"), [("haruhi", "春日"), ("Sheldon", "Sheldon"), ("wukong", "悟空")])
+def test_scenes_of_chat_haruhi(folder: str, name: str, shared_data: Path) -> None:
+    files = [
+        shared_data / "chatharuhi" / folder / "system_prompt.txt",
+        *sorted((shared_data / "chatharuhi" / folder / "texts").iterdir())[:40],
+    ]
+    sources = [(path.name, read_text(path)) for path in files]
+    role = card_of(sources, name)
+    assert_honest(role, sources)
+    assert role.sample_dialogue, "a script shows how its people speak"
+    assert {line.speaker for line in role.sample_dialogue} == {name}
+
+
+def test_profiles_and_scenes_of_character_eval(shared_data: Path) -> None:
+    folder = shared_data / "charactereval"
+    profiles: dict[str, dict[str, str]] = json.loads((folder / "character_profiles.json").read_text(encoding="utf-8"))
+    contexts: list[dict[str, str]] = json.loads((folder / "contexts.json").read_text(encoding="utf-8"))
+    spoken = 0
+    for name, profile in profiles.items():
+        facts = "\n".join(f"{key}：{value}" for key, value in profile.items())
+        scenes = [row["context"] for row in contexts if row["role"] == name][:2]
+        sources = [("profile", f"{name}\n{facts}"), *((f"scene {n}", text) for n, text in enumerate(scenes))]
+        role = card_of(sources, name)
+        assert_honest(role, sources)
+        spoken += bool(role.sample_dialogue)
+    assert len(profiles) == 39
+    assert spoken >= 35
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "line", "word"),
+    [
+        ("chatharuhi/wukong/texts", "孙悟空", "你还记得五行山吗？", "山"),
+        ("chatharuhi/Sheldon/texts", "Sheldon", "Who is Leonard to you?", "Leonard"),
+        ("texts", "Gatsby", "What is the green light at the end of the dock?", "green light"),
+    ],
+)
+def test_what_a_line_concerns_is_found_in_its_source(
+    folder: str, name: str, line: str, word: str, shared_data: Path
+) -> None:
+    files = sorted(path for path in (shared_data / folder).iterdir() if path.suffix == ".txt")[:40]
+    lookup = Lookup(source_search(ManualIndex.build(files)), len, 1500)
+    talk = Talk(role=Role(name=name), turns=(Turn(id="1", speaker="Me", text=line),))
+    found = lookup.invoke(talk)
+    assert found
+    assert sum(len(place.quote) for place in found) <= 1500
+    assert any(word in place.quote for place in found)
+    texts = {path.name: read_text(path) for path in files}
+    for place in found:
+        assert texts[Path(place.source).name][place.start : place.end] == place.quote
+
+
+def test_a_novel(shared_data: Path) -> None:
+    sources = [("gatsby.txt", read_text(shared_data / "texts" / "gatsby.txt"))]
+    role = card_of(sources, "Gatsby")
+    assert_honest(role, sources)
+    assert len(role.sample_dialogue) >= 2
+    assert max(place.start for place in places(role)) > len(sources[0][1]) / 2, "all of the novel was looked at"

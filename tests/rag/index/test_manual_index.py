@@ -1,0 +1,245 @@
+"""The index: saved whole or not at all, read without pickle, checked when it is loaded, updated file by file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from urllib.parse import urldefrag
+
+import numpy as np
+import psycopg
+import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+
+from egosrag.errors import ModelError, SourceError, StoreError
+from egosrag.postgres import is_address
+from egosrag.rag.index import bulk as room
+from egosrag.rag.index.bm25 import Bm25
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.index.storage import VERSION
+from egosrag.rag.index.vectors import DenseIndex
+from egosrag.rag.retrieval.search import Retriever
+from egosrag.text.words import pairs, words
+
+
+class Counting(DeterministicFakeEmbedding):
+    """An embedder that remembers what it was given."""
+
+    size: int = 8
+    seen: list[str] = []
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.seen.extend(texts)
+        return super().embed_documents(texts)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# 钥匙\n智能钥匙在25米以内有效。\n", encoding="utf-8")
+    (folder / "b.md").write_text("# Oil\nThe engine takes 4.6 litres of oil.\n", encoding="utf-8")
+    return folder
+
+
+def top(index: ManualIndex, question: str) -> str:
+    return Retriever(index).search(question)[0].passage.source
+
+
+def test_words_are_those_of_both_languages() -> None:
+    assert words("打开前机舱盖 Lynk&CoApp") == [*words("打开前机舱盖"), "lynk&coapp", "lynk", "co", "app"]
+    assert words("更换电池") == ["更换", "电池"]
+    assert pairs("机舱盖 OBD-II 油") == ["机舱", "舱盖", "obd-ii", "obd", "ii", "油"]
+    assert words("two batteries") == words("Two battery")
+
+
+def test_bm25_finds_chinese_that_the_default_tokenizer_of_libraries_does_not() -> None:
+    index = Bm25.build("words", ["打开车门的方法", "更换电池的方法", ""])
+    assert int(np.argmax(index.scores("电池怎么更换？"))) == 1
+    assert index.scores("天气").tolist() == [0.0, 0.0, 0.0]
+
+
+def test_what_was_saved_is_what_is_loaded(docs: Path, place: str) -> None:
+    built = ManualIndex.build([docs], place)
+    loaded = ManualIndex.load(place)
+    assert list(loaded.passages) == built.passages
+    assert list(loaded.pages) == built.pages
+    assert loaded.page("b.md", 1) == built.page("b.md", 1)
+    for question in ("智能钥匙多远有效？", "How much oil?"):
+        assert Retriever(loaded).search(question) == Retriever(built).search(question)
+
+
+def test_an_index_holds_no_pickle(docs: Path, tmp_path: Path) -> None:
+    ManualIndex.build([docs], tmp_path / "index")
+    assert not [p for p in (tmp_path / "index").rglob("*") if p.suffix in {".pkl", ".pickle"}]
+
+
+def test_only_changed_files_are_read_and_embedded_again(
+    docs: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Counting(seen=[])
+    ManualIndex.build([docs], place, embedder)
+    read: list[str] = []
+    monkeypatch.setattr(room, "load_document", _watched(read, room.load_document))
+    (docs / "a.md").write_text("# 轮胎\n备胎在行李舱地板下面。\n", encoding="utf-8")
+    (docs / "c.md").write_text("# Tyres\nSix years.\n", encoding="utf-8")
+    embedder.seen.clear()
+    ManualIndex.build([docs], place, embedder)
+    assert read == ["a.md", "c.md"]
+    assert len(embedder.seen) == 2
+    assert top(ManualIndex.load(place, embedder), "备胎在哪里") == "a.md"
+    (docs / "b.md").unlink()
+    ManualIndex.build([docs], place, embedder)
+    assert {p.source for p in ManualIndex.load(place, embedder).pages} == {"a.md", "c.md"}
+
+
+def test_a_build_in_which_nothing_changed_gives_the_old_index(
+    docs: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Counting(seen=[])
+    ManualIndex.build([docs], place, embedder)
+    monkeypatch.setattr(ManualIndex, "save", lambda *_: pytest.fail("written again"))
+    again = ManualIndex.build([docs], place, embedder)
+    assert top(again, "智能钥匙多远有效？") == "a.md"
+    for changed in ({"window": 200}, {"overlap": 50}, {"embedder": None}, {"paths": [docs / "b.md", docs / "a.md"]}):
+        with pytest.raises(pytest.fail.Exception, match="written again"):
+            ManualIndex.build(**{"paths": [docs], "out_dir": place, "embedder": embedder, **changed})
+
+
+def test_a_folder_keeps_one_generation(docs: Path, tmp_path: Path) -> None:
+    for window in (300, 200, 300):
+        ManualIndex.build([docs], tmp_path / "index", window=window)
+    assert len(list((tmp_path / "index").iterdir())) == 2
+
+
+def test_what_killed_builds_left_goes_in_the_end(docs: Path, tmp_path: Path) -> None:
+    for name, age in (("data-0123456789ab", 7200), ("data-young", 0)):
+        (tmp_path / "index" / name).mkdir(parents=True)
+        os.utime(tmp_path / "index" / name, (time.time() - age,) * 2)
+    ManualIndex.build([docs], tmp_path / "index")
+    left = {path.name for path in (tmp_path / "index").iterdir()}
+    assert "data-young" in left and "data-0123456789ab" not in left and len(left) == 3
+    assert ManualIndex.load(tmp_path / "index").passages
+
+
+def _watched(read: list[str], original: object) -> object:
+    def load(path: Path, source: str, **options: object) -> object:
+        read.append(source)
+        return original(path, source, **options)  # type: ignore[operator]
+
+    return load
+
+
+def test_the_cache_builds_once_for_the_same_content(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ManualIndex.cached([docs], tmp_path / "cache")
+    monkeypatch.setattr(room, "load_document", lambda *_, **__: pytest.fail("read again"))
+    assert ManualIndex.cached([docs], tmp_path / "cache").passages == first.passages
+    monkeypatch.undo()
+    (docs / "a.md").write_text("# 新\n全新的内容。\n", encoding="utf-8")
+    assert "全新" in ManualIndex.cached([docs], tmp_path / "cache").pages[0].text
+
+
+def test_an_index_of_another_embedder_is_refused(docs: Path, place: str) -> None:
+    with pytest.raises(StoreError, match="no index"):
+        ManualIndex.load(place)
+    ManualIndex.build([docs], place, Counting(seen=[]))
+    with pytest.raises(StoreError, match="built with the embedder"):
+        ManualIndex.load(place, "minilm")
+    with pytest.raises(StoreError, match="not langchain_core"):
+        Retriever(ManualIndex.load(place, DeterministicFakeEmbedding(size=8))).search("oil")
+    assert Retriever(ManualIndex.load(place, Counting(seen=[]))).search("oil")
+
+
+@pytest.mark.parametrize(("version", "told"), [(1, "build it again"), (99, "nothing was changed")])
+def test_an_index_of_another_version_is_refused_and_a_newer_one_never_written_over(
+    docs: Path, place: str, version: int, told: str
+) -> None:
+    ManualIndex.build([docs], place)
+    set_version(place, version)
+    with pytest.raises(StoreError, match=f"version {version}.*{told}"):
+        ManualIndex.load(place)
+    if version == 99:
+        with pytest.raises(StoreError, match=told):
+            ManualIndex.build([docs], place)
+        set_version(place, VERSION)
+    else:
+        ManualIndex.build([docs], place)
+    assert top(ManualIndex.load(place), "智能钥匙多远有效？") == "a.md"
+
+
+def set_version(place: str, version: int) -> None:
+    """As if another program had written the index."""
+    if is_address(place):
+        with psycopg.connect(urldefrag(place).url) as connection:
+            connection.execute("UPDATE egosrag_index SET version = %s", (version,))
+        return
+    path = Path(place, "manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "version": version}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("part", ["pages.jsonl", "passages.jsonl", "windows-words", "vectors.npy"])
+def test_a_damaged_index_is_an_error_and_a_new_build_mends_it(docs: Path, tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "index"
+    ManualIndex.build([docs], folder, Counting(seen=[]))
+    (place,) = [p for p in folder.iterdir() if p.is_dir()]
+    broken = place / part
+    for file in broken.iterdir() if broken.is_dir() else [broken]:
+        file.write_bytes(file.read_bytes()[:7])
+    with pytest.raises(StoreError, match="damaged"):
+        ManualIndex.load(folder)
+    ManualIndex.build([docs], folder, Counting(seen=[]))
+    assert ManualIndex.load(folder).passages
+
+
+def test_a_folder_with_other_files_is_left_alone(docs: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(StoreError, match="other files"):
+        ManualIndex.build([docs], tmp_path / "mine")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_an_embedder_that_is_not_there_is_named(docs: Path) -> None:
+    with pytest.raises(ModelError, match="no-such-folder"):
+        ManualIndex.build([docs], embedder="./no-such-folder")
+
+
+def test_nothing_to_search_in_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("<!-- nothing -->", encoding="utf-8")
+    with pytest.raises(SourceError):
+        ManualIndex.build([tmp_path / "a.md"])
+
+
+class Compass(Embeddings):
+    """Vectors of different lengths, so that inner product and distance disagree unless they are normalised."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [[9.0, 9.0] if "远" in text else [0.1, 0.0] for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [1.0, 0.05]
+
+
+def test_the_nearest_vector_scores_highest_whatever_its_length(tmp_path: Path) -> None:
+    """LlamaIndex's FAISS store gives L2 distances as similarities: fused, the worst passage comes first."""
+    for name, text in (("near", "近处。"), ("far", "远处。")):
+        (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
+    index = ManualIndex.build([tmp_path], embedder=Compass())
+    assert index.dense is not None and index.embedder is not None
+    scores = dict(
+        zip([p.source for p in index.passages], index.dense.scores(index.embedder.question("?")), strict=True)
+    )
+    assert scores["near.md"] > scores["far.md"]
+    assert scores["near.md"] == pytest.approx(0.9988, abs=1e-3)
+
+
+def test_a_vector_belongs_to_its_passage_after_another_was_taken_out() -> None:
+    """LlamaIndex's FAISS map store gives a new vector the id of an old one after a deletion."""
+    a, b, c, d = np.eye(4, dtype=np.float32)
+    rows = np.stack([b, c, d])
+    assert DenseIndex(rows).scores(c[None]).tolist() == [0.0, 1.0, 0.0]
+    assert DenseIndex(np.stack([a, *rows])).scores(d[None]).tolist() == [0.0, 0.0, 0.0, 1.0]

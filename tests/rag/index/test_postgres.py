@@ -1,0 +1,215 @@
+"""An index in Postgres answers as one in a folder does, and reads no more of it than a question needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from egosrag.errors import StoreError
+from egosrag.postgres import Link, shown
+from egosrag.rag.index import bulk as room
+from egosrag.rag.index import vectors as dense
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.search import Retriever
+from tests.conftest import SAMPLES, Run
+from tests.postgres import PASSWORD, Server
+
+QUESTIONS = [
+    "How many airbags does the car have?",
+    "空调滤芯在哪里？",
+    "Where is the release lever of the hood?",
+    "第3页讲什么？",
+    "胎压多少？",
+    "xyzzy",
+    "",
+]
+
+
+class Letters(dense.Embedder):
+    """Vectors of how often each letter stands in a text: like texts are near each other."""
+
+    def __init__(self) -> None:
+        super().__init__("letters", self)  # type: ignore[arg-type]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [np.bincount([ord(c) % 64 for c in text], minlength=64).tolist() for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+
+@pytest.fixture(scope="module")
+def both() -> ManualIndex:
+    return ManualIndex.build([SAMPLES / "manual.en.pdf", SAMPLES / "manual.zh.pdf"], embedder=Letters())
+
+
+@pytest.fixture(scope="module")
+def stored(postgres_server: Server, both: ManualIndex) -> str:
+    """The address of the same index in a database."""
+    address = postgres_server.new()
+    both.save(address)
+    return address
+
+
+def opened(address: str) -> ManualIndex:
+    index = ManualIndex.load(address)
+    index._embedder = Letters()
+    return index
+
+
+@pytest.mark.parametrize("top_k", [1, 10])
+def test_the_ranking_and_the_scores_are_those_of_the_folder(both: ManualIndex, stored: str, top_k: int) -> None:
+    there = Retriever(opened(stored))
+    for question in QUESTIONS:
+        expected, found = Retriever(both).search(question, top_k), there.search(question, top_k)
+        assert [hit.passage for hit in found] == [hit.passage for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-6)
+
+
+def test_of_many_passages_the_graph_and_the_words_give_those_that_are_compared(
+    both: ManualIndex, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense, "EXACT", 50)
+    monkeypatch.setattr(dense, "NEAR", 20)
+    both.save(postgres)
+    with psycopg.connect(postgres) as connection:
+        graphs = connection.execute("SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'egosrag_near_%'").fetchall()
+    assert len(graphs) == 1 and "hnsw" in graphs[0][0]
+    index = opened(postgres)
+    assert index.dense is not None
+    words = np.zeros(len(index.passages), dtype=np.float32)
+    for n in (3, 40, len(words) - 1):
+        vector = np.asarray(both.dense.vectors[n : n + 1])  # type: ignore[union-attr]
+        near = index.dense.nearness(vector, words)
+        assert near[n] == pytest.approx(1.0)
+        assert np.count_nonzero(near) <= 40
+
+
+def test_a_question_reads_rows_and_not_the_whole_index(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    plain = Link.rows
+
+    def watched(self: Link, query: str, *values: Any, before: str = "") -> list[Any]:
+        rows = plain(self, query, *values, before=before)
+        if "egosrag_page" in query or "egosrag_term" in query:
+            read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(Link, "rows", watched)
+    retriever = Retriever(opened(stored))
+    retriever.search(QUESTIONS[0])
+    assert max(read) < 30
+    first = len(read)
+    retriever.search(QUESTIONS[0])
+    assert len(read) == first, "what was read is not read again"
+
+
+def test_who_has_an_index_open_goes_on_while_it_is_built_anew_and_is_told_after_the_second_time(
+    tmp_path: Path, postgres: str
+) -> None:
+    document = tmp_path / "a.md"
+    document.write_text("# Oil\nThe engine takes 4.6 litres.\n", encoding="utf-8")
+    ManualIndex.build([document], postgres)
+    old = ManualIndex.load(postgres)
+    document.write_text("# Oil\nThe engine takes 5 litres.\n", encoding="utf-8")
+    ManualIndex.build([document], postgres)
+    assert "4.6" in Retriever(old).search("oil")[0].passage.text
+    assert "5 litres" in Retriever(ManualIndex.load(postgres)).search("oil")[0].passage.text
+    document.write_text("# Oil\nThe engine takes 6 litres.\n", encoding="utf-8")
+    ManualIndex.build([document], postgres)
+    with pytest.raises(StoreError, match="built anew, twice: open it again"):
+        Retriever(old).search("litres")
+    with psycopg.connect(postgres) as connection:
+        for table in ("egosrag_generation", "egosrag_page", "egosrag_passage", "egosrag_term"):
+            column = "id" if table == "egosrag_generation" else "generation"
+            rows = connection.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall()
+            assert len(rows) == 2, "the one before and this one"
+
+
+def test_builds_and_questions_at_once_neither_fail_nor_mix(tmp_path: Path, postgres: str) -> None:
+    """Two indexes in one database, each built anew over and over, while both are asked."""
+    failed: list[BaseException] = []
+
+    def write(name: str, at: str) -> None:
+        (tmp_path / f"{at}.md").write_text(f"# Oil\nThe {name} takes 4.6 litres.\n", encoding="utf-8")
+        ManualIndex.build([tmp_path / f"{at}.md"], f"{postgres}#{name}")
+
+    def again(name: str) -> None:
+        try:
+            for n in range(6):
+                write(name, f"{name}{n}")
+        except BaseException as error:
+            failed.append(error)
+
+    def ask(name: str) -> None:
+        try:
+            for _ in range(20):
+                assert name in Retriever(ManualIndex.load(f"{postgres}#{name}")).search("litres")[0].passage.text
+        except BaseException as error:
+            failed.append(error)
+
+    for name in ("car", "boat"):
+        write(name, name)
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("car", "boat") for work in (again, ask)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_a_database_that_is_away_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.md").write_text("# Oil\nThe engine takes 4.6 litres.\n", encoding="utf-8")
+    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.1)
+    monkeypatch.setattr(room, "load_document", lambda *_, **__: pytest.fail("the work began"))
+    with pytest.raises(StoreError, match="cannot be reached") as told:
+        ManualIndex.build([tmp_path / "a.md"], "postgresql://ann:secret@127.0.0.1:1/db")
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ann:se#cret@host/db",
+        "postgresql://ann:se/cret@host/db",
+        "postgresql://ann:se?cret@host/db",
+        "postgresql://ann:cret@host@host/db",
+        "postgresql://ann:cret@[host/db",
+        "postgresql://ann:cret@localhost:nine/db",
+        "postgresql://localhost:nine/db?user=ann&password=cret",
+        "mysql://ann:cret@host/db",
+    ],
+)
+def test_no_message_holds_a_password(address: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.1)
+    for words in (
+        ("index", str(SAMPLES / "manual.en.md"), "--out", address),
+        ("ask", "?", "--index", address, "--model", "pocket"),
+    ):
+        done = run(*words)
+        assert done.code == 1
+        assert len(done.err.strip().splitlines()) == 1
+        assert "cret" not in done.err + done.out
+    assert "cret" not in shown(address)
+
+
+def test_the_commands_take_an_address_and_tell_no_password(run: Run, script: Callable[..., str], postgres: str) -> None:
+    address = f"{postgres}#halden"
+    made = run("index", str(SAMPLES / "manual.en.md"), "--out", address)
+    assert made.code == 0, made.err
+    model = script("The car has seven airbags. [1]")
+    asked = run("ask", "How many airbags does the car have?", "--index", address, "--json", "--model", model)
+    assert asked.code == 0, asked.err
+    assert [c["page"] for c in asked.rows[0]["citations"]] == [7]
+    missing = run("ask", "How many airbags?", "--index", f"{postgres}#other")
+    assert missing.code == 1
+    assert "there is no index at postgresql:" in missing.err
+    for done in (made, asked, missing):
+        assert not any(word in done.out + done.err for word in (PASSWORD, "p%40ss"))
+    assert made.out.strip().endswith("#halden")

@@ -1,0 +1,73 @@
+"""The search over vectors: batches do not mix the texts up, and among many passages the same ones are found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+
+from egosrag.rag.index import vectors as dense
+from egosrag.rag.index.vectors import DenseIndex, Embedder
+from egosrag.rag.retrieval import search as retrieve
+from egosrag.rag.retrieval.search import _best_first
+
+
+class Lengths(Embeddings):
+    """A text's vector tells its length; it remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.batches.append(texts)
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [float(np.cos(len(text) / 100)), float(np.sin(len(text) / 100))]
+
+
+def unit(rows: int, width: int, seed: int) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_texts_are_embedded_with_those_of_their_length_and_come_back_in_their_order() -> None:
+    model, texts = Lengths(), ["x" * (7 * n % 101) for n in range(150)]
+    told: list[tuple[int, int]] = []
+    vectors = Embedder("lengths", model).passages(texts, lambda done, total: told.append((done, total)))
+    np.testing.assert_allclose(vectors, [model.embed_query(text) for text in texts], rtol=1e-6)
+    assert sorted(texts, key=len) == [text for batch in model.batches for text in batch]
+    assert told == [(64, 150), (128, 150), (150, 150)]
+
+
+@pytest.mark.parametrize("width", [32, 15])
+def test_among_many_the_nearest_are_those_of_the_exact_search(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, questions = unit(3000, width, 0), unit(20, width, 1)
+    exact = DenseIndex(vectors)
+    for name, value in {"EXACT": 2000, "NEAR": 300, "_SAMPLE": 500}.items():
+        monkeypatch.setattr(dense, name, value)
+    many, found = DenseIndex(vectors), 0
+    lexical = np.zeros(3000, dtype=np.float32)
+    lexical[:5] = 1.0
+    for question in questions:
+        all_of_them = exact.nearness(question[None], lexical)
+        some = many.nearness(question[None], lexical)
+        best = np.argsort(-all_of_them)[:10]
+        found += len({*best} & {*np.argsort(-some)[:10]})
+        rows = np.unique([*best, *range(5)])  # what fits by its words is compared however far it is
+        np.testing.assert_allclose(some[rows], all_of_them[rows], atol=0.05)
+        beside = np.maximum(best[:3] - 4, 0)  # what stands before the nearest lifts it
+        np.testing.assert_allclose(some[beside], all_of_them[beside], atol=0.05)
+        assert some.min() >= 0 and some.max() == 1.0
+    assert found >= 0.98 * 200
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("inf")]), min_size=1, max_size=200), st.integers(1, 8))
+def test_what_is_sorted_piece_by_piece_is_sorted(scores: list[float], head: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieve, "_HEAD", head)
+        order = list(_best_first(np.array(scores)))
+    assert order == np.argsort(-np.array(scores), kind="stable").tolist()

@@ -1,0 +1,142 @@
+"""Retrieval: the owner's words find the manual's, what continues a page follows it, a cross-encoder may reorder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from egosrag.errors import ModelError
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.reranking import Reranker
+from egosrag.rag.retrieval.search import Retriever
+from egosrag.rag.retrieval.thesaurus import Meaning, _groups, meanings
+
+ZH = {
+    1: "行李舱\n按下车牌上方的按钮即可打开行李舱。",
+    2: "蓄电池\n蓄电池电量不足时，连接充电器。",
+    3: "驻车制动\n拉起中控台上的开关，驻车制动启用。",
+    4: "空调\n选择合适的温度，其余由系统自动控制。",
+}
+EN = {
+    1: "Tailgate\nPress the button above the number plate.",
+    2: "Windscreen\nThe washer tank holds four litres.",
+    3: "Parking brake\nPull the switch on the centre console.",
+    4: "Coolant\nNever open the cap of the hot reservoir.",
+}
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Callable[[dict[int, str]], ManualIndex]:
+    def build(texts: dict[int, str]) -> ManualIndex:
+        path = tmp_path / "pages.jsonl"
+        rows = [json.dumps({"page": n, "text": text}, ensure_ascii=False) for n, text in texts.items()]
+        path.write_text("\n".join(rows), encoding="utf-8")
+        return ManualIndex.build([path])
+
+    return build
+
+
+def known(*terms: str) -> Callable[[str], bool]:
+    return lambda term: term in terms
+
+
+def test_a_term_brings_the_documents_terms_of_its_meaning() -> None:
+    assert meanings("后备箱怎么开？", "zh", known("行李舱")) == [Meaning("后备箱", ["行李舱"])]
+    assert meanings("Where is the boot?", "en", known("tailgate")) == [Meaning("boot", ["tailgate"])]
+    assert meanings("Two tyres are flat.", "en", known("tire")) == [Meaning("tyres", ["tire"])]
+    assert meanings("天气怎么样？", "zh", known("行李舱")) == []
+
+
+def test_a_term_inside_a_longer_one_or_inside_a_word_is_not_meant() -> None:
+    assert [m.term for m in meanings("刹车油在哪里", "zh", known("制动液", "制动"))] == ["刹车油"]
+    assert [m.term for m in meanings("How do I unlock it?", "en", known("closed", "lock up"))] == []
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_thesaurus_is_well_formed(language: str) -> None:
+    groups = _groups(language)
+    assert len(groups) > 100
+    assert all(len(group) > 1 for group in groups)
+    assert all(term == term.strip() and term for group in groups for term in group.values())
+
+
+@pytest.mark.parametrize(
+    ("texts", "question", "page"),
+    [
+        (ZH, "后备厢怎么弄开？", 1),
+        (ZH, "电瓶没电了怎么办？", 2),
+        (ZH, "手刹在哪？", 3),
+        (ZH, "冷气太小", 4),
+        (EN, "How do I get the trunk open?", 1),
+        (EN, "What goes in behind the windshield?", 2),
+        (EN, "How does the handbrake work?", 3),
+        (EN, "May I top up the antifreeze?", 4),
+    ],
+)
+def test_the_owners_words_find_the_manuals(
+    built: Callable[[dict[int, str]], ManualIndex], texts: dict[int, str], question: str, page: int
+) -> None:
+    assert Retriever(built(texts)).search(question)[0].passage.page == page
+
+
+def test_the_manuals_own_word_wins_over_another_of_its_meaning(
+    built: Callable[[dict[int, str]], ManualIndex],
+) -> None:
+    index = built({1: "电瓶\n电瓶在座椅下面。", 2: "蓄电池\n蓄电池在前舱。"})
+    assert [hit.passage.page for hit in Retriever(index).search("电瓶在哪里？")] == [1, 2]
+
+
+def test_what_continues_the_best_page_comes_before_an_equal_page(
+    built: Callable[[dict[int, str]], ManualIndex],
+) -> None:
+    """Pages 1 and 4 tell the same; 4 follows the page that fits best."""
+    again = "检查以后，按顺序装回。"
+    index = built({1: again, 2: "其他内容。", 3: "机油\n机油这样检查：机油尺要擦净。", 4: again})
+    assert [hit.passage.page for hit in Retriever(index).search("怎么检查机油？")] == [3, 4, 1]
+
+
+@pytest.fixture(scope="module")
+def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random cross-encoder of one layer."""
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("reranker")
+    (folder / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"机油检查电池"]), "utf-8"
+    )
+    config = BertConfig(
+        vocab_size=11, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=1
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    CrossEncoder(str(folder), max_length=64).save_pretrained(str(folder))
+    return folder
+
+
+def test_a_cross_encoder_puts_the_first_ten_in_order(
+    built: Callable[[dict[int, str]], ManualIndex], tiny_reranker: Path
+) -> None:
+    index = built(ZH)
+    plain = Retriever(index).search("蓄电池在哪里？", top_k=4)
+    hits = Retriever(index, Reranker(str(tiny_reranker))).search("蓄电池在哪里？", top_k=4)
+    assert {hit.passage.id for hit in hits} >= {hit.passage.id for hit in plain}
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(0 <= hit.score <= 1 for hit in hits)
+    assert Retriever(index, Reranker(str(tiny_reranker))).search("第3页讲什么？")[0].passage.page == 3
+
+
+def test_a_cross_encoder_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelError, match="no-such-folder"):
+        Reranker("./no-such-folder")
+
+
+def test_a_document_that_is_there_twice_takes_one_place(tmp_path: Path) -> None:
+    text = "# Tap\n\nThe tap is closed with the key B8.\n"
+    for name, more in {"a": "", "b": "", "c": "\nThe key B8 hangs beside the door.\n"}.items():
+        (tmp_path / f"{name}.md").write_text(text + more, encoding="utf-8")
+    found = Retriever(ManualIndex.build([tmp_path])).search("Which key closes the tap?", 3)
+    assert sorted(hit.passage.source for hit in found) in (["a.md", "c.md"], ["b.md", "c.md"])

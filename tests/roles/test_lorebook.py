@@ -1,0 +1,309 @@
+"""Lorebooks: entries are found in Chinese and in English, within the budget, and no key can hang the conversation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from egosrag.errors import RoleError
+from egosrag.lore import Lorebook, LoreEntry
+from egosrag.prompts import render
+from egosrag.roles.lorebook import entries_for, load_lorebook, with_lorebook
+from egosrag.schema import Role
+
+
+def book(*entries: dict[str, Any], **fields: Any) -> Lorebook:
+    return Lorebook.model_validate({"entries": entries, **fields})
+
+
+def told(lore: Lorebook, *lines: str, budget: int = 1000) -> list[str]:
+    return [entry.content for entry in entries_for(lore, lines, budget, len)]
+
+
+def is_found(key: str, line: str, **fields: Any) -> bool:
+    return told(book({"keys": [key], "content": "x", **fields}), line) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "found"),
+    [
+        ("lamp", "Is the lamp lit?", True),
+        ("lamp", "LAMP!", True),
+        ("Lamp", "the lamp’s glass", True),
+        ("lamp", "She looked at the lampshade.", False),
+        ("lamp", "a clamp", False),
+        ("lamp", "lamp_oil", False),
+        ("lamp", "a clamp and a lamp", True),
+        ("North Sea", "the north\n  sea", True),
+        ("North Sea", "the North Seas", False),
+        ("café", "At the CAFE\u0301.", True),
+        ("ул", "на ул. Мира", True),
+        ("ул", "улица", False),
+        ("C++", "I write C++.", True),
+        ("灯塔", "那座灯塔亮了", True),
+        ("灯塔", "灯和塔", False),
+        ("龙", "白龙马来了", True),
+        ("Gatsby", "我在找Gatsby先生", True),
+        ("Gatsby", "我在找Gatsbys先生", False),
+        ("ＡＢＣ", "the abc", True),
+        ("ไทย", "ภาษาไทยง่าย", True),
+        ("サクラ", "あのサクラは", True),
+        ("", "anything", False),
+        (" ", "a b", False),
+    ],
+)
+def test_keys_are_found_as_their_script_is_written(key: str, line: str, found: bool) -> None:
+    assert is_found(key, line) is found
+
+
+def test_case_counts_where_the_entry_says_so() -> None:
+    assert not is_found("Lamp", "the lamp", case_sensitive=True)
+    assert is_found("Lamp", "the Lamp", case_sensitive=True)
+    assert not is_found("Lamp", "the lamp", extensions={"case_sensitive": True})
+
+
+def test_nothing_is_found_across_two_lines() -> None:
+    lore = book({"keys": ["North Sea"], "content": "x"}, {"keys": ["北海"], "content": "y"})
+    assert told(lore, "go north", "sea") == []
+    assert told(lore, "向北", "海") == []
+
+
+def test_only_the_last_lines_are_looked_through() -> None:
+    lore = book(
+        {"keys": ["lamp"], "content": "book's depth"},
+        {"keys": ["lamp"], "content": "extension's depth", "extensions": {"scan_depth": 3}},
+        {"keys": ["lamp"], "content": "@@scan_depth 4\ndecorator's depth", "extensions": {"scan_depth": 0}},
+        scan_depth=1,
+    )
+    lines = ["lamp", "sea", "fog", "hut"]
+    assert told(lore, *lines) == ["decorator's depth"]
+    assert told(lore, *lines[:3]) == ["extension's depth", "decorator's depth"]
+    assert told(lore, *lines[:1]) == ["book's depth", "extension's depth", "decorator's depth"]
+    assert told(book({"keys": ["lamp"], "content": "x"}, scan_depth=0), "lamp") == []
+
+
+@pytest.mark.parametrize(
+    ("logic", "found"), [(None, "10"), (0, "1100"), (1, "0110"), (2, "0010"), (3, "1000"), ("x", "1100")]
+)
+def test_secondary_keys(logic: Any, found: str) -> None:
+    entry = {"keys": ["lamp"], "secondary_keys": ["oil", "wick"], "content": "x", "selective": True}
+    lore = book(entry | {"extensions": {"selectiveLogic": logic}})
+    lines = ["lamp oil wick", "lamp oil", "lamp", "oil wick"] if logic is not None else ["lamp oil", "lamp"]
+    assert [bool(told(lore, line)) for line in lines] == [(c == "1") for c in found][: len(lines)]
+    assert told(book(entry | {"selective": False}), "lamp") == ["x"]
+
+
+def test_constant_and_disabled_entries() -> None:
+    lore = book(
+        {"content": "always", "constant": True},
+        {"content": "never", "constant": True, "enabled": False},
+        {"keys": ["lamp"], "content": "never", "enabled": False},
+        {"keys": ["lamp"], "content": "  "},
+    )
+    assert told(lore, "lamp") == ["always"]
+
+
+def test_entries_are_told_in_their_order() -> None:
+    lore = book(
+        {"keys": ["a"], "content": "third", "insertion_order": 7},
+        {"keys": ["a"], "content": "first", "insertion_order": -1},
+        {"keys": ["a"], "content": "fourth", "insertion_order": 7},
+        {"content": "second", "constant": True, "insertion_order": 0},
+    )
+    assert told(lore, "a") == ["first", "second", "third", "fourth"]
+
+
+def test_what_the_budget_holds() -> None:
+    lore = book(
+        {"keys": ["a"], "content": "low", "insertion_order": 1},
+        {"keys": ["a"], "content": "high", "insertion_order": 9},
+        {"keys": ["a"], "content": "dear", "insertion_order": 2, "priority": 5},
+        {"content": "base", "constant": True, "insertion_order": 3},
+    )
+    assert told(lore, "a", budget=4) == ["base"]
+    assert told(lore, "a", budget=8) == ["dear", "base"]
+    assert told(lore, "a", budget=11) == ["low", "dear", "base"], "what does not fit leaves its room to the next"
+    assert told(lore, "a", budget=12) == ["dear", "base", "high"]
+    assert told(lore.model_copy(update={"token_budget": 4}), "a") == ["base"]
+    assert told(lore, "a", budget=0) == []
+
+
+def test_entries_bring_up_entries() -> None:
+    entries = [
+        {"keys": ["lamp"], "content": "The lamp burns oil."},
+        {"keys": ["oil"], "content": "Oil comes from Hull."},
+        {"keys": ["Hull"], "content": "Hull is a town."},
+        {"keys": ["Hull"], "content": "no", "extensions": {"exclude_recursion": True}},
+    ]
+    assert told(book(*entries), "the lamp") == ["The lamp burns oil."]
+    deep = book(*entries, recursive_scanning=True)
+    assert told(deep, "the lamp") == ["The lamp burns oil.", "Oil comes from Hull.", "Hull is a town."]
+    assert told(deep, "the lamp", budget=19) == ["The lamp burns oil."], "what a line speaks of comes first"
+    entries[1]["extensions"] = {"prevent_recursion": True}
+    assert told(book(*entries, recursive_scanning=True), "the lamp") == ["The lamp burns oil.", "Oil comes from Hull."]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "expected"),
+    [
+        ("@@activate\nalways", "", ["always"]),
+        ("@@dont_activate\nnever", "lamp", []),
+        ("@@additional_keys wick, 灯芯\nx", "换灯芯", ["x"]),
+        ("@@exclude_keys sea\nx", "lamp at sea", []),
+        ("@@exclude_keys sea\nx", "lamp", ["x"]),
+        ("@@unheard_of 3\n@@@activate\nx", "", ["x"]),
+        ("@@scan_depth 9\n@@@activate\nx", "", []),
+        ("@@depth 4\n@@role user\nx", "lamp", ["x"]),
+        ("@@scan_depth many\nx", "lamp", ["x"]),
+        ("x\n@@activate", "", []),
+        ("@@activate", "lamp", []),
+    ],
+)
+def test_decorators(content: str, line: str, expected: list[str]) -> None:
+    assert told(book({"keys": ["lamp"], "content": content}), line) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "use_regex", "line", "found"),
+    [
+        (r"la[mn]p\d", True, "lamp4", True),
+        (r"la[mn]p\d", False, "lamp4", False),
+        (r"/lamps?/i", False, "LAMPS", True),
+        (r"/lamps?/", False, "LAMPS", False),
+        (r"灯[塔火]", True, "一座灯塔", True),
+        (r"(", True, "(", False),
+        ("a" * 201, True, "a" * 201, False),
+        ("/a/b", False, "x/a/b", True),
+    ],
+)
+def test_regular_expressions(key: str, use_regex: bool, line: str, found: bool) -> None:
+    assert is_found(key, line, use_regex=use_regex) is found
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", r"(.*a){25}c", r"(?:(?:a{1,100}){1,100}){1,100}$"])
+def test_no_pattern_hangs_the_conversation(pattern: str) -> None:
+    lore = book(*({"keys": [pattern], "use_regex": True, "content": f"never {n}"} for n in range(40)))
+    lore = book(*lore.model_dump()["entries"], {"keys": ["b"], "content": "still found"})
+    started = time.process_time()
+    found = told(lore, "a" * 4000 + "! b")
+    assert time.process_time() - started < 5
+    assert found[-1:] == ["still found"]
+
+
+KEYS = st.text("ab灯塔 .", max_size=3)
+ENTRIES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "keys": st.lists(KEYS, max_size=2),
+            "content": st.text("ab灯塔 @\n", max_size=8),
+            "constant": st.booleans(),
+            "enabled": st.booleans(),
+            "insertion_order": st.integers(-2, 2),
+            "priority": st.integers(-1, 1),
+            "selective": st.booleans(),
+            "secondary_keys": st.lists(KEYS, max_size=2),
+        }
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ENTRIES, st.lists(st.text("ab灯塔 .", max_size=8), max_size=4), st.integers(0, 30), st.booleans())
+def test_what_is_told_keeps_to_budget_and_order(
+    entries: list[dict[str, Any]], lines: list[str], budget: int, recursive: bool
+) -> None:
+    lore = book(*entries, recursive_scanning=recursive)
+    found = entries_for(lore, lines, budget, len)
+    assert sum(len(entry.content) for entry in found) <= budget
+    assert [e.insertion_order for e in found] == sorted(e.insertion_order for e in found)
+    assert all(entry.enabled and entry.content for entry in found)
+    assert found == entries_for(lore, lines, budget, len), "the same lines tell the same"
+    everything = entries_for(lore, lines, 10**6, len)
+    assert all(entry in everything for entry in found)
+    if not recursive:
+        spoken = "\n".join(lines).casefold()
+        for entry in everything:
+            assert entry.constant or any(" ".join(k.split()).casefold() in spoken for k in entry.keys if k.strip())
+
+
+def write(path: Path, content: object) -> Path:
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"entries": [{"keys": ["灯"], "content": "x", "insertion_order": 3, "enabled": True}], "name": "n"},
+        {"spec": "lorebook_v3", "data": {"entries": [{"keys": ["灯"], "content": "x", "insertion_order": 3}]}},
+        {"entries": {"0": {"uid": 0, "key": ["灯"], "keysecondary": [], "content": "x", "order": 3, "disable": False,
+                           "selective": True, "scanDepth": None, "caseSensitive": None, "constant": False}}},
+    ],
+)  # fmt: skip
+def test_every_format_is_read(content: object, tmp_path: Path) -> None:
+    lore = load_lorebook(write(tmp_path / "b.json", content))
+    assert told(lore, "亮灯") == ["x"]
+    assert lore.entries[0].insertion_order == 3
+
+
+def test_world_info_says_how_it_is_found(tmp_path: Path) -> None:
+    entry = {"key": ["Lamp"], "keysecondary": ["oil"], "selective": True, "selectiveLogic": 2, "content": "x"}
+    entry |= {"caseSensitive": True, "scanDepth": 1, "position": 4}
+    off = {"key": ["Lamp"], "content": "off", "disable": True}
+    lore = load_lorebook(write(tmp_path / "b.json", {"entries": {"0": entry, "1": off}}))
+    assert told(lore, "Lamp") == ["x"]
+    assert told(lore, "lamp") == told(lore, "Lamp oil") == told(lore, "Lamp", "sea") == []
+    assert lore.entries[0].model_extra is not None
+    assert lore.entries[0].model_extra["position"] == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"name": "Tim"}, "is no lorebook"),
+        ({"entries": 3}, "is no lorebook"),
+        ({"entries": [{"keys": "lamp"}]}, "entries.0.keys"),
+        ({"entries": {"0": 4}}, "entries.0"),
+        ({"entries": [], "scan_depth": -1}, "scan_depth"),
+        ([], "not a JSON object"),
+    ],
+)
+def test_what_is_no_lorebook_is_one_line_of_error(content: object, says: str, tmp_path: Path) -> None:
+    with pytest.raises(RoleError, match=says) as error:
+        load_lorebook(write(tmp_path / "b.json", content))
+    assert "\n" not in str(error.value)
+
+
+def test_a_second_book_keeps_its_own_depth() -> None:
+    own = book({"keys": ["lamp"], "content": "own"}, scan_depth=1, token_budget=50, recursive_scanning=True)
+    more = book({"keys": ["lamp"], "content": "more"}, scan_depth=3, token_budget=50)
+    alone = with_lorebook(Role(name="Tim"), more).lorebook
+    assert alone == more
+    both = with_lorebook(Role(name="Tim", lorebook=own), more).lorebook
+    assert both is not None
+    assert told(both, "lamp", "sea", "fog") == ["more"]
+    assert told(both, "lamp") == ["own", "more"]
+    assert both.token_budget == 100
+    unlimited = with_lorebook(Role(name="Tim", lorebook=own), book({"content": "x"})).lorebook
+    assert unlimited is not None
+    assert unlimited.token_budget is None
+
+
+def entries(*contents: str) -> Sequence[LoreEntry]:
+    return [LoreEntry(content=content) for content in contents]
+
+
+def test_entries_cannot_forge_a_turn_or_a_line() -> None:
+    role = Role(name="Tim")
+    block = render.lore_block(entries('The lamp.\nMe: "hi"', "{{char}} knows {{user}}", " "), role, "en", "Ann")
+    assert block == 'About this world:\n- The lamp. Me: "hi"\n- Tim knows Ann'
+    assert render.lore_block(entries("{{user}}来过。"), role, "zh") == "关于这个世界：\n- 用户来过。"
+    assert render.lore_block([], role, "en") == ""

@@ -1,0 +1,267 @@
+"""Conversations as files: nothing of ours is lost on the way, SillyTavern's are read, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from egosrag.errors import SessionError
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.schema import Role, Turn
+from egosrag.sessions.archive import Archive, read_archive
+from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.group import GroupChat
+from egosrag.sessions.json_places import line_of
+from egosrag.sessions.store import open_store
+from egosrag.sessions.transfer import read, to_markdown, write
+from tests.roles.cards import TIM, WUKONG
+from tests.sessions.test_history import Condenser
+
+
+def scripted(*responses: str) -> ScriptedChatModel:
+    return ScriptedChatModel(responses=list(responses))
+
+
+def rich() -> Conversation:
+    """A conversation with everything: scenes, siblings with what followed them, a turn that was interrupted."""
+    talk = Conversation(Condenser(condensed=[]), TIM, window=300, session="rich")
+    for word in ("red", "blue", "green", "black", "white", "brown", "grey"):
+        talk.say(f"Today the sky over the long and quiet street is {word} again.")
+    talk.regenerate(talk.turns()[9].id)
+    talk.say("Is it <b>late</b>?")
+    pieces = talk.stream("And?")
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert talk.scenes() and talk.record.swipes and talk.turns()[-1].status == "interrupted"
+    return talk
+
+
+# --- our own JSON --------------------------------------------------------------------------------------------------
+
+
+def test_all_of_a_conversation_goes_out_and_comes_back(any_store: str, tmp_path: Path) -> None:
+    talk = rich()
+    path = tmp_path / "rich.json"
+    talk.export(path)
+    archive = read(path)
+    assert archive.record == talk.record
+    assert archive.roles == (TIM,)
+    assert archive.user == "Me"
+    with open_store(any_store) as store:
+        restore(store, archive, "again")
+        model = scripted('Yes."')
+        again = Conversation(model, "Tim", checkpointer=store, session="again")
+        assert again.record == talk.record
+        assert again.role == TIM, "an imported session keeps its card"
+        assert archive_of(store, "again") == archive.model_copy(update={"session": "again"})
+        assert again.say("Go on.").text == "Yes."
+        assert "Tim is a baker" in str(model.calls[0].messages[0].text)
+        other = TIM.model_copy(update={"background": WUKONG.background})
+        assert Conversation(model, other, checkpointer=store, session="again").role == other, "a card that is given"
+        with pytest.raises(SessionError, match="'again' already"):
+            restore(store, archive, "again")
+
+
+def test_line_that_waits_for_its_reply_waits_after_the_import() -> None:
+    archive = Archive(roles=(TIM,), turns=(Turn(speaker="Me", text="Hi"),))
+    talk = Conversation(scripted('Hello."'), TIM, session="s")
+    restore(talk._store, archive, "s")
+    assert talk.regenerate().text == "Hello."
+    assert talk.turns()[0] == archive.turns[0]
+
+
+def test_scene_of_several_roles_goes_out_and_comes_back(tmp_path: Path) -> None:
+    talk = GroupChat(scripted('I am Tim."', "俺老孙。”"), [TIM, WUKONG], session="two")
+    talk.say("Hello")
+    talk.go_on()
+    talk.export(tmp_path / "two.json")
+    archive = read(tmp_path / "two.json")
+    assert archive.roles == (TIM, WUKONG)
+    other = GroupChat(scripted(), [TIM, WUKONG], session="two")
+    restore(other._store, archive, "two")
+    assert other.record == talk.record and other.next_speaker() == "Tim"
+
+
+TURNS = [{"speaker": "Me", "text": "Hi", "id": "a"}, {"speaker": "Tim", "text": "Hello.", "id": "b"}]
+GOOD: dict[str, Any] = {"format": "egosrag.conversation", "version": 1, "roles": [{"name": "Tim"}], "turns": TURNS}
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "problem"),
+    [
+        ({"format": "other"}, 1, '"format" is not'),
+        ({"version": 2}, 3, "version: Input should be 1"),
+        ({"roles": []}, 4, "roles: Tuple should have at least 1 item"),
+        ({"roles": [{"name": " "}]}, 6, "a role needs a name"),
+        ({"more": 1}, 21, "more: Extra inputs"),
+        ({"turns": [TURNS[0], {"speaker": "Tim"}]}, 15, "text: Field required"),
+        ({"turns": [TURNS[0], {**TURNS[1], "text": 7}]}, 17, "text: Input should be a valid string"),
+        ({"turns": [TURNS[0], {**TURNS[1], "status": "odd"}]}, 19, "status: Input should be 'complete'"),
+        ({"turns": [TURNS[0], {**TURNS[1], "id": "a"}]}, 18, "a second turn has the id 'a'"),
+        ({"turns": [{**TURNS[0], "id": "../../x y"}]}, 13, "is not made of letters"),
+        ({"turns": [{**TURNS[0], "speaker": " "}]}, 11, "no speaker"),
+        ({"turns": [{**TURNS[0], "at": "soon"}]}, 14, "'soon' is no moment"),
+        ({"turns": [{**TURNS[0], "text": "a\x00b"}]}, 10, "no text"),
+        ({"roles": [{"name": "Tim", "background": ["\ud800"]}]}, 8, "half of a character"),
+        ({"scenes": [{"text": "x", "turn_ids": ["zz"]}]}, 22, "not in the conversation"),
+        ({"swipes": [{"id": "zz", "at": 0, "branches": [{}]}]}, 22, "not in the conversation"),
+        ({"swipes": [{"id": "b", "at": 3, "branches": [{}]}]}, 22, "not among them"),
+        ({"swipes": [{"id": "b", "at": 0, "branches": [{}, {}]}]}, 22, "or none where it is not"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(change: dict[str, Any], line: int, problem: str) -> None:
+    text = json.dumps({**GOOD, **change}, indent=1)
+    with pytest.raises(SessionError) as error:
+        read_archive(text, "a.json")
+    assert str(error.value).startswith(f"a.json, line {line}: "), error.value
+    assert problem in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"format":\n "egosrag.conversation",\n', "[1]", '"x"', "null", "[" * 100_000]
+)
+def test_what_is_no_conversation_is_one_line_of_error(text: str) -> None:
+    with pytest.raises(SessionError, match=r"^a\.json.*(line \d|nested)") as error:
+        read_archive(text, "a.json")
+    assert "\n" not in str(error.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(value=JSON, indent=st.sampled_from([None, 0, 2]), data=st.data())
+def test_line_of_finds_every_value(value: Any, indent: int | None, data: st.DataObject) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    path: list[str | int] = []
+    while isinstance(value, dict | list) and value:
+        step: Any = data.draw(st.sampled_from(list(value) if isinstance(value, dict) else range(len(value))))
+        path.append(step)
+        value = value[step]
+    rest = "\n".join(text.split("\n")[line_of(text, path) - 1 :])
+    first = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")[0]
+    assert first in rest.split("\n")[0]
+
+
+# --- SillyTavern ---------------------------------------------------------------------------------------------------
+
+CHAT = [
+    {"user_name": "Bob", "character_name": "Edda", "create_date": "2024-5-1@10h", "chat_metadata": {"note": "x"}},
+    {"name": "Edda", "is_user": False, "is_system": False, "send_date": "May 1, 2024 10:00am", "mes": "Come in!"},
+    {"name": "Bob", "is_user": True, "send_date": 1714557600000, "mes": "Hi\n*waves*", "extra": {}},
+    {"name": "System", "is_user": False, "is_system": True, "mes": "hidden", "send_date": ""},
+    {"name": "Edda", "is_user": False, "mes": "Two.", "swipe_id": 1, "swipes": ["One.", "Two.", "Three."], "gen": 1},
+]
+
+
+def lines(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_sillytavern_chat_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text(lines(*CHAT), encoding="utf-8")
+    archive = read(path)
+    assert [(t.speaker, t.text) for t in archive.turns] == [
+        ("Edda", "Come in!"), ("Bob", "Hi\n*waves*"), ("Edda", "Two."),
+    ]  # fmt: skip
+    assert [turn.at for turn in archive.turns] == ["2024-05-01T10:00:00+00:00", "2024-05-01T10:00:00+00:00", ""]
+    assert (archive.user, [role.name for role in archive.roles]) == ("Bob", ["Edda"])
+    talk = Conversation(scripted('Yes."'), Role(name="Edda"), user=archive.user, session="s")
+    restore(talk._store, archive, "s")
+    assert talk.swipes() == ["One.", "Two.", "Three."]
+    talk.choose(2)
+    assert talk.say("Well?").text == "Yes."
+    assert [turn.text for turn in talk.turns()][2:] == ["Three.", "Well?", "Yes."]
+
+
+def test_sillytavern_chat_goes_out_and_comes_back(tmp_path: Path) -> None:
+    talk = rich()
+    talk.export(tmp_path / "a.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[0]["user_name"] == "Me" and rows[0]["character_name"] == "Tim"
+    assert all({"name", "is_user", "is_system", "send_date", "mes", "extra"} <= set(row) for row in rows[1:])
+    back = read(tmp_path / "a.jsonl")
+    assert list(back.turns) == talk.turns()
+    assert [back.record.texts(t.id) for t in back.turns] == [talk.swipes(t.id) for t in talk.turns()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (["[]"], "line 1: this is not a JSON object"),
+        (['{"mes": "Hi"}'], 'line 1: there is no "user_name"'),
+        ([""], 'line 1: there is no "user_name"'),
+        ([json.dumps(CHAT[0]), "", "{"], "line 3: this is not JSON"),
+        ([json.dumps(CHAT[0]), '{"name": "Edda"}'], "line 2: mes: Field required"),
+        ([json.dumps(CHAT[0]), '{"name": "", "mes": "x"}'], "line 2: name: String should have"),
+        ([json.dumps(CHAT[0]), '{"name": "a", "mes": "x"}', '{"name": " ", "mes": "x"}'], "line 3: the turn has no"),
+        ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "a\\u0000b"}'], "line 2: the turn holds a character"),
+        ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "\\ud800"}'], "line 2: half of a character"),
+        ([json.dumps(CHAT[0]), json.dumps({**CHAT[1], "extra": {"egosrag": {"id": "a b"}}})], "line 2: the id 'a b'"),
+        (['{"user_name": "Bob"}'], "line 1: neither the first line nor a message names a character"),
+    ],
+)
+def test_broken_chat_is_told_with_its_line(rows: list[str], problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(SessionError) as error:
+        read(path)
+    assert str(error.value).startswith("chat.jsonl, ") and problem in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# --- Markdown and files --------------------------------------------------------------------------------------------
+
+
+def test_markdown_shows_the_words_and_nothing_else() -> None:
+    turns = (
+        Turn(speaker="Me", text="<script>x</script> [a](javascript:x) & `b`"),
+        Turn(speaker="Tim", text="# No heading\n- no list\n1. none\n> no quote\n*softly*"),
+    )
+    text = to_markdown(Archive(roles=(TIM,), turns=turns))
+    assert text == (
+        "# Tim\n\n**Me:** &lt;script>x&lt;/script> \\[a](javascript:x) &amp; \\`b\\`\n\n"
+        "**Tim:** \\# No heading\n\n\\- no list\n\n\\1. none\n\n\\> no quote\n\n*softly*\n"
+    )
+
+
+def test_files_that_cannot_be_used_are_one_line_of_error(tmp_path: Path) -> None:
+    archive = Archive(roles=(TIM,))
+    for name, match in (("a.txt", "no ending"), ("no/a.json", "cannot be written")):
+        with pytest.raises(SessionError, match=match):
+            write(archive, tmp_path / name)
+    (tmp_path / "b.json").write_bytes(b'{\n"format": "\xff"}')
+    for name, match in (("none.json", "cannot be read"), ("b.json", "b.json, line 2: this is not UTF-8")):
+        with pytest.raises(SessionError, match=match):
+            read(tmp_path / name)
+
+
+# --- the shelf -----------------------------------------------------------------------------------------------------
+
+
+def test_shelf_lists_and_deletes(any_store: str) -> None:
+    with open_store(any_store) as store:
+        assert list_sessions(store) == []
+        for session in ("a", "b"):
+            Conversation(scripted('Yes."'), TIM, checkpointer=store, session=session).say("Hi")
+        found = list_sessions(store)
+        assert sorted((info.session, info.name, info.turns) for info in found) == [("a", "Tim", 2), ("b", "Tim", 2)]
+        assert all(info.at.startswith("20") for info in found)
+        delete_session(store, "a")
+        assert [info.session for info in list_sessions(store)] == ["b"]
+        for nothing in (lambda: delete_session(store, "a"), lambda: archive_of(store, "a")):
+            with pytest.raises(SessionError, match="'a'.*egosrag sessions list"):
+                nothing()
+    in_memory = Conversation(scripted('Yes."'), TIM, session="m")
+    in_memory.say("Hi")
+    assert [info.session for info in list_sessions(in_memory._store)] == ["m"]
