@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from egosrag.models import load_chat_model
     from egosrag.rag.answer.engine import ManualEngine
     from egosrag.rag.index.manual_index import ManualIndex
-    from egosrag.roles.role_files import load_role
+    from egosrag.roles.files import load_role
     from egosrag.schema import Answer, Reply, Role
     from egosrag.sessions.conversation import Conversation
     from egosrag.settings import Settings
@@ -40,7 +40,7 @@ _HOME = {
     "Role": "egosrag.schema",
     "Settings": "egosrag.settings",
     "load_chat_model": "egosrag.models",
-    "load_role": "egosrag.roles.role_files",
+    "load_role": "egosrag.roles.files",
 }
 
 __all__ = [

@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from egosrag.lore import Lorebook
-
 Language = Literal["en", "zh"]
 StopReason = Literal["quote", "eos", "stop", "length", "speaker", "interrupted"]
 
@@ -79,6 +77,44 @@ class Persona(_Frozen):
 
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
+
+
+class _Lenient(BaseModel):
+    """Base of what other programs write: unknown keys are kept, null counts as absent."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if item is not None or key not in cls.model_fields}
+
+
+class LoreEntry(_Lenient):
+    """One entry of a lorebook: ``content`` enters the prompt when one of ``keys`` is mentioned (card V2, V3)."""
+
+    keys: tuple[str, ...] = ()
+    content: str = ""
+    enabled: bool = True
+    insertion_order: float = Field(default=100, description="entries enter the prompt in this order")
+    constant: bool = Field(default=False, description="always in the prompt")
+    selective: bool = Field(default=False, description="one of secondary_keys must be mentioned too")
+    secondary_keys: tuple[str, ...] = ()
+    case_sensitive: bool = False
+    use_regex: bool = Field(default=False, description="the keys are regular expressions")
+    priority: float = Field(default=0, description="over budget, the lowest is dropped first")
+    extensions: dict[str, Any] = Field(default_factory=dict)
+
+
+class Lorebook(_Lenient):
+    """Facts about a role's world that enter the prompt when they are mentioned: the ``character_book`` of a card."""
+
+    entries: tuple[LoreEntry, ...] = ()
+    scan_depth: int = Field(default=4, ge=0, description="how many of the last lines are scanned for keys")
+    token_budget: int | None = Field(default=None, ge=0, description="tokens of all entries together")
+    recursive_scanning: bool = Field(default=False, description="the contents of activated entries are scanned too")
 
 
 class Role(BaseModel):

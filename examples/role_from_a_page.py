@@ -5,7 +5,7 @@ from pathlib import Path
 
 from egosrag import Conversation, Extract, load_chat_model
 from egosrag.rag.documents.load import read_text
-from egosrag.roles.role_files import save_role
+from egosrag.roles.files import save_role
 
 model = load_chat_model("pocket")
 page = read_text("egosrag/data/samples/edda.en.html")

@@ -21,7 +21,6 @@ HEAVY = ("torch", "transformers", "peft", "langchain", "langchain_core", "langgr
 LAYERS = {
     "egosrag": 0,
     "egosrag.limits": -1,
-    "egosrag.lore": -1,
     "egosrag.errors": 0,
     "egosrag.schema": 0,
     "egosrag.text": 1,

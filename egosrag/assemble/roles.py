@@ -37,7 +37,7 @@ def extract_role(
         SourceError, ModelError, RoleError, StoreError: a text, the model or ``out`` cannot be used.
     """
     from egosrag.egos.extract.static import Extract
-    from egosrag.roles.role_files import save_role
+    from egosrag.roles.files import save_role
 
     _writable(Path(out))
     sources = _texts(paths)
@@ -84,7 +84,7 @@ def conversation(
         sources: texts about the role, for the settings' strategy; the card may then be left out.
         name: the role's name in the sources, where there is no card.
         others: the files of further cards, for a scene of several roles, without sources.
-        persona: who talks with the role, see :func:`egosrag.roles.role_files.load_persona`.
+        persona: who talks with the role, see :func:`egosrag.roles.files.load_persona`.
         lore: files of lorebooks, beside the card's own; in a scene of several roles the first one knows them.
         greeting: which greeting of the card begins: 0 the first, from 1 on the alternate ones.
         earlier: turns that were said elsewhere before, for a new session with one role.
@@ -94,8 +94,8 @@ def conversation(
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
+    from egosrag.roles.files import load_persona, load_role, with_greeting
     from egosrag.roles.lorebook import load_lorebook, with_lorebook
-    from egosrag.roles.role_files import load_persona, load_role, with_greeting
     from egosrag.sessions.archive import Archive
     from egosrag.sessions.catalog import restore
     from egosrag.sessions.conversation import Conversation
@@ -144,7 +144,7 @@ def _played(
     from egosrag.egos.extract.dynamic import bare
     from egosrag.egos.extract.static import Extract
     from egosrag.rag.index.manual_index import ManualIndex
-    from egosrag.roles.role_files import load_role
+    from egosrag.roles.files import load_role
 
     if (file is None) == (name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")

@@ -17,7 +17,7 @@ def card(
     ] = None,
 ) -> None:
     """Convert a role card, for other programs or from them."""
-    from egosrag.roles.role_files import load_role, save_role
+    from egosrag.roles.files import load_role, save_role
 
     shown = picture or (source if source.suffix.lower() == ".png" else None)
     role = load_role(source)

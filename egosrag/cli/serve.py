@@ -63,7 +63,7 @@ def offered(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -
         EgosRagError: one of them cannot be loaded.
     """
     from egosrag import assemble
-    from egosrag.roles.role_files import load_role
+    from egosrag.roles.files import load_role
     from egosrag.serve.models import Manual, Plain, Played
 
     chat = assemble.chat_model(settings)

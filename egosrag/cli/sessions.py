@@ -58,7 +58,7 @@ def export(
     config: Config = None,
 ) -> None:
     """Write a conversation to a file."""
-    from egosrag.roles.role_files import load_role
+    from egosrag.roles.files import load_role
     from egosrag.sessions.catalog import archive_of
     from egosrag.sessions.transfer import write
 

@@ -16,11 +16,10 @@ from langchain_core.runnables import RunnableConfig
 from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
-from egosrag.lore import LoreEntry
 from egosrag.models.continuation import unbound
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
-from egosrag.schema import Ledger, Role, Turn
+from egosrag.schema import Ledger, LoreEntry, Role, Turn
 from egosrag.text.language import one_line
 
 History = Literal["single", "multiple"]

@@ -12,9 +12,8 @@ from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from egosrag.lore import LoreEntry
 from egosrag.prompts.render import USER
-from egosrag.schema import Evidence, Ledger, Persona, Role, Scene, Turn
+from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Role, Scene, Turn
 from egosrag.text.language import language_of
 
 In = TypeVar("In")

@@ -14,8 +14,8 @@ from egosrag.errors import RoleError
 from egosrag.host.shown import distinct
 from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
+from egosrag.roles.files import load_role, save_role
 from egosrag.roles.png import SIGNATURE
-from egosrag.roles.role_files import load_role, save_role
 from egosrag.schema import Role
 from egosrag.settings import Settings
 

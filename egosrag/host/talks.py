@@ -17,7 +17,7 @@ from egosrag.host.uploads import Upload, called
 from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
 from egosrag.prompts.render import greeting
-from egosrag.roles.role_files import load_role
+from egosrag.roles.files import load_role
 from egosrag.schema import Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
 from egosrag.sessions.records import Record

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from egosrag.lore import LoreEntry
 from egosrag.prompts import load
-from egosrag.schema import DialogueLine, Evidence, Passage, Persona, Role, Scene, Statement, Turn
+from egosrag.schema import DialogueLine, Evidence, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
 from egosrag.text.language import one_line
 
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}

@@ -120,7 +120,7 @@ class Played:
 
     def _turns(self, asked: Asked) -> tuple[Turn, ...]:
         """The earlier messages as turns; what a client has as system prompt is the card's to say."""
-        from egosrag.roles.role_files import load_role
+        from egosrag.roles.files import load_role
 
         said = [m for m in asked.messages[:-1] if m.role in ("user", "assistant") and m.content.strip()]
         user = USER[language_of("\n".join(m.content for m in asked.messages if m.role == "user"))]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.roles.role_files import load_role
+from egosrag.roles.files import load_role
 from tests.conftest import Run
 
 CARD = {
@@ -50,7 +50,7 @@ def test_what_is_no_card_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     done = run("card", "a.png", "--out", "b.json")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "egosrag: the picture a.png is damaged: it is cut off before its end; get another copy\n"
+    assert done.err == "egosrag: the picture a.png is damaged: it is truncated; get another copy\n"
 
 
 def test_persona_lorebook_and_greeting_reach_the_conversation(

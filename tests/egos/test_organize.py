@@ -10,9 +10,8 @@ import pytest
 from egosrag.egos.organize import Organize
 from egosrag.egos.step import Composed, Talk
 from egosrag.errors import SessionError, WindowError
-from egosrag.lore import Lorebook
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.schema import Persona, Role, Scene, Statement, Turn
+from egosrag.schema import Lorebook, Persona, Role, Scene, Statement, Turn
 from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens

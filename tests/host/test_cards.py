@@ -16,8 +16,8 @@ from egosrag.host.edit import as_texts, edited
 from egosrag.host.uploads import Upload, keep
 from egosrag.host.visitors import Visitor, new_token, visitor_of
 from egosrag.models.scripted import ScriptedChatModel
+from egosrag.roles.files import load_role, save_role
 from egosrag.roles.png import SIGNATURE, blank
-from egosrag.roles.role_files import load_role, save_role
 from egosrag.schema import Evidence, Role, Statement
 from egosrag.settings import Settings
 
@@ -84,7 +84,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
-        ("bomb.png", bomb(), "holds no character card"),
+        ("bomb.png", bomb(), "contains no character card"),
         ("cut.png", blank()[:-20], "is damaged"),
         ("no.png", b"\x00" * 64, "neither UTF-8 text nor PNG|is not JSON"),
         ("deep.json", '{"name": ' + "[" * 5000 + "]" * 5000 + "}", "deep|not JSON"),

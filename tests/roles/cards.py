@@ -1,4 +1,4 @@
-"""The roles that the tests of this room play."""
+"""Two roles for tests, one in each language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Character cards V1, V2 and V3, as JSON and PNG, lose no key on the way; hostile files are one error."""
+"""Character cards V1, V2 and V3, as JSON and PNG, round-trip without losing a key; hostile files are one error."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from egosrag.errors import RoleError
 from egosrag.limits import CARD_BYTES
 from egosrag.prompts import render
 from egosrag.roles import png
-from egosrag.roles.cards import card_of, fields_of
-from egosrag.roles.role_files import load_role, save_role
+from egosrag.roles.cards import card_from_role, role_fields
+from egosrag.roles.files import load_role, save_role
 from egosrag.schema import Persona, Role
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -100,16 +100,16 @@ OWN = Role.model_validate(
 
 
 def role_of(card: dict[str, Any]) -> Role:
-    return Role.model_validate(fields_of(card))
+    return Role.model_validate(role_fields(card))
 
 
 @settings(max_examples=150, deadline=None)
 @given(character_cards())
-def test_a_card_that_nothing_changed_comes_out_as_it_came_in(card: dict[str, Any]) -> None:
+def test_an_unchanged_card_round_trips(card: dict[str, Any]) -> None:
     role = role_of(deepcopy(card))
     version = 2 if card["spec"].endswith("2") else 3
-    assert card_of(role, version) == card
-    other = card_of(role, 5 - version)  # type: ignore[arg-type]
+    assert card_from_role(role, version) == card
+    other = card_from_role(role, 5 - version)  # type: ignore[arg-type]
     assert {key: value for key, value in other["data"].items() if key in card["data"]} == card["data"]
     assert {key for key in card if key not in ("spec", "spec_version")} <= set(other)
     assert other["spec_version"] == f"{5 - version}.0"
@@ -117,7 +117,9 @@ def test_a_card_that_nothing_changed_comes_out_as_it_came_in(card: dict[str, Any
 
 @settings(max_examples=60, deadline=None)
 @given(card=character_cards())
-def test_json_and_png_give_the_card_back(card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_card_round_trips_through_json_and_png(
+    card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("cards")
     role = role_of(deepcopy(card))
     save_role(role, folder / "own.json")
@@ -127,14 +129,14 @@ def test_json_and_png_give_the_card_back(card: dict[str, Any], tmp_path_factory:
     assert json.loads((folder / "card.json").read_text(encoding="utf-8")) == card
     save_role(role, folder / "card.png")
     again = load_role(folder / "card.png")
-    assert card_of(again, version)["data"].items() >= card["data"].items()
+    assert card_from_role(again, version)["data"].items() >= card["data"].items()
     hidden = {"character_card"}
     assert again.model_dump(exclude=hidden) == role.model_dump(exclude=hidden)
 
 
 def test_only_the_fields_that_changed_are_written() -> None:
     role = role_of(FULL).model_copy(update={"greeting": "Oh, {{user}}!"})
-    card = card_of(role, 2)
+    card = card_from_role(role, 2)
     own = card["data"]["extensions"].pop("egos")
     assert own["greeting"] == "Oh, {{user}}!"
     assert card["data"].pop("first_mes") == "Oh, {{user}}!"
@@ -144,8 +146,8 @@ def test_only_the_fields_that_changed_are_written() -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_our_own_card_survives_the_format_of_others(version: Any) -> None:
-    card = card_of(OWN, version)
+def test_our_own_role_round_trips_through_a_character_card(version: Any) -> None:
+    card = card_from_role(OWN, version)
     assert card["data"]["description"] == (
         "Edda keeps the light.\nSpeaking style: short sentences\nRelations: Tom is her brother."
     )
@@ -161,8 +163,8 @@ def test_our_own_card_survives_the_format_of_others(version: Any) -> None:
     assert again.lorebook.entries[0].keys == ("lamp",)
 
 
-def test_what_another_tool_changed_counts() -> None:
-    card = card_of(OWN, 2)
+def test_changes_by_another_tool_win() -> None:
+    card = card_from_role(OWN, 2)
     card["data"]["description"] = "Edda left the light."
     role = role_of(card)
     assert [s.text for s in role.background] == ["Edda left the light."]
@@ -171,24 +173,24 @@ def test_what_another_tool_changed_counts() -> None:
     assert role.personality == OWN.personality
 
 
-def test_an_extension_of_our_name_that_is_not_ours_is_left_alone() -> None:
+def test_a_foreign_extension_of_our_name_is_kept_and_ignored() -> None:
     for egos in ("x", {"name": 3}, {"name": "Tim", "background": [4]}):
         card = deepcopy(FULL)
         card["data"]["extensions"]["egos"] = egos
         role = role_of(card)
         assert [s.text for s in role.background] == ["{{char}} keeps the lighthouse for {{user}}."]
-        assert card_of(role, 2) == card
+        assert card_from_role(role, 2) == card
 
 
 def test_a_card_of_version_1_is_read(tmp_path: Path) -> None:
     (tmp_path / "v1.json").write_text(json.dumps({"name": "Tim", "description": "A baker.", "first_mes": "Hi!"}))
     role = load_role(tmp_path / "v1.json")
     assert ([s.text for s in role.background], role.greeting) == (["A baker."], "Hi!")
-    card = card_of(role, 3)
+    card = card_from_role(role, 3)
     assert (card["spec"], card["data"]["description"], card["data"]["creator"]) == ("chara_card_v3", "A baker.", "")
 
 
-def test_placeholders_are_filled_when_the_card_is_rendered() -> None:
+def test_placeholders_are_replaced_when_the_card_is_rendered() -> None:
     role = role_of(FULL)
     assert "Edda keeps the lighthouse for the user." in render.card(role, "en")
     assert 'Me: "Were you a captain?" Edda: "I was a cook. On the Swan."' in render.card(role, "en")
@@ -203,7 +205,7 @@ def test_placeholders_are_filled_when_the_card_is_rendered() -> None:
     assert render.greeting(nicked, "en", "Ann") == "Ed Ann {{roll:d6}}"
 
 
-def test_a_card_without_placeholders_or_persona_reads_as_before() -> None:
+def test_a_card_without_placeholders_or_persona_is_rendered_as_it_is() -> None:
     assert render.card(Role(name="Tim"), "en") == "Name: Tim"
     assert render.card(Role(name="悟空"), "zh", Persona(name="我")) == "姓名：悟空\n对话者：我"
 
@@ -218,14 +220,14 @@ def picture(*extra: bytes) -> bytes:
     return blank[:-12] + b"".join(extra) + blank[-12:]
 
 
-def held(keyword: bytes, card: object) -> bytes:
+def card_chunk(keyword: bytes, card: object) -> bytes:
     return chunk(b"tEXt", keyword + b"\0" + base64.b64encode(json.dumps(card).encode()))
 
 
-def test_picture_is_kept_and_both_chunks_are_written(tmp_path: Path) -> None:
+def test_the_picture_is_kept_and_both_card_chunks_are_written(tmp_path: Path) -> None:
     other = chunk(b"tEXt", b"Comment\0by Ann"), chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"old"))
     source = tmp_path / "in.png"
-    source.write_bytes(picture(*other, held(b"Chara", FULL)) + b"after the end")
+    source.write_bytes(picture(*other, card_chunk(b"Chara", FULL)) + b"after the end")
     role = load_role(source)
     save_role(role, tmp_path / "out.png", picture=source)
     written = (tmp_path / "out.png").read_bytes()
@@ -245,11 +247,11 @@ def test_picture_is_kept_and_both_chunks_are_written(tmp_path: Path) -> None:
 def test_the_newer_chunk_is_read(tmp_path: Path) -> None:
     newer = deepcopy(FULL) | {"spec": "chara_card_v3"}
     newer["data"]["name"] = "New"
-    (tmp_path / "c.png").write_bytes(picture(held(b"chara", FULL), held(b"ccv3", newer)))
+    (tmp_path / "c.png").write_bytes(picture(card_chunk(b"chara", FULL), card_chunk(b"ccv3", newer)))
     assert load_role(tmp_path / "c.png").name == "New"
 
 
-def test_pictures_open_in_a_picture_library(tmp_path: Path) -> None:
+def test_written_pictures_open_in_an_image_library(tmp_path: Path) -> None:
     from PIL import Image
 
     save_role(OWN, tmp_path / "c.png")
@@ -259,60 +261,60 @@ def test_pictures_open_in_a_picture_library(tmp_path: Path) -> None:
         assert set(image.info) >= {"chara", "ccv3"}
 
 
-GOOD = picture(held(b"chara", FULL))
+GOOD = picture(card_chunk(b"chara", FULL))
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        (picture(), "holds no character card"),
-        (picture(chunk(b"tEXt", b"chara\0")), "holds no character card"),
-        (picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"A" * 50_000_000))), "holds no character card"),
-        (picture(chunk(b"iTXt", b"chara\0\1\0\0\0" + zlib.compress(b"A" * 50_000_000))), "holds no character card"),
+        (picture(), "contains no character card"),
+        (picture(chunk(b"tEXt", b"chara\0")), "contains no character card"),
+        (picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"A" * 50_000_000))), "contains no character card"),
+        (picture(chunk(b"iTXt", b"chara\0\1\0\0\0" + zlib.compress(b"A" * 50_000_000))), "contains no character card"),
         (picture(chunk(b"tEXt", b"chara\0" + b"%%%%")), "is not base64"),
         (picture(chunk(b"tEXt", b"chara\0" + base64.b64encode(b"\xff\xfe\xfa"))), "neither UTF-8 text"),
-        (picture(held(b"chara", [1])), "not a JSON object"),
-        (picture(held(b"chara", {"spec": "chara_card_v2"})), 'no "data" object'),
-        (picture(held(b"chara", {"a": 1})), "has no name"),
+        (picture(card_chunk(b"chara", [1])), "not a JSON object"),
+        (picture(card_chunk(b"chara", {"spec": "chara_card_v2"})), 'no "data" object'),
+        (picture(card_chunk(b"chara", {"a": 1})), "has no name"),
         (picture(chunk(b"tEXt", b"chara\0aaaa", crc=7)), "checksum of its chunk b'tEXt' is wrong"),
-        (picture(chunk(b"tEXt", b"chara\0aaaa", length=0x7FFFFFFF)), "2,147,483,647 bytes, more than the file"),
+        (picture(chunk(b"tEXt", b"chara\0aaaa", length=0x7FFFFFFF)), "claims 2,147,483,647 bytes, more than the file"),
         (picture(chunk(b"tEXt", b"chara\0aaaa", length=0xFFFFFFFF)), "more than the file"),
-        (GOOD[:-12], "cut off"),
-        (GOOD[:9], "cut off"),
-        (png.SIGNATURE, "cut off"),
+        (GOOD[:-12], "truncated"),
+        (GOOD[:9], "truncated"),
+        (png.SIGNATURE, "truncated"),
         (b"GIF89a" + b"\xff" * 100, "neither UTF-8 text nor PNG"),
         (b"PK\x03\x04" + b"\xff" * 100, "neither UTF-8 text nor PNG"),
     ],
 )
-def test_hostile_pictures_are_one_line_of_error(tmp_path: Path, content: bytes, says: str) -> None:
+def test_hostile_pictures_are_one_line_of_error(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(RoleError) as error:
         load_role(path)
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_of_50_mb_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.truncate(50 * 1024 * 1024)
     monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was read"))
-    with pytest.raises(RoleError, match=f"has 50 MB, and one may have {CARD_BYTES // 2**20}"):
+    with pytest.raises(RoleError, match=f"has 50 MB, the limit is {CARD_BYTES // 2**20}"):
         load_role(path)
 
 
-def test_a_picture_that_is_none_is_not_written_into(tmp_path: Path) -> None:
-    (tmp_path / "in.png").write_bytes(b"no picture")
-    with pytest.raises(RoleError, match="it is no PNG file"):
+def test_a_file_that_is_not_a_png_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(b"not a picture")
+    with pytest.raises(RoleError, match="it is not a PNG file"):
         save_role(OWN, tmp_path / "out.png", picture=tmp_path / "in.png")
     assert not (tmp_path / "out.png").exists()
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_no_damage_of_a_picture_is_more_than_an_error(data: st.DataObject) -> None:
+def test_a_damaged_picture_is_read_or_an_error(data: st.DataObject) -> None:
     content = bytearray(GOOD)
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(8, len(content) - 1))
@@ -331,7 +333,7 @@ def test_no_damage_of_a_picture_is_more_than_an_error(data: st.DataObject) -> No
         st.sampled_from(["chara", "ccv3", "Comment"]), st.text(st.characters(max_codepoint=255, min_codepoint=1))
     )
 )
-def test_texts_of_a_picture_round_trip(texts: dict[str, str]) -> None:
+def test_text_chunks_round_trip(texts: dict[str, str]) -> None:
     once = png.with_texts(GOOD, texts)
     assert png.texts(once) == {**png.texts(GOOD), **{key.lower(): value for key, value in texts.items()}}
     assert png.with_texts(once, texts) == once

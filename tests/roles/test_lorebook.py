@@ -1,4 +1,4 @@
-"""Lorebooks: entries are found in Chinese and in English, within the budget, and no key can hang the conversation."""
+"""Lorebooks: keys match in Chinese and English, entries keep to the token budget, and no pattern can hang a reply."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egosrag.errors import RoleError
-from egosrag.lore import Lorebook, LoreEntry
 from egosrag.prompts import render
 from egosrag.roles.lorebook import entries_for, load_lorebook, with_lorebook
-from egosrag.schema import Role
+from egosrag.schema import Lorebook, LoreEntry, Role
 
 
 def book(*entries: dict[str, Any], **fields: Any) -> Lorebook:
     return Lorebook.model_validate({"entries": entries, **fields})
 
 
-def told(lore: Lorebook, *lines: str, budget: int = 1000) -> list[str]:
+def active(lore: Lorebook, *lines: str, budget: int = 1000) -> list[str]:
     return [entry.content for entry in entries_for(lore, lines, budget, len)]
 
 
-def is_found(key: str, line: str, **fields: Any) -> bool:
-    return told(book({"keys": [key], "content": "x", **fields}), line) == ["x"]
+def key_matches(key: str, line: str, **fields: Any) -> bool:
+    return active(book({"keys": [key], "content": "x", **fields}), line) == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -59,23 +58,23 @@ def is_found(key: str, line: str, **fields: Any) -> bool:
         (" ", "a b", False),
     ],
 )
-def test_keys_are_found_as_their_script_is_written(key: str, line: str, found: bool) -> None:
-    assert is_found(key, line) is found
+def test_keys_match_words_as_their_script_separates_them(key: str, line: str, found: bool) -> None:
+    assert key_matches(key, line) is found
 
 
-def test_case_counts_where_the_entry_says_so() -> None:
-    assert not is_found("Lamp", "the lamp", case_sensitive=True)
-    assert is_found("Lamp", "the Lamp", case_sensitive=True)
-    assert not is_found("Lamp", "the lamp", extensions={"case_sensitive": True})
+def test_case_matters_where_the_entry_is_case_sensitive() -> None:
+    assert not key_matches("Lamp", "the lamp", case_sensitive=True)
+    assert key_matches("Lamp", "the Lamp", case_sensitive=True)
+    assert not key_matches("Lamp", "the lamp", extensions={"case_sensitive": True})
 
 
-def test_nothing_is_found_across_two_lines() -> None:
+def test_no_key_matches_across_two_lines() -> None:
     lore = book({"keys": ["North Sea"], "content": "x"}, {"keys": ["北海"], "content": "y"})
-    assert told(lore, "go north", "sea") == []
-    assert told(lore, "向北", "海") == []
+    assert active(lore, "go north", "sea") == []
+    assert active(lore, "向北", "海") == []
 
 
-def test_only_the_last_lines_are_looked_through() -> None:
+def test_only_the_last_lines_are_scanned() -> None:
     lore = book(
         {"keys": ["lamp"], "content": "book's depth"},
         {"keys": ["lamp"], "content": "extension's depth", "extensions": {"scan_depth": 3}},
@@ -83,10 +82,10 @@ def test_only_the_last_lines_are_looked_through() -> None:
         scan_depth=1,
     )
     lines = ["lamp", "sea", "fog", "hut"]
-    assert told(lore, *lines) == ["decorator's depth"]
-    assert told(lore, *lines[:3]) == ["extension's depth", "decorator's depth"]
-    assert told(lore, *lines[:1]) == ["book's depth", "extension's depth", "decorator's depth"]
-    assert told(book({"keys": ["lamp"], "content": "x"}, scan_depth=0), "lamp") == []
+    assert active(lore, *lines) == ["decorator's depth"]
+    assert active(lore, *lines[:3]) == ["extension's depth", "decorator's depth"]
+    assert active(lore, *lines[:1]) == ["book's depth", "extension's depth", "decorator's depth"]
+    assert active(book({"keys": ["lamp"], "content": "x"}, scan_depth=0), "lamp") == []
 
 
 @pytest.mark.parametrize(
@@ -96,8 +95,8 @@ def test_secondary_keys(logic: Any, found: str) -> None:
     entry = {"keys": ["lamp"], "secondary_keys": ["oil", "wick"], "content": "x", "selective": True}
     lore = book(entry | {"extensions": {"selectiveLogic": logic}})
     lines = ["lamp oil wick", "lamp oil", "lamp", "oil wick"] if logic is not None else ["lamp oil", "lamp"]
-    assert [bool(told(lore, line)) for line in lines] == [(c == "1") for c in found][: len(lines)]
-    assert told(book(entry | {"selective": False}), "lamp") == ["x"]
+    assert [bool(active(lore, line)) for line in lines] == [(c == "1") for c in found][: len(lines)]
+    assert active(book(entry | {"selective": False}), "lamp") == ["x"]
 
 
 def test_constant_and_disabled_entries() -> None:
@@ -107,47 +106,52 @@ def test_constant_and_disabled_entries() -> None:
         {"keys": ["lamp"], "content": "never", "enabled": False},
         {"keys": ["lamp"], "content": "  "},
     )
-    assert told(lore, "lamp") == ["always"]
+    assert active(lore, "lamp") == ["always"]
 
 
-def test_entries_are_told_in_their_order() -> None:
+def test_entries_are_in_insertion_order() -> None:
     lore = book(
         {"keys": ["a"], "content": "third", "insertion_order": 7},
         {"keys": ["a"], "content": "first", "insertion_order": -1},
         {"keys": ["a"], "content": "fourth", "insertion_order": 7},
         {"content": "second", "constant": True, "insertion_order": 0},
     )
-    assert told(lore, "a") == ["first", "second", "third", "fourth"]
+    assert active(lore, "a") == ["first", "second", "third", "fourth"]
 
 
-def test_what_the_budget_holds() -> None:
+def test_which_entries_the_budget_holds() -> None:
     lore = book(
         {"keys": ["a"], "content": "low", "insertion_order": 1},
         {"keys": ["a"], "content": "high", "insertion_order": 9},
         {"keys": ["a"], "content": "dear", "insertion_order": 2, "priority": 5},
         {"content": "base", "constant": True, "insertion_order": 3},
     )
-    assert told(lore, "a", budget=4) == ["base"]
-    assert told(lore, "a", budget=8) == ["dear", "base"]
-    assert told(lore, "a", budget=11) == ["low", "dear", "base"], "what does not fit leaves its room to the next"
-    assert told(lore, "a", budget=12) == ["dear", "base", "high"]
-    assert told(lore.model_copy(update={"token_budget": 4}), "a") == ["base"]
-    assert told(lore, "a", budget=0) == []
+    assert active(lore, "a", budget=4) == ["base"]
+    assert active(lore, "a", budget=8) == ["dear", "base"]
+    assert active(lore, "a", budget=11) == ["low", "dear", "base"], (
+        "an entry that does not fit is skipped, smaller ones may still fit"
+    )
+    assert active(lore, "a", budget=12) == ["dear", "base", "high"]
+    assert active(lore.model_copy(update={"token_budget": 4}), "a") == ["base"]
+    assert active(lore, "a", budget=0) == []
 
 
-def test_entries_bring_up_entries() -> None:
+def test_recursive_scanning() -> None:
     entries = [
         {"keys": ["lamp"], "content": "The lamp burns oil."},
         {"keys": ["oil"], "content": "Oil comes from Hull."},
         {"keys": ["Hull"], "content": "Hull is a town."},
         {"keys": ["Hull"], "content": "no", "extensions": {"exclude_recursion": True}},
     ]
-    assert told(book(*entries), "the lamp") == ["The lamp burns oil."]
+    assert active(book(*entries), "the lamp") == ["The lamp burns oil."]
     deep = book(*entries, recursive_scanning=True)
-    assert told(deep, "the lamp") == ["The lamp burns oil.", "Oil comes from Hull.", "Hull is a town."]
-    assert told(deep, "the lamp", budget=19) == ["The lamp burns oil."], "what a line speaks of comes first"
+    assert active(deep, "the lamp") == ["The lamp burns oil.", "Oil comes from Hull.", "Hull is a town."]
+    assert active(deep, "the lamp", budget=19) == ["The lamp burns oil."], "entries that a line activates come first"
     entries[1]["extensions"] = {"prevent_recursion": True}
-    assert told(book(*entries, recursive_scanning=True), "the lamp") == ["The lamp burns oil.", "Oil comes from Hull."]
+    assert active(book(*entries, recursive_scanning=True), "the lamp") == [
+        "The lamp burns oil.",
+        "Oil comes from Hull.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_entries_bring_up_entries() -> None:
     ],
 )
 def test_decorators(content: str, line: str, expected: list[str]) -> None:
-    assert told(book({"keys": ["lamp"], "content": content}), line) == expected
+    assert active(book({"keys": ["lamp"], "content": content}), line) == expected
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_decorators(content: str, line: str, expected: list[str]) -> None:
     ],
 )
 def test_regular_expressions(key: str, use_regex: bool, line: str, found: bool) -> None:
-    assert is_found(key, line, use_regex=use_regex) is found
+    assert key_matches(key, line, use_regex=use_regex) is found
 
 
 @pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", r"(.*a){25}c", r"(?:(?:a{1,100}){1,100}){1,100}$"])
@@ -192,7 +196,7 @@ def test_no_pattern_hangs_the_conversation(pattern: str) -> None:
     lore = book(*({"keys": [pattern], "use_regex": True, "content": f"never {n}"} for n in range(40)))
     lore = book(*lore.model_dump()["entries"], {"keys": ["b"], "content": "still found"})
     started = time.process_time()
-    found = told(lore, "a" * 4000 + "! b")
+    found = active(lore, "a" * 4000 + "! b")
     assert time.process_time() - started < 5
     assert found[-1:] == ["still found"]
 
@@ -217,7 +221,7 @@ ENTRIES = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(ENTRIES, st.lists(st.text("ab灯塔 .", max_size=8), max_size=4), st.integers(0, 30), st.booleans())
-def test_what_is_told_keeps_to_budget_and_order(
+def test_active_entries_keep_to_budget_and_order(
     entries: list[dict[str, Any]], lines: list[str], budget: int, recursive: bool
 ) -> None:
     lore = book(*entries, recursive_scanning=recursive)
@@ -225,7 +229,7 @@ def test_what_is_told_keeps_to_budget_and_order(
     assert sum(len(entry.content) for entry in found) <= budget
     assert [e.insertion_order for e in found] == sorted(e.insertion_order for e in found)
     assert all(entry.enabled and entry.content for entry in found)
-    assert found == entries_for(lore, lines, budget, len), "the same lines tell the same"
+    assert found == entries_for(lore, lines, budget, len), "the selection is deterministic"
     everything = entries_for(lore, lines, 10**6, len)
     assert all(entry in everything for entry in found)
     if not recursive:
@@ -250,47 +254,47 @@ def write(path: Path, content: object) -> Path:
 )  # fmt: skip
 def test_every_format_is_read(content: object, tmp_path: Path) -> None:
     lore = load_lorebook(write(tmp_path / "b.json", content))
-    assert told(lore, "亮灯") == ["x"]
+    assert active(lore, "亮灯") == ["x"]
     assert lore.entries[0].insertion_order == 3
 
 
-def test_world_info_says_how_it_is_found(tmp_path: Path) -> None:
+def test_matching_options_of_world_info_are_read(tmp_path: Path) -> None:
     entry = {"key": ["Lamp"], "keysecondary": ["oil"], "selective": True, "selectiveLogic": 2, "content": "x"}
     entry |= {"caseSensitive": True, "scanDepth": 1, "position": 4}
     off = {"key": ["Lamp"], "content": "off", "disable": True}
     lore = load_lorebook(write(tmp_path / "b.json", {"entries": {"0": entry, "1": off}}))
-    assert told(lore, "Lamp") == ["x"]
-    assert told(lore, "lamp") == told(lore, "Lamp oil") == told(lore, "Lamp", "sea") == []
+    assert active(lore, "Lamp") == ["x"]
+    assert active(lore, "lamp") == active(lore, "Lamp oil") == active(lore, "Lamp", "sea") == []
     assert lore.entries[0].model_extra is not None
     assert lore.entries[0].model_extra["position"] == 4
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        ({"name": "Tim"}, "is no lorebook"),
-        ({"entries": 3}, "is no lorebook"),
+        ({"name": "Tim"}, "is not a lorebook"),
+        ({"entries": 3}, "is not a lorebook"),
         ({"entries": [{"keys": "lamp"}]}, "entries.0.keys"),
         ({"entries": {"0": 4}}, "entries.0"),
         ({"entries": [], "scan_depth": -1}, "scan_depth"),
         ([], "not a JSON object"),
     ],
 )
-def test_what_is_no_lorebook_is_one_line_of_error(content: object, says: str, tmp_path: Path) -> None:
-    with pytest.raises(RoleError, match=says) as error:
+def test_a_file_that_is_not_a_lorebook_is_one_line_of_error(content: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RoleError, match=message) as error:
         load_lorebook(write(tmp_path / "b.json", content))
     assert "\n" not in str(error.value)
 
 
-def test_a_second_book_keeps_its_own_depth() -> None:
+def test_a_second_book_keeps_its_own_scan_depth() -> None:
     own = book({"keys": ["lamp"], "content": "own"}, scan_depth=1, token_budget=50, recursive_scanning=True)
     more = book({"keys": ["lamp"], "content": "more"}, scan_depth=3, token_budget=50)
     alone = with_lorebook(Role(name="Tim"), more).lorebook
     assert alone == more
     both = with_lorebook(Role(name="Tim", lorebook=own), more).lorebook
     assert both is not None
-    assert told(both, "lamp", "sea", "fog") == ["more"]
-    assert told(both, "lamp") == ["own", "more"]
+    assert active(both, "lamp", "sea", "fog") == ["more"]
+    assert active(both, "lamp") == ["own", "more"]
     assert both.token_budget == 100
     unlimited = with_lorebook(Role(name="Tim", lorebook=own), book({"content": "x"})).lorebook
     assert unlimited is not None

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from egosrag.errors import EgosRagError
 from egosrag.rag.documents.load import load_pages
 from egosrag.rag.documents.splitting import split_pages
+from egosrag.roles.files import load_role
 from egosrag.roles.png import with_texts
-from egosrag.roles.role_files import load_role
 from egosrag.schema import Page
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store

@@ -1,4 +1,4 @@
-"""Role cards in and out: nothing of a card is lost, and what is no card is one line of error."""
+"""Role files and personas: nothing in a card is lost, and a file that is not a card is one line of error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import RoleError
-from egosrag.roles.role_files import load_persona, load_role, save_role, with_greeting
+from egosrag.roles.files import load_persona, load_role, save_role, with_greeting
 from egosrag.schema import Persona, Role
 
 
@@ -22,7 +22,7 @@ def test_name_alone_is_a_card(tmp_path: Path) -> None:
     assert load_role(written(tmp_path, {"name": "Tim"})).name == "Tim"
 
 
-def test_unknown_keys_come_back(tmp_path: Path) -> None:
+def test_unknown_keys_round_trip(tmp_path: Path) -> None:
     card = {"name": "悟空", "background": ["来自花果山。"], "voice": {"pitch": 3}, "标签": ["猴"]}
     role = load_role(written(tmp_path, card))
     save_role(role, tmp_path / "out.json")
@@ -30,7 +30,7 @@ def test_unknown_keys_come_back(tmp_path: Path) -> None:
     assert load_role(tmp_path / "out.json") == role
 
 
-def test_evidence_comes_back(tmp_path: Path) -> None:
+def test_evidence_round_trips(tmp_path: Path) -> None:
     place = {"source": "a.txt", "start": 3, "end": 6, "quote": "abc"}
     card = {"name": "Tim", "background": [{"text": "He is calm.", "evidence": [place]}, "He is old."]}
     save_role(load_role(written(tmp_path, card)), tmp_path / "out.json")
@@ -71,7 +71,7 @@ def test_character_card_is_read_and_kept(tmp_path: Path, spec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("", "is empty"),
         ("{", "is not JSON"),
@@ -90,14 +90,14 @@ def test_character_card_is_read_and_kept(tmp_path: Path, spec: str) -> None:
             {"spec": "chara_card_v3", "data": {"name": "T", "character_book": {"entries": [{"keys": 3}]}}},
             "entries.0.keys",
         ),
-        ('{"name": "Tim", "x": NaN}', "NaN is no JSON number"),
-        ('{"name": "Tim", "x": 1e999}', "1e999 is no JSON number"),
+        ('{"name": "Tim", "x": NaN}', "NaN is not a JSON number"),
+        ('{"name": "Tim", "x": 1e999}', "1e999 is not a JSON number"),
         ('{"name": "Tim", "x": "\\ud800"}', "half of a character"),
         ('{"name": "Tim", "x": ' + "[" * 150 + "]" * 150 + "}", "nested more than"),
     ],
 )
-def test_what_is_no_card_is_one_line_of_error(tmp_path: Path, content: object, says: str) -> None:
-    with pytest.raises(RoleError, match=says) as error:
+def test_a_file_that_is_not_a_card_is_one_line_of_error(tmp_path: Path, content: object, message: str) -> None:
+    with pytest.raises(RoleError, match=message) as error:
         load_role(written(tmp_path, content))
     assert "role.json" in str(error.value)
     assert "\n" not in str(error.value)
@@ -113,14 +113,14 @@ def test_missing_and_binary_files_are_errors(tmp_path: Path) -> None:
         load_role(tmp_path / "b.json")
 
 
-def test_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "role.json"
     path.write_text("before", encoding="utf-8")
 
-    def full(*args: object) -> None:
+    def disk_full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(RoleError, match="No space left"):
         save_role(Role.model_validate({"name": "Tim"}), path)
     assert path.read_text(encoding="utf-8") == "before"
@@ -140,7 +140,7 @@ def test_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.
         ("安：来自赫尔：水手", Persona(name="安", description="来自赫尔：水手")),
     ],
 )
-def test_persona_is_a_name_and_what_is_known(text: str, persona: Persona, tmp_path: Path) -> None:
+def test_a_persona_is_a_name_and_a_description(text: str, persona: Persona, tmp_path: Path) -> None:
     assert load_persona(text) == persona
     (tmp_path / "p.txt").write_text(text, encoding="utf-8")
     assert load_persona(str(tmp_path / "p.txt")) == persona
@@ -149,12 +149,12 @@ def test_persona_is_a_name_and_what_is_known(text: str, persona: Persona, tmp_pa
 
 
 @pytest.mark.parametrize("text", ["", ": a sailor", "x" * 5000])
-def test_nameless_persona_is_an_error(text: str) -> None:
+def test_a_persona_without_a_name_is_an_error(text: str) -> None:
     with pytest.raises(RoleError, match="persona needs a name"):
         load_persona(text)
 
 
-def test_one_of_the_greetings_is_chosen() -> None:
+def test_one_of_the_greetings_is_selected() -> None:
     role = Role(name="Tim", greeting="Hi.", alternate_greetings=("Ho.", "Hm."))
     assert [with_greeting(role, n).greeting for n in range(3)] == ["Hi.", "Ho.", "Hm."]
     for number in (3, -1):
