@@ -1,27 +1,27 @@
-"""Every error that EGOS-RAG raises on purpose.
+"""The exceptions of EGOS-RAG.
 
 The tree::
 
-    EgosRagError             anything below; the CLI prints it as one line and exits 1
-    ├── SettingsError        a setting is unknown, malformed or contradicts another
-    ├── PromptError          a prompt file is missing, or a variable of it was not given
-    ├── ModelError           a model cannot be found, loaded, reached or understood
-    │   ├── WindowError      the prompt does not fit the model's context window
-    │   └── ScriptExhausted  the scripted model was called more often than its script has replies
-    ├── SourceError          a document or role source cannot be read (missing, empty, encrypted, binary, ...)
-    ├── RoleError            a role file is not a role card
-    ├── StoreError           a document index is missing, damaged, or was built by other settings
-    ├── SessionError         a session's store cannot be opened, or the line is not a turn
-    │   ├── SessionBusy      somebody else is answering in the session
-    │   └── StoreAway        the session's store does not answer for now, or is full
-    └── TrainingError        training data, a checkpoint or the machine does not fit the run that was asked for
+    EgosRagError              base of all; the CLI prints it as one line and exits 1
+    ├── SettingsError         a setting is unknown, malformed or contradicts another
+    ├── PromptError           a prompt file is missing, or one of its variables has no value
+    ├── ModelError            a model cannot be found, loaded, reached or understood
+    │   ├── WindowError       the prompt does not fit the model's context window
+    │   └── ScriptExhausted   the scripted model was called more often than its script has replies
+    ├── SourceError           a document or role source cannot be read (missing, empty, encrypted, binary, ...)
+    ├── RoleError             a role file is not a role card
+    ├── StoreError            a document index is missing, damaged, or was built with other settings
+    ├── SessionError          a session store cannot be opened, or an input is not a turn
+    │   ├── SessionBusy       another process is answering in the session
+    │   └── StoreUnavailable  the session store does not answer for now, or is full
+    └── TrainingError         training data, a checkpoint or the machine does not fit the requested run
 
-A message says what is wrong, where, and what to do about it, in one line: it is shown as it is.
+A message is one line, displayed as it is: what is wrong, where, and what to do about it.
 """
 
 
 class EgosRagError(Exception):
-    """Base of every error raised on purpose; catch this to catch them all."""
+    """Base of all errors below; catch it to catch them all."""
 
 
 class SettingsError(EgosRagError):
@@ -29,7 +29,7 @@ class SettingsError(EgosRagError):
 
 
 class PromptError(EgosRagError):
-    """A prompt file is missing, or variables of it were not given."""
+    """A prompt file is missing, or one of its variables has no value."""
 
 
 class ModelError(EgosRagError):
@@ -53,20 +53,20 @@ class RoleError(EgosRagError):
 
 
 class StoreError(EgosRagError):
-    """A document index is missing, damaged, or was built by other settings."""
+    """A document index is missing, damaged, or was built with other settings."""
 
 
 class SessionError(EgosRagError):
-    """A session's store cannot be opened, or a line given to it is not a turn."""
+    """A session store cannot be opened, or an input (a line, a command, an imported file) is not a turn."""
 
 
 class SessionBusy(SessionError):
-    """Somebody else is answering in the session: what is asked again a moment later may succeed."""
+    """Another process is answering in the session; retry a moment later."""
 
 
-class StoreAway(SessionError):
-    """A session's store does not answer for now, or is full; what was answered before is kept."""
+class StoreUnavailable(SessionError):
+    """A session store does not answer for now, or is full; the replies so far are stored."""
 
 
 class TrainingError(EgosRagError):
-    """Training data, a checkpoint or the machine does not fit the run that was asked for."""
+    """Training data, a checkpoint or the machine does not fit the requested run."""

@@ -1,7 +1,8 @@
-"""What sessions and indexes in PostgreSQL share: the connection, patience with it, and an address without its password.
+"""PostgreSQL connections, shared by session stores and indexes: retries, and URLs without their password.
 
-A server that is away for some seconds, as in a restart, is waited for; what it refuses (a password, a database that is
-not there) fails at once. No message holds the password: not ours, and not libpq's, which may quote an address.
+A server that is unavailable for some seconds, as during a restart, is waited for; an error that waiting does not fix (a
+wrong password, a database that does not exist) is raised at once. No message contains the password: neither ours nor
+libpq's, which may quote the URL.
 """
 
 from __future__ import annotations
@@ -22,42 +23,43 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
-# Keeps a connection's end known within a minute on either side of a network that was cut.
+_MAX_PAUSE_S = 2.0
+# Either side notices within a minute that the network was cut.
 _KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
-OPTIONS: Any = {"autocommit": True, "connect_timeout": 5, "application_name": "egosrag", **_KEEPALIVE}
-_AWAY = ("08", "57P")  # classes of SQLSTATE: connection exceptions; the server stops, crashes or starts up
-_WRONG = ("FATAL:", "translate host name", "invalid", "missing")  # of a connection that no waiting will mend
-_STARTS = ("starting up", "shutting down", "recovery", "too many clients", "remaining connection slots")
+CONNECT_OPTIONS: Any = {"autocommit": True, "connect_timeout": 5, "application_name": "egosrag", **_KEEPALIVE}
+_UNAVAILABLE_STATES = ("08", "57P")  # classes of SQLSTATE: connection exceptions; the server stops, crashes or starts
+# libpq gives no SQLSTATE for a connection that could not be made: parts of its messages in place of one.
+_UNAVAILABLE_MESSAGES = ("starting up", "shutting down", "recovery", "too many clients", "remaining connection slots")
+_PERMANENT_MESSAGES = ("FATAL:", "translate host name", "invalid", "missing")
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def is_address(where: object) -> bool:
-    """Whether ``where`` names a PostgreSQL database, and no path."""
+def is_postgres_url(where: object) -> bool:
+    """Whether ``where`` is the URL of a PostgreSQL database, and not a path."""
     return str(where).startswith(("postgresql://", "postgres://"))
 
 
-def shown(url: str) -> str:
-    """The address as it may be shown: without user, password and parameters; a path stays as it is."""
+def redact_url(url: str) -> str:
+    """The URL without user, password and parameters, as it may be displayed; a path is returned unchanged."""
     if "://" not in url:
         return url
     try:
         parts = urlsplit(url)
     except ValueError:
         return "postgresql://..."
-    if "@" in parts.path + parts.query + parts.fragment:  # of a password with a / ? or # in it
+    if "@" in parts.path + parts.query + parts.fragment:  # the password contains a / ? or #
         return f"{parts.scheme}://..."
     name = f"#{parts.fragment}" if parts.fragment else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{name}"
 
 
-def reason(error: Exception, url: str) -> str:
-    """The first line of a database's error, without what the address keeps secret."""
+def error_reason(error: Exception, url: str) -> str:
+    """The first line of a database error, with the secrets of the URL masked."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     try:
         parts = urlsplit(url)
-        secrets = {parts.netloc.rpartition("@")[0].partition(":")[2], *_values(parts.query)}
+        secrets = {parts.netloc.rpartition("@")[0].partition(":")[2], *_secret_parameters(parts.query)}
     except ValueError:
         return type(error).__name__
     for secret in sorted(secrets | {unquote(s) for s in secrets}, key=len, reverse=True):
@@ -66,139 +68,142 @@ def reason(error: Exception, url: str) -> str:
     return text
 
 
-def _values(query: str) -> set[str]:
+def _secret_parameters(query: str) -> set[str]:
     return {pair.partition("=")[2] for pair in query.split("&") if pair.partition("=")[0] in ("password", "passfile")}
 
 
-def installed() -> None:
-    """Finds out whether the packages for Postgres are there.
+def require_psycopg() -> None:
+    """Check that the packages of the ``postgres`` extra are installed.
 
     Raises:
         SettingsError: they are not.
     """
     if find_spec("psycopg") is None:
-        raise SettingsError("Postgres needs packages more: pip install 'egosrag[postgres]'")
+        raise SettingsError("PostgreSQL needs additional packages: pip install 'egosrag[postgres]'")
 
 
-def connect(url: str, kind: type[EgosRagError], **options: Any) -> Connection[Any]:
-    """A connection that commits each statement, made as soon as the server answers.
+def connect(url: str, error_type: type[EgosRagError], **options: Any) -> Connection[Any]:
+    """Open a connection with autocommit, waiting for a server that is unavailable.
 
     Args:
-        url: ``postgresql://user@host:5432/database``; a password is better kept in ``PGPASSWORD`` or ``~/.pgpass``,
-            where no list of processes shows it.
-        kind: the error that is raised.
+        url: ``postgresql://user@host:5432/database``; keep the password in ``PGPASSWORD`` or ``~/.pgpass``, where it
+            does not appear in a process list.
+        error_type: the class of the error that is raised.
         **options: of ``psycopg.connect``.
 
     Raises:
-        SettingsError: the packages for Postgres are not installed.
-        EgosRagError: of ``kind``: the address is wrong, or the server did not answer for ``DATABASE_S``.
+        SettingsError: the packages for PostgreSQL are not installed.
+        EgosRagError: (as ``error_type``) the URL is malformed, or the server did not answer within ``DATABASE_S``.
     """
-    installed()
+    require_psycopg()
     import psycopg
 
     try:
         psycopg.conninfo.conninfo_to_dict(url)
-        if urlsplit(url).netloc.count("@") > 1:  # libpq would take a part of the password as the host, and show it
+        if urlsplit(url).netloc.count("@") > 1:  # libpq would take a part of the password for the host, and display it
             raise ValueError(url)
     except (psycopg.Error, ValueError):
-        raise kind(
-            f"the address {shown(url)} cannot be read: write postgresql://USER@HOST:5432/DATABASE, "
-            "with %40 for an @ of the password"
+        raise error_type(
+            f"the address {redact_url(url)} cannot be read: write postgresql://USER@HOST:5432/DATABASE, "
+            "with %40 for an @ in the password"
         ) from None
     try:
-        return patiently(lambda: psycopg.connect(url, **{**OPTIONS, **options}))
+        return with_retries(lambda: psycopg.connect(url, **{**CONNECT_OPTIONS, **options}))
     except psycopg.Error as error:
-        told = f"Postgres at {shown(url)} cannot be reached ({reason(error, url)}): check address and server"
-        raise kind(told) from None  # libpq's own words may hold the password
+        reason = error_reason(error, url)
+        message = f"PostgreSQL at {redact_url(url)} cannot be reached ({reason}): check address and server"
+        raise error_type(message) from None  # libpq's own message may contain the password
 
 
-def patiently(call: Callable[[], T], mend: Callable[[], None] | None = None) -> T:
-    """What ``call`` gives, called again while the database is away, in longer and longer steps.
+def with_retries(call: Callable[[], T], repair: Callable[[], None] | None = None) -> T:
+    """The result of ``call``, repeated with growing pauses while the database is unavailable.
 
     Args:
         call: may be repeated.
-        mend: is called before each repetition; what it raises ends the patience unless the database is still away.
+        repair: is called before each repetition; what it raises ends the retries unless the database is still
+            unavailable.
 
     Raises:
-        psycopg.Error: as ``call`` raises it, when it means something else or ``DATABASE_S`` are over.
+        psycopg.Error: from ``call``, if it is another error or ``DATABASE_S`` seconds are over.
     """
     import psycopg
 
-    until, pause, broken = time.monotonic() + DATABASE_S, _FIRST_PAUSE_S, False
+    deadline, pause, failed = time.monotonic() + DATABASE_S, _FIRST_PAUSE_S, False
     while True:
         try:
-            if broken and mend:
-                mend()
+            if failed and repair:
+                repair()
             return call()
         except psycopg.OperationalError as error:
-            if not is_away(error) or time.monotonic() + pause > until:
+            if not is_unavailable(error) or time.monotonic() + pause > deadline:
                 raise
-            if not broken:
-                _log.warning("the database does not answer; trying again for %.0f seconds", DATABASE_S)
-            broken = True
+            if not failed:
+                _log.warning("the database does not answer; retrying for %.0f seconds", DATABASE_S)
+            failed = True
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        pause = min(2 * pause, _MAX_PAUSE_S)
 
 
-def is_away(error: Exception) -> bool:
-    """Whether a database's error means that the server is away for now, and not that it refuses something."""
+def is_unavailable(error: Exception) -> bool:
+    """Whether a database error means that the server is unavailable for now, rather than that it refuses something."""
     state = getattr(error, "sqlstate", None)
     if state:
-        return str(state).startswith(_AWAY)
-    text = str(error)  # of a connection that could not be made, libpq gives no state
-    return any(word in text for word in _STARTS) or not any(word in text for word in _WRONG)
+        return str(state).startswith(_UNAVAILABLE_STATES)
+    text = str(error)
+    temporary = any(words in text for words in _UNAVAILABLE_MESSAGES)
+    return temporary or not any(words in text for words in _PERMANENT_MESSAGES)
 
 
-class Link:
-    """A connection that is made when it is needed, and made again after it broke; any thread may use it.
+class Database:
+    """A connection that is opened when it is first needed and reopened after it broke; thread-safe.
 
     Args:
-        url: the database's address.
-        kind: the error that is raised.
+        url: the database's URL.
+        error_type: the class of the errors that are raised.
     """
 
-    def __init__(self, url: str, kind: type[EgosRagError]) -> None:
+    def __init__(self, url: str, error_type: type[EgosRagError]) -> None:
         self.url = url
-        self._kind = kind
+        self._error_type = error_type
         self._connection: Connection[Any] | None = None
         self._lock = threading.Lock()
 
-    def rows(self, query: str, *values: Any, before: str = "") -> list[Any]:
-        """What a query that changes nothing gives.
+    def fetch_all(self, query: str, *values: Any, before: str = "") -> list[Any]:
+        """The rows of a query that changes nothing.
 
         Args:
             query: with ``%s`` for the values.
             *values: the values.
-            before: a command that holds for this query alone.
+            before: a command executed first, in the same transaction, such as ``SET LOCAL ...``.
 
         Raises:
-            EgosRagError: of the link's kind: the database does not answer, or refuses.
+            EgosRagError: (as ``error_type``) the database does not answer, or refuses.
         """
         import psycopg
 
-        def ask(connection: Connection[Any]) -> list[Any]:
+        def fetch(connection: Connection[Any]) -> list[Any]:
             with connection.transaction() if before else nullcontext():
                 if before:
                     connection.execute(before)
                 return connection.execute(query, values).fetchall()
 
         try:
-            return self.again(ask)
+            return self.run(fetch)
         except psycopg.Error as error:
-            told = f"Postgres at {shown(self.url)} does not answer as it should ({reason(error, self.url)})"
-            raise self._kind(told) from None
+            reason = error_reason(error, self.url)
+            raise self._error_type(f"PostgreSQL at {redact_url(self.url)} failed to answer ({reason})") from None
 
-    def again(self, work: Callable[[Connection[Any]], T]) -> T:
-        """What ``work`` gives with a connection, done again from its beginning while the database is away.
+    def run(self, work: Callable[[Connection[Any]], T]) -> T:
+        """The result of ``work`` with a connection, restarted from its beginning while the database is unavailable.
 
         Raises:
-            psycopg.Error: as ``work`` raises it.
-            EgosRagError: of the link's kind: there is no connection to be had.
+            psycopg.Error: from ``work``.
+            EgosRagError: (as ``error_type``) no connection can be opened.
         """
         with self._lock:
-            return patiently(lambda: work(self._open()))
+            return with_retries(lambda: work(self._open()))
 
     def _open(self) -> Connection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self.url, self._kind)
+            self._connection = connect(self.url, self._error_type)
         return self._connection

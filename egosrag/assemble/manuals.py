@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from egosrag.assemble.models import chat_model
 from egosrag.console import Reporter
-from egosrag.parallel import Engine, spread_of
-from egosrag.postgres import shown
+from egosrag.parallel import Backend, executor_for
+from egosrag.postgres import redact_url
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def build_index(
-    settings: Settings, paths: Sequence[str | Path], out: str, progress: Reporter, engine: Engine = "here"
+    settings: Settings, paths: Sequence[str | Path], out: str, progress: Reporter, engine: Backend = "here"
 ) -> ManualIndex:
     """Index documents into ``out``, a folder or ``postgresql://...``; what has not changed is not read again.
 
@@ -32,9 +32,9 @@ def build_index(
     from egosrag.rag.index.bulk import Bulk
     from egosrag.rag.index.manual_index import ManualIndex
 
-    bulk = Bulk(spread_of(engine), settings.cache_dir / "shards")
+    bulk = Bulk(executor_for(engine), settings.cache_dir / "shards")
     index = ManualIndex.build(paths, out, **indexing(settings), progress=progress, on_skip=progress.note, bulk=bulk)
-    progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {shown(out)}")
+    progress.note(f"{len(index.passages)} passages of {len(index.pages)} pages in {redact_url(out)}")
     return index
 
 

@@ -45,7 +45,7 @@ from egosrag.cli.options import (
 )
 from egosrag.console import Progress, lines_of_stdin
 from egosrag.errors import EgosRagError
-from egosrag.postgres import shown
+from egosrag.postgres import redact_url
 
 app = typer.Typer(
     help="Roles that speak for themselves, and manuals that answer with their page, on small local models.",
@@ -106,7 +106,7 @@ def index(
     settings = chosen(config, pairs, embedder=embedder)
     with Progress() as progress:
         assemble.build_index(settings, paths, out, progress, engine)
-    print(shown(out))
+    print(redact_url(out))
 
 
 @app.command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from egosrag.parallel import Engine
+from egosrag.parallel import Backend
 
 if TYPE_CHECKING:
     from egosrag.settings import Settings
@@ -28,7 +28,7 @@ Embedder = Annotated[
     typer.Option(help="Hub id or folder of an embedding model, beside BM25.", show_default="BM25 alone"),
 ]
 Where = Annotated[
-    Engine,
+    Backend,
     typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine."),
 ]
 Sources = Annotated[

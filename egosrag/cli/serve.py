@@ -13,7 +13,7 @@ import typer
 
 from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, chosen
 from egosrag.errors import SettingsError
-from egosrag.postgres import is_address
+from egosrag.postgres import is_postgres_url
 
 if TYPE_CHECKING:
     from egosrag.serve.guard import Guard
@@ -90,7 +90,7 @@ def named_index(given: str) -> tuple[str, str]:
     if equals and "/" not in name:  # an address has its = behind its host
         return name, place
     url, _, fragment = given.partition("#")
-    return (fragment or "manual" if is_address(url) else given.rstrip("/").rsplit("/", 1)[-1]), given
+    return (fragment or "manual" if is_postgres_url(url) else given.rstrip("/").rsplit("/", 1)[-1]), given
 
 
 def run(served: dict[str, Served], guard: Guard, host: str, port: int) -> None:

@@ -37,7 +37,7 @@ class Keeper(ABC):
 
         Raises:
             SessionBusy: somebody answers there, and still did after ``egosrag.limits.SESSION_S``.
-            StoreAway: the store does not answer.
+            StoreUnavailable: the store does not answer.
         """
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Keeper(ABC):
         """After it a power cut takes nothing of what was written before it.
 
         Raises:
-            StoreAway: the store does not answer.
+            StoreUnavailable: the store does not answer.
         """
 
     def trim(self, session: str) -> None:

@@ -19,16 +19,16 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.rows import dict_row
 
-from egosrag.errors import SessionBusy, SessionError, StoreAway
+from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.limits import SESSION_S
-from egosrag.postgres import OPTIONS, connect, is_away, patiently, reason, shown
+from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
 from egosrag.sessions.maintenance import VERSION, Keeper, busy, too_new
 
 _LOCKS = 0x45474F53  # "EGOS": keeps our advisory locks apart from those of other programs in the database
 _SETUP = -1  # the lock under which tables are made
 _CLOCK = datetime(1582, 10, 15, tzinfo=UTC).timestamp()  # where the times of UUIDs begin
 _AHEAD_S = 5.0
-_OPTIONS: Any = {**OPTIONS, "row_factory": dict_row, "prepare_threshold": 0}
+_OPTIONS: Any = {**CONNECT_OPTIONS, "row_factory": dict_row, "prepare_threshold": 0}
 T = TypeVar("T")
 
 
@@ -59,7 +59,7 @@ class PostgresStore(Keeper, PostgresSaver):
             raise
 
     def _connected(self) -> Any:
-        return connect(self._url, StoreAway, **_OPTIONS)
+        return connect(self._url, StoreUnavailable, **_OPTIONS)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -72,10 +72,10 @@ class PostgresStore(Keeper, PostgresSaver):
         )
         ours = self._rows("SELECT version FROM egosrag_sessions")[0]["version"] if found[0]["ours"] else 0
         if ours > VERSION:
-            raise too_new(f"the conversations at {shown(self._url)}", ours)
+            raise too_new(f"the conversations at {redact_url(self._url)}", ours)
         its = self._rows("SELECT max(v) AS v FROM checkpoint_migrations")[0]["v"] if found[0]["its"] else None
         if its is not None and its >= len(self.MIGRATIONS):
-            what = f"the conversations at {shown(self._url)} were written by a newer LangGraph"
+            what = f"the conversations at {redact_url(self._url)} were written by a newer LangGraph"
             raise SessionError(f"{what}: install that one; nothing was changed")
         if ours == VERSION and its == len(self.MIGRATIONS) - 1:
             return
@@ -200,11 +200,15 @@ class PostgresStore(Keeper, PostgresSaver):
 
     def _kept(self, call: Callable[[], T]) -> T:
         try:
-            return patiently(call, self._mend)
+            return with_retries(call, self._mend)
         except psycopg.Error as error:
-            what = "does not answer" if isinstance(error, psycopg.OperationalError) and is_away(error) else "refuses"
-            raise StoreAway(
-                f"the conversations' Postgres at {shown(self._url)} {what} ({reason(error, self._url)}): "
+            what = (
+                "does not answer"
+                if isinstance(error, psycopg.OperationalError) and is_unavailable(error)
+                else "refuses"
+            )
+            raise StoreUnavailable(
+                f"the conversations' Postgres at {redact_url(self._url)} {what} ({error_reason(error, self._url)}): "
                 "check the server; what was answered is kept"
             ) from None  # libpq's own words may hold the password
 

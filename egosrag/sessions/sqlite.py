@@ -24,7 +24,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from egosrag.errors import SessionError, StoreAway
+from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.limits import SESSION_S, WRITE_S
 from egosrag.sessions.maintenance import VERSION, Keeper, busy, too_new
 
@@ -139,7 +139,7 @@ class SqliteStore(Keeper, SqliteSaver):
                 held.enter_context(turns.mine(WRITE_S))
                 held.enter_context(self._locked("write", WRITE_S, poll_s=0.002))
             except (TimeoutError, Timeout):
-                raise StoreAway(
+                raise StoreUnavailable(
                     f"the conversations at {self._path} were being written by others for {WRITE_S:.0f} seconds: "
                     "see who uses them, and try again"
                 ) from None
@@ -151,7 +151,7 @@ class SqliteStore(Keeper, SqliteSaver):
 
         Raises:
             Timeout: of filelock: somebody else still holds it after ``wait_s`` seconds.
-            StoreAway: the lock cannot be written.
+            StoreUnavailable: the lock cannot be written.
         """
         if not self._lasts:
             yield
@@ -166,7 +166,7 @@ class SqliteStore(Keeper, SqliteSaver):
         except Timeout:
             raise
         except OSError as error:
-            raise StoreAway(f"{folder} cannot be written ({error.strerror}): check rights and disk") from error
+            raise StoreUnavailable(f"{folder} cannot be written ({error.strerror}): check rights and disk") from error
         try:
             yield
         finally:
@@ -230,7 +230,7 @@ class SqliteStore(Keeper, SqliteSaver):
         except _FAILED as error:
             with self.lock:  # what failed at its commit is still open, and would keep others from writing
                 self.conn.rollback()
-            raise StoreAway(
+            raise StoreUnavailable(
                 f"the conversations at {self._path} cannot be read or written ({_line(error)}): "
                 "check the disk and who uses it"
             ) from error

@@ -15,8 +15,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from egosrag.errors import SessionError, StoreAway
-from egosrag.postgres import installed, is_address
+from egosrag.errors import SessionError, StoreUnavailable
+from egosrag.postgres import is_postgres_url, require_psycopg
 from egosrag.sessions.maintenance import Keeper
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
         SettingsError: the packages for Postgres are not installed.
     """
     store: SqliteStore | PostgresStore
-    if is_address(where):
-        installed()
+    if is_postgres_url(where):
+        require_psycopg()
         from egosrag.sessions.postgres import PostgresStore
 
         store = PostgresStore(str(where), serializer())
@@ -57,7 +57,7 @@ def alone(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
 
     Raises:
         SessionBusy: another process answers there.
-        StoreAway: the store does not answer.
+        StoreUnavailable: the store does not answer.
     """
     if not isinstance(store, Keeper):
         yield
@@ -66,7 +66,7 @@ def alone(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
         yield
         try:
             store.trim(session)
-        except StoreAway as error:  # the reply is there: what is old can go another time
+        except StoreUnavailable as error:  # the reply is there: what is old can go another time
             _log.warning("%s", error)
 
 
@@ -74,7 +74,7 @@ def flush(store: BaseCheckpointSaver[Any]) -> None:
     """After it a power cut takes nothing of what was written; of a store that lasts.
 
     Raises:
-        StoreAway: the store does not answer.
+        StoreUnavailable: the store does not answer.
     """
     if isinstance(store, Keeper):
         store.flush()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import EgosRagError
-from egosrag.parallel import Engine
+from egosrag.parallel import Backend
 
 Figure = Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")]
 JudgeModel = Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")]
@@ -20,7 +20,7 @@ JudgeK = Annotated[int, typer.Option(min=1, help="The judge's explanations for e
 JudgeRecords = Annotated[Path | None, typer.Option(help="JSONL to keep the judgements in; a stem for several parts.")]
 Upload = Annotated[bool, typer.Option("--upload", help="Send dataset and runs, traced where they run, to LangSmith.")]
 Where = Annotated[
-    Engine, typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
+    Backend, typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
 ]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")]
 Temperature = Annotated[float, typer.Option(min=0, help="Spread of sampling.")]

@@ -19,7 +19,7 @@ import typer
 
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
-from egosrag.parallel import Engine, by_ray
+from egosrag.parallel import Backend, run_on_ray
 from evals.common import experiment
 from evals.common.command import Adapter, AsJson, Figure, Upload, Where, finish
 from evals.common.records import Record, Records
@@ -42,7 +42,7 @@ def evaluate(
     reference: bool = False,
     dtype: str = "float32",
     device: str | None = None,
-    engine: Engine = "here",
+    engine: Backend = "here",
     upload: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The results of a model, task by task: ``{task: {"n", "accuracy", "stderr", ...}}`` (see ``ppl_run.summary``).
@@ -100,7 +100,7 @@ def _by_ray(
         for start in range(0, len(items), SHARD_ITEMS)
     ]
     done = dict.fromkeys(tasks, 0)
-    for place, records in by_ray(score_shard, shards):
+    for place, records in run_on_ray(score_shard, shards):
         name = shards[place].task
         for record in records:
             done[name] += 1

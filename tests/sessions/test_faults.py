@@ -18,7 +18,7 @@ import pytest
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr
 
-from egosrag.errors import SessionBusy, SessionError, StoreAway
+from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.sessions import maintenance as keeper
 from egosrag.sessions import session as sessions
@@ -179,7 +179,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
                 for n in range(1, 1000):
                     talk.say(f"line {n}")
                     os.write(out, f"{n}\n".encode())
-            except StoreAway as error:
+            except StoreUnavailable as error:
                 assert "check the disk" in str(error) and "\n" not in str(error)
                 os.write(out, b"-1\n")
             time.sleep(60)
@@ -220,10 +220,10 @@ def test_a_database_that_stays_away_is_one_line(
         postgres_server.stop()
         try:
             for _ in range(2):
-                with pytest.raises(StoreAway, match="does not answer") as error:
+                with pytest.raises(StoreUnavailable, match="does not answer") as error:
                     talk.say("line 1")
                 assert "p@ss" not in str(error.value) + caplog.text and "\n" not in str(error.value)
-            with pytest.raises(StoreAway, match="cannot be reached"), open_store(postgres):
+            with pytest.raises(StoreUnavailable, match="cannot be reached"), open_store(postgres):
                 pass
         finally:
             postgres_server.start()
@@ -265,7 +265,7 @@ def test_a_database_that_takes_no_writes_is_told(postgres: str) -> None:
         talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
         talk.say("line 0")
         store.conn.execute("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
-        with pytest.raises(StoreAway, match="refuses .*read-only"):
+        with pytest.raises(StoreUnavailable, match="refuses .*read-only"):
             talk.say("line 1")
         store.conn.execute("SET default_transaction_read_only = off")  # type: ignore[attr-defined]
         talk.say("line 1")

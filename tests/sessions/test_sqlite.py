@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.errors import StoreAway
+from egosrag.errors import StoreUnavailable
 from egosrag.schema import Reply
 from egosrag.sessions import sqlite
 from egosrag.sessions.conversation import Conversation
@@ -85,7 +85,7 @@ def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(sqlite, "WRITE_S", 0.05)
         assert isinstance(store, SqliteStore)
         for held in (store._turn(), store._locked("write", 1)):  # by a thread of this process, and by another process
-            with held, pytest.raises(StoreAway, match="were being written by others .*: see who uses them"):
+            with held, pytest.raises(StoreUnavailable, match="were being written by others .*: see who uses them"):
                 second.say("line 0")
         assert second.say("line 1").text == "This is the reply to line 1."
 

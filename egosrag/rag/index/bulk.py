@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from egosrag.parallel import Spread, here
+from egosrag.parallel import Executor, run_serially
 from egosrag.rag.documents.load import load_document
 from egosrag.rag.index import storage as store
 from egosrag.rag.index.fields import Progress
@@ -69,7 +69,7 @@ class Bulk:
         keep: the folder of the shards' results; None keeps none.
     """
 
-    def __init__(self, spread: Spread = here, keep: Path | None = None) -> None:
+    def __init__(self, spread: Executor = run_serially, keep: Path | None = None) -> None:
         self._spread = spread
         self._keep = keep
         self._made: list[Path] = []
@@ -113,7 +113,7 @@ class Bulk:
         alike = sorted(texts, key=len)  # a batch is padded to its longest text
         shards = [alike[start : start + SHARD_TEXTS] for start in range(0, len(alike), SHARD_TEXTS)]
         keys = [_digest("vectors", [model.name, model.prompt, *shard]) for shard in shards]
-        work = partial(embed_shard, embedder=model if self._spread is here else given)
+        work = partial(embed_shard, embedder=model if self._spread is run_serially else given)
         found: dict[str, Vectors] = {}
         for place, vectors in self._each(work, shards, keys, _Npy):
             found.update(zip(shards[place], vectors, strict=True))

@@ -15,7 +15,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import ValidationError
 
 from egosrag.errors import StoreError
-from egosrag.postgres import Link, shown
+from egosrag.postgres import Database, redact_url
 from egosrag.rag.index import storage as store
 from egosrag.rag.index.fields import LEXICAL
 from egosrag.rag.index.manual_index import ManualIndex
@@ -43,16 +43,16 @@ def named(address: str) -> tuple[str, str]:
     return url, name or "manual"
 
 
-def manifest_of(link: Link, name: str) -> tuple[int, Manifest]:
+def manifest_of(link: Database, name: str) -> tuple[int, Manifest]:
     """The generation that an index's name points at, and what it was built from.
 
     Raises:
         StoreError: there is no such index, it is damaged, or another version wrote it.
     """
-    where = f"{shown(link.url)}#{name}"
+    where = f"{redact_url(link.url)}#{name}"
     rows = []
-    if link.rows("SELECT to_regclass('egosrag_index')")[0][0]:
-        rows = link.rows("SELECT generation, version, manifest FROM egosrag_index WHERE name = %s", name)
+    if link.fetch_all("SELECT to_regclass('egosrag_index')")[0][0]:
+        rows = link.fetch_all("SELECT generation, version, manifest FROM egosrag_index WHERE name = %s", name)
     if not rows:
         raise StoreError(f"there is no index at {where}: build one with egosrag index PATH --out {where}")
     generation, version, manifest = rows[0]
@@ -76,8 +76,8 @@ class PostgresIndex(ManualIndex):
 
     def __init__(self, address: str, embedder: str | Embeddings | None = None) -> None:
         url, name = named(address)
-        self._link, self._name = Link(url, StoreError), name
-        self._where = f"{shown(url)}#{name}"
+        self._link, self._name = Database(url, StoreError), name
+        self._where = f"{redact_url(url)}#{name}"
         self._generation, self.manifest = manifest_of(self._link, name)
         self.check_embedder(self._where, self.manifest, embedder)
         self._embedder: Embedder | None = None if isinstance(embedder, str) else load_embedder(embedder)
@@ -112,8 +112,8 @@ class PostgresIndex(ManualIndex):
 
     def _ask(self, query: str, *values: Any, before: str = "") -> list[Any]:
         """Rows of this generation, as long as it is there: a query of one that is gone finds none."""
-        rows = self._link.rows(query, *values, before=before)
-        if not rows and not self._link.rows("SELECT 1 FROM egosrag_generation WHERE id = %s", self._generation):
+        rows = self._link.fetch_all(query, *values, before=before)
+        if not rows and not self._link.fetch_all("SELECT 1 FROM egosrag_generation WHERE id = %s", self._generation):
             raise StoreError(f"the index at {self._where} was built anew, twice: open it again")
         return rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from egosrag.errors import StoreError
-from egosrag.postgres import Link, reason, shown
+from egosrag.postgres import Database, error_reason, redact_url
 from egosrag.rag.index import storage as store
 from egosrag.rag.index import vectors as dense
 from egosrag.rag.index.manual_index import ManualIndex
@@ -41,8 +41,8 @@ def old(address: str) -> PostgresIndex | None:
         StoreError: the database does not answer, or a newer program wrote the index.
     """
     url, name = named(address)
-    link = Link(url, StoreError)
-    link.rows("SELECT 1")  # told before the work, not after it
+    link = Database(url, StoreError)
+    link.fetch_all("SELECT 1")  # told before the work, not after it
     try:
         manifest_of(link, name)
         return PostgresIndex(address)
@@ -61,13 +61,12 @@ def write(address: str, index: ManualIndex) -> None:
     import psycopg
 
     url, name = named(address)
-    link = Link(url, StoreError)
+    link = Database(url, StoreError)
     try:
-        link.again(lambda connection: _write(connection, name, index))
+        link.run(lambda connection: _write(connection, name, index))
     except psycopg.Error as error:
-        raise StoreError(
-            f"the index cannot be written to {shown(url)}#{name} ({reason(error, url)}): check rights and disk"
-        ) from None
+        where, reason = f"{redact_url(url)}#{name}", error_reason(error, url)
+        raise StoreError(f"the index cannot be written to {where} ({reason}): check rights and disk") from None
 
 
 def _write(connection: Any, name: str, index: ManualIndex) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from egosrag.errors import StoreError
-from egosrag.postgres import is_address, shown
+from egosrag.postgres import is_postgres_url, redact_url
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.schema import Page, Passage
 
@@ -71,9 +71,9 @@ def in_database(where: object) -> bool:
     Raises:
         StoreError: it is in neither.
     """
-    if "://" in str(where) and not is_address(where):
-        raise StoreError(f"an index is a folder or in Postgres, and {shown(str(where))} is neither: give a path")
-    return is_address(where)
+    if "://" in str(where) and not is_postgres_url(where):
+        raise StoreError(f"an index is a folder or in Postgres, and {redact_url(str(where))} is neither: give a path")
+    return is_postgres_url(where)
 
 
 class NewerError(StoreError):

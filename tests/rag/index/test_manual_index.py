@@ -14,7 +14,7 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from egosrag.errors import ModelError, SourceError, StoreError
-from egosrag.postgres import is_address
+from egosrag.postgres import is_postgres_url
 from egosrag.rag.index import bulk as room
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.manual_index import ManualIndex
@@ -173,7 +173,7 @@ def test_an_index_of_another_version_is_refused_and_a_newer_one_never_written_ov
 
 def set_version(place: str, version: int) -> None:
     """As if another program had written the index."""
-    if is_address(place):
+    if is_postgres_url(place):
         with psycopg.connect(urldefrag(place).url) as connection:
             connection.execute("UPDATE egosrag_index SET version = %s", (version,))
         return

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from egosrag.errors import StoreError
-from egosrag.postgres import Link, shown
+from egosrag.postgres import Database, redact_url
 from egosrag.rag.index import bulk as room
 from egosrag.rag.index import vectors as dense
 from egosrag.rag.index.manual_index import ManualIndex
@@ -93,15 +93,15 @@ def test_of_many_passages_the_graph_and_the_words_give_those_that_are_compared(
 
 def test_a_question_reads_rows_and_not_the_whole_index(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    plain = Link.rows
+    plain = Database.fetch_all
 
-    def watched(self: Link, query: str, *values: Any, before: str = "") -> list[Any]:
+    def watched(self: Database, query: str, *values: Any, before: str = "") -> list[Any]:
         rows = plain(self, query, *values, before=before)
         if "egosrag_page" in query or "egosrag_term" in query:
             read.append(len(rows))
         return rows
 
-    monkeypatch.setattr(Link, "rows", watched)
+    monkeypatch.setattr(Database, "fetch_all", watched)
     retriever = Retriever(opened(stored))
     retriever.search(QUESTIONS[0])
     assert max(read) < 30
@@ -196,7 +196,7 @@ def test_no_message_holds_a_password(address: str, run: Run, monkeypatch: pytest
         assert done.code == 1
         assert len(done.err.strip().splitlines()) == 1
         assert "cret" not in done.err + done.out
-    assert "cret" not in shown(address)
+    assert "cret" not in redact_url(address)
 
 
 def test_the_commands_take_an_address_and_tell_no_password(run: Run, script: Callable[..., str], postgres: str) -> None:
