@@ -1,4 +1,4 @@
-"""Manners at the console: progress on standard error, lines of standard input, JSON by the line."""
+"""Console input and output: progress on standard error, lines of standard input, JSON lines on standard output."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Self
 
 from egosrag.errors import SourceError
 
-_SECONDS_BETWEEN_LINES = 5.0
+_PROGRESS_INTERVAL_S = 5.0  # between progress lines where standard error is not a terminal
 
 
 class Reporter:
-    """Whom a long step tells how far it is. This one keeps it to itself."""
+    """Receives the progress of a long step. This base class ignores it."""
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` parts of the step ``what`` are done."""
+        """Report that ``done`` of ``total`` parts of the step ``what`` are done."""
 
     def note(self, text: str) -> None:
-        """Something that is said once."""
+        """Report a message."""
 
 
 class Progress(Reporter):
-    """Tells on standard error: a bar on a terminal, elsewhere a line when a step ends or takes long."""
+    """Shows progress on standard error: a bar on a terminal, elsewhere a line at a step's end and every few seconds."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -50,25 +50,25 @@ class Progress(Reporter):
             self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Say that ``done`` of ``total`` parts of the step ``what`` are done."""
+        """Show that ``done`` of ``total`` parts of the step ``what`` are done."""
         if self._bar:
             if what not in self._tasks:
                 self._tasks[what] = self._bar.add_task(what, total=total)
             self._bar.update(self._tasks[what], completed=done, total=total)
-        elif done == total or time.monotonic() - self._said_at > _SECONDS_BETWEEN_LINES:
-            self._said_at = time.monotonic()
+        elif done == total or time.monotonic() - self._printed_at > _PROGRESS_INTERVAL_S:
+            self._printed_at = time.monotonic()
             print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """Say one thing, in a line of its own."""
+        """Print a message on a line of its own."""
         if self._bar:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
 
 
-def lines_of_stdin() -> Iterator[str]:
-    """The lines of standard input as they come, without their ends.
+def stdin_lines() -> Iterator[str]:
+    """The lines of standard input as they arrive, without line ends.
 
     Raises:
         SourceError: the input is not UTF-8.
@@ -82,5 +82,5 @@ def lines_of_stdin() -> Iterator[str]:
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output, at once."""
+    """Print a line of JSON on standard output and flush it."""
     print(json.dumps(value, ensure_ascii=False), flush=True)

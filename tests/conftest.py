@@ -124,7 +124,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
     def call(*words: str, stdin: bytes = b"") -> Done:
         monkeypatch.setattr(sys, "argv", ["egosrag", *words])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        monkeypatch.setattr(cli, "_show_traceback", False)
         code = cli.main()
         sys.stdout.flush()
         return Done(code, *capfd.readouterr())

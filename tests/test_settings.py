@@ -1,4 +1,4 @@
-"""Settings: flags > environment > file > defaults, and nothing misspelt passes."""
+"""Settings: flags override the environment, that the file, that the defaults; a misspelt key is an error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "egosrag"
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flag_overrides_environment_overrides_file_overrides_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert Settings.load().top_k == 5
     Path("egosrag.toml").write_text("top_k = 6\nwindow = 400\n")
     assert (Settings.load().top_k, Settings.load().window) == (6, 400)
@@ -27,13 +29,13 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeyp
     assert Settings.load(top_k=8).top_k == 8
 
 
-def test_a_flag_that_was_not_given_leaves_the_rest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_that_is_none_overrides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EGOSRAG_QUOTE", "false")
     assert Settings.load(quote=None).quote is False
     assert Settings.load(quote=True).quote is True
 
 
-def test_a_named_file_replaces_the_one_in_the_folder(tmp_path: Path) -> None:
+def test_a_config_file_replaces_the_one_in_the_folder(tmp_path: Path) -> None:
     Path("egosrag.toml").write_text("top_k = 6\n")
     other = tmp_path / "other.toml"
     other.write_text("window = 500\n")
@@ -41,7 +43,7 @@ def test_a_named_file_replaces_the_one_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["file", "environment", "flag"])
-def test_a_misspelt_key_fails_and_names_the_one_that_was_meant(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_key_is_an_error_with_a_suggestion(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {}
     if place == "file":
         Path("egosrag.toml").write_text("modle = 'pocket'\n")
@@ -63,13 +65,13 @@ def test_a_misspelt_key_fails_and_names_the_one_that_was_meant(place: str, monke
         ({"top_p": 1.5, "seed": "x"}, "top_p is 1.5.*; seed is 'x'"),
     ],
 )
-def test_values_that_do_not_fit_are_named_in_one_line(flags: dict[str, object], message: str) -> None:
+def test_invalid_values_are_listed_in_one_line(flags: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
         Settings.load(**flags)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path: Path) -> None:
+def test_a_missing_or_malformed_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no settings file"):
         Settings.load(tmp_path / "none.toml")
     Path("egosrag.toml").write_text("top_k: 6")
@@ -82,25 +84,24 @@ def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path: Path) -> None:
         Settings.load(config={"a": 1})  # type: ignore[arg-type]
 
 
-def test_sessions_are_kept_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:
+def test_sessions_are_stored_in_the_data_folder_by_default(tmp_path: Path) -> None:
     assert Settings.load(data_dir=tmp_path).sessions == str(tmp_path / "sessions.sqlite")
     assert Settings.load(store="postgresql://localhost/x").sessions == "postgresql://localhost/x"
 
 
-def test_a_home_folder_may_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EGOSRAG_DATA_DIR", "~/kept")
-    assert Settings.load().data_dir == Path.home() / "kept"
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EGOSRAG_DATA_DIR", "~/data")
+    assert Settings.load().data_dir == Path.home() / "data"
 
 
 def test_every_setting_is_described_and_used() -> None:
-    users = ["settings.py", "cli.py", "demo.py", "doctor.py"]
-    files = [*(PACKAGE / name for name in users), *(PACKAGE / "assemble").glob("*.py")]
+    files = [PACKAGE / "settings.py", *(PACKAGE / "cli").glob("*.py"), *(PACKAGE / "assemble").glob("*.py")]
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
     read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for name, field in Settings.model_fields.items():
         assert field.description, f"{name} has no description"
-        # A preset is spent on the other settings.
-        assert name in read or name == "preset", f"nobody reads the setting {name}"
+        # A preset only sets the other settings.
+        assert name in read or name == "preset", f"nothing reads the setting {name}"
 
 
 def test_settings_are_frozen() -> None:

@@ -1,4 +1,4 @@
-"""``egosrag card``: role files from one format into another."""
+"""``egosrag card``: convert a role file to another format."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from typing import Annotated, Literal
 
 import typer
 
+EXAMPLES = ("egosrag card edda.json --out edda.png", "egosrag card edda.png --out edda.v3.json --spec v3")
+
 
 def card(
-    source: Annotated[Path, typer.Argument(help="Role card: ours, or a character card V1, V2 or V3, JSON or PNG.")],
-    out: Annotated[Path, typer.Option(help="File to write; *.png holds a character card V2 and V3 in a picture.")],
-    spec: Annotated[Literal["egos", "v2", "v3"], typer.Option(help="What a JSON file is: ours, or a card.")] = "egos",
+    source: Annotated[Path, typer.Argument(help="Role card: our JSON, or a character card V1, V2 or V3 (JSON, PNG).")],
+    out: Annotated[
+        Path, typer.Option(help="File to write; *.png embeds the character card, as V2 and V3, in a picture.")
+    ],
+    spec: Annotated[
+        Literal["egos", "v2", "v3"], typer.Option(help="Format of a JSON file: our own, or a character card.")
+    ] = "egos",
     picture: Annotated[
-        Path | None, typer.Option(help="PNG whose picture is shown.", show_default="the source's or a plain one")
+        Path | None, typer.Option(help="PNG to embed the card in.", show_default="the source's or a plain one")
     ] = None,
 ) -> None:
-    """Convert a role card, for other programs or from them."""
+    """Convert a role card to or from other programs' formats."""
     from egosrag.roles.files import load_role, save_role
 
-    shown = picture or (source if source.suffix.lower() == ".png" else None)
+    image = picture or (source if source.suffix.lower() == ".png" else None)
     role = load_role(source)
-    save_role(role, out, version={"egos": None, "v2": 2, "v3": 3}[spec], picture=shown)
+    save_role(role, out, version={"egos": None, "v2": 2, "v3": 3}[spec], picture=image)
     print(out)

@@ -1,21 +1,109 @@
-"""What is said at the console: on a terminal it streams, elsewhere each line of standard input is a turn."""
+"""``egosrag chat``: talk to a role; on a terminal replies stream, elsewhere each line of standard input is a turn."""
 
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+import typer
+
 from egosrag.cli import slash
-from egosrag.console import lines_of_stdin, print_json
-from egosrag.errors import SourceError
+from egosrag.cli.options import (
+    Adapter,
+    Config,
+    Debug,
+    ExtractModel,
+    Greeting,
+    History,
+    Json,
+    Lore,
+    Memory,
+    Model,
+    Persona,
+    Preset,
+    Quote,
+    RoleFiles,
+    RoleName,
+    RoleSources,
+    SessionName,
+    Set,
+    Store,
+    Strategy,
+    load_settings,
+)
+from egosrag.console import Progress, print_json, stdin_lines
 
 if TYPE_CHECKING:
-    from egosrag.rag.answer.engine import ManualEngine
     from egosrag.schema import Reply
     from egosrag.sessions.conversation import Conversation
+
+EXAMPLES = (
+    "egosrag chat --role edda.json",
+    "egosrag chat --role edda.json --session monday --set temperature=0.7",
+    "egosrag chat --source novel.txt --name Gatsby --strategy dynamic",
+    'echo "Who are you?" | egosrag chat --role edda.json --json',
+)
+
+
+def chat(
+    role: RoleFiles = None,
+    name: RoleName = None,
+    source: RoleSources = None,
+    strategy: Strategy = None,
+    persona: Persona = None,
+    lore: Lore = None,
+    greeting: Greeting = 0,
+    session: SessionName = None,
+    store: Store = None,
+    model: Model = None,
+    adapter: Adapter = None,
+    extract_model: ExtractModel = None,
+    preset: Preset = None,
+    history: History = None,
+    quote: Quote = None,
+    memory: Memory = None,
+    as_json: Json = False,
+    pairs: Set = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Talk to a role.
+
+    If standard input is not a terminal, each of its lines is a turn.
+    """
+    from egosrag import assemble
+
+    if bool(role) == (name is not None) or (name is not None and not source):
+        raise typer.BadParameter("give the role as --role FILE, or as --name NAME with --source PATH")
+    settings = load_settings(
+        config,
+        pairs,
+        strategy=strategy,
+        store=store,
+        model=model,
+        adapter=adapter,
+        extract_model=extract_model,
+        preset=preset,
+        history=history,
+        quote=quote,
+        memory=memory,
+    )
+    first, others = (role[0], role[1:]) if role else (None, [])
+    with assemble.conversation(
+        settings,
+        first,
+        session,
+        sources=source or (),
+        name=name,
+        others=others,
+        persona=persona,
+        lore=lore or (),
+        greeting=greeting,
+        progress=Progress(),
+    ) as conversation:
+        talk(conversation, as_json=as_json)
 
 
 def talk(conversation: Conversation, *, as_json: bool) -> None:
@@ -24,38 +112,38 @@ def talk(conversation: Conversation, *, as_json: bool) -> None:
     Ctrl-C stops a reply, or ends the conversation between replies; Ctrl-D ends it.
 
     Raises:
-        SessionError: a line that came from no terminal is empty.
+        SessionError: a line of standard input that is not a terminal is empty.
     """
-    typed = at_terminal()
-    show = partial(_show, conversation)
+    interactive = at_terminal()
+    show = partial(_print_stream, conversation)
     past = conversation.turns()
-    again = f"egosrag chat ... --session {conversation.session}"
+    command = f"egosrag chat ... --session {conversation.session}"
     state = f"{len(past)} turns so far" if past else "new"
-    print(f"session {conversation.session}: {state}; go on with it later: {again}", file=sys.stderr)
-    if typed:
-        print("Ctrl-C stops a reply, Ctrl-D ends the conversation, /help shows what else there is.", file=sys.stderr)
-    if typed and not past and (greeting := conversation.greeting):
+    print(f"session {conversation.session}: {state}; to continue it later: {command}", file=sys.stderr)
+    if interactive:
+        print("Ctrl-C stops a reply, Ctrl-D ends the conversation, /help lists the commands.", file=sys.stderr)
+    if interactive and not past and (greeting := conversation.greeting):
         print(f"{greeting.speaker}: {greeting.text}")
-    for line in _typed() if typed else lines_of_stdin():
-        if not line.strip() and typed:
+    for line in _typed_lines() if interactive else stdin_lines():
+        if not line.strip() and interactive:
             continue
-        if typed and slash.is_command(line):
+        if interactive and slash.is_command(line):
             slash.run(conversation, line, show)
             continue
-        if typed and line.startswith("//"):
+        if interactive and line.startswith("//"):
             line = line[1:]
         if as_json:
-            print_json(_fields(conversation.say(line)))
+            print_json(_json_fields(conversation.say(line)))
         else:
             show(conversation.stream(line))
 
 
 def at_terminal() -> bool:
-    """Whether a person types the lines."""
+    """Whether standard input is a terminal."""
     return sys.stdin.isatty()
 
 
-def _typed() -> Iterator[str]:
+def _typed_lines() -> Iterator[str]:
     import readline  # noqa: F401  (gives input() its line editing)
 
     while True:
@@ -66,46 +154,27 @@ def _typed() -> Iterator[str]:
             return
 
 
-def _fields(reply: Reply) -> object:
-    # Where sources are searched, what they told of the line is shown with its place.
-    fields = {"speaker", "text", "stop_reason", "usage", "timing", "ledger", *(["evidence"] if reply.evidence else [])}
+def _json_fields(reply: Reply) -> object:
+    fields = {"speaker", "text", "stop_reason", "usage", "timing", "ledger"}
+    if reply.evidence:  # the role's sources are searched
+        fields.add("evidence")
     return reply.model_dump(mode="json", include=fields)
 
 
-def _show(conversation: Conversation, pieces: Iterator[str | Reply]) -> None:
-    """A reply as it comes, behind the name of whoever speaks."""
-    said = False
+def _print_stream(conversation: Conversation, pieces: Iterator[str | Reply]) -> None:
+    """Print a reply as it is generated, after the name of its speaker."""
+    printed = False
     try:
         for piece in pieces:
             if isinstance(piece, str):
-                print(piece if said else f"{conversation.role.name}: {piece}", end="", flush=True)
-                said = True
+                print(piece if printed else f"{conversation.role.name}: {piece}", end="", flush=True)
+                printed = True
     except KeyboardInterrupt:
-        print(" [stopped]" if said else f"{conversation.role.name}: [stopped]", end="")
-        said = True
+        print(" [stopped]" if printed else f"{conversation.role.name}: [stopped]", end="")
+        printed = True
     finally:
-        # An error's line, or the next prompt, starts on a line of its own.
-        if said:
+        # The line of an error, or the next prompt, begins on a new line.
+        if printed:
             print(flush=True)
-    if not said:
+    if not printed:
         print(f"{conversation.role.name}:", flush=True)
-
-
-def answer(engine: ManualEngine, question: str, as_json: bool) -> None:
-    """Print the manual's answer to one question.
-
-    Raises:
-        SourceError: the question is empty.
-    """
-    if not question.strip():
-        raise SourceError("the question is empty: write one, and leave no blank lines between questions")
-    if as_json:
-        fields = {"answer", "refused", "citations", "usage", "timing"}
-        print_json(engine.ask(question).model_dump(mode="json", include=fields))
-        return
-    for piece in engine.stream(question):
-        if isinstance(piece, str):
-            print(piece, end="", flush=True)
-        else:
-            places = (f"{c.source}, p. {c.page}: {c.quote}" for c in piece.citations)
-            print(*("\n" + textwrap.indent(place, "  ") for place in places), sep="")

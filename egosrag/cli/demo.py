@@ -1,34 +1,38 @@
-"""Both jobs on the samples, with the embedded model and without a network: what ``make demo`` shows."""
+"""``egosrag demo``: manual QA and role-play on the samples, with the embedded model and without a network."""
 
 from __future__ import annotations
 
-import tempfile
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from egosrag import assemble
+import typer
+
+from egosrag.cli.options import Debug
 from egosrag.console import Progress, Reporter
-from egosrag.prompts.render import USER, quoted
-from egosrag.settings import Settings
 
-# So few tokens for a prompt that Summarize has work to do within a short conversation.
+if TYPE_CHECKING:
+    from egosrag.settings import Settings
+
+EXAMPLES = ("egosrag demo", "egosrag demo --language zh")
+# Token budget of a prompt: so few that Summarize has work to do within a short conversation.
 PROMPT_TOKENS = 480
 
 
 class Script(NamedTuple):
-    """What the demonstration asks in one language; the answers are the model's."""
+    """The texts of the demo in one language; the answers and replies are the model's."""
 
     manual: str
     source: str
     name: str
     role: str
     headings: tuple[str, str, str, str, str]
-    answered: str
-    unanswered: str
+    answerable: str
+    unanswerable: str
+    card_labels: dict[str, str]
     lines: tuple[str, ...]
-    scenes: str
-    tries: tuple[str, ...]
+    summarized: str
+    next_commands: tuple[str, ...]
 
 
 SCRIPTS = {
@@ -38,14 +42,20 @@ SCRIPTS = {
         name="Edda",
         role="edda.en.json",
         headings=(
-            "1. A question to the sample manual of a car",
-            "2. A question that this manual does not answer",
-            "3. A role card, extracted from a page about a lighthouse keeper",
-            "4. A conversation; its first turns are summarized, and the meeting is still known",
+            "1. Ask a car's manual a question",
+            "2. Ask something that the manual does not answer",
+            "3. Extract a role card from a web page about a lighthouse keeper",
+            "4. Talk to her; the first turns are summarized, and she still knows when you meet",
             "5. Try next",
         ),
-        answered="Where is the release lever of the hood?",
-        unanswered="How do I open the sunroof?",
+        answerable="Where is the release lever of the hood?",
+        unanswerable="How do I open the sunroof?",
+        card_labels={
+            "background": "Background: ",
+            "personality": "Personality: ",
+            "speaking_style": "Speaking style: ",
+            "relations": "Relations: ",
+        },
         lines=(
             "Let us meet at the harbour at 8:15.",
             "What are you afraid of?",
@@ -54,8 +64,8 @@ SCRIPTS = {
             "Thank you.",
             "When do we meet?",
         ),
-        scenes="Summarize wrote, in place of the first turns:",
-        tries=(
+        summarized="Summarize has replaced the first turns by:",
+        next_commands=(
             'egosrag ask "How many airbags does the car have?" --doc egosrag/data/samples/manual.en.pdf',
             "egosrag chat --role egosrag/data/samples/edda.en.json",
             "egosrag chat --role egosrag/data/samples/edda.en.json --model Qwen/Qwen2.5-0.5B-Instruct",
@@ -68,17 +78,23 @@ SCRIPTS = {
         name="顾青禾",
         role="gu.zh.json",
         headings=(
-            "1. 向一本汽车样例手册提问",
-            "2. 这本手册没有回答的问题",
-            "3. 从一页修钟匠的介绍中提取角色卡",
-            "4. 一段对话：开头几轮被概括之后，名字仍然记得",
+            "1. 向汽车手册提问",
+            "2. 问一个手册没有回答的问题",
+            "3. 从介绍一位修钟匠的网页中提取角色卡",
+            "4. 和他聊天：开头几轮对话被概括之后，他仍然记得你的名字",
             "5. 接下来可以试试",
         ),
-        answered="钥匙用的是什么型号的电池？",
-        unanswered="天窗怎么打开？",
+        answerable="钥匙用的是什么型号的电池？",
+        unanswerable="天窗怎么打开？",
+        card_labels={
+            "background": "背景：",
+            "personality": "性格：",
+            "speaking_style": "说话风格：",
+            "relations": "关系：",
+        },
         lines=("我叫林舟。", "你害怕什么？", "你怎么称呼别人？", "你能帮帮我吗？", "谢谢你。", "我叫什么名字？"),
-        scenes="Summarize 写下的情景，代替开头几轮：",
-        tries=(
+        summarized="Summarize 已将开头几轮对话概括为：",
+        next_commands=(
             'egosrag ask "车辆有几个安全气囊？" --doc egosrag/data/samples/manual.zh.pdf',
             "egosrag chat --role egosrag/data/samples/gu.zh.json",
             "egosrag chat --role egosrag/data/samples/gu.zh.json --model Qwen/Qwen2.5-0.5B-Instruct",
@@ -88,27 +104,35 @@ SCRIPTS = {
 }
 
 
-def run(language: str) -> None:
-    """Print the demonstration in ``language``; all it writes is gone when it ends.
+def demo(
+    language: Annotated[Literal["en", "zh"], typer.Option(help="Language of the samples.")] = "en",
+    debug: Debug = False,
+) -> None:
+    """Show manual QA and role-play on samples, offline, in a minute."""
+    import tempfile
 
-    Raises:
-        EgosRagError: the embedded model or a sample cannot be used.
-    """
+    from egosrag.settings import Settings
+
     script = SCRIPTS[language]
-    with tempfile.TemporaryDirectory(prefix="egosrag-demo-") as folder, Progress() as progress:
-        place = Path(folder)
-        settings = Settings(prompt_tokens=PROMPT_TOKENS, keep_turns=2, memory="static", data_dir=place, cache_dir=place)
-        _questions(settings, script, progress)
-        _role(settings, script, place, progress)
-        _conversation(settings, script, language)
+    # All files that the demo writes are deleted when it ends.
+    with tempfile.TemporaryDirectory(prefix="egosrag-demo-") as name, Progress() as progress:
+        folder = Path(name)
+        settings = Settings(
+            prompt_tokens=PROMPT_TOKENS, keep_turns=2, memory="static", data_dir=folder, cache_dir=folder
+        )
+        _ask_manual(settings, script, progress)
+        _extract_role(settings, script, folder, progress)
+        _talk(settings, script, language)
     print(f"\n{script.headings[4]}\n")
-    for command in script.tries:
+    for command in script.next_commands:
         print(f"   {command}")
 
 
-def _questions(settings: Settings, script: Script, progress: Reporter) -> None:
+def _ask_manual(settings: Settings, script: Script, progress: Reporter) -> None:
+    from egosrag import assemble
+
     manual = assemble.manual(settings, [assemble.sample(script.manual)], progress=progress)
-    for heading, question in zip(script.headings[:2], (script.answered, script.unanswered), strict=True):
+    for heading, question in zip(script.headings[:2], (script.answerable, script.unanswerable), strict=True):
         answer = manual.ask(question)
         print(f"{heading}\n\n   {question}\n{textwrap.indent(answer.answer, '   ')}")
         for citation in answer.citations:
@@ -116,29 +140,33 @@ def _questions(settings: Settings, script: Script, progress: Reporter) -> None:
         print(flush=True)
 
 
-def _role(settings: Settings, script: Script, folder: Path, progress: Reporter) -> None:
-    role = assemble.extract_role(
-        settings, [assemble.sample(script.source)], script.name, folder / "role.json", progress
-    )
+def _extract_role(settings: Settings, script: Script, folder: Path, progress: Reporter) -> None:
+    from egosrag import assemble
+
+    source = assemble.sample(script.source)
+    role = assemble.extract_role(settings, [source], script.name, folder / "role.json", progress)
     print(f"{script.headings[2]}\n")
-    for field in ("background", "personality", "speaking_style", "relations"):
+    for field, label in script.card_labels.items():
         for statement in getattr(role, field):
-            print(f"   {field}: {statement.text}")
+            print(f"   {label}{statement.text}")
     print(flush=True)
 
 
-def _conversation(settings: Settings, script: Script, language: str) -> None:
+def _talk(settings: Settings, script: Script, language: str) -> None:
+    from egosrag import assemble
+    from egosrag.prompts.render import USER, quoted
+
     print(f"{script.headings[3]}\n")
-    told = 0
+    printed = 0
     with assemble.conversation(settings, assemble.sample(script.role), "demo") as conversation:
         for line in script.lines:
             reply = conversation.say(line)
             print("   " + quoted(USER[language], line, language))
             print("   " + quoted(reply.speaker, reply.text, language), flush=True)
             scenes = conversation.scenes()
-            if len(scenes) > told:
-                print(f"\n   {script.scenes}")
-                for scene in scenes[told:]:
+            if len(scenes) > printed:
+                print(f"\n   {script.summarized}")
+                for scene in scenes[printed:]:
                     print(f"     {scene.text}")
                 print()
-                told = len(scenes)
+                printed = len(scenes)

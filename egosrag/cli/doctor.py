@@ -1,17 +1,22 @@
-"""What is installed, found and set on this machine, and the command that mends what is missing."""
+"""``egosrag doctor``: report versions, device, models and keys on this machine, and how to fix what is missing."""
 
 from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
-from importlib.resources import files
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+import typer
+
+from egosrag.cli.options import Config, Debug, load_settings
 from egosrag.console import print_json
-from egosrag.settings import Settings
 
+if TYPE_CHECKING:
+    from egosrag.settings import Settings
+
+EXAMPLES = ("egosrag doctor", "egosrag doctor --json")
 State = Literal["ok", "missing", "note"]
 CORE = ("torch", "transformers", "peft", "langchain-core", "langgraph", "llama-index-core", "faiss-cpu")
 EXTRAS = {"app": "streamlit", "finetune": "datasets", "evals": "matplotlib", "postgres": "psycopg"}
@@ -19,7 +24,7 @@ KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}
 
 
 class Finding(NamedTuple):
-    """One line of the report; ``mend`` is what to run or set, empty where nothing is to be done."""
+    """One row of the report; ``mend`` is the command or setting that fixes it, empty if there is nothing to do."""
 
     what: str
     state: State
@@ -27,8 +32,24 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
-def examine(settings: Settings, as_json: bool) -> bool:
-    """Print the report; whether everything that the core needs is there."""
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    """Check the installation: versions, device, models, API keys.
+
+    For what is missing, print the command that fixes it.
+    """
+    raise typer.Exit(0 if report(load_settings(config), as_json) else 1)
+
+
+def report(settings: Settings, as_json: bool) -> bool:
+    """Print the report.
+
+    Returns:
+        Whether everything that the core needs is there.
+    """
     findings = [*_versions(), _device(), *_models(settings), *_keys(), *_extras(), *_folders(settings)]
     if as_json:
         print_json([finding._asdict() for finding in findings])
@@ -46,14 +67,16 @@ def examine(settings: Settings, as_json: bool) -> bool:
 
 
 def _versions() -> list[Finding]:
-    found = [Finding("egosrag", "ok", metadata.version("egosrag"))]
-    found.append(Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"))
+    from importlib import metadata
+
+    system = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    findings = [Finding("egosrag", "ok", metadata.version("egosrag")), Finding("python", "ok", system)]
     for name in CORE:
         try:
-            found.append(Finding(name, "ok", metadata.version(name)))
+            findings.append(Finding(name, "ok", metadata.version(name)))
         except metadata.PackageNotFoundError:
-            found.append(Finding(name, "missing", "not installed", f"pip install {name}"))
-    return found
+            findings.append(Finding(name, "missing", "not installed", f"pip install {name}"))
+    return findings
 
 
 def _device() -> Finding:
@@ -71,11 +94,12 @@ def _device() -> Finding:
 
 def _models(settings: Settings) -> list[Finding]:
     pocket = Finding("model pocket", "ok", "embedded")
-    if not (files("egosrag") / "data" / "pocket" / "model.safetensors").is_file():
-        pocket = Finding("model pocket", "missing", "its weights are gone", "pip install --force-reinstall egosrag")
-    chosen = Finding("chosen model", "note", settings.model + (f" with {settings.adapter}" if settings.adapter else ""))
+    if not (Path(__file__).parents[1] / "data" / "pocket" / "model.safetensors").is_file():
+        pocket = Finding("model pocket", "missing", "its weights are missing", "pip install --force-reinstall egosrag")
+    model = settings.model + (f" with {settings.adapter}" if settings.adapter else "")
+    selected = Finding("selected model", "note", model)
     if not find_spec("huggingface_hub"):
-        return [pocket, chosen]
+        return [pocket, selected]
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -83,16 +107,16 @@ def _models(settings: Settings) -> list[Finding]:
         repos = sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
     except CacheNotFound:
         repos = []
-    return [pocket, chosen, Finding("models downloaded", "note", ", ".join(repos) or "none")]
+    return [pocket, selected, Finding("models downloaded", "note", ", ".join(repos) or "none")]
 
 
 def _keys() -> list[Finding]:
-    """Whether keys are set; never what they are."""
-    found = []
+    """Whether each API key is set, never its value."""
+    findings = []
     for name, use in KEYS.items():
         state = ("set", "") if os.environ.get(name) else ("not set", f"export {name}=... to use --model {use}")
-        found.append(Finding(name, "note", *state))
-    return found
+        findings.append(Finding(name, "note", *state))
+    return findings
 
 
 def _extras() -> list[Finding]:
@@ -105,11 +129,11 @@ def _extras() -> list[Finding]:
 
 
 def _folders(settings: Settings) -> list[Finding]:
-    found = []
+    findings = []
     for name, folder in (("data_dir", settings.data_dir), ("cache_dir", settings.cache_dir)):
         # The folder need not exist yet: its nearest existing parent decides.
         parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         writable = parent.is_dir() and os.access(parent, os.W_OK)
-        mend = "" if writable else f"set EGOSRAG_{name.upper()} to a folder that you may write"
-        found.append(Finding(name, "ok" if writable else "missing", str(folder), mend))
-    return found
+        mend = "" if writable else f"set EGOSRAG_{name.upper()} to a folder that you may write to"
+        findings.append(Finding(name, "ok" if writable else "missing", str(folder), mend))
+    return findings

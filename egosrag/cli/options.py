@@ -1,7 +1,8 @@
-"""What several commands share: options with their help, the settings that they make, examples below a help text."""
+"""What commands share: options with their help, loading the settings, and the examples below a help text."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,77 +13,117 @@ from egosrag.parallel import Backend
 if TYPE_CHECKING:
     from egosrag.settings import Settings
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="pocket, a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.", show_default="pocket"
-    ),
+
+@dataclass
+class DebugFlag:
+    """Whether ``--debug`` was given, before the command or after it: the ``obj`` of the typer context."""
+
+    enabled: bool = False
+
+
+def _set_debug(context: typer.Context, enabled: bool) -> None:
+    if enabled:
+        context.ensure_object(DebugFlag).enabled = True
+
+
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_set_debug, expose_value=False, help="Show the traceback of an error.")
 ]
-Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter, put on a local model.")]
-Preset = Annotated[
-    str | None, typer.Option(help="EGOS-Small, EGOS-wo-quote, EGOS-wo-Extract or EGOS-Large; other options beat it.")
-]
-ExtractModel = Annotated[str | None, typer.Option(help="The model of Extract.", show_default="the one that speaks")]
-Embedder = Annotated[
-    str | None,
-    typer.Option(help="Hub id or folder of an embedding model, beside BM25.", show_default="BM25 alone"),
-]
-Where = Annotated[
-    Backend,
-    typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine."),
-]
-Sources = Annotated[
-    list[Path], typer.Argument(help="PDF, Markdown, HTML, text, CSV, JSONL of pages; or folders of them.")
-]
-Json = Annotated[bool, typer.Option("--json", help="A line of JSON for each answer.")]
+Config = Annotated[Path | None, typer.Option(help="Settings file.", show_default="egosrag.toml if there is one")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as temperature=0.7; repeatable."),
 ]
-Config = Annotated[Path | None, typer.Option(help="Settings file.", show_default="egosrag.toml where there is one")]
-History = Annotated[
-    Literal["single", "multiple"] | None,
-    typer.Option(help="Past turns in one message, or one message each.", show_default="as the model was trained"),
+Json = Annotated[bool, typer.Option("--json", help="Print each answer as a line of JSON.")]
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="pocket (embedded), a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.",
+        show_default="pocket",
+    ),
 ]
-Memory = Annotated[
-    Literal["static", "dynamic", "both", "none"] | None,
-    typer.Option(help="static: scenes stand for old turns; dynamic: a line finds those it needs.", show_default="both"),
+Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter (LoRA) for a local model.")]
+ExtractModel = Annotated[str | None, typer.Option(help="Model for Extract.", show_default="the chat model")]
+Embedder = Annotated[
+    str | None,
+    typer.Option(help="Embedding model (hub id or folder) to combine with BM25.", show_default="BM25 alone"),
 ]
-Strategy = Annotated[
-    Literal["static", "dynamic", "none"] | None,
-    typer.Option(help="Sources become a card, are searched for each line, or are read raw.", show_default="static"),
+Engine = Annotated[
+    Backend, typer.Option(help="Run in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="System of the report: EGOS-Small, EGOS-wo-quote, EGOS-wo-Extract or EGOS-Large; other options override "
+        "it."
+    ),
+]
+
+# --- roles and conversations -----------------------------------------------------------------------------------------
+
+Sources = Annotated[
+    list[Path], typer.Argument(help="PDF, DOCX, Markdown, HTML, text, CSV or JSONL files, or folders of them.")
 ]
 RoleFiles = Annotated[
     list[Path] | None,
-    typer.Option("--role", help="Role card: ours, or a character card, as JSON or PNG; repeat it for several roles."),
+    typer.Option("--role", help="Role card: our JSON, or a character card (JSON, PNG); repeat for several roles."),
 ]
-Name = Annotated[str | None, typer.Option(help="The role's name in the sources, where there is no card.")]
+RoleName = Annotated[
+    str | None, typer.Option("--name", help="Name of the role in the sources, if there is no role card.")
+]
 RoleSources = Annotated[list[Path] | None, typer.Option("--source", help="Text about the role; repeatable.")]
+Strategy = Annotated[
+    Literal["static", "dynamic", "none"] | None,
+    typer.Option(
+        help="static: sources become a role card; dynamic: they are searched for each line; none: they enter the "
+        "prompt as they are.",
+        show_default="static",
+    ),
+]
 Persona = Annotated[
     str | None,
-    typer.Option(help='Who you are: "Ann", "Ann: a sailor from Hull", or a file of that.', show_default="Me"),
+    typer.Option(help='Who you are: "Ann", "Ann: a sailor from Hull", or a file with that.', show_default="Me"),
 ]
 Lore = Annotated[
-    list[Path] | None, typer.Option("--lore", help="Lorebook, as JSON, beside the card's own; repeatable.")
+    list[Path] | None, typer.Option("--lore", help="Lorebook (JSON), in addition to the card's own; repeatable.")
 ]
-Greeting = Annotated[int, typer.Option(help="Which greeting of the card: 0 the first, 1 and up the alternate ones.")]
-SessionName = Annotated[str | None, typer.Option(help="Conversation to begin or to resume.", show_default="new")]
-Store = Annotated[str | None, typer.Option(help="SQLite file or postgresql:// URL that keeps sessions.")]
+Greeting = Annotated[int, typer.Option(help="Greeting of the card: 0 the first, from 1 on the alternate ones.")]
+SessionName = Annotated[str | None, typer.Option(help="Conversation to start or to continue.", show_default="new")]
+Store = Annotated[str | None, typer.Option(help="Session store: an SQLite file or a postgresql:// URL.")]
+History = Annotated[
+    Literal["single", "multiple"] | None,
+    typer.Option(help="Past turns as one chat message, or one message each.", show_default="as the model was trained"),
+]
 Quote = Annotated[
-    bool | None, typer.Option("--quote/--no-quote", help="Speak between quotation marks.", show_default="quote")
+    bool | None, typer.Option("--quote/--no-quote", help="Generate speech in quotation marks.", show_default="quote")
+]
+Memory = Annotated[
+    Literal["static", "dynamic", "both", "none"] | None,
+    typer.Option(
+        help="static: scenes summarize old turns; dynamic: old turns are retrieved for each line.",
+        show_default="both",
+    ),
 ]
 
 
 def examples(*lines: str) -> str:
-    """What stands below a command's help."""
+    """The examples below the help of a command."""
     return "Examples:\n\n" + "\n\n".join(lines)
 
 
-def chosen(config: Path | None, pairs: list[str] | None, **flags: Any) -> Settings:
-    """The settings: flags, those of ``--set``, environment, file.
+def load_settings(config: Path | None, pairs: list[str] | None = None, **flags: Any) -> Settings:
+    """The settings of a command: its flags, ``--set``, the environment, the settings file.
+
+    Args:
+        config: the settings file of ``--config``.
+        pairs: ``KEY=VALUE`` of each ``--set``.
+        **flags: settings by name; None where the flag was not given.
 
     Raises:
-        SettingsError: one is unknown or does not fit.
+        SettingsError: a setting is unknown or its value invalid.
     """
     from egosrag.settings import Settings
 

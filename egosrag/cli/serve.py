@@ -1,4 +1,4 @@
-"""``egosrag serve``: what is served under which name, and the server's beginning and end."""
+"""``egosrag serve``: roles, manuals and the model as an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, chosen
+from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, load_settings
 from egosrag.errors import SettingsError
 from egosrag.postgres import is_postgres_url
 
@@ -24,17 +24,21 @@ EXAMPLES = (
     "egosrag serve --role edda.json",
     "egosrag serve --index manual=runs/manual --model Qwen/Qwen2.5-1.5B-Instruct --port 9000",
 )
-_GRACE = 10  # seconds that running answers get when the server is told to stop
+_SHUTDOWN_S = 10  # seconds in which running requests may finish when the server is stopped
 
 
 def serve(
-    role: Annotated[list[Path] | None, typer.Option(help="Role card to serve by its file's name; repeatable.")] = None,
-    index: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]DIR|URL", help="Index of a manual to serve; repeatable.")
+    role: Annotated[
+        list[Path] | None, typer.Option(help="Role card to serve under the name of its file; repeatable.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address; any but this machine's own needs tokens.")] = "127.0.0.1",
+    index: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]DIR|URL", help="Index to serve as a manual; repeatable.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; any but the loopback address requires --tokens.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
-    tokens: Annotated[Path | None, typer.Option(help="File of bearer tokens, one a line.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="File of bearer tokens, one per line.")] = None,
     model: Model = None,
     adapter: Adapter = None,
     embedder: Embedder = None,
@@ -46,17 +50,22 @@ def serve(
     try:
         from egosrag.serve.guard import Guard, Limits, check_address, read_tokens
     except ImportError as error:
-        raise SettingsError("serving needs packages more: pip install 'egosrag[serve]'") from error
+        raise SettingsError("serving needs additional packages: pip install 'egosrag[serve]'") from error
 
     known = read_tokens(tokens)
     check_address(host, known)
-    settings = chosen(config, pairs, model=model, adapter=adapter, embedder=embedder, store=store)
-    served = offered(settings, role or (), index or ())
+    settings = load_settings(config, pairs, model=model, adapter=adapter, embedder=embedder, store=store)
+    served = served_models(settings, role or (), index or ())
     run(served, Guard(known, Limits()), host, port)
 
 
-def offered(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -> dict[str, Served]:
-    """What is served, by name: the model, roles by their files' names, manuals by theirs or their folders'.
+def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -> dict[str, Served]:
+    """The models of the API by name: the chat model itself, and a model for each role and each manual.
+
+    Args:
+        settings: the settings.
+        roles: role cards, each served under the name of its file.
+        indexes: ``[NAME=]PLACE`` of each index, see :func:`named_index`.
 
     Raises:
         SettingsError: two have the same name.
@@ -67,37 +76,37 @@ def offered(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -
     from egosrag.serve.models import Manual, Plain, Played
 
     chat = assemble.chat_model(settings)
-    found: dict[str, Served] = {}
+    served: dict[str, Served] = {}
 
-    def add(name: str, one: Served) -> None:
-        if not name or name in found:
+    def add(name: str, model: Served) -> None:
+        if not name or name in served:
             raise SettingsError(f"two models would be named {name!r}: give the index another name, or rename the file")
-        found[name] = one
+        served[name] = model
 
     add(settings.model.rstrip("/").rsplit("/", 1)[-1], Plain(chat))
     for path in roles:
-        load_role(path)  # what is wrong with a card is told now, not at the first request
+        load_role(path)  # a broken card is an error now, not at the first request
         add(path.stem, Played(settings, path, chat))
-    for given in indexes:
-        name, place = named_index(given)
+    for argument in indexes:
+        name, place = named_index(argument)
         add(name, Manual(settings, place, chat))
-    return found
+    return served
 
 
-def named_index(given: str) -> tuple[str, str]:
-    """The name and the place of ``[NAME=]PLACE``: a folder has its own name, an index in Postgres what follows #."""
-    name, equals, place = given.partition("=")
-    if equals and "/" not in name:  # an address has its = behind its host
+def named_index(argument: str) -> tuple[str, str]:
+    """The (name, place) of ``[NAME=]PLACE``; without NAME, the folder's name, or what follows # in a PostgreSQL URL."""
+    name, equals, place = argument.partition("=")
+    if equals and "/" not in name:  # in a URL, = can only come after the host
         return name, place
-    url, _, fragment = given.partition("#")
-    return (fragment or "manual" if is_postgres_url(url) else given.rstrip("/").rsplit("/", 1)[-1]), given
+    url, _, fragment = argument.partition("#")
+    return (fragment or "manual" if is_postgres_url(url) else argument.rstrip("/").rsplit("/", 1)[-1]), argument
 
 
 def run(served: dict[str, Served], guard: Guard, host: str, port: int) -> None:
-    """Listen until the process is told to stop; running answers get some seconds to end.
+    """Serve until the process is stopped; running requests then have some seconds to finish.
 
     Raises:
-        SettingsError: the address cannot be listened at.
+        SettingsError: it cannot listen at the address.
     """
     import uvicorn
 
@@ -107,11 +116,11 @@ def run(served: dict[str, Served], guard: Guard, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise SettingsError(f"{host}:{port} cannot be listened at ({error.strerror}): give another --port") from error
-    settings = uvicorn.Config(
-        create_app(served, guard), log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE
+        raise SettingsError(f"cannot listen at {host}:{port} ({error.strerror}): give another --port") from error
+    server = uvicorn.Config(
+        create_app(served, guard), log_level="warning", access_log=False, timeout_graceful_shutdown=_SHUTDOWN_S
     )
-    at = listening.getsockname()[1]
-    print(f"serves {', '.join(served)} at http://{host}:{at}/v1", file=sys.stderr, flush=True)
-    with suppress(KeyboardInterrupt):  # raised once more when all has ended well
-        uvicorn.Server(settings).run(sockets=[listening])
+    actual_port = listening.getsockname()[1]
+    print(f"serves {', '.join(served)} at http://{host}:{actual_port}/v1", file=sys.stderr, flush=True)
+    with suppress(KeyboardInterrupt):  # raised again after a graceful shutdown
+        uvicorn.Server(server).run(sockets=[listening])

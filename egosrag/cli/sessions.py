@@ -1,4 +1,4 @@
-"""``egosrag sessions``: the conversations that are kept, out to files and in from them."""
+"""``egosrag sessions``: list, export, import and delete the stored conversations."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from egosrag.cli.options import Config, Store, chosen, examples
+from egosrag.cli.options import Config, Store, examples, load_settings
 from egosrag.console import print_json
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 app = typer.Typer(
-    help="List, export, import and delete the conversations that are kept.", no_args_is_help=True, rich_markup_mode=None
+    help="List, export, import and delete the stored conversations.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Name = Annotated[str, typer.Argument(metavar="SESSION", help="The session's name, as list shows it.")]
+SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="Name of the session, as list prints it.")]
 
 
 @contextmanager
-def _opened(store: str | None, config: Path | None) -> Iterator[BaseCheckpointSaver[Any]]:
+def _open(store: str | None, config: Path | None) -> Iterator[BaseCheckpointSaver[Any]]:
     from egosrag.sessions.store import open_store
 
-    with open_store(chosen(config, None, store=store).sessions) as opened:
+    with open_store(load_settings(config, store=store).sessions) as opened:
         yield opened
 
 
 @app.command("list", epilog=examples("egosrag sessions list --json"))
 def list_(
     store: Store = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each session.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each session as a line of JSON.")] = False,
     config: Config = None,
 ) -> None:
-    """List the sessions: name, role, turns, and when the last was said."""
+    """List the sessions: name, role, turns, time of the last turn."""
     from egosrag.sessions.catalog import list_sessions
 
-    with _opened(store, config) as opened:
+    with _open(store, config) as opened:
         for info in list_sessions(opened):
             if as_json:
                 print_json(info._asdict())
@@ -49,20 +49,20 @@ def list_(
 
 @app.command(epilog=examples("egosrag sessions export monday monday.json", "egosrag sessions export monday a.md"))
 def export(
-    session: Name,
-    file: Annotated[Path, typer.Argument(help=".json: all of it; .jsonl: for SillyTavern; .md: to read.")],
+    session: SessionName,
+    file: Annotated[Path, typer.Argument(help=".json: complete; .jsonl: for SillyTavern; .md: to read.")],
     role: Annotated[
-        list[Path] | None, typer.Option(help="Role card to put in, where the session keeps none; repeatable.")
+        list[Path] | None, typer.Option(help="Role card to include, if the session stores none; repeatable.")
     ] = None,
     store: Store = None,
     config: Config = None,
 ) -> None:
-    """Write a conversation to a file."""
+    """Export a conversation to a file."""
     from egosrag.roles.files import load_role
     from egosrag.sessions.catalog import archive_of
     from egosrag.sessions.transfer import write
 
-    with _opened(store, config) as opened:
+    with _open(store, config) as opened:
         write(archive_of(opened, session, [load_role(path) for path in role or ()]), file)
     print(file)
 
@@ -72,29 +72,32 @@ def export(
     epilog=examples("egosrag sessions import monday.json", "egosrag sessions import chat.jsonl --session tuesday"),
 )
 def import_(
-    file: Annotated[Path, typer.Argument(help="A conversation: our .json, or SillyTavern's .jsonl.")],
+    file: Annotated[Path, typer.Argument(help="Conversation: our .json, or SillyTavern's .jsonl.")],
     session: Annotated[
-        str | None, typer.Option(help="Name of the new session.", show_default="the file's name without its ending")
+        str | None, typer.Option(help="Name of the new session.", show_default="the file's name without its suffix")
     ] = None,
     store: Store = None,
     config: Config = None,
 ) -> None:
-    """Read a conversation from a file into a new session."""
+    """Import a conversation from a file as a new session."""
     from egosrag.sessions.catalog import restore
     from egosrag.sessions.transfer import read
 
     archive = read(file)
     name = session if session is not None else file.stem
-    with _opened(store, config) as opened:
+    with _open(store, config) as opened:
         restore(opened, archive, name)
     print(name)
 
 
 @app.command(epilog=examples("egosrag sessions delete monday"))
-def delete(session: Name, store: Store = None, config: Config = None) -> None:
-    """Delete a conversation with its whole history; this cannot be taken back."""
+def delete(session: SessionName, store: Store = None, config: Config = None) -> None:
+    """Delete a conversation with its whole history.
+
+    This cannot be undone.
+    """
     from egosrag.sessions.catalog import delete_session
 
-    with _opened(store, config) as opened:
+    with _open(store, config) as opened:
         delete_session(opened, session)
     print(session)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from egosrag.cli.serve import offered
+from egosrag.cli.serve import served_models
 from egosrag.serve.api import create_app
 from egosrag.serve.guard import Guard, Limits
 from egosrag.serve.models import Served
@@ -52,4 +52,4 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def pocket(start: Start, settings: Settings) -> str:
     """A server of pocket and two roles."""
-    return start(offered(settings, [SAMPLES / "edda.en.json", SAMPLES / "gu.zh.json"], []))
+    return start(served_models(settings, [SAMPLES / "edda.en.json", SAMPLES / "gu.zh.json"], []))

@@ -19,7 +19,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from egosrag import ManualIndex
-from egosrag.cli.serve import named_index, offered
+from egosrag.cli.serve import named_index, served_models
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Usage
@@ -132,7 +132,7 @@ def test_two_servers_share_a_store(start: Start, settings: Settings) -> None:
 
 def test_a_manual_answers_with_its_citations(start: Start, settings: Settings, tmp_path: Path) -> None:
     ManualIndex.build([SAMPLES / "manual.en.md"], tmp_path / "halden")
-    url = start(offered(settings, [], [str(tmp_path / "halden"), f"car={tmp_path / 'halden'}"]))
+    url = start(served_models(settings, [], [str(tmp_path / "halden"), f"car={tmp_path / 'halden'}"]))
     asked: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
     done = client(url).chat.completions.create(model="car", messages=asked)
     assert done.model_extra
@@ -159,7 +159,7 @@ def test_an_index_that_was_built_anew_is_served_without_a_new_start(
         return said(url, "When was the oil of the engine chosen?", "car")
 
     build(1900)
-    url = start(offered(settings, [], [f"car={place}"]))
+    url = start(served_models(settings, [], [f"car={place}"]))
     assert "1900" in answer()
     build(1901)
     assert "1901" in answer()
@@ -310,7 +310,7 @@ def test_other_machines_are_let_in_with_tokens_alone(monkeypatch: pytest.MonkeyP
 
 def test_two_models_of_one_name_are_refused(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="two models would be named 'edda.en'"):
-        offered(settings, [SAMPLES / "edda.en.json"] * 2, [])
+        served_models(settings, [SAMPLES / "edda.en.json"] * 2, [])
 
 
 def test_the_command_serves_and_ends_when_it_is_told_to() -> None:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from egosrag import Conversation, Reply, load_chat_model, load_role
-from egosrag.cli.serve import offered
+from egosrag.cli.serve import served_models
 from egosrag.models.api import ApiChatModel
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.serve.models import Plain
@@ -50,7 +50,7 @@ def test_each_way_says_what_the_local_model_says(pocket: str, role: str, style: 
 def test_a_model_of_random_weights_says_the_same_until_the_limit(
     start: Start, settings: Settings, tiny_qwen: Path
 ) -> None:
-    url = start(offered(settings.model_copy(update={"model": str(tiny_qwen), "max_new_tokens": 12}), [], []))
+    url = start(served_models(settings.model_copy(update={"model": str(tiny_qwen), "max_new_tokens": 12}), [], []))
     local = load_chat_model(str(tiny_qwen), max_new_tokens=12)
     here = spoken(local, "edda.en", memory="none")
     for style in ("deepseek", "vllm"):

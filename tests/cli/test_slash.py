@@ -1,0 +1,61 @@
+"""The commands that can be typed in a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLES, Run
+
+EDDA = str(SAMPLES / "edda.en.json")
+GU = str(SAMPLES / "gu.zh.json")
+Script = Callable[..., str]
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """The user at the terminal types these lines, then Ctrl-D."""
+    remaining = iter(lines)
+
+    def read(prompt: str) -> str:
+        try:
+            return next(remaining)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("egosrag.cli.chat.at_terminal", lambda: True)
+    monkeypatch.setattr("builtins.input", read)
+
+
+def test_commands_at_the_terminal(run: Run, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = script('One."', 'Two."', 'Three."', 'Four."')
+    typed(
+        monkeypatch, "Hi", "/regenerate", "/swipe", "/swipe 1", "/edit 2 Good day.", "/delete 1", "/turns", "//x",
+        "/regenerate 9", "/swipe 7", "/next", "/nothing", "/edit 1", "/export", "/export out.md",
+        "/help", "/regenerate",
+    )  # fmt: skip
+    done = run("chat", "--role", EDDA, "--memory", "static", "--session", "s", "--model", model)
+    assert done.code == 0
+    out = done.out.splitlines()
+    assert out[1:6] == ["Edda: One.", "Edda: Two.", "1. One.", "2. Two.", "Edda: One."]
+    assert out[6:9] == ["1. Me: Good day.", "2. Edda: One.", "Edda: Three."]
+    assert out[9] == "out.md" and "/regenerate [N]" in done.out and out[-2] == "Edda: Four."
+    for reason in (
+        "there is no turn 9", "there is no reply 7 to choose, only 1", "there is one role in this conversation",
+        "there is no command /nothing: /help", "the new text is empty", "the file has no name",
+    ):  # fmt: skip
+        assert reason in done.err
+    assert "**Me:** /x" in Path("out.md").read_text(encoding="utf-8")
+
+
+def test_next_makes_the_next_role_speak(run: Run, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, "Hello, Edda", "/next", "/next Edda")
+    model = script('I am Edda."', "我是顾青禾。”", 'Fine."')
+    done = run("chat", "--role", EDDA, "--role", GU, "--memory", "static", "--model", model)
+    assert [line.split(":")[0] for line in done.out.splitlines() if line][-3:] == ["Edda", "顾青禾", "Edda"]
+
+
+def test_a_slash_in_piped_input_is_a_line(run: Run, script: Script) -> None:
+    words = ("chat", "--role", EDDA, "--memory", "static", "--model", script('What?"'))
+    assert run(*words, stdin=b"/turns\n").out == "Edda: What?\n"
