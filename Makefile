@@ -1,4 +1,4 @@
-# make demo | test | lint | app, and what takes longer; each makes .venv by itself and renews it when it is stale.
+# Run make to list the targets. Each target creates .venv when it is missing and updates it when it is out of date.
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 STAMP  := .venv/.installed-by-make
@@ -8,37 +8,37 @@ export TOKENIZERS_PARALLELISM ?= false
 .PHONY: help demo test nightly lint app docs reproduce
 .DEFAULT_GOAL := help
 
-help:  ## this list
+help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*##[[:space:]]*/make \1	/'
 
-demo: $(STAMP)  ## both jobs on the embedded model, offline, in a minute
+demo: $(STAMP)  ## manual QA and role-play with the embedded model, offline, in a minute
 	@$(BIN)/egosrag demo
 
-test: $(STAMP)  ## the tests; ARGS="tests/test_cli.py -x" for some of them
+test: $(STAMP)  ## run the tests; ARGS="tests/cli -x" for some of them
 	@$(BIN)/python -m pytest $(ARGS)
 
-nightly: $(STAMP)  ## fuzzing at length, 200 kills of a conversation, a day of talk; takes an hour
-	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=3600 tests/security tests/egos/test_faults.py tests/egos/test_soak.py $(ARGS)
+nightly: $(STAMP)  ## long tests: fuzzing, 200 killed conversations, a soak test; takes an hour
+	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=3600 tests/security tests/sessions/test_faults.py tests/sessions/test_soak.py $(ARGS)
 
-lint: $(STAMP)  ## ruff (rules and format of imports) and mypy --strict
+lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-app: $(STAMP)  ## the pages in a browser, on this machine alone
+app: $(STAMP)  ## open the web app in a browser, on this machine only
 	@$(BIN)/streamlit run apps/app.py
 
-docs: $(STAMP)  ## the API reference, from the docstrings, into runs/docs
+docs: $(STAMP)  ## write the API reference into runs/docs
 	@$(BIN)/python docs/reference.py
 
-reproduce: $(STAMP)  ## the report from its data to its last figure, in miniature; CONFIG=full says first what it costs
+reproduce: $(STAMP)  ## reproduce the report in miniature; CONFIG=full in full size, after an estimate of its cost
 	@$(BIN)/python -m evals.reproduce --config $(or $(CONFIG),mini)
 
-# The stamp is older than what it was made from: install again. pip leaves alone what already fits.
+# Install again when pyproject.toml or constraints.txt is newer than the stamp; pip skips what already fits.
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is too old: install Python 3.11 or newer" >&2; exit 1; }
-	@echo "setting up .venv (some minutes the first time)" >&2
+	@echo "setting up .venv (takes some minutes the first time)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[app,finetune,evals,dev]'

@@ -1,4 +1,4 @@
-"""Write the API reference from the docstrings: ``python docs/reference.py [FOLDER]``, or ``make docs``."""
+"""Generate the API reference from the docstrings: ``python docs/reference.py [FOLDER]``, or ``make docs``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OUT = Path("runs/docs")
 
 
 def modules() -> list[str]:
-    """Every module of the package."""
+    """The names of all modules of the package."""
     return ["egosrag", *(module.name for module in walk_packages(egosrag.__path__, "egosrag."))]
 
 
 @contextmanager
-def loaded(modules: Sequence[ModuleType]) -> Iterator[None]:
-    """Every name of ``__all__`` in its module's dictionary: pdoc looks there and does not ask ``__getattr__``."""
+def lazy_names_loaded(modules: Sequence[ModuleType]) -> Iterator[None]:
+    """Every name of ``__all__`` is in its module's dictionary: pdoc looks there and does not call ``__getattr__``."""
     lazy = [(m, name) for m in modules for name in getattr(m, "__all__", ()) if name not in vars(m)]
     for module, name in lazy:
         setattr(module, name, getattr(module, name))
@@ -36,8 +36,8 @@ def loaded(modules: Sequence[ModuleType]) -> Iterator[None]:
             delattr(module, name)
 
 
-def place_constructors(modules: Sequence[ModuleType]) -> None:
-    """Say of each named tuple's constructor which module it is from: pdoc looks for the names of its types there."""
+def set_constructor_modules(modules: Sequence[ModuleType]) -> None:
+    """Set the module of each named tuple's constructor: pdoc resolves the names of its types there."""
     for module in modules:
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__ == module.__name__:
@@ -45,13 +45,17 @@ def place_constructors(modules: Sequence[ModuleType]) -> None:
 
 
 def write(out: Path) -> Path:
-    """The reference as HTML in ``out``; gives the page to begin with."""
+    """Write the reference as HTML into ``out``.
+
+    Returns:
+        The start page.
+    """
     names = modules()
     pdoc.render.configure(docformat="google", footer_text="EGOS-RAG", show_source=False)
-    found = [import_module(name) for name in names]
-    place_constructors(found)
-    with loaded(found), warnings.catch_warnings():
-        # pdoc adds what is in a package by itself, but not where the package has an ``__all__``.
+    loaded = [import_module(name) for name in names]
+    set_constructor_modules(loaded)
+    with lazy_names_loaded(loaded), warnings.catch_warnings():
+        # pdoc adds the modules of a package by itself, but not if the package has an ``__all__``.
         warnings.filterwarnings("ignore", "The module specification .* adds a module named")
         pdoc.pdoc(*names, output_directory=out)
     return out / "egosrag.html"

@@ -1,7 +1,7 @@
-"""The four systems of the report's case study (7.3.2), each one name for a set of settings.
+"""Presets: the four systems of the report's case study (7.3.2), each a name for a set of settings.
 
-``Settings.load(preset="EGOS-Small")``, ``egosrag chat --preset EGOS-Small`` and ``EGOSRAG_PRESET=EGOS-Small`` take
-them; every setting beside the name replaces the preset's own.
+Select one with ``Settings.load(preset="EGOS-Small")``, ``egosrag chat --preset EGOS-Small`` or
+``EGOSRAG_PRESET=EGOS-Small``; any setting given beside it overrides the preset's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from egosrag.errors import SettingsError
 
-# The LoRA of report 4.2, where `python -m finetune.sft --config finetune/configs/lora_3b.yaml` leaves it.
+# The adapter is the LoRA of report 4.2, as `python -m finetune.sft --config finetune/configs/lora_3b.yaml` writes it.
 _SMALL = {
     "model": "Qwen/Qwen2.5-3B",
     "adapter": "runs/lora_3b",
@@ -34,17 +34,20 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The settings of a system of the report, by its name in any case.
+    """The settings of a preset.
+
+    Args:
+        name: its name, case-insensitive.
 
     Raises:
-        SettingsError: there is no such system.
+        SettingsError: there is no such preset.
     """
-    if not isinstance(name, str):  # of a file, where anything can stand
+    if not isinstance(name, str):  # a settings file can contain any type
         raise SettingsError(f"preset is {name!r}: take one of {', '.join(PRESETS)}")
-    known = {key.casefold(): key for key in PRESETS}
-    found = known.get(name.strip().casefold())
-    if found is None:
-        near = get_close_matches(name.strip().casefold(), known, n=1)
-        hint = f" (did you mean {known[near[0]]}?)" if near else ""
+    by_name = {key.casefold(): key for key in PRESETS}
+    folded = name.strip().casefold()
+    if folded not in by_name:
+        close = get_close_matches(folded, by_name, n=1)
+        hint = f" (did you mean {by_name[close[0]]}?)" if close else ""
         raise SettingsError(f"there is no preset {name!r}{hint}: take one of {', '.join(PRESETS)}")
-    return dict(PRESETS[found])
+    return dict(PRESETS[by_name[folded]])

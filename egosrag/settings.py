@@ -1,8 +1,8 @@
-"""One frozen Settings for everything that can be chosen: flags > environment > file > defaults.
+"""All settings in one frozen model: flags override the environment, that the settings file, that the defaults.
 
-A flag is a keyword of :meth:`Settings.load`; the environment gives ``EGOSRAG_<FIELD>``; the file is
-``egosrag.toml`` in the current folder, or the one named with ``--config``. A key that is no setting fails in
-all three, with the setting that was probably meant.
+A flag is a keyword of :meth:`Settings.load`, an environment variable is ``EGOSRAG_<FIELD>``, and the file is
+``egosrag.toml`` in the current folder or the one of ``--config``. An unknown key in any of them is an error that
+suggests the closest setting.
 """
 
 from __future__ import annotations
@@ -20,135 +20,145 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from egosrag.errors import SettingsError
 from egosrag.presets import PRESETS, preset
 
-FILE = "egosrag.toml"
-PREFIX = "EGOSRAG_"
-_NO_SETTINGS = ("SERVE_", "APP_", "TEST_")  # of that environment: read where they count, and kept out of files and logs
+_FILE = "egosrag.toml"
+_PREFIX = "EGOSRAG_"
+# Environment variables that are not settings: the programs themselves read them, and no file or log shows them.
+_NOT_SETTINGS = ("SERVE_", "APP_", "TEST_")
 
 
 class Settings(BaseModel):
-    """Everything that can be chosen, checked once; ``assemble`` turns it into objects."""
+    """All settings, validated; ``egosrag.assemble`` builds the objects from them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: str | None = Field(None, description=f"a system of the report (7.3.2): {', '.join(PRESETS)}")
-    model: str = Field("pocket", description="pocket, a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE")
-    adapter: str | None = Field(None, description="folder of a PEFT adapter, put on a local model")
-    template: bool = Field(True, description="use the model's chat template; false for a base model (report 5.1, 5.2)")
-    dtype: str | None = Field(None, description="a local model's number format, such as bfloat16; absent: its own")
-    device: str | None = Field(None, description="where a local model runs, such as cpu or cuda:0; absent: the best")
-    context_window: int | None = Field(None, ge=64, description="tokens of prompt and reply; absent: the model's own")
-    prefix_style: Literal["vllm", "deepseek", "none"] | None = Field(
-        None, description="how a served model is told to go on with a begun reply; vllm for llama.cpp's server too"
+    preset: str | None = Field(None, description=f"system of the report (7.3.2): {', '.join(PRESETS)}")
+    model: str = Field(
+        "pocket",
+        description="chat model: pocket (embedded), a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE",
     )
-    temperature: float = Field(0.0, ge=0, description="spread of sampling; 0 always takes the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1, description="share of the probability that sampling draws from")
-    max_new_tokens: int = Field(256, ge=1, description="tokens that one reply may have at most")
-    seed: int | None = Field(None, description="makes sampling repeatable")
+    adapter: str | None = Field(None, description="folder of a PEFT adapter (LoRA) for a local model")
+    template: bool = Field(True, description="use the model's chat template; false for a base model (report 5.1, 5.2)")
+    dtype: str | None = Field(None, description="dtype of a local model, such as bfloat16; default: the checkpoint's")
+    device: str | None = Field(None, description="device of a local model, such as cpu or cuda:0; default: the fastest")
+    context_window: int | None = Field(
+        None, ge=64, description="tokens of prompt and reply together; default: the model's context window"
+    )
+    prefix_style: Literal["vllm", "deepseek", "none"] | None = Field(
+        None, description="how a server is asked to continue a given prefix; vllm also for SGLang and llama.cpp"
+    )
+    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy decoding")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from")
+    max_new_tokens: int = Field(256, ge=1, description="token limit of one reply")
+    seed: int | None = Field(None, description="random seed of sampling; default: a new one each time")
 
     embedder: str | None = Field(
-        None, description="hub id or folder of a sentence-transformers model; absent: words alone (BM25)"
+        None, description="embedding model to combine with BM25: minilm, e5, a hub id or a folder; default: BM25 alone"
     )
-    window: int = Field(300, ge=20, description="characters of one passage of a manual")
+    window: int = Field(300, ge=20, description="passage size in characters")
     overlap: int = Field(100, ge=0, description="characters that neighbouring passages share")
-    top_k: int = Field(5, ge=1, description="passages that the model reads for one question")
+    top_k: int = Field(5, ge=1, description="number of retrieved passages in the prompt")
     answers: Literal["auto", "model", "quote"] = Field(
-        "auto", description="the model writes answers from the passages, or the manual is quoted; auto: as pays"
+        "auto", description="model: it writes the answer; quote: the manual is quoted; auto: by what the model can do"
     )
     reranker: str | None = Field(
-        None, description="hub id or folder of a cross-encoder for the first ten; absent: none"
+        None, description="cross-encoder (hub id or folder) that reranks the first ten passages; default: none"
     )
-    condense: bool = Field(True, description="make follow-ups stand alone before they are searched for")
-    decompose: bool = Field(False, description="let the model take a question apart that needs several facts")
-    rewrites: int = Field(0, ge=0, le=3, description="rounds in which the model asks again while too little is found")
+    condense: bool = Field(True, description="rewrite a follow-up as a standalone question before retrieval")
+    decompose: bool = Field(False, description="let the model split a question that needs several facts")
+    rewrites: int = Field(
+        0, ge=0, le=3, description="rounds of query rewriting by the model while the evidence is too weak"
+    )
     unsupported: Literal["drop", "mark"] = Field(
-        "drop", description="what becomes of a model's sentences that no passage tells"
+        "drop", description="what to do with sentences of an answer that no passage supports"
     )
 
     history: Literal["single", "multiple"] | None = Field(
-        None, description="past turns in one message, or one each; absent: as the model was trained"
+        None, description="past turns as one chat message, or one message each; default: as the model was trained"
     )
-    quote: bool = Field(True, description="let a role speak between quotation marks (report 7.2.3)")
+    quote: bool = Field(True, description="generate a role's speech in quotation marks (report 7.2.3)")
     prompt_tokens: int | None = Field(
-        None, ge=64, description="tokens of a role's prompt before Summarize; absent: what the model's window leaves"
+        None, ge=64, description="token budget of a role's prompt, kept by Summarize; default: the context window's"
     )
     memory: Literal["static", "dynamic", "both", "none"] = Field(
-        "both", description="static: scenes stand for old turns; dynamic: a line finds the old turns it needs"
+        "both", description="static: scenes summarize old turns; dynamic: old turns are retrieved for each line"
     )
     strategy: Literal["static", "dynamic", "none"] | None = Field(
-        None, description="sources of a role become a card, are searched for each line, or are read raw; absent: a card"
+        None,
+        description="a role's sources become a card (static), are searched for each line (dynamic), or enter the "
+        "prompt as they are (none); default: static, or dynamic beside a card",
     )
-    extract_model: str | None = Field(None, description="the model of Extract; absent: the one that speaks")
-    keep_turns: int = Field(4, ge=0, description="last turns that Summarize leaves as they are")
+    extract_model: str | None = Field(None, description="model for Extract; default: the chat model")
+    keep_turns: int = Field(4, ge=0, description="number of last turns that Summarize leaves as they are")
     store: str | None = Field(
-        None, description="where sessions are kept: an SQLite file or postgresql://...; absent: in data_dir"
+        None, description="session store: an SQLite file or a postgresql:// URL; default: a file in data_dir"
     )
 
     data_dir: Path = Field(
-        default_factory=lambda: user_data_path("egosrag"), description="folder of what should stay: sessions"
+        default_factory=lambda: user_data_path("egosrag"), description="folder of what has to persist: sessions"
     )
     cache_dir: Path = Field(
-        default_factory=lambda: user_cache_path("egosrag"), description="folder of what can be made again: indexes"
+        default_factory=lambda: user_cache_path("egosrag"), description="folder of what can be rebuilt: indexes"
     )
 
     @field_validator("data_dir", "cache_dir")
     @classmethod
-    def _at_home(cls, path: Path) -> Path:
+    def _expand_home(cls, path: Path) -> Path:
         return path.expanduser()
 
     @model_validator(mode="before")
     @classmethod
-    def _of_preset(cls, values: Any) -> Any:
+    def _apply_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not values.get("preset"):
             return values
-        chosen = preset(values["preset"])
+        defaults = preset(values["preset"])
         if "model" in values:
-            chosen.pop("adapter", None)  # it was trained on the preset's own model
-        return {**chosen, **values}
+            defaults.pop("adapter", None)  # it was trained on the preset's own model
+        return {**defaults, **values}
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_overlap(self) -> Self:
         if self.overlap >= self.window:
             raise ValueError(f"overlap ({self.overlap}) must be smaller than window ({self.window})")
         return self
 
     @property
-    def sessions(self) -> str:
-        """The session store: a file's path, or a ``postgresql://`` URL."""
+    def session_store(self) -> str:
+        """Where sessions are stored: the path of an SQLite file, or a ``postgresql://`` URL."""
         return self.store or str(self.data_dir / "sessions.sqlite")
 
     @classmethod
     def load(cls, config: Path | None = None, **flags: Any) -> Self:
-        """The settings from all four places.
+        """The settings from flags, environment, settings file and defaults.
 
         Args:
-            config: a TOML file that must exist; without it ``egosrag.toml`` is read where there is one.
-            **flags: settings by name; those that are None were not given.
+            config: a TOML file that must exist; None reads ``egosrag.toml`` if there is one.
+            **flags: settings by name; None for a flag that was not given.
 
         Raises:
-            SettingsError: a key is unknown, a value does not fit, or the file cannot be read.
+            SettingsError: a key is unknown, a value is invalid, or the file cannot be read.
         """
-        file, file_values = _from_file(config)
+        file, file_values = _read_file(config)
         environment = {
-            name.removeprefix(PREFIX).lower(): value
+            name.removeprefix(_PREFIX).lower(): value
             for name, value in os.environ.items()
-            if name.startswith(PREFIX) and not name.removeprefix(PREFIX).startswith(_NO_SETTINGS) and value != ""
+            if name.startswith(_PREFIX) and not name.removeprefix(_PREFIX).startswith(_NOT_SETTINGS) and value != ""
         }
-        given = {k: v for k, v in flags.items() if v is not None}
+        arguments = {name: value for name, value in flags.items() if value is not None}
         merged: dict[str, Any] = {}
-        for place, values in ((file, file_values), ("the environment", environment), ("the call", given)):
-            _known(values, place)
-            if values.get("preset"):  # what it chooses counts as if it had been written here, key by key
+        for place, values in ((file, file_values), ("the environment", environment), ("the arguments", arguments)):
+            _check_keys(values, place)
+            if values.get("preset"):  # its settings override the places before, as if they were written in this one
                 merged = {key: value for key, value in merged.items() if key not in preset(values["preset"])}
             merged |= values
         try:
             return cls(**merged)
         except ValidationError as error:
-            raise SettingsError("; ".join(_problem(e) for e in error.errors())) from error
+            raise SettingsError("; ".join(_invalid_value(e) for e in error.errors())) from error
 
 
-def _from_file(config: Path | None) -> tuple[str, dict[str, Any]]:
+def _read_file(config: Path | None) -> tuple[str, dict[str, Any]]:
     try:
-        path = Path(config or FILE)
+        path = Path(config or _FILE)
     except TypeError as error:
         raise SettingsError(f"config is {config!r}: give it the path of a TOML file") from error
     if not path.is_file():
@@ -161,19 +171,18 @@ def _from_file(config: Path | None) -> tuple[str, dict[str, Any]]:
         raise SettingsError(f"{path} cannot be read as TOML: {error}") from error
 
 
-def _known(values: Mapping[str, Any], place: str) -> None:
-    unknown = [key for key in values if key not in Settings.model_fields]
-    if not unknown:
-        return
-    hints = []
-    for key in unknown:
-        near = get_close_matches(key, Settings.model_fields, n=1)
-        hints.append(f"{key} (did you mean {near[0]}?)" if near else key)
-    known = ", ".join(Settings.model_fields)
-    raise SettingsError(f"no such setting in {place}: {', '.join(hints)}; the settings are {known}")
+def _check_keys(values: Mapping[str, Any], place: str) -> None:
+    unknown = []
+    for key in values:
+        if key not in Settings.model_fields:
+            close = get_close_matches(key, Settings.model_fields, n=1)
+            unknown.append(f"{key} (did you mean {close[0]}?)" if close else key)
+    if unknown:
+        known = ", ".join(Settings.model_fields)
+        raise SettingsError(f"no such setting in {place}: {', '.join(unknown)}; the settings are {known}")
 
 
-def _problem(error: Any) -> str:
+def _invalid_value(error: Any) -> str:
     name = ".".join(map(str, error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
     return f"{name} is {error['input']!r}: {message[0].lower()}{message[1:]}" if name else message

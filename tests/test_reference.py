@@ -1,4 +1,4 @@
-"""The API reference: it is built from the docstrings without a warning, and the public names are in it."""
+"""The API reference is built from the docstrings without a warning, and contains the public names."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "reference.py"
 
 
 class Ids(HTMLParser):
-    """The ids of a page whose section has a docstring, and all of them."""
+    """The ids of a page's sections: all, and those with a docstring."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.all: list[str] = []
-        self.told: set[str] = set()
+        self.documented: set[str] = set()
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -30,7 +30,7 @@ class Ids(HTMLParser):
         if tag == "section" and named.get("id"):
             self.all.append(str(named["id"]))
         elif self.all and "docstring" in str(named.get("class")).split():
-            self.told.add(self.all[-1])
+            self.documented.add(self.all[-1])
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,14 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
         warnings.filterwarnings("error", module="pdoc")
         page = script["write"](tmp_path_factory.mktemp("reference"))
     assert isinstance(page, Path)
-    # What was loaded for pdoc is gone again (modules stay: that is Python's).
+    # The lazy names loaded for pdoc are removed again (modules stay: Python sets them).
     assert not [n for n in set(vars(egosrag)) - before if not isinstance(vars(egosrag)[n], ModuleType)]
     return page
 
 
 def test_every_public_name_is_in_the_reference_with_a_docstring(reference: Path) -> None:
     ids = Ids(reference.read_text(encoding="utf-8"))
-    assert set(egosrag.__all__) <= ids.told
+    assert set(egosrag.__all__) <= ids.documented
     for name in egosrag.__all__:
         assert inspect.getdoc(getattr(egosrag, name)), name
 

@@ -85,8 +85,8 @@ def test_a_missing_or_malformed_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_sessions_are_stored_in_the_data_folder_by_default(tmp_path: Path) -> None:
-    assert Settings.load(data_dir=tmp_path).sessions == str(tmp_path / "sessions.sqlite")
-    assert Settings.load(store="postgresql://localhost/x").sessions == "postgresql://localhost/x"
+    assert Settings.load(data_dir=tmp_path).session_store == str(tmp_path / "sessions.sqlite")
+    assert Settings.load(store="postgresql://localhost/x").session_store == "postgresql://localhost/x"
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The chat models that the settings name, and the samples of the package."""
+"""The chat models that the settings select, and the paths of the sample files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def chat_model(settings: Settings) -> BaseChatModel:
-    """The chat model that the settings name.
+    """Load the chat model that the settings select.
 
     Raises:
         ModelError: it cannot be found or loaded.
@@ -36,25 +36,29 @@ def chat_model(settings: Settings) -> BaseChatModel:
     )
 
 
-def extract_model(settings: Settings, speaking: BaseChatModel | None = None) -> BaseChatModel:
-    """The model of Extract: the one that the settings name for it, else the one that speaks.
+def extract_model(settings: Settings, chat: BaseChatModel | None = None) -> BaseChatModel:
+    """The model for Extract: the one of ``settings.extract_model``, else the chat model.
+
+    Args:
+        settings: the settings.
+        chat: the chat model, if it is loaded already.
 
     Raises:
         ModelError: it cannot be found or loaded.
     """
     if settings.extract_model is None:
-        return speaking or chat_model(settings)
+        return chat or chat_model(settings)
     own = {"model": settings.extract_model, "adapter": None, "template": True, "context_window": None}
     return chat_model(settings.model_copy(update=own))
 
 
 def sample(name: str) -> Path:
-    """The path of a sample that comes with the package (egosrag/data/README.md lists them).
+    """The path of a sample file in the package (egosrag/data/README.md lists them).
 
     Raises:
         SourceError: there is no sample of that name.
     """
     path = Path(str(files("egosrag"))) / "data" / "samples" / name
     if not path.is_file():
-        raise SourceError(f"there is no sample {name}: see egosrag/data/README.md for those there are")
+        raise SourceError(f"there is no sample {name}: see the list in egosrag/data/README.md")
     return path

@@ -113,7 +113,7 @@ def conversation(
     if progress:
         parts["notice"] = progress.note  # else what leaves the prompt goes to the log
     memory = turn_memory(settings) if settings.memory in ("dynamic", "both") else None
-    with open_store(settings.sessions) as store:
+    with open_store(settings.session_store) as store:
         if earlier:
             restore(store, Archive(roles=(card,), turns=tuple(earlier)), session)
         yield (GroupChat if others else Conversation)(

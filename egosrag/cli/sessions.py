@@ -26,7 +26,7 @@ SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="Name of the
 def _open(store: str | None, config: Path | None) -> Iterator[BaseCheckpointSaver[Any]]:
     from egosrag.sessions.store import open_store
 
-    with open_store(load_settings(config, store=store).sessions) as opened:
+    with open_store(load_settings(config, store=store).session_store) as opened:
         yield opened
 
 

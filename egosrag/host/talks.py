@@ -61,7 +61,7 @@ def new_session(visitor: Visitor, roles: Sequence[str]) -> str:
 
 def talks(settings: Settings, visitor: Visitor) -> list[TalkInfo]:
     """The visitor's conversations, the one that was spoken in last first."""
-    with open_store(settings.sessions) as store:
+    with open_store(settings.session_store) as store:
         found = list_sessions(store, f"{visitor.key}/")
     return [TalkInfo(i.session, roles_of(visitor, i.session), i.name, i.turns, i.at) for i in found]
 
@@ -119,7 +119,7 @@ def past_of(settings: Settings, visitor: Visitor, session: str) -> Past:
         RoleError: nothing was said in it, and one of its roles is not there any more.
     """
     ids = roles_of(visitor, session)
-    with open_store(settings.sessions) as store:
+    with open_store(settings.session_store) as store:
         if store.get_tuple({"configurable": {"thread_id": session}}) is not None:
             archive = archive_of(store, session)
             return Past(session, tuple(role.name for role in archive.roles), archive.record)
@@ -159,7 +159,7 @@ def exported(settings: Settings, visitor: Visitor, session: str, ending: str) ->
         SessionError: the session is not the visitor's, or nothing was said in it.
     """
     ids = roles_of(visitor, session)
-    with open_store(settings.sessions) as store, tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
+    with open_store(settings.session_store) as store, tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
         archive = archive_of(store, session, [load_role(cards.find(visitor, role).path) for role in ids])
         path = Path(folder) / f"conversation.{ending}"
         write(archive.model_copy(update={"session": archive.session.rpartition("/")[2]}), path)
@@ -175,7 +175,7 @@ def imported(settings: Settings, visitor: Visitor, upload: Upload) -> str:
     with called(upload):
         archive = read(upload.path)
     session = new_session(visitor, [cards.keep(visitor, role).id for role in archive.roles])
-    with open_store(settings.sessions) as store:
+    with open_store(settings.session_store) as store:
         restore(store, archive, session)
     return session
 
@@ -187,5 +187,5 @@ def delete(settings: Settings, visitor: Visitor, session: str) -> None:
         SessionError: it is not the visitor's, or not there.
     """
     roles_of(visitor, session)
-    with open_store(settings.sessions) as store:
+    with open_store(settings.session_store) as store:
         delete_session(store, session)

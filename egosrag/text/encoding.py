@@ -1,7 +1,7 @@
-"""Bytes to text by one rule, so that a wrong encoding is an error and never a page of wrong characters.
+"""Detect the encoding of a text file; an unknown one is an error, and never a page of wrong characters.
 
-Byte order mark, then UTF-8, then UTF-16 where it decodes to text, then GB18030 where most of its Chinese
-characters are the everyday ones of GB 2312 level 1, then what charset-normalizer is sure of.
+Tried in this order: a byte order mark; UTF-8; UTF-16 if the result looks like text; GB18030 if most of the Chinese
+characters are the common ones of GB 2312 level 1; the guess of charset-normalizer if it is confident.
 """
 
 from __future__ import annotations
@@ -12,36 +12,37 @@ from pathlib import Path
 
 from egosrag.errors import SourceError
 
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
+_BINARY_SIGNATURES = (b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x7fELF")
 
 
 def decode(path: Path) -> str:
-    """The text of a file.
+    """Decode a text file.
 
     Raises:
-        SourceError: the bytes are no text, or text in an encoding that cannot be told.
+        SourceError: the file is binary, or its encoding cannot be detected.
     """
     data = path.read_bytes()
-    if data.startswith((b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x7fELF")):
+    if data.startswith(_BINARY_SIGNATURES):
         raise SourceError(f"{path} is not text but binary data: name it with the suffix of its real format")
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _strict(data, encoding, path)
-    for guess in (_utf8, _utf16, _gb18030, _other):
-        text = guess(data)
+    for attempt in (_utf8, _utf16, _gb18030, _other):
+        text = attempt(data)
         if text is not None:
             return text
     if b"\x00" in data:
         raise SourceError(f"{path} is not text but binary data: name it with the suffix of its real format")
-    raise SourceError(f"{path} is in an encoding that cannot be told: save it as UTF-8")
+    raise SourceError(f"{path} is in an unknown encoding: save it as UTF-8")
 
 
 def _strict(data: bytes, encoding: str, path: Path) -> str:
@@ -52,11 +53,12 @@ def _strict(data: bytes, encoding: str, path: Path) -> str:
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
+    """The text, if the bytes are valid in the encoding and at most 2 % of its beginning are control characters."""
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
         return None
-    return text if len(_CONTROL.findall(text[:65536])) * 50 <= min(len(text), 65536) else None
+    return text if len(_CONTROL_CHARACTER.findall(text[:65536])) * 50 <= min(len(text), 65536) else None
 
 
 def _utf8(data: bytes) -> str | None:
@@ -65,7 +67,10 @@ def _utf8(data: bytes) -> str | None:
 
 
 def _utf16(data: bytes) -> str | None:
-    """UTF-16 without a mark: only where every second byte of its line ends, or of its ASCII, is zero."""
+    """UTF-16 without a byte order mark.
+
+    It must have line ends or spaces of two bytes, and be 98 % printable and 80 % ASCII, Han or Chinese punctuation.
+    """
     if len(data) % 2:
         return None
     for encoding, newline in (("utf-16-le", b"\n\x00"), ("utf-16-be", b"\x00\n")):
@@ -80,9 +85,9 @@ def _utf16(data: bytes) -> str | None:
 def _gb18030(data: bytes) -> str | None:
     text = _decoded(data, "gb18030")
     han = _HAN.findall(text or "")
-    everyday = sum(len(b) == 2 and 0xB0 <= b[0] <= 0xD7 for b in (c.encode("gb18030") for c in han))
-    others = sum(not c.isascii() for c in text or "")
-    return text if han and everyday >= 0.7 * len(han) and len(han) * 2 >= others else None
+    common = sum(len(b) == 2 and 0xB0 <= b[0] <= 0xD7 for b in (c.encode("gb18030") for c in han))
+    non_ascii = sum(not c.isascii() for c in text or "")
+    return text if han and common >= 0.7 * len(han) and len(han) * 2 >= non_ascii else None
 
 
 def _other(data: bytes) -> str | None:
@@ -92,4 +97,4 @@ def _other(data: bytes) -> str | None:
     if best is None or best.percent_chaos > 5 or b"\x00" in data:
         return None
     text = str(best)
-    return None if len(_CONTROL.findall(text)) * 50 > len(text) else text
+    return None if len(_CONTROL_CHARACTER.findall(text)) * 50 > len(text) else text

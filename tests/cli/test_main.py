@@ -68,4 +68,4 @@ def test_wrong_usage_exits_with_2(words: tuple[str, ...], run: Run) -> None:
 def test_a_misspelt_setting_is_an_error_with_a_suggestion(run: Run) -> None:
     done = run("ask", "why?", "--doc", MANUAL, "--set", "topk=3")
     assert done.code == 1
-    assert done.err.startswith("egosrag: no such setting in the call: topk (did you mean top_k?)")
+    assert done.err.startswith("egosrag: no such setting in the arguments: topk (did you mean top_k?)")

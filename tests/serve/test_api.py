@@ -253,7 +253,7 @@ def test_what_was_said_before_the_client_left_stays_as_interrupted(start: Start,
                 break
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        with open_store(settings.sessions) as store:
+        with open_store(settings.session_store) as store:
             sessions = {t.config["configurable"]["thread_id"] for t in store.list(None)}
             turns = Conversation(model, "Edda", checkpointer=store, session=sessions.pop()).turns() if sessions else []
         if turns and turns[-1].speaker == "Edda":
