@@ -1,4 +1,4 @@
-"""What is more than a limit allows is refused in a line that says what to do; the limit itself is not."""
+"""Input above a limit is refused with a line that says what to do; input at the limit is accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.egos.talker import Counter
 from tests.roles.cards import TIM
 
 
-def test_the_bytes_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "manual.txt"
     path.write_text("The oil is changed once a year.")
     monkeypatch.setattr(documents, "DOCUMENT_BYTES", path.stat().st_size)
@@ -36,11 +36,11 @@ def test_the_bytes_that_a_document_unpacks_to(tmp_path: Path, monkeypatch: pytes
     document.add_paragraph("The oil is changed once a year. " * 10_000)
     document.save(str(path))
     with ZipFile(path) as packed:
-        whole = sum(part.file_size for part in packed.infolist())
-    assert path.stat().st_size < whole // 4
-    monkeypatch.setattr(readers, "DOCUMENT_BYTES", whole)
+        unpacked = sum(part.file_size for part in packed.infolist())
+    assert path.stat().st_size < unpacked // 4
+    monkeypatch.setattr(readers, "DOCUMENT_BYTES", unpacked)
     assert load_pages([path])
-    monkeypatch.setattr(readers, "DOCUMENT_BYTES", whole - 1)
+    monkeypatch.setattr(readers, "DOCUMENT_BYTES", unpacked - 1)
     with pytest.raises(SourceError, match="bytes unpacked, and one may have"):
         load_pages([path])
 

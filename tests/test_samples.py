@@ -1,4 +1,4 @@
-"""The samples: the PDFs print the Markdown, every answer stands on its page, the two languages say the same."""
+"""The samples: the PDFs match the Markdown, every answer is on its page, the two languages have the same content."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def questions(language: str) -> list[dict[str, object]]:
     return rows
 
 
-def bare(text: str) -> str:
-    """The text without white space and the marks of Markdown."""
+def letters(text: str) -> str:
+    """The text without white space and Markdown syntax."""
     return re.sub(r"[\s|#\-\x02\ufffe]", "", text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_pdf_prints_the_markdown_page_by_page(language: str) -> None:
+def test_the_pdf_has_the_text_of_the_markdown_page_by_page(language: str) -> None:
     import pypdfium2
 
     path = SAMPLES / f"manual.{language}.pdf"
@@ -44,11 +44,11 @@ def test_the_pdf_prints_the_markdown_page_by_page(language: str) -> None:
     document = pypdfium2.PdfDocument(path)
     assert len(document) == len(manual(language)) == 21
     for number, text in manual(language).items():
-        assert bare(text) in bare(document[number - 1].get_textpage().get_text_range()), f"page {number}"
+        assert letters(text) in letters(document[number - 1].get_textpage().get_text_range()), f"page {number}"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_printing_again_gives_the_same_bytes(language: str, tmp_path: Path) -> None:
+def test_building_the_pdf_again_gives_the_same_bytes(language: str, tmp_path: Path) -> None:
     if language == "zh" and not Path(FONT).is_file():
         pytest.skip(f"the Chinese font is not installed: {FONT}")
     build(language, tmp_path / "again.pdf", FONT)
@@ -56,20 +56,20 @@ def test_printing_again_gives_the_same_bytes(language: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_answer_stands_on_its_page(language: str) -> None:
+def test_every_answer_is_on_its_page(language: str) -> None:
     texts, rows = manual(language), questions(language)
     assert len(rows) >= 60
     for row in rows:
         if row["kind"] == "unanswerable":
             assert "reference" not in row
             continue
-        named = row["reference"] if isinstance(row["reference"], list) else [row["reference"]]
-        here = [texts[int(str(name).removeprefix("page_"))] for name in named]
-        assert any(str(row["answer"]).lower() in text.lower() for text in here), row
+        references = row["reference"] if isinstance(row["reference"], list) else [row["reference"]]
+        cited = [texts[int(str(name).removeprefix("page_"))] for name in references]
+        assert any(str(row["answer"]).lower() in text.lower() for text in cited), row
         assert (row["kind"] == "followup") == ("history" in row)
 
 
-def test_both_languages_ask_the_same() -> None:
+def test_both_languages_have_the_same_questions() -> None:
     english, chinese = questions("en"), questions("zh")
     assert [(r["kind"], r.get("reference")) for r in english] == [(r["kind"], r.get("reference")) for r in chinese]
     assert all(language_of(str(r["question"])) == "en" for r in english)
@@ -81,12 +81,12 @@ def numbers(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [4, 13, 18, 20])
-def test_both_languages_give_the_same_values(number: int) -> None:
+def test_both_languages_have_the_same_numbers(number: int) -> None:
     assert set(numbers(manual("en")[number])) == set(numbers(manual("zh")[number]))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_cards_tell_what_the_sources_tell(language: str) -> None:
+def test_the_cards_match_their_sources(language: str) -> None:
     card, html, story = ((SAMPLES / f"{ROLES[language]}.{end}").read_text("utf-8") for end in ("json", "html", "txt"))
     role, sources = Role.model_validate_json(card), html + story
     assert role.language == language
@@ -96,7 +96,7 @@ def test_the_cards_tell_what_the_sources_tell(language: str) -> None:
 
 
 @pytest.mark.parametrize("path", SIX, ids=lambda path: path.stem)
-def test_each_of_the_six_roles_can_be_played_and_comes_from_its_text(path: Path) -> None:
+def test_each_of_the_six_role_cards_loads_and_matches_its_text(path: Path) -> None:
     role, source = load_role(path), path.with_suffix(".txt").read_text(encoding="utf-8")
     assert role.language == path.stem.split(".")[-1] == language_of(source)
     assert role.name in source
@@ -108,9 +108,9 @@ def test_each_of_the_six_roles_can_be_played_and_comes_from_its_text(path: Path)
         assert role.speaking_style and role.relations
 
 
-def test_the_six_roles_are_all_there_are_as_many_in_each_language_and_listed() -> None:
+def test_the_six_roles_are_all_listed_three_in_each_language() -> None:
     cards = {path for folder in (SAMPLES, EVALUATED) for path in folder.glob("*.json") if "questions" not in path.name}
     assert cards == set(SIX)
     assert sorted(path.stem.split(".")[-1] for path in SIX) == ["en"] * 3 + ["zh"] * 3
-    listed = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{path.stem}`" in listed for path in SIX)
+    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{path.stem}`" in readme for path in SIX)

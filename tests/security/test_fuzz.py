@@ -1,6 +1,6 @@
-"""Made-up and damaged input for all that reads what strangers give: the data, or one line of a known error.
+"""Fuzzing of every reader of untrusted input: the result is the data, or one line of a known error.
 
-Some 2,000 cases in ``make test``, some 100,000 in ``make nightly``, which draws new ones each time.
+About 2,000 cases in ``make test``, and about 100,000 in ``make nightly``, which draws new ones each time.
 """
 
 from __future__ import annotations
@@ -60,45 +60,45 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
-_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+_SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-DRAWN = Counts[str]()  # cases that reached each test
-WANTED: dict[str, int] = {}
+DRAWN = Counts[str]()  # number of cases that reached each test
+EXPECTED: dict[str, int] = {}
 
 
 def cases(number: int, **drawn: Any) -> Callable[[Any], Any]:
-    """``number`` cases in ``make test``, the same each time, and fifty times as many new ones at night.
+    """Draw ``number`` cases in ``make test``, the same each time, and fifty times as many new ones in ``make nightly``.
 
     Args:
-        number: how many.
+        number: number of cases in ``make test``.
         **drawn: the strategy of each argument.
     """
     phases = (Phase.explicit, Phase.generate, Phase.shrink) if FULL else (Phase.explicit, Phase.generate)
-    chosen = settings(
+    profile = settings(
         max_examples=number * TIMES,
         deadline=None,
         derandomize=not FULL,
         database=None,
         phases=phases,
-        suppress_health_check=_SHARED,
+        suppress_health_check=_SUPPRESSED,
     )
 
     def decorate(test: Any) -> Any:
-        WANTED[test.__name__] = number * TIMES
+        EXPECTED[test.__name__] = number * TIMES
 
         @functools.wraps(test)
         def counted(*args: Any, **kwargs: Any) -> None:
             DRAWN[test.__name__] += 1
             test(*args, **kwargs)
 
-        return chosen(given(**drawn)(counted))
+        return profile(given(**drawn)(counted))
 
     return decorate
 
 
-def told(call: Callable[[], Any], lines: int = 1) -> None:
-    """``call`` works, or raises an error of ours, in so many lines at most."""
+def assert_works_or_known_error(call: Callable[[], Any], lines: int = 1) -> None:
+    """``call`` returns, or raises one of our errors with a message of at most ``lines`` lines."""
     try:
         call()
     except EgosRagError as error:
@@ -107,9 +107,9 @@ def told(call: Callable[[], Any], lines: int = 1) -> None:
 
 @cases(600, prefix=st.sampled_from(['Tim: "', "悟空：“", "Tim: ", "", '"']), raw=TEXT)
 def test_the_decoder(prefix: str, raw: str) -> None:
-    said = speech(prefix, raw)
-    assert len(said) <= len(raw) and said == speech(prefix, raw)
-    assert set(said) <= set(raw) | set("‘’“”'\"")
+    decoded = speech(prefix, raw)
+    assert len(decoded) <= len(raw) and decoded == speech(prefix, raw)
+    assert set(decoded) <= set(raw) | set("‘’“”'\"")
 
 
 @cases(400, text=TEXT, window=st.integers(20, 200), share=st.floats(0, 0.9))
@@ -124,28 +124,28 @@ def test_the_splitter(text: str, window: int, share: float) -> None:
 @cases(300, data=st.data())
 def test_the_card_reader(data: st.DataObject, tmp_path: Path) -> None:
     card = json.loads(json.dumps(CARD))
-    inside: Any = card["data"] if data.draw(st.booleans()) else card
-    inside[data.draw(st.sampled_from(sorted(inside)))] = data.draw(JSON)
+    target: Any = card["data"] if data.draw(st.booleans()) else card
+    target[data.draw(st.sampled_from(sorted(target)))] = data.draw(JSON)
     content = json.dumps(card).encode()
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(content) - 1))
         content = content[:at] + data.draw(st.binary(max_size=8)) + content[at + data.draw(st.integers(0, 8)) :]
     path = tmp_path / "card.json"
     path.write_bytes(content)
-    told(lambda: load_role(path))
+    assert_works_or_known_error(lambda: load_role(path))
 
 
 @cases(300, data=st.data())
 def test_the_png_reader(data: st.DataObject, tmp_path: Path) -> None:
     path = tmp_path / "card.png"
-    if data.draw(st.booleans()):  # a whole picture with anything for a card
-        inside = base64.b64encode(json.dumps(data.draw(JSON)).encode()).decode()
-        content = with_texts(GOOD, {data.draw(st.sampled_from(["chara", "ccv3"])): inside})
+    if data.draw(st.booleans()):  # an intact picture with arbitrary JSON as its card
+        card = base64.b64encode(json.dumps(data.draw(JSON)).encode()).decode()
+        content = with_texts(GOOD, {data.draw(st.sampled_from(["chara", "ccv3"])): card})
     else:
         at = data.draw(st.integers(0, len(GOOD) - 1))
         content = GOOD[:at] + data.draw(st.binary(max_size=8)) + GOOD[at + data.draw(st.integers(0, 8)) :]
     path.write_bytes(content)
-    told(lambda: load_role(path))
+    assert_works_or_known_error(lambda: load_role(path))
 
 
 @cases(
@@ -155,12 +155,12 @@ def test_the_png_reader(data: st.DataObject, tmp_path: Path) -> None:
 )
 def test_the_configuration(values: dict[str, Any], tail: bytes, tmp_path: Path) -> None:
     path = tmp_path / "egosrag.toml"
-    # A JSON string, number or list of them is one of TOML too: many of these files are read to their end.
+    # A JSON string, number or list is valid TOML too, so many of these files are parsed completely.
     lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
     path.write_bytes("\n".join(lines).encode("utf-8", "replace") + tail)
-    # A key with line ends in it is named as it is; the command line prints every message as one line.
-    told(lambda: Settings.load(config=path), lines=1000)
-    told(lambda: Settings.load(**values), lines=1000)
+    # A key with line ends is quoted as it is; the command line joins the lines of a message.
+    assert_works_or_known_error(lambda: Settings.load(config=path), lines=1000)
+    assert_works_or_known_error(lambda: Settings.load(**values), lines=1000)
 
 
 @cases(
@@ -171,12 +171,12 @@ def test_the_configuration(values: dict[str, Any], tail: bytes, tmp_path: Path) 
 def test_the_document_readers(ending: str, data: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"document.{ending}"
     path.write_bytes(data)
-    told(lambda: load_pages([path]))
+    assert_works_or_known_error(lambda: load_pages([path]))
 
 
 @pytest.fixture(scope="module")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with one conversation, all in one file."""
+def session_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store with one conversation, in a single file."""
     path = tmp_path_factory.mktemp("fuzz") / "talk.sqlite"
     with open_store(path) as store:
         Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
@@ -187,27 +187,27 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cases(60, data=st.data())
-def test_the_store(data: st.DataObject, talk: Path, tmp_path: Path) -> None:
+def test_the_store(data: st.DataObject, session_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged.sqlite"
-    for beside in tmp_path.glob("damaged.sqlite-*"):
-        if beside.is_file():
-            beside.unlink()
-    content = bytearray(talk.read_bytes())
+    for sidecar in tmp_path.glob("damaged.sqlite-*"):
+        if sidecar.is_file():
+            sidecar.unlink()
+    content = bytearray(session_file.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content[: data.draw(st.sampled_from([len(content), 4096, 100, 8]))])
 
-    def use() -> None:
+    def read_turns() -> None:
         with open_store(path) as store:
             Conversation(Counter(), TIM, checkpointer=store, session="s").turns()
 
-    told(use)
+    assert_works_or_known_error(read_turns)
 
 
-def test_as_many_cases_were_drawn_as_security_md_says() -> None:
-    """The last of this file: it counts what the others drew, not what they were told to draw."""
-    assert sum(WANTED.values()) >= (100_000 if FULL else 2_000)
-    if WANTED.keys() - DRAWN.keys():
-        pytest.skip("some of them were not run")
-    assert {name: DRAWN[name] for name in WANTED if DRAWN[name] < WANTED[name]} == {}
+def test_all_cases_were_drawn() -> None:
+    """Must be the last test of this file: it compares the cases that the others drew with those they should draw."""
+    assert sum(EXPECTED.values()) >= (100_000 if FULL else 2_000)
+    if EXPECTED.keys() - DRAWN.keys():
+        pytest.skip("some of the fuzz tests were not run")
+    assert {name: DRAWN[name] for name in EXPECTED if DRAWN[name] < EXPECTED[name]} == {}
     print(f"\n{sum(DRAWN.values()):,} cases: {dict(DRAWN)}")
