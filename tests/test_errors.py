@@ -199,6 +199,9 @@ def test_an_unusable_store_is_one_line_of_error(
 def test_debug_shows_the_traceback(run: Run) -> None:
     with pytest.raises(errors.SourceError):
         run("index", "missing.pdf", "--out", "index", "--debug")
+    with pytest.raises(errors.SourceError):
+        run("--debug", "index", "missing.pdf", "--out", "index")
+    assert run("index", "missing.pdf", "--out", "index").code == 1
 
 
 def test_a_closed_output_pipe_prints_no_traceback(tmp_path: Path) -> None:

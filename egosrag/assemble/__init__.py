@@ -1,4 +1,8 @@
-"""Settings to objects: the only wiring, used by the command line, the pages and the evaluations."""
+"""Build objects from :class:`egosrag.settings.Settings`: the only wiring, used by command line, server, app and evals.
+
+Read ``models`` (chat models), then ``manuals`` (indexes and the manual QA engine), then ``roles`` (role extraction,
+conversations with their store, memory and sources).
+"""
 
 from egosrag.assemble.manuals import build_index, is_current, manual, manual_index
 from egosrag.assemble.models import chat_model, extract_model, sample

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DebugFlag:
-    """Whether ``--debug`` was given, before the command or after it: the ``obj`` of the typer context."""
+    """Whether ``--debug`` is set, before or after the command's name: the ``obj`` of the typer context."""
 
     enabled: bool = False
 

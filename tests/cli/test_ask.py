@@ -62,10 +62,10 @@ def test_a_changed_document_is_indexed_again(run: Run, script: Callable[..., str
 
 
 def test_ask_reads_a_question_per_line(run: Run, script: Callable[..., str]) -> None:
-    run("index", MANUAL, "--out", "kept")
+    run("index", MANUAL, "--out", "index")
     model = script("It is of the type CR2032. [1]", "The car has seven airbags. [1]")
     questions = b"Which battery does the key need?\nHow many airbags does the car have?\n"
-    done = run("ask", "-", "--index", "kept", "--model", model, "--json", stdin=questions)
+    done = run("ask", "-", "--index", "index", "--model", model, "--json", stdin=questions)
     assert [row["citations"][0]["page"] for row in done.rows] == [2, 7]
 
 

@@ -35,7 +35,7 @@ def test_a_reply_is_streamed_after_the_speakers_name(run: Run, script: Callable[
 
 
 def test_a_session_continues_after_a_restart(run: Run, script: Callable[..., str], tmp_path: Path) -> None:
-    words = ("chat", "--role", EDDA, "--session", "monday", "--store", str(tmp_path / "kept.sqlite"), "--json")
+    words = ("chat", "--role", EDDA, "--session", "monday", "--store", str(tmp_path / "sessions.sqlite"), "--json")
     run(*words, "--model", script('Hello, sailor."'), stdin=b"Hello!\n")
     done = run(*words, "--model", script('You said hello."'), stdin=b"What did I say?\n")
     assert done.rows[0]["text"] == "You said hello."

@@ -32,7 +32,7 @@ def test_commands_at_the_terminal(run: Run, script: Script, monkeypatch: pytest.
     model = script('One."', 'Two."', 'Three."', 'Four."')
     typed(
         monkeypatch, "Hi", "/regenerate", "/swipe", "/swipe 1", "/edit 2 Good day.", "/delete 1", "/turns", "//x",
-        "/regenerate 9", "/swipe 7", "/next", "/nothing", "/edit 1", "/export", "/export out.md",
+        "/regenerate 9", "/swipe 7", "/next", "/nothing", "/edit 1", "/edit", "/export", "/export out.md",
         "/help", "/regenerate",
     )  # fmt: skip
     done = run("chat", "--role", EDDA, "--memory", "static", "--session", "s", "--model", model)
@@ -42,7 +42,8 @@ def test_commands_at_the_terminal(run: Run, script: Script, monkeypatch: pytest.
     assert out[6:9] == ["1. Me: Good day.", "2. Edda: One.", "Edda: Three."]
     assert out[9] == "out.md" and "/regenerate [N]" in done.out and out[-2] == "Edda: Four."
     for reason in (
-        "there is no turn 9", "there is no reply 7 to choose, only 1", "there is one role in this conversation",
+        "there is no turn 9", "the command needs the number of a turn",
+        "there is no reply 7 to choose, only 1", "there is one role in this conversation",
         "there is no command /nothing: /help", "the new text is empty", "the file has no name",
     ):  # fmt: skip
         assert reason in done.err

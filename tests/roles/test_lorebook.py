@@ -31,7 +31,7 @@ def key_matches(key: str, line: str, **fields: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("key", "line", "found"),
+    ("key", "line", "matches"),
     [
         ("lamp", "Is the lamp lit?", True),
         ("lamp", "LAMP!", True),
@@ -58,8 +58,8 @@ def key_matches(key: str, line: str, **fields: Any) -> bool:
         (" ", "a b", False),
     ],
 )
-def test_keys_match_words_as_their_script_separates_them(key: str, line: str, found: bool) -> None:
-    assert key_matches(key, line) is found
+def test_keys_match_words_as_their_script_separates_them(key: str, line: str, matches: bool) -> None:
+    assert key_matches(key, line) is matches
 
 
 def test_case_matters_where_the_entry_is_case_sensitive() -> None:
@@ -89,13 +89,13 @@ def test_only_the_last_lines_are_scanned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logic", "found"), [(None, "10"), (0, "1100"), (1, "0110"), (2, "0010"), (3, "1000"), ("x", "1100")]
+    ("logic", "expected"), [(None, "10"), (0, "1100"), (1, "0110"), (2, "0010"), (3, "1000"), ("x", "1100")]
 )
-def test_secondary_keys(logic: Any, found: str) -> None:
+def test_secondary_keys(logic: Any, expected: str) -> None:
     entry = {"keys": ["lamp"], "secondary_keys": ["oil", "wick"], "content": "x", "selective": True}
     lore = book(entry | {"extensions": {"selectiveLogic": logic}})
     lines = ["lamp oil wick", "lamp oil", "lamp", "oil wick"] if logic is not None else ["lamp oil", "lamp"]
-    assert [bool(active(lore, line)) for line in lines] == [(c == "1") for c in found][: len(lines)]
+    assert [bool(active(lore, line)) for line in lines] == [(c == "1") for c in expected][: len(lines)]
     assert active(book(entry | {"selective": False}), "lamp") == ["x"]
 
 
@@ -175,7 +175,7 @@ def test_decorators(content: str, line: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "use_regex", "line", "found"),
+    ("key", "use_regex", "line", "matches"),
     [
         (r"la[mn]p\d", True, "lamp4", True),
         (r"la[mn]p\d", False, "lamp4", False),
@@ -187,8 +187,8 @@ def test_decorators(content: str, line: str, expected: list[str]) -> None:
         ("/a/b", False, "x/a/b", True),
     ],
 )
-def test_regular_expressions(key: str, use_regex: bool, line: str, found: bool) -> None:
-    assert key_matches(key, line, use_regex=use_regex) is found
+def test_regular_expressions(key: str, use_regex: bool, line: str, matches: bool) -> None:
+    assert key_matches(key, line, use_regex=use_regex) is matches
 
 
 @pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", r"(.*a){25}c", r"(?:(?:a{1,100}){1,100}){1,100}$"])
@@ -196,9 +196,9 @@ def test_no_pattern_hangs_the_conversation(pattern: str) -> None:
     lore = book(*({"keys": [pattern], "use_regex": True, "content": f"never {n}"} for n in range(40)))
     lore = book(*lore.model_dump()["entries"], {"keys": ["b"], "content": "still found"})
     started = time.process_time()
-    found = active(lore, "a" * 4000 + "! b")
+    contents = active(lore, "a" * 4000 + "! b")
     assert time.process_time() - started < 5
-    assert found[-1:] == ["still found"]
+    assert contents[-1:] == ["still found"]
 
 
 KEYS = st.text("ab灯塔 .", max_size=3)
@@ -225,13 +225,13 @@ def test_active_entries_keep_to_budget_and_order(
     entries: list[dict[str, Any]], lines: list[str], budget: int, recursive: bool
 ) -> None:
     lore = book(*entries, recursive_scanning=recursive)
-    found = entries_for(lore, lines, budget, len)
-    assert sum(len(entry.content) for entry in found) <= budget
-    assert [e.insertion_order for e in found] == sorted(e.insertion_order for e in found)
-    assert all(entry.enabled and entry.content for entry in found)
-    assert found == entries_for(lore, lines, budget, len), "the selection is deterministic"
+    selected = entries_for(lore, lines, budget, len)
+    assert sum(len(entry.content) for entry in selected) <= budget
+    assert [e.insertion_order for e in selected] == sorted(e.insertion_order for e in selected)
+    assert all(entry.enabled and entry.content for entry in selected)
+    assert selected == entries_for(lore, lines, budget, len), "the selection is deterministic"
     everything = entries_for(lore, lines, 10**6, len)
-    assert all(entry in everything for entry in found)
+    assert all(entry in everything for entry in selected)
     if not recursive:
         spoken = "\n".join(lines).casefold()
         for entry in everything:
