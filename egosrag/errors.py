@@ -13,7 +13,7 @@ The tree::
     ├── StoreError           a document index is missing, damaged, or was built by other settings
     ├── SessionError         a session's store cannot be opened, or the line is not a turn
     │   ├── SessionBusy      somebody else is answering in the session
-    │   └── StoreAway        the session's store does not answer for now, or is full
+    │   └── StoreUnavailable        the session's store does not answer for now, or is full
     └── TrainingError        training data, a checkpoint or the machine does not fit the run that was asked for
 
 A message says what is wrong, where, and what to do about it, in one line: it is shown as it is.
@@ -64,7 +64,7 @@ class SessionBusy(SessionError):
     """Somebody else is answering in the session: what is asked again a moment later may succeed."""
 
 
-class StoreAway(SessionError):
+class StoreUnavailable(SessionError):
     """A session's store does not answer for now, or is full; what was answered before is kept."""
 
 

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -215,9 +215,10 @@ def chat(
     flags = {"model": model, "adapter": adapter, "store": store, "history": history, "quote": quote, "memory": memory}
     settings = chosen(config, pairs, preset=preset, strategy=strategy, extract_model=extract_model, **flags)
     first, others = (role[0], role[1:]) if role else (None, [])
-    known: dict[str, Any] = {"sources": source or (), "name": name, "others": others, "progress": Progress()}
-    known |= {"persona": persona, "lore": lore or (), "greeting": greeting}
-    with assemble.conversation(settings, first, session, **known) as conversation:
+    setup = assemble.ConversationSetup(
+        sources=source or (), name=name, others=others, persona=persona, lore=lore or (), greeting=greeting
+    )
+    with assemble.conversation(settings, first, session, setup=setup, progress=Progress()) as conversation:
         talk(conversation, as_json=as_json)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from egosrag.errors import EgosRagError, ModelError, SessionBusy, SessionError, StoreAway, WindowError
+from egosrag.errors import EgosRagError, ModelError, SessionBusy, SessionError, StoreUnavailable, WindowError
 from egosrag.limits import REQUEST_BYTES, REQUEST_MESSAGES
 from egosrag.schema import Usage
 
@@ -36,7 +36,7 @@ def refusal_of(error: EgosRagError) -> Refused:
     """What a client is told of an error of ours; the place that a message names is the server's own to know."""
     if isinstance(error, WindowError):
         return Refused(400, str(error), "context_length_exceeded")
-    if isinstance(error, StoreAway):
+    if isinstance(error, StoreUnavailable):
         return Refused(503, "the sessions cannot be kept now: the server's log tells why", "store_away", retry_after=5)
     if isinstance(error, SessionBusy):
         return Refused(409, "this session is still answering: wait for its reply", "session_busy", retry_after=1)

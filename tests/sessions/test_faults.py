@@ -18,10 +18,10 @@ import pytest
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr
 
-from egosrag.errors import SessionBusy, SessionError, StoreAway
+from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.sessions import maintenance as keeper
-from egosrag.sessions import session as sessions
+from egosrag.sessions import thread as sessions
 from egosrag.sessions.catalog import list_sessions
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
@@ -50,9 +50,9 @@ def whole(lines: int) -> list[tuple[str, str, str]]:
 
 @pytest.mark.timeout(1800 if FULL else 300)
 def test_kills_lose_no_answer_and_double_none(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_TRIMMED_AT", 40)  # so that some of them meet the store while it drops the old
-    monkeypatch.setattr(keeper, "KEPT", 20)
-    monkeypatch.setattr(sessions, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(keeper, "TRIM_AT", 40)  # so that some of them meet the store while it drops the old
+    monkeypatch.setattr(keeper, "KEPT_CHECKPOINTS", 20)
+    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0.0)
     chance, answered = random.Random(7), list[int]()
     for _ in range(KILLS):
         lines = chance.randint(0, 2)
@@ -179,7 +179,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
                 for n in range(1, 1000):
                     talk.say(f"line {n}")
                     os.write(out, f"{n}\n".encode())
-            except StoreAway as error:
+            except StoreUnavailable as error:
                 assert "check the disk" in str(error) and "\n" not in str(error)
                 os.write(out, b"-1\n")
             time.sleep(60)
@@ -220,10 +220,10 @@ def test_a_database_that_stays_away_is_one_line(
         postgres_server.stop()
         try:
             for _ in range(2):
-                with pytest.raises(StoreAway, match="does not answer") as error:
+                with pytest.raises(StoreUnavailable, match="does not answer") as error:
                     talk.say("line 1")
                 assert "p@ss" not in str(error.value) + caplog.text and "\n" not in str(error.value)
-            with pytest.raises(StoreAway, match="cannot be reached"), open_store(postgres):
+            with pytest.raises(StoreUnavailable, match="cannot be reached"), open_store(postgres):
                 pass
         finally:
             postgres_server.start()
@@ -255,7 +255,7 @@ def test_a_session_that_went_on_elsewhere_meanwhile_is_not_written_over(postgres
         store.conn.close()  # type: ignore[attr-defined]  # the network is cut, and the server frees the session
         Conversation(Counter(), TIM, checkpointer=other, session="s").say("line 2")
         model._may.set()
-        with pytest.raises(SessionBusy, match="was gone on with elsewhere"):
+        with pytest.raises(SessionBusy, match="was continued elsewhere"):
             list(pieces)
     assert record(postgres)[-2:] == [("Me", "line 2", "complete"), ("Tim", "This is the reply to line 2.", "complete")]
 
@@ -265,7 +265,7 @@ def test_a_database_that_takes_no_writes_is_told(postgres: str) -> None:
         talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
         talk.say("line 0")
         store.conn.execute("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
-        with pytest.raises(StoreAway, match="refuses .*read-only"):
+        with pytest.raises(StoreUnavailable, match="refuses .*read-only"):
             talk.say("line 1")
         store.conn.execute("SET default_transaction_read_only = off")  # type: ignore[attr-defined]
         talk.say("line 1")
@@ -311,8 +311,8 @@ def size(url: str) -> int:
 def test_a_store_grows_with_the_conversation_and_not_with_its_square(
     any_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_TRIMMED_AT", 50)
-    monkeypatch.setattr(keeper, "KEPT", 25)
+    monkeypatch.setattr(keeper, "TRIM_AT", 50)
+    monkeypatch.setattr(keeper, "KEPT_CHECKPOINTS", 25)
     with open_store(any_store) as store:
         model = ScriptedChatModel(responses=[f'Reply {n}."' for n in range(20)])
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
@@ -320,7 +320,7 @@ def test_a_store_grows_with_the_conversation_and_not_with_its_square(
             talk.say(f"line {n}")
         told = talk.turns()
         assert [turn.text for turn in told[::2]] == [f"line {n}" for n in range(15)]
-    assert size(any_store) <= keeper._TRIMMED_AT
+    assert size(any_store) <= keeper.TRIM_AT
     with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
         assert talk.turns() == told
@@ -419,7 +419,7 @@ def test_what_a_record_showed_after_a_death_stays(any_store: str, at: int, monke
 
         talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
         monkeypatch.setattr(store, "put", dies)
-        monkeypatch.setattr(talk, "_settle", lambda said="": None)
+        monkeypatch.setattr(talk.thread, "settle", lambda text="": None)
         try:
             for n in range(1, 4):
                 talk.say(f"line {n}")
