@@ -171,8 +171,6 @@ def _card_and_sources(
     settings: Settings, file: str | Path | None, setup: ConversationSetup, model: BaseChatModel, progress: Reporter
 ) -> tuple[Role, RoleSources | None]:
     """The card that is played, and its sources with what reads or searches them."""
-    from egosrag.egos.extract.dynamic import bare_role
-    from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.roles.role_files import load_role
     from egosrag.sessions.conversation import RoleSources
 
@@ -183,9 +181,14 @@ def _card_and_sources(
         if card is None or file is None:
             raise RoleError(f"nothing is known of {setup.name}: give texts about the role as sources, or a role card")
         if settings.strategy == "dynamic" or (settings.strategy is None and _index_of(file).is_dir()):
+            from egosrag.rag.index.manual_index import ManualIndex
+
             index = ManualIndex.load(_index_of(file), settings.embedder)
             return card, RoleSources(search=source_search(index, settings.top_k))
         return card, None
+    from egosrag.egos.extract.dynamic import bare_role
+    from egosrag.rag.index.manual_index import ManualIndex
+
     strategy = settings.strategy or ("dynamic" if card else "static")
     if card and strategy == "static":
         raise SettingsError(f"{file} is a card already: leave the sources out, or search them (strategy dynamic)")
