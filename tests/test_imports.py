@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,35 @@ def imports_of(file: Path) -> set[str]:
 
 def room_of(name: str) -> str:
     return max((room for room in LAYERS if name == room or name.startswith(room + ".")), key=len)
+
+
+def runtime_imports_of(file: Path) -> set[str]:
+    """The modules of the project that a file imports when it runs, inside functions too; not those for types alone."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = (ROOT / whole.replace(".", "/")).with_suffix(".py").is_file()
+                found.add(whole if is_module else str(node.module))
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("package", ["egosrag", "evals", "finetune"])
+def test_there_are_no_import_circles(package: str) -> None:
+    graph = {name_of(file): runtime_imports_of(file) for file in (ROOT / package).rglob("*.py")}
+    graph.pop("egosrag", None)  # loads the public names lazily, wherever they live
+    sorter = TopologicalSorter({name: found & graph.keys() - {name} for name, found in graph.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
