@@ -1,6 +1,6 @@
-"""A reply one does not like is swiped: another becomes current, the first is kept beside it and can be gone back to.
+"""Swipes: a regenerated reply replaces the first one, which is kept and can be chosen again.
 
-The model is a script here, so that the two replies differ: what a model says is not the point.
+The model is a script here, so that the two replies differ.
 """
 
 from egosrag import Conversation, load_role

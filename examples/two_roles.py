@@ -1,11 +1,14 @@
-"""Two roles in one scene: who is named replies, then whoever has not spoken for longest."""
+"""Two roles in one scene: the one that is named replies, else the one that has not spoken for longest."""
 
 from egosrag import load_chat_model, load_role
+from egosrag.assemble import reviser_for
 from egosrag.sessions.group import GroupChat
 
 roles = [load_role(f"egosrag/data/samples/{name}.json") for name in ("edda.en", "juno.en")]
-scene = GroupChat(load_chat_model("pocket"), roles)
+model = load_chat_model("pocket")
+scene = GroupChat(model, roles, reviser=reviser_for(model))
 for line in ("Juno, who are you?", "Edda, what are you afraid of?"):
     reply = scene.say(line)
     print(f"{reply.speaker}: {reply.text}")
-print(f"{scene.next_speaker('Can you help me?')} would be next.")
+reply = scene.go_on()
+print(f"{reply.speaker}: {reply.text}")

@@ -6,18 +6,29 @@ conversations with their store, memory and sources).
 
 from egosrag.assemble.manuals import build_index, is_current, manual, manual_index
 from egosrag.assemble.models import chat_model, extract_model, sample
-from egosrag.assemble.roles import conversation, extract_role, source_search, turn_memory
+from egosrag.assemble.roles import (
+    ConversationSetup,
+    conversation,
+    extract_role,
+    extract_step,
+    memory_settings,
+    reviser_for,
+    source_search,
+)
 
 __all__ = [
+    "ConversationSetup",
     "build_index",
     "chat_model",
     "conversation",
     "extract_model",
     "extract_role",
+    "extract_step",
     "is_current",
     "manual",
     "manual_index",
+    "memory_settings",
+    "reviser_for",
     "sample",
     "source_search",
-    "turn_memory",
 ]

@@ -1,4 +1,4 @@
-"""Role cards out of texts, and conversations with their store, memory and sources."""
+"""Role cards from texts, and conversations with their store, memory, sources and reviser."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from egosrag.assemble.manuals import build_index, indexing
 from egosrag.assemble.models import chat_model, extract_model
@@ -19,10 +20,57 @@ from egosrag.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from egosrag.egos.extract.static import Extract
+    from egosrag.pocket.reviser import PocketReviser
     from egosrag.rag.index.manual_index import ManualIndex
-    from egosrag.rag.retrieval.turn_memory import TurnMemory
     from egosrag.schema import Evidence, Role, Turn
-    from egosrag.sessions.conversation import Conversation
+    from egosrag.sessions.conversation import Conversation, MemorySettings, RoleSources
+
+
+@dataclass(frozen=True)
+class ConversationSetup:
+    """What a conversation needs beside the role's card.
+
+    Attributes:
+        sources: files with texts about the role, for the settings' strategy; a card may then be absent.
+        name: the role's name in the sources, where there is no card.
+        others: files of further cards, for a scene of several roles without sources.
+        persona: who talks with the role, see :func:`egosrag.roles.files.load_persona`.
+        lore: files of lorebooks, added to the card's own; of several roles only the first one has them.
+        greeting: the greeting that begins: 0 the card's first, from 1 on the alternate ones.
+        earlier: turns that were said elsewhere before, for a new session with one role.
+    """
+
+    sources: Sequence[str | Path] = ()
+    name: str | None = None
+    others: Sequence[str | Path] = ()
+    persona: str | None = None
+    lore: Sequence[str | Path] = ()
+    greeting: int = 0
+    earlier: Sequence[Turn] = ()
+
+
+def reviser_for(model: BaseChatModel) -> PocketReviser | None:
+    """The reviser of a model that needs one (trait ``revises_drafts``), for Generate, Extract and Summarize."""
+    from egosrag.models.traits import traits_of
+    from egosrag.pocket.reviser import PocketReviser
+
+    return PocketReviser() if traits_of(model).revises_drafts else None
+
+
+def extract_step(
+    model: BaseChatModel, progress: Reporter | None = None, progress_file: str | Path | None = None
+) -> Extract:
+    """The Extract step on a model, with the reviser that the model needs.
+
+    Args:
+        model: the model that reads.
+        progress: receives the progress, chunk by chunk.
+        progress_file: stores what each chunk gave, so that an interrupted call resumes.
+    """
+    from egosrag.egos.extract.static import Extract
+
+    return Extract(model, progress=progress, progress_file=progress_file, reviser=reviser_for(model))
 
 
 def extract_role(
@@ -36,24 +84,22 @@ def extract_role(
     Raises:
         SourceError, ModelError, RoleError, StoreError: a text, the model or ``out`` cannot be used.
     """
-    from egosrag.egos.extract.static import Extract
+    from egosrag.egos.extract.dynamic import bare_role
     from egosrag.roles.files import save_role
 
-    _writable(Path(out))
-    sources = _texts(paths)
+    _check_writable(Path(out))
+    texts = _read_texts(paths)
     if settings.strategy == "none":
         raise SettingsError("the strategy none extracts nothing: name the texts to egosrag chat with --source")
     if settings.strategy == "dynamic":
-        from egosrag.egos.extract.dynamic import bare
-
-        role = bare(sources, name)
+        role = bare_role(texts, name)
         build_index(settings, paths, str(_index_of(out)), progress)
     else:
-        # What each piece gave is kept in the cache until the card is done: the same call goes on where it stopped.
+        # The results of the chunks are kept in the cache until the card is done: the same call resumes.
         key = sha256(str(Path(out).resolve()).encode()).hexdigest()[:24]
-        kept = settings.cache_dir / "extract" / f"{key}.jsonl"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        role = Extract(extract_model(settings), progress=progress, progress_file=kept).invoke((sources, name))
+        progress_file = settings.cache_dir / "extract" / f"{key}.jsonl"
+        progress_file.parent.mkdir(parents=True, exist_ok=True)
+        role = extract_step(extract_model(settings), progress, progress_file).invoke((texts, name))
     save_role(role, out)
     return role
 
@@ -65,30 +111,18 @@ def conversation(
     session: str | None = None,
     model: BaseChatModel | None = None,
     *,
-    sources: Sequence[str | Path] = (),
-    name: str | None = None,
-    others: Sequence[str | Path] = (),
-    persona: str | None = None,
-    lore: Sequence[str | Path] = (),
-    greeting: int = 0,
-    earlier: Sequence[Turn] = (),
+    setup: ConversationSetup | None = None,
     progress: Reporter | None = None,
 ) -> Iterator[Conversation]:
-    """The session of that name with a role, while its store is open; a new one without a name.
+    """The session of that name with a role, while its store is open; a new session without a name.
 
     Args:
         settings: what was chosen.
         role: the file of the card.
         session: the name of the session.
-        model: the model where it is loaded already; else the settings' one is.
-        sources: texts about the role, for the settings' strategy; the card may then be left out.
-        name: the role's name in the sources, where there is no card.
-        others: the files of further cards, for a scene of several roles, without sources.
-        persona: who talks with the role, see :func:`egosrag.roles.files.load_persona`.
-        lore: files of lorebooks, beside the card's own; in a scene of several roles the first one knows them.
-        greeting: which greeting of the card begins: 0 the first, from 1 on the alternate ones.
-        earlier: turns that were said elsewhere before, for a new session with one role.
-        progress: is told how far Extract or the index is.
+        model: the model, where it is loaded already; by default the settings' one is loaded.
+        setup: sources, further roles, the persona and the like.
+        progress: receives the progress of Extract or of the index.
 
     Raises:
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
@@ -102,90 +136,93 @@ def conversation(
     from egosrag.sessions.group import GroupChat
     from egosrag.sessions.store import open_store
 
+    setup = setup or ConversationSetup()
     session = session if session is not None else uuid.uuid4().hex[:8]
     model = model or chat_model(settings)
-    card, parts = _played(settings, role, sources, name, model, progress or Reporter())
-    if others and parts:
+    card, sources = _card_and_sources(settings, role, setup, model, progress or Reporter())
+    if setup.others and sources is not None:
         raise SettingsError("a scene of several roles is played from their cards alone: leave the sources out")
-    card = with_greeting(card, greeting)
-    for file in lore:
+    card = with_greeting(card, setup.greeting)
+    for file in setup.lore:
         card = with_lorebook(card, load_lorebook(file))
-    if progress:
-        parts["notice"] = progress.note  # else what leaves the prompt goes to the log
-    memory = turn_memory(settings) if settings.memory in ("dynamic", "both") else None
+    cards = [card, *map(load_role, setup.others)]
+    notify = {"notify": progress.note} if progress else {}  # by default, what leaves the prompt goes to the log
     with open_store(settings.session_store) as store:
-        if earlier:
-            restore(store, Archive(roles=(card,), turns=tuple(earlier)), session)
-        yield (GroupChat if others else Conversation)(
+        if setup.earlier:
+            restore(store, Archive(roles=(card,), turns=tuple(setup.earlier)), session)
+        opened = Conversation if len(cards) == 1 else GroupChat
+        yield opened(
             model,
-            [card, *map(load_role, others)] if others else card,  # type: ignore[arg-type]
+            cards if setup.others else card,  # type: ignore[arg-type]
             checkpointer=store,
             session=session,
-            persona=load_persona(persona) if persona is not None else None,
+            persona=load_persona(setup.persona) if setup.persona is not None else None,
             history=settings.history,
             quote=settings.quote,
-            keep_turns=settings.keep_turns,
             window=settings.prompt_tokens,
-            memory=settings.memory,
-            recall=memory,
-            **parts,
+            memory=memory_settings(settings),
+            sources=sources,
+            reviser=reviser_for(model),
+            **notify,
         )
 
 
-def _played(
-    settings: Settings,
-    file: str | Path | None,
-    paths: Sequence[str | Path],
-    name: str | None,
-    model: BaseChatModel,
-    progress: Reporter,
-) -> tuple[Role, dict[str, Any]]:
-    """Who is played, and what ``Conversation`` needs beside the card: a search, or texts and what reads them."""
-    from egosrag.egos.extract.dynamic import bare
-    from egosrag.egos.extract.static import Extract
-    from egosrag.rag.index.manual_index import ManualIndex
+def _card_and_sources(
+    settings: Settings, file: str | Path | None, setup: ConversationSetup, model: BaseChatModel, progress: Reporter
+) -> tuple[Role, RoleSources | None]:
+    """The card that is played, and its sources with what reads or searches them."""
     from egosrag.roles.files import load_role
+    from egosrag.sessions.conversation import RoleSources
 
-    if (file is None) == (name is None):
+    if (file is None) == (setup.name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
     card = load_role(file) if file is not None else None
-    index = None
-    if not paths:
+    if not setup.sources:
         if card is None or file is None:
-            raise RoleError(f"nothing is known of {name}: give texts about the role as sources, or a role card")
+            raise RoleError(f"nothing is known of {setup.name}: give texts about the role as sources, or a role card")
         if settings.strategy == "dynamic" or (settings.strategy is None and _index_of(file).is_dir()):
+            from egosrag.rag.index.manual_index import ManualIndex
+
             index = ManualIndex.load(_index_of(file), settings.embedder)
-            return card, {"search": source_search(index, settings.top_k)}
-        return card, {}
+            return card, RoleSources(search=source_search(index, settings.top_k))
+        return card, None
+    from egosrag.egos.extract.dynamic import bare_role
+    from egosrag.rag.index.manual_index import ManualIndex
+
     strategy = settings.strategy or ("dynamic" if card else "static")
     if card and strategy == "static":
         raise SettingsError(f"{file} is a card already: leave the sources out, or search them (strategy dynamic)")
-    texts = _texts(paths)
-    role = card or bare(texts, str(name))
+    texts = _read_texts(setup.sources)
+    role = card or bare_role(texts, str(setup.name))
     if strategy == "dynamic":
-        index = ManualIndex.cached(paths, settings.cache_dir, **indexing(settings), progress=progress)
-        return role, {"search": source_search(index, settings.top_k)}
+        index = ManualIndex.cached(setup.sources, settings.cache_dir, **indexing(settings), progress=progress)
+        return role, RoleSources(search=source_search(index, settings.top_k))
     if strategy == "none":
-        return role, {"sources": texts}
-    return role, {"sources": texts, "extract": Extract(extract_model(settings, model), progress=progress)}
+        return role, RoleSources(texts)
+    return role, RoleSources(texts, extract=extract_step(extract_model(settings, model), progress))
 
 
-def turn_memory(settings: Settings) -> TurnMemory:
-    """A dynamic memory for one session: by words, and by meaning where an embedder is chosen.
+def memory_settings(settings: Settings) -> MemorySettings:
+    """The memory of one session: dynamic memory searches by words, and by meaning where an embedder is chosen.
 
     Raises:
         ModelError: the embedder cannot be loaded.
     """
-    from egosrag.rag.index.vectors import load_embedder
-    from egosrag.rag.retrieval.turn_memory import TurnMemory
+    from egosrag.sessions.conversation import MemorySettings
 
-    return TurnMemory(load_embedder(settings.embedder))
+    search = None
+    if settings.memory in ("dynamic", "both"):
+        from egosrag.rag.index.vectors import load_embedder
+        from egosrag.rag.retrieval.turn_memory import TurnMemory
+
+        search = TurnMemory(load_embedder(settings.embedder))
+    return MemorySettings(settings.memory, search, settings.keep_turns)
 
 
 def source_search(index: ManualIndex, top_k: int = 5) -> Callable[[str], list[Evidence]]:
-    """A search over a role's sources, for Extract in its dynamic form: a line -> places, the best first.
+    """A search over a role's sources, for dynamic Extract: a line -> places, the best first.
 
-    A place counts characters in the source's whole text, as ``read_text`` gives it.
+    Offsets count characters in the source's whole text, as ``read_text`` returns it.
     """
     from egosrag.rag.retrieval.search import Retriever
     from egosrag.schema import Evidence
@@ -198,17 +235,17 @@ def source_search(index: ManualIndex, top_k: int = 5) -> Callable[[str], list[Ev
     retriever = Retriever(index, per_page=None)
 
     def search(line: str) -> list[Evidence]:
-        found = (passage for passage, _ in retriever.search(line, top_k))
+        hits = (passage for passage, _ in retriever.search(line, top_k))
         return [
-            Evidence(source=p.source, start=at + p.start, end=at + p.end, quote=p.text)
-            for p in found
-            for at in (before[p.source, p.page],)
+            Evidence(source=p.source, start=offset + p.start, end=offset + p.end, quote=p.text)
+            for p in hits
+            for offset in (before[p.source, p.page],)
         ]
 
     return search
 
 
-def _texts(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
+def _read_texts(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     from egosrag.rag.documents.load import find_files, read_text
 
     return [(source, read_text(path)) for source, path in find_files(paths).items()]
@@ -219,8 +256,8 @@ def _index_of(role: str | Path) -> Path:
     return Path(role).with_suffix(".index")
 
 
-def _writable(file: Path) -> None:
-    """Find out that ``file`` cannot be written before the hours of work that would be lost, not after."""
+def _check_writable(file: Path) -> None:
+    """Fails before hours of work if ``file`` cannot be written, not after them."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -91,18 +91,10 @@ def chat(
         memory=memory,
     )
     first, others = (role[0], role[1:]) if role else (None, [])
-    with assemble.conversation(
-        settings,
-        first,
-        session,
-        sources=source or (),
-        name=name,
-        others=others,
-        persona=persona,
-        lore=lore or (),
-        greeting=greeting,
-        progress=Progress(),
-    ) as conversation:
+    setup = assemble.ConversationSetup(
+        sources=source or (), name=name, others=others, persona=persona, lore=lore or (), greeting=greeting
+    )
+    with assemble.conversation(settings, first, session, setup=setup, progress=Progress()) as conversation:
         talk(conversation, as_json=as_json)
 
 

@@ -1,52 +1,58 @@
-"""Generate (report 7.2.3): the model goes on after ``Tim: "``, and the closing mark ends what it says.
+"""Generate (report 7.2.3): the model continues ``Tim: "``, and the closing quotation mark ends the speech.
 
-No stop strings are asked for: a mark or a name ends the speech only where it stands right, which the decoder knows
-and a stop string does not; when the decoder is sure, the model's stream is closed.
+No stop strings are sent: a quotation mark or a name ends the speech only in the right place, which the quote decoder
+knows and a stop string does not. When the decoder is sure, the model's stream is closed.
 
-A speech that says the same over and over is broken off (small models lose the thread), with the reason "length".
+A speech that repeats itself without end is aborted, with the stop reason "length": small models lose the thread.
 
-What a model says that reads worse than its card tells (``reads_passages``) is checked against the card before anything
-of it is given out: see :mod:`egosrag.pocket.grounding`.
-
-An empty speech: a model that samples is asked once more with the next seed; one that does not sample would say
-the same again. What is still empty is given back as it is, with the reason why it ended.
+An empty speech is sampled once more with the next seed by a model that samples; greedy decoding would give the same
+again. A speech that is still empty is returned as it is, with its stop reason.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
-from egosrag.egos.step import Composed, Count, Step, Talk
-from egosrag.models.continuation import continue_prefix, unbound
-from egosrag.pocket.grounding import grounded
+from egosrag.egos.step import Count, Step
+from egosrag.egos.view import Composed, ConversationView
+from egosrag.models.continuation import continue_prefix
+from egosrag.models.usage import usage_of
 from egosrag.schema import Reply, StopReason, Timing, Usage
 from egosrag.text.quotes import QuoteDecoder
-from egosrag.text.retention import runaway
+from egosrag.text.repetition import is_runaway
+
+
+class SpeechReviser(Protocol):
+    """Revises a drafted speech before any of it is streamed, for a model whose drafts cannot be trusted."""
+
+    def speech(self, draft: str, view: ConversationView) -> str:
+        """The speech in place of ``draft``, in answer to the last line of ``view``; the draft itself if it is good."""
 
 
 class Generate(Step[Composed, Reply]):
-    """Says the role's next line.
+    """Speaks the role's next line.
 
     Args:
-        model: any chat model; those that cannot continue a prefix are asked to in words.
-        count: tokens of a list of messages, for the usage of replies whose model does not tell it.
+        model: any chat model; one that cannot continue a prefix is instructed in words to begin with it.
+        count: number of tokens of messages, for replies whose model reports no usage.
+        reviser: revises every draft that answers somebody else; absent: the model's own words are streamed.
     """
 
-    def __init__(self, model: Any, count: Count) -> None:
+    def __init__(self, model: Any, count: Count, reviser: SpeechReviser | None = None) -> None:
         self.name = "Generate"
         self.model = model
         self.count = count
-        self._quotes = not getattr(unbound(model), "reads_passages", True)
+        self.reviser = reviser
 
     def run(self, value: Composed, config: RunnableConfig | None = None) -> Reply:
-        """The reply, whole."""
+        """The whole reply."""
         *_, reply = self.pieces(value, config)
         assert isinstance(reply, Reply)
         return reply
@@ -57,7 +63,7 @@ class Generate(Step[Composed, Reply]):
         config: RunnableConfig | None = None,
         **kwargs: Any,  # noqa: A002
     ) -> Iterator[str | Reply]:
-        """Text as it becomes certain, then the reply."""
+        """Text as soon as it is certain, then the reply."""
 
         def traced(
             values: Iterator[Composed], run_manager: CallbackManagerForChainRun, config: RunnableConfig
@@ -73,7 +79,7 @@ class Generate(Step[Composed, Reply]):
         config: RunnableConfig | None = None,
         **kwargs: Any,  # noqa: A002
     ) -> AsyncIterator[str | Reply]:
-        """As ``stream``, piece by piece, in a thread of its own: the event loop is not held up."""
+        """As ``stream``, in a thread of its own, so that the event loop is not blocked."""
         pieces = self.stream(input, config, **kwargs)
         while (piece := await run_in_executor(config, next, pieces, None)) is not None:
             yield piece
@@ -81,125 +87,126 @@ class Generate(Step[Composed, Reply]):
     def pieces(
         self, composed: Composed, config: RunnableConfig | None = None, **sampling: Any
     ) -> Generator[str | Reply]:
-        """Text as it becomes certain, then the reply. Closing the iterator stops the model.
+        """Text as soon as it is certain, then the reply. Closing the iterator stops the model.
 
         Args:
             composed: the prompt.
             config: callbacks, tags and metadata.
             **sampling: settings of the model for this reply alone, such as ``temperature`` and ``seed``.
         """
-        started = time.perf_counter()
-        speech = _Speech(composed)
-        talk = composed.talk
-        checked = self._quotes and talk and talk.turns and talk.turns[-1].speaker != composed.speaker
-        for text in self._said(speech, composed, config, started, **sampling):
-            if not checked:
+        draft = _Draft(composed)
+        turns = composed.view.turns
+        reviser = self.reviser if turns and turns[-1].speaker != composed.speaker else None
+        for text in self._attempt(draft, config, sampling):
+            if reviser is None:
                 yield text
-        temperature = sampling.get("temperature", getattr(self.model, "temperature", None))
-        if not speech.text and temperature:
-            again = _Speech(composed)
-            again.usage = speech.usage
-            speech = again
+        if not draft.text and sampling.get("temperature", getattr(self.model, "temperature", None)):
             seed = sampling.get("seed", getattr(self.model, "seed", None)) or 0
-            for text in self._said(speech, composed, config, started, **{**sampling, "seed": seed + 1}):
-                if not checked:
+            draft = _Draft(composed, started=draft.started, usage=draft.usage)
+            for text in self._attempt(draft, config, {**sampling, "seed": seed + 1}):
+                if reviser is None:
                     yield text
-        if checked and talk:
-            speech.ground(talk)
-            speech.first_s = time.perf_counter() - started
-            yield speech.text
-        timing = Timing(first_token_s=speech.first_s, total_s=time.perf_counter() - started)
-        told = {"reply": speech.last.completion_tokens, "cached": speech.last.cached_tokens}
-        yield Reply(
-            speaker=composed.speaker,
-            text=speech.text,
-            stop_reason=speech.reason,
-            usage=speech.usage,
-            timing=timing,
-            ledger=composed.ledger.model_copy(update=told),
-            evidence=composed.evidence,
-        )
+        if reviser is not None:
+            draft.revise(reviser)
+            yield draft.text
+        yield draft.reply()
 
-    def _said(
-        self, speech: _Speech, composed: Composed, config: RunnableConfig | None, started: float, **kwargs: Any
-    ) -> Iterator[str]:
+    def _attempt(self, draft: _Draft, config: RunnableConfig | None, sampling: dict[str, Any]) -> Iterator[str]:
+        """Streams one call of the model into ``draft``."""
+        composed = draft.composed
         usage = Usage()
-        stream = continue_prefix(self.model, list(composed.messages), composed.prefix, config=config, **kwargs)
+        stream = continue_prefix(self.model, list(composed.messages), composed.prefix, config=config, **sampling)
         try:
             for chunk in stream:
-                usage = usage + _usage(chunk)
-                text = speech.feed(chunk)
-                if text:
-                    speech.first_s = speech.first_s or time.perf_counter() - started
+                usage = usage + usage_of(chunk)
+                if text := draft.feed(chunk):
                     yield text
-                if speech.decoder.closed:
+                if draft.decoder.closed:
                     break
-                if runaway(speech.text):
-                    speech.finish_reason = "length"
+                if is_runaway(draft.text):
+                    draft.finish_reason = "length"
                     break
         finally:
             close = getattr(stream, "close", None)
             if close:
-                close()  # the model stops writing what nobody will read
-        text = speech.finish()
-        if text:
-            speech.first_s = speech.first_s or time.perf_counter() - started
+                close()  # the model stops generating what nobody will read
+        if text := draft.finish():
             yield text
-        if not usage.prompt_tokens:  # a stream that was closed early often never told
-            prompt = self.count([*composed.messages, AIMessage(composed.prefix)])
+        draft.add_usage(self._completed(usage, draft))
+
+    def _completed(self, usage: Usage, draft: _Draft) -> Usage:
+        """The usage, counted where the model reported none: a stream that was closed early often does not."""
+        if not usage.prompt_tokens:
+            prompt = self.count([*draft.composed.messages, AIMessage(draft.composed.prefix)])
             usage = usage + Usage(prompt_tokens=prompt)
-        if not usage.completion_tokens and speech.raw:
-            without = self.count([AIMessage("")])
-            usage = usage + Usage(completion_tokens=self.count([AIMessage(speech.raw)]) - without)
-        speech.last = usage
-        speech.usage = speech.usage + usage
+        if not usage.completion_tokens and draft.raw:
+            empty = self.count([AIMessage("")])
+            usage = usage + Usage(completion_tokens=self.count([AIMessage(draft.raw)]) - empty)
+        return usage
 
 
-class _Speech:
+class _Draft:
     """One reply in the making."""
 
-    def __init__(self, composed: Composed) -> None:
+    def __init__(self, composed: Composed, started: float | None = None, usage: Usage | None = None) -> None:
+        self.composed = composed
+        self.started = time.perf_counter() if started is None else started
+        self.usage = usage or Usage()  # of all calls
+        self.last_usage = Usage()  # of the call that this text is from
         self.decoder = QuoteDecoder(composed.prefix, composed.speakers)
         self.text = ""
         self.raw = ""
         self.finish_reason = ""
-        self.first_s: float | None = None
-        self.usage = Usage()  # of all calls
-        self.last = Usage()  # of the call that said this
-        self.replaced = False
+        self.first_token_s: float | None = None
+        self.revised = False
 
     def feed(self, chunk: AIMessageChunk) -> str:
+        """Takes a chunk of the stream; returns the text that became certain."""
         self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)
         self.raw += str(chunk.text)
-        new = self.decoder.feed(str(chunk.text))
-        self.text += new
-        return new
+        return self._spoken(self.decoder.feed(str(chunk.text)))
 
     def finish(self) -> str:
-        new = self.decoder.finish()
-        self.text += new
-        return new
+        """Ends the stream; returns the text that was held back."""
+        return self._spoken(self.decoder.finish())
 
-    def ground(self, talk: Talk) -> None:
-        """Says what the card tells where it tells it better: a whole sentence, so the speech has its end."""
-        ended = self.reason == "quote" or not (self.decoder.outer or self.reason == "length")
-        text = grounded(self.text if ended else "", talk)
-        self.replaced = text != self.text
+    def _spoken(self, text: str) -> str:
+        self.text += text
+        if text and self.first_token_s is None:
+            self.first_token_s = time.perf_counter() - self.started
+        return text
+
+    def add_usage(self, usage: Usage) -> None:
+        """Adds the tokens of one call."""
+        self.last_usage = usage
+        self.usage = self.usage + usage
+
+    def revise(self, reviser: SpeechReviser) -> None:
+        """Replaces the text by the revised one, which is a whole sentence: a cut draft counts as none."""
+        complete = self.stop_reason == "quote" or not (self.decoder.outer or self.stop_reason == "length")
+        text = reviser.speech(self.text if complete else "", self.composed.view)
+        self.revised = text != self.text
         self.text = text
+        self.first_token_s = time.perf_counter() - self.started
 
     @property
-    def reason(self) -> StopReason:
-        if self.replaced:
+    def stop_reason(self) -> StopReason:
+        if self.revised:
             return "quote"
-        said = self.decoder.stop_reason
-        if said in ("quote", "speaker"):
-            return "quote" if said == "quote" else "speaker"
+        reason = self.decoder.stop_reason
+        if reason in ("quote", "speaker"):
+            return "quote" if reason == "quote" else "speaker"
         return "length" if self.finish_reason == "length" else "eos"
 
-
-def _usage(chunk: AIMessageChunk) -> Usage:
-    told = chunk.usage_metadata
-    if not told:
-        return Usage()
-    cached = (told.get("input_token_details") or {}).get("cache_read") or 0
-    return Usage(prompt_tokens=told["input_tokens"], completion_tokens=told["output_tokens"], cached_tokens=cached)
+    def reply(self) -> Reply:
+        """The finished reply."""
+        spent = {"reply": self.last_usage.completion_tokens, "cached": self.last_usage.cached_tokens}
+        return Reply(
+            speaker=self.composed.speaker,
+            text=self.text,
+            stop_reason=self.stop_reason,
+            usage=self.usage,
+            timing=Timing(first_token_s=self.first_token_s, total_s=time.perf_counter() - self.started),
+            ledger=self.composed.ledger.model_copy(update=spent),
+            evidence=self.composed.view.source_hits,
+        )

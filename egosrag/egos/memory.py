@@ -1,38 +1,125 @@
-"""The memory of a conversation (report 7.2.4): static, dynamic, both or none, over one record that keeps every turn.
+"""The memory of a conversation (report 7.2.4): what the prompt shows of past turns. The record keeps every turn.
 
-Static: scenes stand for old turns (``summarize``). Dynamic: old turns leave the prompt, and those that a line needs
-come back for it (``recall``). None: they leave and nothing stands for them. A session may go on with another
-memory: what each of them shows is made from the same record.
+Static: scenes replace old turns (``Summarize``). Dynamic: old turns are evicted from the prompt, and those that a line
+needs are recalled for it (``Evict``, ``Recall``). Both: scenes, and recalled turns beside them. None: old turns are
+evicted and nothing replaces them. A session may continue with another memory: each is made from the same record.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, Protocol
 
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.recall import Leave, Recall
-from egosrag.egos.step import Talk
-from egosrag.egos.summarize import Summarize
+from egosrag.egos.step import Step
+from egosrag.egos.summarize import KEEP_TURNS, Summarize
+from egosrag.egos.view import ConversationView, RecalledTurn
+from egosrag.schema import Turn
 
-_log = logging.getLogger(__name__)
 Kind = Literal["static", "dynamic", "both", "none"]
-_SPENT = 0.9  # of the room: the next line and its answer need some too
+RECALLED_TURNS = 10  # most turns that are recalled for one line
+EVICTION_TARGET = 0.6  # share of the budget that the prompt takes after an eviction: evictions are few and large
+SPENT_SHARE = 0.9  # of the budget: from here on memory works before the next line, which needs some tokens too
+_log = logging.getLogger(__name__)
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
+
+class TurnSearch(Protocol):
+    """A search over the turns of one session, such as ``egosrag.rag.retrieval.turn_memory.TurnMemory``."""
+
+    def follow(self, turns: Sequence[Turn], when: Mapping[str, str] | None = None) -> None:
+        """Index exactly these turns, with their dates in words by turn id."""
+
+    def recall(
+        self, line: str, *, k: int, budget: int | None, count: Callable[[str], int], visible: Collection[str]
+    ) -> Sequence[RecalledTurn]:
+        """At most ``k`` turns that fit the line, none with an id in ``visible``, for at most ``budget`` tokens."""
+
+
+class Recall(Step[ConversationView, tuple[RecalledTurn, ...]]):
+    """Retrieves the hidden turns that the last line needs, in the order in which they were said.
+
+    Args:
+        memory: the search; it belongs to this one session.
+        count: number of tokens of a text.
+        budget: tokens that the recalled turns may take together.
+        limit: number of turns that are recalled at most.
+    """
+
+    def __init__(
+        self, memory: TurnSearch, count: Callable[[str], int], budget: int, *, limit: int = RECALLED_TURNS
+    ) -> None:
+        self.name = "Recall"
+        self.memory = memory
+        self.count = count
+        self.budget = budget
+        self.limit = limit
+
+    def run(self, value: ConversationView, config: RunnableConfig | None = None) -> tuple[RecalledTurn, ...]:
+        """The turns that the last line of ``value`` needs; none while every turn is in the prompt."""
+        if not value.has_hidden_turns:
+            return ()
+        visible = [turn.id for turn in value.visible_turns]
+        line = value.visible_turns[-1].text if visible else ""
+        self.memory.follow(value.turns, dates(value.turns, value.language))
+        return tuple(self.memory.recall(line, k=self.limit, budget=self.budget, count=self.count, visible=visible))
+
+
+class Evict(Step[ConversationView, tuple[str, ...]]):
+    """Selects the turns that leave the prompt: the ids of the oldest ones, as many as make it fit again.
+
+    Args:
+        fits: whether the prompt of a conversation takes at most this share of its budget.
+        keep_turns: the last turns that stay, where they fit.
+        target: the share of the budget that the prompt should take afterwards.
+    """
+
+    def __init__(
+        self,
+        fits: Callable[[ConversationView, float], bool],
+        *,
+        keep_turns: int = KEEP_TURNS,
+        target: float = EVICTION_TARGET,
+    ) -> None:
+        self.name = "Summarize"
+        self.fits = fits
+        self.keep_turns = keep_turns
+        self.target = target
+
+    def run(self, value: ConversationView, config: RunnableConfig | None = None) -> tuple[str, ...]:
+        """The ids of the turns of ``value`` to evict; none while it fits."""
+        if self.fits(value, self.target):
+            return ()
+        ids = [turn.id for turn in value.visible_turns]
+        keep = min(max(self.keep_turns, 1), len(ids))
+        evicted = self._fewest(value, ids, range(len(ids) - keep), self.target)
+        if not self.fits(value.without(ids[:evicted]), 1.0):
+            evicted = self._fewest(value, ids, range(evicted, max(len(ids) - 1, evicted)), 1.0)
+        return tuple(ids[:evicted])
+
+    def _fewest(self, view: ConversationView, ids: Sequence[str], numbers: range, share: float) -> int:
+        """The smallest of ``numbers`` of turns whose eviction makes the rest fit; the range's end if none does."""
+        return numbers.start + bisect_left(numbers, True, key=lambda n: self.fits(view.without(ids[:n]), share))
 
 
 class Memory:
-    """What the prompt shows of the turns that are past.
+    """What the prompt shows of past turns.
 
     Args:
-        organize: composes the prompts that have to fit.
+        organize: decides whether a conversation fits.
         summarize: writes the scenes; None: no static memory.
-        recall: finds turns again; None: no dynamic memory.
+        recall: retrieves hidden turns; None: no dynamic memory.
         keep_turns: the last turns that stay in the prompt as they are, where they fit.
-        notice: is told, in a line, what is no longer in the prompt.
+        notify: receives, in one line, what is no longer in the prompt.
     """
 
     def __init__(
@@ -41,44 +128,62 @@ class Memory:
         summarize: Summarize | None,
         recall: Recall | None,
         *,
-        keep_turns: int = 4,
-        notice: Callable[[str], None] = _log.warning,
+        keep_turns: int = KEEP_TURNS,
+        notify: Callable[[str], None] = _log.warning,
     ) -> None:
         self.organize = organize
         self.summarize = summarize
         self.recall = recall
-        self.leave = Leave(organize.fits, keep_turns=keep_turns)
-        self._cut = Leave(organize.fits, keep_turns=1, target=1.0)
-        self.notice = notice
+        self.evict = Evict(organize.fits, keep_turns=keep_turns)
+        self._truncate = Evict(organize.fits, keep_turns=1, target=1.0)
+        self.notify = notify
 
-    def seen(self, talk: Talk) -> Talk:
-        """The conversation as this memory shows it; turns that another memory let go of are in its hands again."""
-        return replace(talk, left=frozenset()) if self.summarize else replace(talk, scenes=())
+    def apply(self, view: ConversationView) -> ConversationView:
+        """The conversation as this memory shows it: what another kind of memory hid is its own to hide again."""
+        return replace(view, evicted=frozenset()) if self.summarize else replace(view, scenes=())
 
-    def is_spent(self, talk: Talk, *, asked: bool) -> bool:
-        """Whether something has to leave the prompt: for a line that is asked already, or before the next one."""
-        if not asked:
-            return not self.organize.fits(talk, _SPENT)
-        if talk.holes:
+    def must_shrink(self, view: ConversationView) -> bool:
+        """Whether something has to leave the prompt before the last line can be answered."""
+        if view.unsummarized_gaps:
             return True
-        return (len(talk.visible_turns) > 1 or bool(talk.scenes)) and not self.organize.fits(talk)
+        return (len(view.visible_turns) > 1 or bool(view.scenes)) and not self.organize.fits(view)
 
-    def condense(self, talk: Talk, config: RunnableConfig | None = None) -> dict[str, Any]:
-        """What Summarize adds to the state: scenes, or the id of the first turn that is still in the prompt."""
+    def should_shrink(self, view: ConversationView) -> bool:
+        """Whether something should leave the prompt before the next line."""
+        return not self.organize.fits(view, SPENT_SHARE)
+
+    def shrink(
+        self, view: ConversationView, config: RunnableConfig | None = None
+    ) -> tuple[ConversationView, dict[str, Any]]:
+        """The conversation with a shorter prompt, and what the session stores of it.
+
+        That is new ``scenes``, or as ``first`` the id of the first turn that is still in the prompt.
+        """
         if self.summarize:
-            return {"scenes": [scene.model_dump() for scene in self.summarize.run(talk, config)]}
-        ids = self.leave.run(talk, config)
+            scenes = self.summarize.run(view, config)
+            return view.with_scenes(scenes), {"scenes": [scene.model_dump() for scene in scenes]}
+        ids = self.evict.run(view, config)
         if ids and not self.recall:
-            self.notice(f"{len(ids)} more turns left the prompt and nothing stands for them; the record keeps them")
-        return {"first": talk.visible_turns[len(ids)].id} if ids else {}
+            self.notify(f"{len(ids)} more turns left the prompt and nothing replaces them; the record keeps them")
+        return view.without(ids), {"first": view.visible_turns[len(ids)].id} if ids else {}
 
-    def informed(self, talk: Talk, config: RunnableConfig | None = None) -> Talk:
-        """The conversation with what its last line needs of the past, and not longer than can be asked.
+    def recall_for_line(self, view: ConversationView, config: RunnableConfig | None = None) -> ConversationView:
+        """The conversation with the hidden turns that its last line needs.
 
         Where Summarize could not do its work, the oldest turns are left out of this one prompt.
         """
-        ids = self._cut.run(talk)
+        ids = self._truncate.run(view)
         if ids:
-            self.notice(f"the {len(ids)} oldest turns are left out of this one prompt; the record keeps them")
-            talk = talk.without(ids)
-        return replace(talk, recalled=self.recall.invoke(talk, config)) if self.recall else talk
+            self.notify(f"the {len(ids)} oldest turns are left out of this one prompt; the record keeps them")
+            view = view.without(ids)
+        return replace(view, recalled=self.recall.invoke(view, config)) if self.recall else view
+
+
+def dates(turns: Sequence[Turn], language: str) -> dict[str, str]:
+    """The day of each turn in words, by turn id; empty for a conversation of a single day, which needs no dates."""
+    days = {turn.id: datetime.fromisoformat(turn.at).astimezone().date() for turn in turns if turn.at}
+    if len(set(days.values())) < 2:
+        return {}
+    if language == "zh":
+        return {key: f"{day.year}年{day.month}月{day.day}日" for key, day in days.items()}
+    return {key: f"{day.day} {_MONTHS[day.month - 1]} {day.year}" for key, day in days.items()}

@@ -1,45 +1,53 @@
-"""Organize (report 7.2.4): composes the prompt from card, scenes and turns, and adds a turn to the record.
+"""Organize (report 7.2.4): composes the prompt from card, scenes and turns, within the token budget.
 
-Two histories: "single" puts the whole conversation into one user message, which fits Generate's way of going on
-with a dialogue and models trained on single turns; "multiple" gives every turn a message of its own.
+Two forms of history: "single" puts the whole conversation into one user message, which fits the way Generate continues
+a dialogue, and models trained on single turns; "multiple" gives every turn a message of its own.
+
+Each part of the prompt (``Composed.parts``) is rendered and counted once; the messages, the token ledger and what the
+page shows are made from the parts. Whether a conversation fits is decided from the parts' lengths, without composing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.step import Composed, Count, Step, Talk
+from egosrag.egos.step import Count, Step, cached_count
+from egosrag.egos.view import Composed, ConversationView, PartName, PromptPart, RecalledTurn
 from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
-from egosrag.models.continuation import unbound
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
-from egosrag.schema import Ledger, LoreEntry, Role, Turn
+from egosrag.schema import LoreEntry, Turn
 from egosrag.text.language import one_line
 
 History = Literal["single", "multiple"]
 
 
-def history_of(model: Any) -> History:
-    """What ``model`` was trained on: "multiple" where it says so (``multi_turn``), else "single" (report 7.2.4)."""
-    return "multiple" if getattr(unbound(model), "multi_turn", False) else "single"
+@dataclass(frozen=True)
+class _Head:
+    """What stays the same from line to line, with the length in tokens of a prompt of it alone."""
+
+    instructions: PromptPart
+    card: PromptPart
+    prefix: PromptPart
+    tokens: int
 
 
-class Organize(Step[Talk, Composed]):
+class Organize(Step[ConversationView, Composed]):
     """Composes the prompt for the role's next line.
 
     Args:
-        count: tokens of a list of messages, by the model's own tokenizer and template.
-        window: tokens that a prompt may have, the reply's share of the model's window taken off.
+        count: number of tokens of a text or of messages, by the model's own tokenizer and template.
+        window: tokens that a prompt may have; the reply's share of the model's window is not part of it.
         history: "single" or "multiple".
-        quote: whether lines stand between quotation marks (report 7.2.3).
-        looked_up: tokens of the window that are kept free for what is looked up in the role's sources for each line.
-        recalled: the same for what is recalled of turns that are out of sight, once there are such turns.
+        quote: whether turns are written between quotation marks (report 7.2.3).
+        lookup_budget: tokens reserved for what dynamic Extract retrieves from the role's sources for each line.
+        recall_budget: tokens reserved for recalled turns, once there are hidden turns.
     """
 
     def __init__(
@@ -49,166 +57,216 @@ class Organize(Step[Talk, Composed]):
         *,
         history: History = "single",
         quote: bool = True,
-        looked_up: int = 0,
-        recalled: int = 0,
+        lookup_budget: int = 0,
+        recall_budget: int = 0,
     ) -> None:
         self.name = "Organize"
-        self.count = count
+        self.count = cached_count(count)
         self.window = window
         self.history = history
         self.quote = quote
-        self.looked_up = looked_up
-        self.recalled = recalled
+        self.lookup_budget = lookup_budget
+        self.recall_budget = recall_budget
+        self._heads: dict[str, tuple[object, _Head]] = {}
+        self._overhead: int | None = None
 
-    def run(self, value: Talk, config: RunnableConfig | None = None) -> Composed:
-        """The prompt of ``value``.
+    def run(self, value: ConversationView, config: RunnableConfig | None = None) -> Composed:
+        """The prompt for ``value``.
 
         Raises:
-            WindowError: it does not fit the window; nothing is left out to make it fit but what was found for this
-                line alone, the least fitting first.
+            WindowError: it does not fit the window. Only what was retrieved for this line is left out to make it fit,
+                the lowest score first.
         """
-        value = replace(value, lore=self._told(value))
-        composed = self.compose(value)
-        while (over := self.size(composed) - self.window) > 0 and (value.recalled or value.facts or value.lore):
-            value = _with_less(value)
-            composed = self.compose(value)
-        composed = replace(composed, ledger=self.ledger(value), talk=value)
-        if over > 0:
-            raise WindowError(self._too_long(value, over))
+        view = replace(value, lore=self._active_lore(value))
+        while self.estimate(view) > self.window and _retrieved(view):
+            view = _without_worst_hit(view)
+        composed = self.compose(view)
+        while composed.tokens > self.window and _retrieved(view):
+            view = _without_worst_hit(view)
+            composed = self.compose(view)
+        if composed.tokens > self.window:
+            raise WindowError(self._too_long(composed))
         return composed
 
-    def compose(self, talk: Talk) -> Composed:
-        """The prompt, whatever its length."""
-        language, name, user = talk.language, talk.role.name, talk.user_name
-        write = render.quoted if self.quote else render.plain
-        prompt = load("generate" if self.quote else "generate_plain", language)
-        memory = render.scene_block(talk.visible_scenes, language)
-        lines = [(turn.speaker, write(turn.speaker, turn.text, language)) for turn in talk.visible_turns]
-        # What is valid for the last line alone stands just before it: the prompt's head stays as it was.
-        when = {found.turn.id: found.when for found in talk.recalled}
-        found = (
-            render.lore_block(talk.lore, talk.role, language, talk.user),
-            render.source_block(talk.facts, name, language),
-            render.recalled_block((found.turn for found in talk.recalled), language, when),
-        )
-        if lines and any(found):
-            lines[-1] = (lines[-1][0], "\n".join(filter(None, (*found, lines[-1][1]))))
-        blocks = _single(memory, lines) if self.history == "single" else _multiple(memory, lines, name)
-        system, first = prompt.messages(
-            name=one_line(name),
-            user=one_line(("、" if language == "zh" else ", ").join((user, *talk.others))),
-            card=talk.raw or render.card(talk.role, language, talk.persona),
-            conversation=blocks[0][1] if blocks else "",
-        )
-        later = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in blocks[1:]]
-        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
-        speakers = tuple(dict.fromkeys((user, *talk.others, *(turn.speaker for turn in talk.turns))))
-        return Composed((system, first, *later), prefix, name, speakers, evidence=talk.facts)
+    def compose(self, view: ConversationView) -> Composed:
+        """The prompt for ``view``, whatever its length."""
+        head = self._head(view)
+        parts = [head.instructions, head.card, *self._conversation(view), head.prefix]
+        messages = self._messages(view, parts)
+        # The chat template's own tokens, and those of line breaks, belong to the instructions.
+        whole = self.count([*messages, AIMessage(head.prefix.text)])
+        rest = max(0, whole - sum(part.tokens for part in parts[1:]))
+        parts[0] = replace(head.instructions, tokens=rest)
+        names = (view.user_name, *view.others, *(turn.speaker for turn in view.turns))
+        speakers = tuple(dict.fromkeys(names))
+        return Composed(messages, head.prefix.text, view.role.name, speakers, view, tuple(parts))
 
-    def size(self, composed: Composed) -> int:
-        """The prompt's length in tokens, the prefix included."""
-        return self.count([*composed.messages, AIMessage(composed.prefix)])
+    def fits(self, view: ConversationView, share: float = 1.0) -> bool:
+        """Whether the prompt takes at most ``share`` of its budget; retrieved parts have a budget of their own."""
+        budget = self.window - self.lookup_budget - (self.recall_budget if view.has_hidden_turns else 0)
+        budget -= self.lore_budget if view.role.lorebook else 0
+        return self.estimate(replace(view, recalled=(), source_hits=(), lore=())) <= budget * share
 
-    def fits(self, talk: Talk, share: float = 1.0) -> bool:
-        """Whether the prompt needs no more than ``share`` of its room: what is found for one line has its own."""
-        room = self.window - self.looked_up - (self.recalled if talk.out_of_sight else 0)
-        room -= self.lore_budget if talk.role.lorebook else 0
-        return self.size(self.compose(replace(talk, recalled=(), facts=(), lore=()))) <= room * share
+    def estimate(self, view: ConversationView) -> int:
+        """Length of the prompt for ``view`` in tokens, from the cached lengths of its parts, without composing it.
+
+        Exact for tokenizers that do not join tokens over a line break, as those of Qwen; else some tokens too many.
+        """
+        parts = self._conversation(view)
+        tokens = self._head(view).tokens + sum(part.tokens for part in parts)
+        if self.history == "multiple":
+            tokens += self._message_overhead * (len(_blocks(parts, view.role.name)) - 1)
+        return tokens
+
+    def accept(self, view: ConversationView, line: str) -> Turn:
+        """The user's line as a turn, if it can be answered at all.
+
+        Raises:
+            SessionError: the line is empty or too long, or the session has too many turns.
+            WindowError: card and line alone do not fit the window.
+        """
+        if not line.strip():
+            raise SessionError("the line is empty: write what you want to say")
+        if len(line) > LINE_CHARACTERS:
+            size = f"the line has {len(line):,} characters, and at most {LINE_CHARACTERS:,} are allowed"
+            raise SessionError(f"{size}: split it, or give it as a source")
+        if len(view.turns) + 2 > SESSION_TURNS:
+            raise SessionError(f"the session has {len(view.turns):,} turns, which is the limit: begin another one")
+        turn = Turn(speaker="", text=line.strip())
+        turn = turn.model_copy(update={"speaker": view.with_turn(turn).user_name})
+        alone = replace(view, turns=(turn,), scenes=())
+        if self.estimate(alone) > self.window and (composed := self.compose(alone)).tokens > self.window:
+            raise WindowError(self._too_long(composed))
+        return turn
 
     @property
     def lore_budget(self) -> int:
         """Tokens of the window that a lorebook may take."""
         return min(self.window // 8, 1000)
 
-    def _told(self, talk: Talk) -> tuple[LoreEntry, ...]:
-        """What the role's lorebook tells of the last lines."""
-        book = talk.role.lorebook
+    def _head(self, view: ConversationView) -> _Head:
+        """Instructions, card and prefix of a role: rendered again only when the card, or who talks, changes."""
+        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language)
+        cached = self._heads.get(view.role.name)
+        if cached is None or cached[0] != key:
+            cached = self._heads[view.role.name] = (key, self._new_head(view))
+        return cached[1]
+
+    def _new_head(self, view: ConversationView) -> _Head:
+        language, name = view.language, view.role.name
+        card = view.raw_sources or render.card(view.role, language, view.persona)
+        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
+        bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
+        empty = [*self._template(view, card, ""), AIMessage(prefix)]
+        return _Head(
+            instructions=self._part("template", bare),
+            card=self._part("card", card),
+            prefix=self._part("prefix", prefix),
+            tokens=self.count(empty),
+        )
+
+    def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:
+        user = ("、" if view.language == "zh" else ", ").join((view.user_name, *view.others))
+        return load("generate" if self.quote else "generate_plain", view.language).messages(
+            name=one_line(view.role.name), user=one_line(user), card=card, conversation=conversation
+        )
+
+    def _conversation(self, view: ConversationView) -> list[PromptPart]:
+        """Scenes, turns and the line, in the order of the prompt.
+
+        What was retrieved for the last line is just before it, so that the prompt's beginning stays cached.
+        """
+        language = view.language
+        write = render.quoted if self.quote else render.plain
+        parts: list[PromptPart] = []
+        if scenes := render.scene_block(view.visible_scenes, language):
+            parts.append(self._part("scenes", scenes))
+        *past, last = view.visible_turns or (None,)
+        for turn in past:
+            assert turn is not None
+            parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
+        if last is None:
+            return parts
+        lore = render.lore_block(view.lore, view.role, language, view.user)
+        sources = render.source_block(view.source_hits, view.role.name, language)
+        dates = {hit.turn.id: hit.when for hit in view.recalled}
+        recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates)
+        blocks: tuple[tuple[PartName, str], ...] = (("lore", lore), ("lore", sources), ("recalled", recalled))
+        parts += [self._part(name, text) for name, text in blocks if text]
+        return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]
+
+    def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
+        # With the line break that follows: many tokenizers make one token of a mark and the break behind it.
+        followed = name not in ("line", "prefix", "template", "card")
+        return PromptPart(name, text, self.count(f"{text}\n" if followed else text) if text else 0, speaker)
+
+    def _messages(self, view: ConversationView, parts: Sequence[PromptPart]) -> tuple[BaseMessage, ...]:
+        card = next(part.text for part in parts if part.name == "card")
+        conversation = [part for part in parts if part.name not in ("template", "card", "prefix")]
+        if self.history == "single":
+            return tuple(self._template(view, card, "\n".join(part.text for part in conversation)))
+        (_, first), *later = _blocks(conversation, view.role.name)
+        messages = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in later]
+        return (*self._template(view, card, first), *messages)
+
+    @property
+    def _message_overhead(self) -> int:
+        """Tokens that the chat template adds for each message of a history of several messages."""
+        if self._overhead is None:
+            words = [HumanMessage("a"), AIMessage("b"), HumanMessage("c")]
+            one, three = self.count(words[:1]), self.count(words)
+            text = sum(self.count(str(message.text)) for message in words[1:])
+            self._overhead = max(0, -(-(three - one - text) // 2))
+        return self._overhead
+
+    def _active_lore(self, view: ConversationView) -> tuple[LoreEntry, ...]:
+        """The entries of the role's lorebook that the last lines activate."""
+        book = view.role.lorebook
         if book is None:
             return ()
-        lines = [turn.text for turn in talk.turns]
-        return tuple(entries_for(book, lines, self.lore_budget, lambda text: self.count([HumanMessage(f"- {text}")])))
+        lines = [turn.text for turn in view.turns]
+        return tuple(entries_for(book, lines, self.lore_budget, lambda text: self.count(f"- {text}\n")))
 
-    def ledger(self, talk: Talk) -> Ledger:
-        """What each part of the prompt costs: what the prompt grows by as the parts are put in, one after another."""
-        talk = replace(talk, role=talk.role.model_copy(update={"language": talk.language}))
-        bare = Role(name=talk.role.name, language=talk.role.language)
-        quiet = replace(talk, recalled=(), facts=(), lore=())
-        parts = {
-            "template": replace(quiet, role=bare, raw="", turns=(), scenes=(), persona=None),
-            "card": replace(quiet, turns=(), scenes=()),
-            "scenes": replace(quiet, turns=()),
-            "history": replace(quiet, turns=talk.visible_turns[:-1]),
-            "line": quiet,
-            "lore": replace(talk, recalled=()),
-            "recalled": talk,
+    def _too_long(self, composed: Composed) -> str:
+        ledger, over = composed.ledger, composed.tokens - self.window
+        shares = {
+            "the role card": ledger.template + ledger.card,
+            "the memory of earlier turns": ledger.scenes,
+            "the line": ledger.history + ledger.line,
         }
-        sizes = [self.size(self.compose(part)) for part in parts.values()]
-        return Ledger(**{part: b - a for part, a, b in zip(parts, [0, *sizes], sizes, strict=False)})
-
-    def accept(self, talk: Talk, line: str) -> Turn:
-        """The user's line as a turn, once it is sure that it can be answered at all.
-
-        Raises:
-            SessionError: the line is empty or too long, or the session has too many turns.
-            WindowError: card and line do not fit the window even with nothing else.
-        """
-        if not line.strip():
-            raise SessionError("the line is empty: write what you want to say")
-        if len(line) > LINE_CHARACTERS:
-            told = f"the line has {len(line):,} characters, and one may have {LINE_CHARACTERS:,}"
-            raise SessionError(f"{told}: say it in parts, or give it as a source")
-        if len(talk.turns) + 2 > SESSION_TURNS:
-            raise SessionError(f"the session has {len(talk.turns):,} turns, as many as it may: begin another one")
-        turn = Turn(speaker="", text=line.strip())
-        turn = turn.model_copy(update={"speaker": replace(talk, turns=(*talk.turns, turn)).user_name})
-        alone = replace(talk, turns=(turn,), scenes=())
-        over = self.size(self.compose(alone)) - self.window
-        if over > 0:
-            raise WindowError(self._too_long(alone, over))
-        return turn
-
-    @staticmethod
-    def append(talk: Talk, turn: Turn) -> Talk:
-        """The conversation with ``turn`` at its end."""
-        return replace(talk, turns=(*talk.turns, turn))
-
-    def _too_long(self, talk: Talk, over: int) -> str:
-        told = self.ledger(talk)
-        parts = {
-            "the role card": told.template + told.card,
-            "the memory of earlier turns": told.scenes,
-            "the line": told.history + told.line,
-        }
-        longest = max(parts, key=lambda part: parts[part])
+        longest = max(shares, key=lambda part: shares[part])
         return (
             f"the prompt is {over} tokens longer than the {self.window} that the model's window leaves it: "
-            f"{longest} takes {parts[longest]}; shorten it, or use a model with a longer window"
+            f"{longest} takes {shares[longest]}; shorten it, or use a model with a longer window"
         )
 
 
-def _with_less(talk: Talk) -> Talk:
-    """The conversation without the least fitting of what was found for its last line."""
-    if talk.recalled:
-        least = min(talk.recalled, key=lambda found: found.score)
-        return replace(talk, recalled=tuple(found for found in talk.recalled if found is not least))
-    if talk.facts:
-        return replace(talk, facts=talk.facts[:-1])
-    return replace(talk, lore=talk.lore[:-1])
+def _retrieved(view: ConversationView) -> bool:
+    return bool(view.recalled or view.source_hits or view.lore)
 
 
-def _single(memory: str, lines: Sequence[tuple[str, str]]) -> list[tuple[bool, str]]:
-    return [(False, "\n".join(filter(None, (memory, *(text for _, text in lines)))))]
+def _without_worst_hit(view: ConversationView) -> ConversationView:
+    """The conversation without the worst hit of what was retrieved for its last line."""
+    if view.recalled:
+        worst: RecalledTurn = min(view.recalled, key=lambda hit: hit.score)
+        return replace(view, recalled=tuple(hit for hit in view.recalled if hit is not worst))
+    if view.source_hits:
+        return replace(view, source_hits=view.source_hits[:-1])
+    return replace(view, lore=view.lore[:-1])
 
 
-def _multiple(memory: str, lines: Sequence[tuple[str, str]], name: str) -> list[tuple[bool, str]]:
-    """(spoken by the role, text) a message, the user's first: what stands before it goes into that message."""
-    blocks: list[tuple[bool, str]] = [(False, memory)]
+def _blocks(parts: Iterable[PromptPart], name: str) -> list[tuple[bool, str]]:
+    """The conversation as alternating messages: (spoken by the role, text), the user's first.
+
+    What is before the first line of the user goes into that message.
+    """
+    blocks: list[tuple[bool, str]] = [(False, "")]
     heard = False
-    for speaker, text in lines:
-        spoken = speaker == name and heard
-        heard = heard or speaker != name
+    for part in parts:
+        spoken = part.speaker == name and heard
+        heard = heard or part.speaker not in ("", name)
         if blocks[-1][0] == spoken:
-            blocks[-1] = (spoken, "\n".join(filter(None, (blocks[-1][1], text))))
+            blocks[-1] = (spoken, "\n".join(filter(None, (blocks[-1][1], part.text))))
         else:
-            blocks.append((spoken, text))
+            blocks.append((spoken, part.text))
     return blocks

@@ -1,10 +1,10 @@
-"""Summarize, static (report 7.2.4): old turns become scenes when the real tokenizer says that the budget is spent.
+"""Summarize, static (report 7.2.4): old turns become scenes when the prompt's token budget is spent.
 
-Scenes are written in epochs and never changed, so the head of the prompt stays the same between two epochs. Every
-scene has the ids of the turns that it stands for; the turns stay in the record. What the turns name (people,
-numbers, dates, quoted words) must stand in the scenes: where the model lost some of it, the turns are condensed
-once more in halves, and what is still missing is kept word for word. Turns between scenes, whose own scenes an edit
-took away, are condensed anew first.
+Scenes are written in epochs and never changed, so the beginning of the prompt stays the same (and cached) between two
+epochs. Every scene holds the ids of the turns that it replaces; the record keeps the turns. What the turns name
+(people, numbers, dates, quoted words) must be in the scenes: where the model lost some of it, the turns are summarized
+again in halves, and what is still missing is kept word for word. Turns whose scenes an edit removed are summarized
+anew first.
 """
 
 from __future__ import annotations
@@ -12,36 +12,50 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.step import Count, Step, Talk
+from egosrag.egos.step import Count, Step
+from egosrag.egos.view import ConversationView
 from egosrag.errors import ScriptExhausted
-from egosrag.models.continuation import continue_prefix, unbound
+from egosrag.models.continuation import continue_prefix
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
 from egosrag.text.language import one_line
-from egosrag.text.retention import degenerate, invented, misattributed, missing, unsaid
+from egosrag.text.named_items import invented_items, missing_items, normalized
+from egosrag.text.repetition import is_degenerate
 
+KEEP_TURNS = 4  # the last turns that are not summarized, where they fit
+TARGET_SHARE = 0.75  # of the budget that a prompt should take after an epoch
+# Words of a turn that a scene repeats: from this many characters on, the repetition is no coincidence.
+_REPEATED_CHARACTERS = 6
 _log = logging.getLogger(__name__)
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．](?!\d))\s*")
 _NOTHING = frozenset({"none", "none.", "无", "无。", "nothing", "nothing."})
 
 
-class Summarize(Step[Talk, tuple[Scene, ...]]):
-    """Writes the scenes that make a conversation fit again; none when it fits as it is.
+class SceneReviser(Protocol):
+    """Rejects lines of a summary, for a model whose summaries cannot be trusted."""
+
+    def keeps_scene(self, line: str, texts: Sequence[str]) -> bool:
+        """Whether ``line`` may stay in a summary of turns with these texts."""
+
+
+class Summarize(Step[ConversationView, tuple[Scene, ...]]):
+    """Writes the scenes that make a conversation fit its budget again; none when it fits as it is.
 
     Args:
-        model: the chat model that condenses.
-        count: tokens of a list of messages, by the model's tokenizer.
+        model: the chat model that summarizes.
+        count: number of tokens of messages, by the model's tokenizer.
         window: tokens that a prompt may have.
-        fits: whether the role's prompt for a conversation needs no more than this share of the window.
+        fits: whether the role's prompt for a conversation takes at most this share of its budget.
         keep_turns: the last turns that stay as they are, where they fit.
-        target: the share of the window that a prompt should need afterwards.
+        target: the share of the budget that a prompt should take afterwards.
         quote: whether turns are written between quotation marks.
-        notice: is told, in a line, what could not be kept in the prompt; the log by default.
+        reviser: rejects lines of the model's summary.
+        notify: receives, in one line, what could not be kept in the prompt; the log by default.
     """
 
     def __init__(
@@ -49,12 +63,13 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         model: Any,
         count: Count,
         window: int,
-        fits: Callable[[Talk, float], bool],
+        fits: Callable[[ConversationView, float], bool],
         *,
-        keep_turns: int = 4,
-        target: float = 0.75,
+        keep_turns: int = KEEP_TURNS,
+        target: float = TARGET_SHARE,
         quote: bool = True,
-        notice: Callable[[str], None] = _log.warning,
+        reviser: SceneReviser | None = None,
+        notify: Callable[[str], None] = _log.warning,
     ) -> None:
         self.name = "Summarize"
         self.model = model
@@ -64,89 +79,99 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         self.keep_turns = keep_turns
         self.target = target
         self.quote = quote
-        self.notice = notice
-        self._copies = not getattr(unbound(model), "reads_passages", True)
+        self.reviser = reviser
+        self.notify = notify
 
-    def run(self, value: Talk, config: RunnableConfig | None = None) -> tuple[Scene, ...]:
-        """The scenes to add to ``value``. A model that fails adds none: the old state stays."""
+    def run(self, value: ConversationView, config: RunnableConfig | None = None) -> tuple[Scene, ...]:
+        """The scenes to add to ``value``. When the model fails, there are none and the conversation stays as it is."""
         try:
-            return self._epochs(value, config)
+            return self._new_scenes(value, config)
         except ScriptExhausted:
             raise
         except Exception as error:  # whatever the model's library raises: the chat goes on with what it has
-            self.notice(f"the earlier turns could not be summarized and stay as they are: {error}")
+            self.notify(f"the earlier turns could not be summarized and stay as they are: {error}")
             return ()
 
-    def _epochs(self, talk: Talk, config: RunnableConfig | None) -> tuple[Scene, ...]:
-        before = len(talk.scenes)
-        for hole in talk.holes:
-            talk = talk.with_scenes(self._condense(talk, hole, config))
+    def _new_scenes(self, view: ConversationView, config: RunnableConfig | None) -> tuple[Scene, ...]:
+        before = len(view.scenes)
+        for gap in view.unsummarized_gaps:
+            view = view.with_scenes(self._epoch(view, gap, config))
         for keep in (self.keep_turns, 2, 1):
-            turns = talk.visible_turns
-            full = not self.fits(talk, 1.0)
-            if len(turns) <= keep or (not full and (keep < self.keep_turns or self.fits(talk, self.target))):
+            turns = view.visible_turns
+            full = not self.fits(view, 1.0)
+            if len(turns) <= keep or (not full and (keep < self.keep_turns or self.fits(view, self.target))):
                 continue
             old = turns[: len(turns) - keep]
-            epoch = self._condense(talk, old, config)
-            shorter = self._size(_lines(epoch)) < self._size(self._transcript(old, talk))
-            # Scenes that save nothing would only cost the prompt its stable head.
+            epoch = self._epoch(view, old, config)
+            shorter = self._size(_lines(epoch)) < self._size(self._transcript(old, view))
+            # Scenes that save nothing would only change the cached beginning of the prompt.
             if shorter or full:
-                talk = talk.with_scenes(epoch)
-        return self._condense_scenes(talk, config).scenes[before:]
+                view = view.with_scenes(epoch)
+        return self._merge_old_scenes(view, config).scenes[before:]
 
-    def _condense(self, talk: Talk, turns: Sequence[Turn], config: RunnableConfig | None) -> tuple[Scene, ...]:
-        epoch = _next_epoch(talk)
+    def _epoch(self, view: ConversationView, turns: Sequence[Turn], config: RunnableConfig | None) -> tuple[Scene, ...]:
+        """The scenes of one epoch, in place of ``turns``."""
+        epoch = _next_epoch(view)
         scenes: list[Scene] = []
-        for piece in self._pieces(turns, talk):
-            ids = tuple(turn.id for turn in piece)
-            lines = self._checked(piece, talk, config)
+        for chunk in self._chunks(turns, view):
+            ids = tuple(turn.id for turn in chunk)
+            lines = self.scene_lines(chunk, view, config)
             scenes += [Scene(text=line, turn_ids=ids, epoch=epoch) for line in dict.fromkeys(lines)]
         return tuple(scenes)
 
-    def _checked(
-        self, turns: Sequence[Turn], talk: Talk, config: RunnableConfig | None, again: bool = True
+    def scene_lines(
+        self, turns: Sequence[Turn], view: ConversationView, config: RunnableConfig | None = None, *, halve: bool = True
     ) -> list[str]:
-        """Scene lines for ``turns`` that keep everything the turns name."""
-        told = [turn.text for turn in turns]
+        """Lines of a summary of ``turns`` that keep everything the turns name.
+
+        Args:
+            turns: the turns to summarize, at most a quarter of the window.
+            view: the conversation that they are from.
+            config: callbacks, tags and metadata.
+            halve: whether to summarize the turns in halves where the model loses some of what they name.
+        """
+        texts = [turn.text for turn in turns]
         speakers = " ".join(turn.speaker for turn in turns)
+        known = " ".join([*texts, speakers, *(turn.speaker for turn in view.turns)])
         lines = [
             line
-            for line in self._asked(self._transcript(turns, talk), talk.language, config)
-            if not invented(line, " ".join([*told, speakers, *(turn.speaker for turn in talk.turns)]))
-            and not misattributed(line, [(turn.speaker, turn.text) for turn in turns])
-            and not (self._copies and unsaid(line, told))
+            for line in self._summary(self._transcript(turns, view), view.language, config)
+            if not invented_items(line, known)
+            and not is_misattributed(line, [(turn.speaker, turn.text) for turn in turns])
+            and (self.reviser is None or self.reviser.keeps_scene(line, texts))
         ]
-        lost = missing(told, " ".join([*lines, speakers]))
+        lost = missing_items(texts, " ".join([*lines, speakers]))
         if lines and not lost:
             return lines
-        if again and len(turns) > 1:
+        if halve and len(turns) > 1:
             half = max(1, len(turns) // 4 * 2)  # whole exchanges where there are enough
             parts = (turns[:half], turns[half:])
-            return [line for part in parts for line in self._checked(part, talk, config, again=False)]
-        verbatim = [(turn.text, render.quoted(turn.speaker, turn.text, talk.language)) for turn in turns]
-        return _pinned(lines, verbatim, speakers)
+            return [line for part in parts for line in self.scene_lines(part, view, config, halve=False)]
+        verbatim = [(turn.text, render.quoted(turn.speaker, turn.text, view.language)) for turn in turns]
+        return _with_lost_items(lines, verbatim, speakers)
 
-    def _asked(self, conversation: str, language: str, config: RunnableConfig | None) -> list[str]:
+    def _summary(self, conversation: str, language: str, config: RunnableConfig | None) -> list[str]:
+        """The lines that the model writes, without bullets and repetitions."""
         prompt = load("summarize", language).messages(conversation=conversation)
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or []), "nostream"]}
-        said = "".join(str(chunk.text) for chunk in continue_prefix(self.model, prompt, "", config=quiet))
-        lines = (one_line(_BULLET.sub("", line)) for line in said.splitlines())
+        text = "".join(str(chunk.text) for chunk in continue_prefix(self.model, prompt, "", config=quiet))
+        lines = (one_line(_BULLET.sub("", line)) for line in text.splitlines())
         kept = (line for line in dict.fromkeys(lines) if line and line.casefold() not in _NOTHING)
-        return [line for line in kept if not degenerate(line)]
+        return [line for line in kept if not is_degenerate(line)]
 
-    def _pieces(self, turns: Sequence[Turn], talk: Talk) -> list[list[Turn]]:
-        """The turns in runs of a quarter of the window, an even number of turns where that fits."""
-        room = max(self.window // 4, 64)
-        pieces: list[list[Turn]] = [[]]
-        for turn in (part for whole in turns for part in self._cut(whole, talk, room)):
-            if pieces[-1] and self._size(self._transcript([*pieces[-1], turn], talk)) > room:
-                pieces.append([])
-            pieces[-1].append(turn)
-        return [piece for piece in pieces if piece]
+    def _chunks(self, turns: Sequence[Turn], view: ConversationView) -> list[list[Turn]]:
+        """The turns in runs of at most a quarter of the window, an even number of turns where that fits."""
+        budget = max(self.window // 4, 64)
+        chunks: list[list[Turn]] = [[]]
+        for turn in (part for whole in turns for part in self._halves(whole, view, budget)):
+            if chunks[-1] and self._size(self._transcript([*chunks[-1], turn], view)) > budget:
+                chunks.append([])
+            chunks[-1].append(turn)
+        return [chunk for chunk in chunks if chunk]
 
-    def _cut(self, turn: Turn, talk: Talk, room: int) -> list[Turn]:
-        """A turn that is longer than a piece may be, cut between its sentences; all parts have its id."""
-        if self._size(self._transcript([turn], talk)) <= room or len(turn.text) < 40:
+    def _halves(self, turn: Turn, view: ConversationView, budget: int) -> list[Turn]:
+        """A turn longer than ``budget``, halved between sentences until its parts fit; all parts have its id."""
+        if self._size(self._transcript([turn], view)) <= budget or len(turn.text) < 40:
             return [turn]
         middle = len(turn.text) // 2
         ends = [m.end() for m in re.finditer(r"[.!?;,。！？；，]\s*|\s", turn.text)] or [middle]
@@ -154,60 +179,80 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         at = at if 0 < at < len(turn.text) else middle
         halves = (turn.text[:at].strip(), turn.text[at:].strip())
         parts = [turn.model_copy(update={"text": half}) for half in halves if half]
-        return [piece for part in parts for piece in self._cut(part, talk, room)]
+        return [piece for part in parts for piece in self._halves(part, view, budget)]
 
-    def _condense_scenes(self, talk: Talk, config: RunnableConfig | None) -> Talk:
-        """Older scenes condensed once more, into an epoch that stands for all of their turns."""
-        while not self.fits(talk, 1.0) and len(talk.visible_scenes) > 1:
-            old = talk.visible_scenes[: max(2, len(talk.visible_scenes) // 2)]
-            epoch = _next_epoch(talk)
-            new = [scene for run in self._runs(old, talk) for scene in self._merged(run, epoch, talk.language, config)]
+    def _merge_old_scenes(self, view: ConversationView, config: RunnableConfig | None) -> ConversationView:
+        """Older scenes summarized once more, into an epoch that replaces all of their turns."""
+        while not self.fits(view, 1.0) and len(view.visible_scenes) > 1:
+            old = view.visible_scenes[: max(2, len(view.visible_scenes) // 2)]
+            epoch = _next_epoch(view)
+            new = [scene for run in self._runs(old, view) for scene in self._merged(run, epoch, view.language, config)]
             if self._size(_lines(new)) >= self._size(_lines(old)):
                 ids = tuple(dict.fromkeys(turn_id for scene in old for turn_id in scene.turn_ids))
                 new = [Scene(text=old[-1].text, turn_ids=ids, epoch=epoch)]
-                self.notice(
+                self.notify(
                     f"the memory is full: its {len(old) - 1} oldest scenes are no longer in the prompt; "
                     "the record keeps every turn"
                 )
-            talk = talk.with_scenes(tuple(new))
-        return talk
+            view = view.with_scenes(tuple(new))
+        return view
 
-    def _runs(self, scenes: Sequence[Scene], talk: Talk) -> list[list[Scene]]:
-        """The scenes in the pieces that their lines make, each in the one that holds it whole or ends with it."""
+    def _runs(self, scenes: Sequence[Scene], view: ConversationView) -> list[list[Scene]]:
+        """The scenes in runs of the size of a chunk; a scene that was cut belongs to the run that holds its end."""
         lines = [Turn(speaker="", text=scene.text, id=str(n)) for n, scene in enumerate(scenes)]
-        last = {turn.id: n for n, piece in enumerate(self._pieces(lines, talk)) for turn in piece}
+        last = {turn.id: n for n, chunk in enumerate(self._chunks(lines, view)) for turn in chunk}
         runs: dict[int, list[Scene]] = {}
         for number, scene in enumerate(scenes):
             runs.setdefault(last[str(number)], []).append(scene)
         return list(runs.values())
 
     def _merged(self, scenes: Sequence[Scene], epoch: int, language: str, config: RunnableConfig | None) -> list[Scene]:
-        """Fewer scenes that stand for the same turns and name all that ``scenes`` name."""
-        told = _lines(scenes)
-        lines = [line for line in self._asked(told, language, config) if not invented(line, told)]
+        """Fewer scenes that replace the same turns and name all that ``scenes`` name."""
+        text = _lines(scenes)
+        lines = [line for line in self._summary(text, language, config) if not invented_items(line, text)]
         ids = tuple(dict.fromkeys(turn_id for scene in scenes for turn_id in scene.turn_ids))
-        kept = _pinned(lines, [(scene.text, scene.text) for scene in scenes])
+        kept = _with_lost_items(lines, [(scene.text, scene.text) for scene in scenes])
         return [Scene(text=line, turn_ids=ids, epoch=epoch) for line in dict.fromkeys(kept)]
 
-    def _transcript(self, turns: Sequence[Turn], talk: Talk) -> str:
-        return render.transcript(turns, talk.language, quote=self.quote)
+    def _transcript(self, turns: Sequence[Turn], view: ConversationView) -> str:
+        return render.transcript(turns, view.language, quote=self.quote)
 
     def _size(self, text: str) -> int:
         return self.count([HumanMessage(text)])
 
 
-def _pinned(lines: list[str], verbatim: Sequence[tuple[str, str]], known: str = "") -> list[str]:
-    """``lines``, and word for word what holds something that they have lost: (what it tells, how it is written)."""
+def is_misattributed(line: str, turns: Sequence[tuple[str, str]]) -> bool:
+    """Whether a summary's line opens with one speaker and repeats, word for word, what another said.
+
+    Args:
+        line: a line of a summary.
+        turns: (speaker, text) of the turns that it summarizes.
+    """
+    words = normalized(line)
+    for opener in {normalized(speaker) for speaker, _ in turns}:
+        rest = words.removeprefix(opener)  # a turn may begin with what is a name too: "Meet me", "我的"
+        speakers = {
+            normalized(speaker)
+            for speaker, text in turns
+            if len(normalized(text)) >= _REPEATED_CHARACTERS and normalized(text) in rest
+        }
+        if rest != words and speakers and opener not in speakers:
+            return True
+    return False
+
+
+def _with_lost_items(lines: list[str], originals: Sequence[tuple[str, str]], known: str = "") -> list[str]:
+    """``lines``, and word for word each original, (its text, how it is written), that names what they lost."""
     kept = list(lines)
-    for told, written in verbatim:
-        if missing([told], " ".join([*kept, known])):
+    for text, written in originals:
+        if missing_items([text], " ".join([*kept, known])):
             kept.append(written)
-    return kept or [written for _, written in verbatim]
+    return kept or [written for _, written in originals]
 
 
 def _lines(scenes: Sequence[Scene]) -> str:
     return "\n".join(scene.text for scene in scenes)
 
 
-def _next_epoch(talk: Talk) -> int:
-    return max((scene.epoch for scene in talk.scenes), default=-1) + 1
+def _next_epoch(view: ConversationView) -> int:
+    return max((scene.epoch for scene in view.scenes), default=-1) + 1

@@ -140,9 +140,7 @@ def extract(
     Raises:
         SourceError, ModelError, RoleError: see :class:`egosrag.egos.extract.static.Extract`.
     """
-    from egosrag.egos.extract.static import Extract
-
-    role = Extract(assemble.extract_model(settings, model), progress=progress).invoke((list(texts), name))
+    role = assemble.extract_step(assemble.extract_model(settings, model), progress).invoke((list(texts), name))
     return keep(visitor, role, texts=texts)
 
 

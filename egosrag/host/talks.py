@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag import assemble
-from egosrag.egos.step import Talk
+from egosrag.egos.view import ConversationView, PromptPart, RecalledTurn
 from egosrag.errors import SessionError
 from egosrag.host import cards
 from egosrag.host.uploads import Upload, called
@@ -18,10 +18,9 @@ from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
 from egosrag.prompts.render import greeting
 from egosrag.roles.files import load_role
-from egosrag.schema import Reply, Role, Scene, Turn
+from egosrag.schema import Ledger, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
 from egosrag.sessions.records import Record
-from egosrag.sessions.seen import Seen, seen
 from egosrag.sessions.store import open_store
 from egosrag.sessions.transfer import read, write
 from egosrag.settings import Settings
@@ -36,6 +35,28 @@ __all__ = [
     "Past", "Reply", "Seen", "TalkInfo", "Turn", "delete", "exported", "imported", "new_session", "opened", "past_of",
     "roles_of", "seen", "talks",
 ]  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """The prompt of one reply to look at: its sections, the recalled turns and the scenes in it, and its ledger."""
+
+    parts: tuple[PromptPart, ...]
+    recalled: tuple[RecalledTurn, ...]
+    scenes: tuple[Scene, ...]
+    ledger: Ledger
+
+    @property
+    def cached_share(self) -> float:
+        """The share of the prompt's tokens that was read from the cache, 0 to 1."""
+        return min(1.0, self.ledger.cached / self.ledger.prompt) if self.ledger.prompt else 0.0
+
+
+def seen(conversation: Conversation, reply: Reply) -> Seen | None:
+    """The prompt of ``reply``, the last one of ``conversation``; None before its first."""
+    composed = conversation.composed
+    if composed is None:
+        return None
+    return Seen(composed.sections, composed.view.recalled, composed.view.visible_scenes, reply.ledger)
 
 
 class TalkInfo(NamedTuple):
@@ -94,7 +115,7 @@ class Past(NamedTuple):
     @property
     def scenes(self) -> tuple[Scene, ...]:
         """The running summary, its latest words for the same turns."""
-        return Talk(role=Role(name="-"), turns=self.record.turns, scenes=self.record.scenes).visible_scenes
+        return ConversationView(role=Role(name="-"), turns=self.record.turns, scenes=self.record.scenes).visible_scenes
 
     @property
     def begun(self) -> bool:
@@ -103,7 +124,7 @@ class Past(NamedTuple):
 
     def before(self, turn_id: str | None) -> tuple[Turn, ...]:
         """The turns up to one; all of them for None."""
-        return self.turns if turn_id is None else self.turns[: self.record.place(turn_id)]
+        return self.turns if turn_id is None else self.turns[: self.record.index(turn_id)]
 
     def siblings(self, turn_id: str) -> tuple[int, int]:
         """Which of the replies in one place is shown, from 0, and how many there are."""
@@ -143,11 +164,14 @@ def opened(settings: Settings, visitor: Visitor, session: str, model: BaseChatMo
     chosen = settings.model_copy(update={"strategy": strategy})
     rest = [kept.path for kept in others]
     if strategy == "none":
-        opening = assemble.conversation(chosen, None, session, model, sources=first.sources, name=first.name)
+        setup = assemble.ConversationSetup(sources=first.sources, name=first.name)
+        opening = assemble.conversation(chosen, None, session, model, setup=setup)
     elif strategy == "dynamic":
-        opening = assemble.conversation(chosen, first.path, session, model, sources=first.sources)
+        setup = assemble.ConversationSetup(sources=first.sources)
+        opening = assemble.conversation(chosen, first.path, session, model, setup=setup)
     else:
-        opening = assemble.conversation(chosen, first.path, session, model, others=rest)
+        setup = assemble.ConversationSetup(others=rest)
+        opening = assemble.conversation(chosen, first.path, session, model, setup=setup)
     with opening as conversation:
         yield conversation
 

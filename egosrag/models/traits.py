@@ -15,11 +15,13 @@ class Traits:
     Attributes:
         single_turn: trained on single turns only, so that a history is best sent as one message (report 7.2.4).
         extractive_only: reads worse than the best sentence of what it reads: a manual is quoted, statements of a card
-            are sentences of its sources, and drafts of speech are revised against the card.
+            are sentences of its sources.
+        revises_drafts: its drafts of speech, cards and summaries are checked against what it read.
     """
 
     single_turn: bool = False
     extractive_only: bool = False
+    revises_drafts: bool = False
 
 
 def traits_of(model: Any) -> Traits:
@@ -33,5 +35,7 @@ def traits_of(model: Any) -> Traits:
     if isinstance(traits, Traits):
         return traits
     return Traits(
-        single_turn=not getattr(inner, "multi_turn", False), extractive_only=not getattr(inner, "reads_passages", True)
+        single_turn=not getattr(inner, "multi_turn", False),
+        extractive_only=not getattr(inner, "reads_passages", True),
+        revises_drafts=not getattr(inner, "reads_passages", True),
     )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from egosrag.egos.extract.chunks import mention, sentences
-from egosrag.egos.extract.evidence import LABELS, content
+from egosrag.egos.extract.chunks import mention_pattern, source_sentences
+from egosrag.egos.extract.evidence import LABELS, content_terms
 from egosrag.pocket.question_kinds import ANIMAL, KIN, SAME, kinds_of
 from egosrag.prompts.render import filled
 from egosrag.schema import Role
@@ -81,7 +81,7 @@ class Asked:
     @cached_property
     def whom(self) -> list[str]:
         """The persons and animals that it is about, by name or by what they are to the role."""
-        about = mention(self.name).sub(" ", self.text)
+        about = mention_pattern(self.name).sub(" ", self.text)
         named = [name for name in re.findall(r"(?<=[a-z] )[A-Z][a-z]+(?![A-Za-z])", about) if name not in _NOBODY]
         return named + [(found["en"] or found["zh"]).lower() for found in _WHOSE.finditer(about)]
 
@@ -113,13 +113,13 @@ def card_lines(role: Role, user: str) -> list[tuple[str, str]]:
 
 def sayable(text: str) -> list[str]:
     """The sentences of a text that are short enough to be said."""
-    return [text[a:b] for a, b in sentences(text) if b - a <= _LONGEST]
+    return [text[a:b] for a, b in source_sentences(text) if b - a <= _LONGEST]
 
 
 def terms(text: str, name: str) -> frozenset[str]:
     """What a text is about, without ``name`` and without what only asks."""
     plain = re.sub(r"['’]s\b", "", _ASKING.sub(" ", text))
-    return content(plain, name) - _ASKING_WORDS - _SLIGHT
+    return content_terms(plain, name) - _ASKING_WORDS - _SLIGHT
 
 
 def has(text: str, term: str) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from egosrag.egos.extract.evidence import direct
-from egosrag.egos.step import Talk
+from egosrag.egos.extract.evidence import direct_statements
+from egosrag.egos.view import ConversationView
 from egosrag.pocket.card_matching import PARTS, Asked, Line, card_lines, has, sayable, terms
 from egosrag.pocket.first_person import first_person, gender_of, second_person
 from egosrag.prompts.render import card
 from egosrag.schema import Role
-from egosrag.text.retention import degenerate
+from egosrag.text.repetition import is_degenerate
 
 # From FITS on a line is about the card: small talk shares less with it. A model that says it does not know is believed
 # up to PLAIN, which a sentence of the right kind alone seldom reaches: some of the line's words must stand in it.
@@ -53,7 +53,7 @@ _ADDRESSED = {
 }
 
 
-def grounded(draft: str, talk: Talk) -> str:
+def grounded(draft: str, talk: ConversationView) -> str:
     """What is said to the last line of ``talk`` instead of ``draft``, or the draft itself where it may stay."""
     return _Grounding(draft, talk).text
 
@@ -61,13 +61,13 @@ def grounded(draft: str, talk: Talk) -> str:
 class _Grounding:
     """One reply: ``said``, what the model said without the word that it calls the user by, and what becomes of it."""
 
-    def __init__(self, draft: str, talk: Talk) -> None:
+    def __init__(self, draft: str, talk: ConversationView) -> None:
         self.language, self.talk, self.role = talk.language, talk, _informed(talk)
         self.asked = Asked(talk.turns[-1].text, self.role.name)
         self.lines = self.asked.fits(card_lines(self.role, talk.user or _YOU[self.language]))
         asked = re.sub(_POLITELY[self.language], "", self.asked.text)
         self.of_user = self._finds(_OF_THE_USER, asked)
-        lost = not draft or degenerate(draft)  # what a model says that lost the thread is nothing to go by
+        lost = not draft or is_degenerate(draft)  # what a model says that lost the thread is nothing to go by
         self.said, address = (self._without(), "") if lost else self._parted(draft)
         self.declines = self._finds(_DECLINES, self.said)
         self.text = _addressed(self._answer(), address, self.language)
@@ -154,7 +154,7 @@ class _Grounding:
         talk = self.talk
         heard = [turn.text for turn in talk.visible_turns[:-1]] + [scene.text for scene in talk.visible_scenes]
         heard += [found.turn.text for found in talk.recalled]
-        heard += [place.quote for place in talk.facts] + [entry.content for entry in talk.lore]
+        heard += [place.quote for place in talk.source_hits] + [entry.content for entry in talk.lore]
         return _tokens("\n".join([*heard, card(self.role, self.language, talk.persona)]))
 
     def _parted(self, draft: str) -> tuple[str, str]:
@@ -186,9 +186,11 @@ def _addressed(text: str, address: str, language: str) -> str:
     return f"{text[:-1]}, {address}{text[-1]}" if text[-1:] in (".", "!", "?") else f"{text}, {address}."
 
 
-def _informed(talk: Talk) -> Role:
+def _informed(talk: ConversationView) -> Role:
     """The card with what the places that were found for this line tell of the role directly."""
-    found = direct([(place.source, place.quote) for place in talk.facts], talk.role.name, 12, meant=True)
+    found = direct_statements(
+        [(place.source, place.quote) for place in talk.source_hits], talk.role.name, 12, resolve_pronouns=True
+    )
     parts = {
         part: getattr(talk.role, part) + tuple(item.statement for item in found if item.label == part) for part in PARTS
     }

@@ -95,11 +95,11 @@ class Played:
             raise Refused(400, "a role answers a user's line: let the last message be the user's", "last_message")
         line, sampling = asked.messages[-1].content, asked.sampling
         settings = self._settings.model_copy(update={} if session else {"store": ":memory:"})
-        earlier = () if session else self._turns(asked)
+        setup = assemble.ConversationSetup(earlier=() if session else self._turns(asked))
         name = sha256(f"{session}\0{self._role.name}".encode()).hexdigest()[:32] if session else None
         with (
             self._alone(name),
-            assemble.conversation(settings, self._role, name, self._tuned(sampling), earlier=earlier) as talk,
+            assemble.conversation(settings, self._role, name, self._tuned(sampling), setup=setup) as talk,
         ):
             pieces = talk.stream(line)
             try:

@@ -1,4 +1,4 @@
-"""The store as a shelf of sessions: which there are, one taken out or put in whole, one thrown away; with no model."""
+"""The sessions of a store, without a model: list, archive, restore and delete them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Overwrite
 
+from egosrag.egos.pipeline import State
 from egosrag.errors import SessionError
 from egosrag.schema import Role
 from egosrag.sessions.archive import Archive
-from egosrag.sessions.maintenance import Keeper
-from egosrag.sessions.state import State, record_of, session_name, settled
-from egosrag.sessions.store import alone, said_of
+from egosrag.sessions.maintenance import DurableStore
+from egosrag.sessions.records import Record, session_name, settled
+from egosrag.sessions.store import exclusive, saved_partial
 
 
 class SessionInfo(NamedTuple):
-    """One line of the list of sessions: its name, whom it is with, how many turns, and when the last was said."""
+    """One session of the list: its name, the role's name, the number of turns, and the time of the last one."""
 
     session: str
     name: str
@@ -29,11 +30,11 @@ class SessionInfo(NamedTuple):
 
 
 def list_sessions(store: BaseCheckpointSaver[Any], prefix: str = "") -> list[SessionInfo]:
-    """The sessions of a store, the one that was spoken in last first.
+    """The sessions of a store, the most recent first.
 
     Args:
         store: as ``open_store`` gives it.
-        prefix: how the names of those that are wanted begin; no other is read.
+        prefix: of the names to list; no other session is read.
     """
     thread = _thread(store)
     found: list[SessionInfo] = []
@@ -45,40 +46,40 @@ def list_sessions(store: BaseCheckpointSaver[Any], prefix: str = "") -> list[Ses
 
 
 def delete_session(store: BaseCheckpointSaver[Any], session: str) -> None:
-    """Deletes a session with its whole history; this cannot be taken back.
+    """Deletes a session with its whole history; this cannot be undone.
 
     Raises:
         SessionError: there is no such session.
     """
     if store.get_tuple(_config(session)) is None:
         raise SessionError(f"there is no session {session!r}: see egosrag sessions list")
-    with alone(store, session):
+    with exclusive(store, session):
         store.delete_thread(session)
 
 
 def _names(store: BaseCheckpointSaver[Any]) -> list[str]:
-    """The names alone, from the table where there is one: ``list`` would read every checkpoint of every session."""
-    if isinstance(store, Keeper):
-        return list(store.names())
+    """The names alone, from the table of a durable store: ``list`` would read every checkpoint of every session."""
+    if isinstance(store, DurableStore):
+        return list(store.session_names())
     return list(dict.fromkeys(found.config["configurable"]["thread_id"] for found in store.list(None)))
 
 
 def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Role] = ()) -> Archive:
-    """A session of the store as a conversation that stands by itself.
+    """A session of the store as an archive, which holds all of it.
 
     Args:
         store: where sessions are kept.
         session: its name.
-        roles: the cards to put in; those that the session keeps, or no more than the names, when there are none.
+        roles: the cards to include; by default those that the session stores, or cards with the names alone.
 
     Raises:
-        SessionError: there is no such session, or nothing was said in it.
+        SessionError: there is no such session, or it is empty.
     """
     config = _config(session)
     stored = _thread(store).get_state(config).values
     if not stored.get("turns"):
         raise SessionError(f"there is no conversation in session {session!r}: see egosrag sessions list")
-    record = record_of(settled(stored, said_of(store, config)))
+    record = Record.of(settled(stored, saved_partial(store, config)))
     if not roles:
         kept = stored.get("role")
         names = str(stored["name"]).split(", ")
@@ -91,7 +92,7 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
 
 
 def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> None:
-    """Puts a conversation into the store as a new session, with its card.
+    """Stores an archive as a new session, with its card.
 
     Args:
         store: where sessions are kept.
@@ -114,22 +115,22 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
     }
     if len(names) == 1:
         values["role"] = archive.roles[0].model_dump(mode="json")
-    with alone(store, session):
+    with exclusive(store, session):
         if store.get_tuple(_config(session)):
             raise SessionError(f"there is a session {session!r} already: give another name, or delete that one first")
         _thread(store).update_state(_config(session), values, as_node="Summarize")
 
 
 def _thread(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
-    """A graph that does nothing, over the same state: it reads a session and writes one."""
+    """A graph without work over the same state, to read and write sessions with."""
     graph = StateGraph(State)
-    graph.add_node("Summarize", _as_it_is)
+    graph.add_node("Summarize", _unchanged)
     graph.add_edge(START, "Summarize")
     graph.add_edge("Summarize", END)
     return graph.compile(checkpointer=store)
 
 
-def _as_it_is(state: State) -> State:
+def _unchanged(state: State) -> State:
     return {}
 
 

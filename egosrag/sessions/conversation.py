@@ -1,73 +1,103 @@
-"""EGOS composed as the report's figure 5, with LangGraph, and the conversation that runs over it.
+"""The conversation with one role: lines and replies, regenerated replies and edits, over a session in a store.
 
-Extract (only where sources stand in place of a card) -> Organize composes -> Generate speaks -> Organize appends ->
-Summarize when the budget is spent. The state is plain data; every step of it is checkpointed before the next one
-begins, so a line that was accepted is never lost.
+The steps of a reply are in ``egosrag.egos.pipeline``, the stored session in ``egosrag.sessions.thread``, its record
+with the branches in ``egosrag.sessions.records``.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Protocol
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.config import get_stream_writer
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Overwrite
 
-from egosrag.egos.extract.dynamic import Lookup, Search, raw
-from egosrag.egos.generate import Generate
-from egosrag.egos.memory import Kind, Memory
-from egosrag.egos.organize import History, Organize, history_of
-from egosrag.egos.recall import Recall, TurnSearch
-from egosrag.egos.step import Composed, Talk, remembered
-from egosrag.egos.summarize import Summarize
-from egosrag.errors import ModelError, SessionError
+from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
+from egosrag.egos.generate import Generate, SpeechReviser
+from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
+from egosrag.egos.organize import History, Organize
+from egosrag.egos.pipeline import Pipeline, Sources, State, TurnContext, now
+from egosrag.egos.step import Count, cached_count
+from egosrag.egos.summarize import KEEP_TURNS, SceneReviser, Summarize
+from egosrag.egos.view import Composed, ConversationView
+from egosrag.errors import SessionError
+from egosrag.models.continuation import unbound
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.traits import traits_of
 from egosrag.prompts import render
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of
-from egosrag.sessions.figure import figure
-from egosrag.sessions.history import Rewriting
-from egosrag.sessions.state import State, now, record_of, talk_of
+from egosrag.sessions.records import Record
+from egosrag.sessions.thread import SessionThread
 from egosrag.sessions.transfer import write
 from egosrag.text.language import language_of
 
+SWIPE_TEMPERATURE = 0.8  # of a further reply from a model at temperature 0, which would give the same again
 _log = logging.getLogger(__name__)
-Sources = Sequence[tuple[str, str]]
 
 
-class Conversation(Rewriting):
-    """One session with one role: the steps of figure 5 as a graph, and a store that remembers all of it.
+@dataclass(frozen=True)
+class MemorySettings:
+    """How a conversation remembers (report 7.2.4), see :mod:`egosrag.egos.memory`.
+
+    Attributes:
+        kind: "static", "dynamic", "both" or "none"; absent: "both" with a ``search``, else "static".
+        search: searches this session's turns for dynamic memory: an
+            ``egosrag.rag.retrieval.turn_memory.TurnMemory`` of its own.
+        keep_turns: the last turns that stay in the prompt as they are.
+    """
+
+    kind: Kind | None = None
+    search: TurnSearch | None = None
+    keep_turns: int = KEEP_TURNS
+
+
+@dataclass(frozen=True)
+class RoleSources:
+    """Texts about a role, beside its card or in place of it.
+
+    Attributes:
+        texts: (name, text) pairs.
+        extract: makes a card of the texts at the first line, which the session keeps; absent: the texts are in the
+            prompt as they are.
+        search: searches the sources for every line; see ``egosrag.assemble.source_search``.
+    """
+
+    texts: Sources = ()
+    extract: Runnable[tuple[Sources, str], Role] | None = None
+    search: Search | None = None
+
+
+class Reviser(SpeechReviser, SceneReviser, Protocol):
+    """Revises the drafts of a model that cannot be trusted; ``egosrag.assemble.reviser_for`` chooses one."""
+
+
+class Conversation:
+    """One session with one role.
 
     Args:
         model: any chat model, or a plain LLM.
-        role: the card; or, with ``extract``, the name alone: the card is then made from ``sources`` at the first
-            line and kept with the session.
-        checkpointer: keeps the session; in memory by default. See :func:`egosrag.sessions.store.open_store`.
+        role: the card; or the name alone, where ``sources`` say who it is.
+        checkpointer: the store of the session, in memory by default. See :func:`egosrag.sessions.store.open_store`.
         session: the session's name; the same name resumes the same conversation. It is never used as a path.
         history: "single" (one user message) or "multiple" (a message a turn); absent: as the model was trained.
         quote: quote mode (report 7.2.3).
-        user: the name that the user's lines stand under; the persona's, "Me" or "我" when empty.
-        persona: who talks with the role: the card's placeholders name them, and the role knows their description.
-        keep_turns: the last turns that Summarize leaves as they are.
-        window: tokens that a prompt may have; what the model's own window leaves it by default.
-        memory: what becomes of old turns, see :mod:`egosrag.egos.memory`; "both" where there is a ``recall``, else
-            "static".
-        recall: searches this session's turns for the dynamic memory: an
-            ``egosrag.rag.retrieval.turn_memory.TurnMemory``.
-        extract: the Extract step, which makes a card of ``sources``.
-        sources: (name, text) pairs; without ``extract`` they stand raw in the card's place.
-        search: searches the role's sources at every line; see ``egosrag.assemble.source_search``.
-        notice: is told, in a line, what the memory could not keep in the prompt; the log by default.
+        persona: who talks with the role: the name in front of the user's lines, "Me" or "我" when absent, and what the
+            role knows of them.
+        window: tokens that a prompt may have; by default what the model's context window leaves it.
+        memory: how the conversation remembers, or the kind of memory alone.
+        sources: texts about the role.
+        reviser: revises the model's drafts of speech and summaries.
+        notify: receives, in one line, what memory could not keep in the prompt; the log by default.
 
     Raises:
-        SessionError: the session's name is empty, it is one with another role, or a dynamic memory has no ``recall``.
+        SessionError: the session's name is empty, it is one with another role, or dynamic memory has no search.
     """
 
     def __init__(
@@ -79,184 +109,338 @@ class Conversation(Rewriting):
         session: str = "default",
         history: History | None = None,
         quote: bool = True,
-        user: str = "",
         persona: Persona | None = None,
-        keep_turns: int = 4,
         window: int | None = None,
-        memory: Kind | None = None,
-        recall: TurnSearch | None = None,
-        extract: Runnable[tuple[Sources, str], Role] | None = None,
-        sources: Sources = (),
-        search: Search | None = None,
-        notice: Callable[[str], None] = _log.warning,
+        memory: MemorySettings | Kind | None = None,
+        sources: RoleSources | None = None,
+        reviser: Reviser | None = None,
+        notify: Callable[[str], None] = _log.warning,
     ) -> None:
-        self.user = user or (persona.name if persona else "")
+        self.model = model
         self.persona = persona
-        self._given = role if isinstance(role, Role) else Role.model_validate({"name": role})
-        self._extract, self._sources = extract, sources
-        self.composed: Composed | None = None  # the last prompt; see egosrag.sessions.seen
-        count = remembered(partial(count_tokens, model))
-        room = window or context_window(model)
-        # A memory that holds nothing yet may say that its length is 0.
-        kind = memory or ("static" if recall is None else "both")
-        dynamic = kind in ("dynamic", "both")
-        if dynamic and recall is None:
-            raise SessionError(f"the memory {kind} needs a search: give recall=TurnMemory()")
-        found = Recall(recall, count, min(room // 5, 1500)) if recall is not None and dynamic else None
-        self.lookup = Lookup(search, count, min(room // 4, 2000)) if search else None
-        self.organize = Organize(
+        self.session = session
+        self._card = role if isinstance(role, Role) else Role.model_validate({"name": role})
+        sources = sources or RoleSources()
+        window = window or context_window(model)
+        count = cached_count(partial(count_tokens, model))
+        settings = memory if isinstance(memory, MemorySettings) else MemorySettings(memory)
+        recall = _recall(settings, count, window)
+        lookup = Lookup(sources.search, count, min(window // 4, 2000)) if sources.search else None
+        organize = Organize(
             count,
-            room,
-            history=history or history_of(model),
+            window,
+            history=history or ("single" if traits_of(model).single_turn else "multiple"),
             quote=quote,
-            looked_up=self.lookup.budget if self.lookup else 0,
-            recalled=found.budget if found else 0,
+            lookup_budget=lookup.budget if lookup else 0,
+            recall_budget=recall.budget if recall else 0,
         )
-        self.generate = Generate(model, count)
-        scenes = Summarize(model, count, room, self.organize.fits, keep_turns=keep_turns, quote=quote, notice=notice)
-        self.memory = Memory(
-            self.organize, scenes if kind in ("static", "both") else None, found, keep_turns=keep_turns, notice=notice
+        summarize = Summarize(
+            model,
+            count,
+            window,
+            organize.fits,
+            keep_turns=settings.keep_turns,
+            quote=quote,
+            reviser=reviser,
+            notify=notify,
         )
-        self._raw = "" if extract else raw(sources, room * 3 // 5, count, notice)
-        super().__init__(session, checkpointer)
+        self._memory = Memory(
+            organize,
+            summarize if settings.kind in (None, "static", "both") else None,
+            recall,
+            keep_turns=settings.keep_turns,
+            notify=notify,
+        )
+        self._raw_sources = "" if sources.extract else raw_sources(sources.texts, window * 3 // 5, count, notify)
+        self.pipeline = Pipeline(
+            organize,
+            Generate(model, count, reviser),
+            self._memory,
+            extract=sources.extract,
+            sources=sources.texts,
+            lookup=lookup,
+        )
+        self.thread = SessionThread(session, checkpointer, self.pipeline)
+        self._turn: TurnContext | None = None  # of the reply that is being generated
+        self._composed: Composed | None = None
+        stored = self.thread.values().get("name", self.name)
+        if stored != self.name:
+            raise SessionError(
+                f"session {session!r} is one with {stored}, not with {self.name}: give another session's name"
+            )
+
+    # --- what there is -----------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
-        """Whom the session is with."""
-        return self._given.name
+        """The role's name."""
+        return self._card.name
+
+    @property
+    def view(self) -> ConversationView:
+        """The conversation as it is stored; a reply that is being generated is part of it from time to time."""
+        values = self.thread.values()
+        return self._view(values, Record.of(values))
 
     @property
     def role(self) -> Role:
-        """The card that is played."""
-        return self.talk.role
+        """The card that is played; of several roles, the one that speaks or spoke last."""
+        return self._turn.view.role if self._turn else self.view.role
 
     @property
-    def talk(self) -> Talk:
-        """The conversation as the steps see it."""
-        return self._talk(self._values())
+    def record(self) -> Record:
+        """The turns, the scenes and the siblings of regenerated replies."""
+        return self.thread.record()
+
+    @property
+    def composed(self) -> Composed | None:
+        """The prompt of the last reply of this object, with its parts; None before the first."""
+        return self._composed
+
+    @property
+    def greeting(self) -> Turn | None:
+        """What the role says before the first line."""
+        return self._greeting_of(self.role)
 
     def turns(self) -> list[Turn]:
-        """The full record, oldest first: Summarize takes nothing out of it."""
-        return list(self.talk.turns)
+        """The full record, oldest first: Summarize removes nothing from it."""
+        return list(self.view.turns)
 
     def scenes(self) -> list[Scene]:
         """Every scene that Summarize wrote, oldest first."""
-        return list(self.talk.scenes)
+        return list(self.view.scenes)
+
+    def swipes(self, turn_id: str | None = None) -> list[str]:
+        """The texts of the siblings of a reply, oldest first.
+
+        Args:
+            turn_id: the reply; the last turn when absent.
+
+        Raises:
+            SessionError: there is no such turn.
+        """
+        record = self.record
+        return record.texts(_or_last(record, turn_id))
 
     def export(self, path: str | Path) -> None:
         """Writes the conversation, with the card, to a .json, .jsonl (SillyTavern) or .md file.
 
         Raises:
-            SessionError: nothing was said yet, or the file cannot be written in that format.
+            SessionError: the session is empty, or the file cannot be written in that format.
         """
-        write(archive_of(self._store, self.session, self._cards()), path)
+        write(archive_of(self.thread.store, self.session, self._cards()), path)
+
+    # --- lines and replies -------------------------------------------------------------------------------------------
+
+    def say(self, line: str) -> Reply:
+        """Says ``line`` to the role.
+
+        Raises:
+            SessionError: the line is empty, or the role is still answering another one.
+            WindowError: the line does not fit the model's context window.
+            ModelError: the model failed. The line is kept: saying it again asks for its reply once more.
+        """
+        return last_reply(self.stream(line))
+
+    def stream(self, line: str) -> Iterator[str | Reply]:
+        """As ``say``: the text in pieces, the reply last. Closing the iterator keeps the text as interrupted."""
+        yield from self._stream_line(line)
+
+    def regenerate(
+        self, turn_id: str | None = None, *, seed: int | None = None, temperature: float | None = None
+    ) -> Reply:
+        """Another reply in place of one, which stays as a sibling with all that followed it.
+
+        Greedy decoding would give the same again, so a model at temperature 0 gets 0.8 for this reply alone. The seed
+        counts up from the model's own, so that every sibling differs and is reproducible.
+
+        Args:
+            turn_id: the reply; the last turn when absent. If that is a line without a reply, it is answered.
+            seed: the seed of the sampling.
+            temperature: the temperature of the sampling.
+
+        Raises:
+            SessionError: there is no such turn, it is not a reply, or the role is still answering.
+            ModelError: the model failed. The earlier reply is in its place again.
+        """
+        return last_reply(self.stream_again(turn_id, seed=seed, temperature=temperature))
+
+    def stream_again(
+        self, turn_id: str | None = None, *, seed: int | None = None, temperature: float | None = None
+    ) -> Iterator[str | Reply]:
+        """As ``regenerate``: the text in pieces, the reply last. Closing the iterator keeps the text."""
+        with self.thread.exclusive():
+            values = self.thread.values()
+            record = Record.of(values)
+            turn = record.turns[record.index(_or_last(record, turn_id))]
+            siblings = 1
+            if turn.speaker in self._speakers():
+                if turn.id == record.turns[0].id:
+                    raise SessionError("nothing was said before the first turn: edit it, or regenerate a later reply")
+                update = self._pending(turn.speaker)
+                record = record.forked(turn.id, update["answer"])
+                siblings = record.swipes[-1].at
+            elif turn.id == record.turns[-1].id:
+                update = self._pending(self._speaker_after(record.turns))
+                record = record.edited(turn.id, turn.text)  # an interrupted line counts as complete again
+            else:
+                raise SessionError("only a reply can be generated again: give the id of a turn that the role says")
+            plain = record.plain()
+            rewritten: Any = update | {
+                "turns": Overwrite(plain["turns"]),
+                "scenes": Overwrite(plain["scenes"]),
+                "swipes": plain["swipes"],
+            }
+            view = self._view({**values, "speaker": update["speaker"]}, record)
+            context = TurnContext(view, sampling=self._sampling(seed, temperature, siblings))
+            yield from self._run(rewritten, context, self.thread.before_reply_to(record.turns[-1].id))
+
+    # --- changes of the record ---------------------------------------------------------------------------------------
+
+    def choose(self, number: int, turn_id: str | None = None) -> None:
+        """Continues from another sibling of a reply, with all that followed it.
+
+        Args:
+            number: its index in ``swipes``.
+            turn_id: the reply that is on the path now; the last turn when absent.
+
+        Raises:
+            SessionError: there is no such turn or sibling, or the role is still answering.
+        """
+        self._rewrite(lambda record: record.chosen(_or_last(record, turn_id), number))
+
+    def edit(self, turn_id: str, text: str) -> None:
+        """Replaces the text of a turn; it keeps its id, and scenes that summarize it are written anew.
+
+        Raises:
+            SessionError: there is no such turn, the text is empty, or the role is still answering.
+        """
+        self._rewrite(lambda record: record.edited(turn_id, text))
+
+    def delete(self, turn_id: str) -> None:
+        """Deletes a turn, with the siblings of that reply; what followed it stays.
+
+        Raises:
+            SessionError: there is no such turn, or the role is still answering.
+        """
+        self._rewrite(lambda record: record.deleted(turn_id))
+
+    def _rewrite(self, change: Callable[[Record], Record]) -> None:
+        with self.thread.exclusive():
+            values = self.thread.values()
+            before = Record.of(values)
+            after = change(before)
+            waits = bool(values.get("pending")) and after.turns[-1:] and after.turns[-1].id == before.turns[-1].id
+            self.thread.write({**values, **after.plain(), "pending": bool(waits)})
+
+    # --- a turn ------------------------------------------------------------------------------------------------------
+
+    def _stream_line(self, line: str, speaker: str | None = None) -> Iterator[str | Reply]:
+        """Adds a line of the user to the record, after a greeting, and streams the reply to it.
+
+        Args:
+            line: the user's line.
+            speaker: the role that replies; the one whose turn it is when absent.
+        """
+        with self.thread.exclusive():
+            values = self.thread.values()
+            record = Record.of(values)
+            said = (*record.turns, Turn(speaker="", text=line))
+            view = self._view({**values, "speaker": speaker or self._speaker_after(said)}, record)
+            turn = self.pipeline.organize.accept(view, line).model_copy(update={"at": now()})
+            new: list[Turn] = []
+            if not record.turns and (greeting := self._greeting_of(view.role)):
+                new.append(greeting.model_copy(update={"at": turn.at}))
+            unanswered = record.turns[-1] if values.get("pending") else None
+            if unanswered and unanswered.speaker not in self._speakers():
+                if unanswered.text == turn.text:
+                    turn = unanswered  # said again after a failure: the same turn asks for its reply once more
+                else:
+                    new.append(unanswered.model_copy(update={"status": "interrupted"}))
+            new.append(turn)
+            turns = {turn.id: turn for turn in (*record.turns, *new)}
+            context = TurnContext(replace(view, turns=tuple(turns.values())))
+            update: Any = self._pending(view.role.name) | {"turns": [turn.model_dump() for turn in new]}
+            yield from self._run(update, context, self.thread.config)
+
+    def _run(self, update: State, context: TurnContext, config: RunnableConfig) -> Iterator[str | Reply]:
+        self._turn = context
+        try:
+            yield from self.thread.run(update, context, config)
+        finally:
+            self._composed = context.composed or self._composed
+            self._turn = None
+
+    def _pending(self, speaker: str) -> State:
+        """The state of a session that waits for a reply of ``speaker``."""
+        return {"name": self.name, "pending": True, "answer": uuid.uuid4().hex, "speaker": speaker}
+
+    def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView:
+        """The stored values, and their record, as the steps read them."""
+        role = self._card
+        if values.get("role") and not role.model_fields_set - {"name", "language"}:
+            role = Role.model_validate(values["role"])  # the session's own card, extracted or imported
+        ids = [turn.id for turn in record.turns]
+        # A first turn that was deleted, or is not on this branch, evicts nothing: all turns are visible again.
+        evicted = ids[: ids.index(values["first"])] if values.get("first") in ids else []
+        return self._memory.apply(
+            ConversationView(
+                role=role,
+                turns=record.turns,
+                scenes=record.scenes,
+                user=self.persona.name if self.persona else "",
+                evicted=frozenset(evicted),
+                raw_sources=self._raw_sources,
+                persona=self.persona,
+            )
+        )
+
+    def _greeting_of(self, role: Role) -> Turn | None:
+        language = role.language or language_of(role.greeting or "")
+        text = render.greeting(role, language, self.persona.name if self.persona else "")
+        return Turn(speaker=role.name, text=text) if text else None
+
+    def _speakers(self) -> tuple[str, ...]:
+        """The names of the roles; every other speaker is the user."""
+        return (self._card.name,)
+
+    def _speaker_after(self, turns: Sequence[Turn]) -> str:
+        """The role that replies to the last of ``turns``."""
+        return self._card.name
 
     def _cards(self) -> tuple[Role, ...]:
         return (self.role,)
 
-    def say(self, line: str) -> Reply:
-        """Says ``line`` to the role and gives its reply.
+    def _sampling(self, seed: int | None, temperature: float | None, siblings: int) -> dict[str, Any]:
+        """Settings of the model for a further sibling of a reply that has ``siblings`` already."""
+        model = unbound(self.model)
+        if temperature is None and getattr(model, "temperature", None) == 0:
+            temperature = SWIPE_TEMPERATURE
+        if seed is None and hasattr(model, "seed"):
+            seed = (model.seed or 0) + siblings
+        settings = {"seed": seed, "temperature": temperature}
+        return {key: value for key, value in settings.items() if value is not None}
 
-        Raises:
-            SessionError: the line is empty, or the role is still answering another one.
-            WindowError: the line does not fit the model's window.
-            ModelError: the model failed. The line is kept: saying it again asks for its answer once more.
-        """
-        *_, reply = self.stream(line)
-        assert isinstance(reply, Reply)
-        return reply
 
-    def stream(self, line: str) -> Iterator[str | Reply]:
-        """As ``say``: the text in pieces, the reply last. Closing the iterator keeps what was said as interrupted."""
-        yield from self._answered(lambda: (self._heard(line), self._config))
+def _recall(settings: MemorySettings, count: Count, window: int) -> Recall | None:
+    """The recall of dynamic memory, if the settings choose it."""
+    # No truth test: a memory that holds nothing yet may have length 0.
+    kind = settings.kind or ("static" if settings.search is None else "both")
+    if kind not in ("dynamic", "both"):
+        return None
+    if settings.search is None:
+        raise SessionError(f"the memory {kind} needs a search: give MemorySettings({kind!r}, search=TurnMemory())")
+    return Recall(settings.search, count, min(window // 5, 1500))
 
-    def _speakers(self) -> tuple[str, ...]:
-        """Who is played; every other speaker is the user."""
-        return (self._given.name,)
 
-    def _speaker_after(self, turns: Sequence[Turn]) -> str:
-        """Who replies to the last of ``turns``."""
-        return self._given.name
+def _or_last(record: Record, turn_id: str | None) -> str:
+    if turn_id is None and not record.turns:
+        raise SessionError("nothing was said yet: say a line first")
+    return record.turns[-1].id if turn_id is None else turn_id
 
-    @property
-    def greeting(self) -> Turn | None:
-        """What is said before the first line."""
-        text = self._greeted(self.role)
-        return Turn(speaker=self.role.name, text=text) if text else None
 
-    def _greeted(self, role: Role) -> str:
-        return render.greeting(role, role.language or language_of(role.greeting or ""), self.user)
-
-    def _heard(self, line: str, speaker: str | None = None) -> State:
-        """What a line changes: it is added to the record, after a greeting, or answers for one left unanswered."""
-        values = self._values()
-        heard = (*record_of(values).turns, Turn(speaker="", text=line))
-        talk = self._talk({**values, "speaker": speaker or self._speaker_after(heard)})
-        turn = self.organize.accept(talk, line).model_copy(update={"at": now()})
-        new: list[Turn] = []
-        if not talk.turns and (greeting := self.greeting):
-            new.append(greeting.model_copy(update={"at": turn.at}))
-        left = talk.turns[-1] if values.get("pending") else None
-        if left and left.speaker not in self._speakers():
-            if left.text == turn.text:
-                turn = left  # said again after a failure: the same turn, asked for once more
-            else:
-                new.append(left.model_copy(update={"status": "interrupted"}))
-        return self._asking({"turns": [t.model_dump() for t in (*new, turn)]}, talk.role.name)
-
-    def _talk(self, values: Mapping[str, Any]) -> Talk:
-        talk = replace(talk_of(values, self._given, self.user), persona=self.persona)
-        return replace(self.memory.seen(talk), raw=self._raw)
-
-    def _built(self, checkpointer: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
-        learns = self.lookup is not None
-        return figure(
-            {
-                "Organize": self._compose,
-                "Generate": self._speak,
-                "Append": self._append,
-                "Summarize": self._condense,
-                **({"Extract": self._learn} if self._extract or learns else {}),
-            },
-            knows=lambda state: bool(state.get("role")) and not learns,
-            is_spent=lambda state: self.memory.is_spent(self._talk(state), asked=False),
-            checkpointer=checkpointer,
-        )
-
-    def _learn(self, state: State, config: RunnableConfig) -> State:
-        if self.lookup:
-            return {"facts": self.lookup.run(self._talk(state), config)}
-        assert self._extract is not None
-        role = self._extract.invoke((self._sources, self._given.name), config)
-        return {"role": role.model_dump(mode="json")}
-
-    def _compose(self, state: State, config: RunnableConfig) -> State:
-        talk = self._talk(state)
-        if not state.get("condensed") and self.memory.is_spent(talk, asked=True):
-            return {"composed": None}
-        talk = self.memory.informed(replace(talk, facts=state.get("facts", ())), config)
-        self.composed = self.organize.run(talk, config)
-        return {"composed": self.composed}
-
-    def _speak(self, state: State, config: RunnableConfig) -> State:
-        composed = state["composed"]
-        assert composed is not None
-        write = get_stream_writer()
-        with closing(self.generate.pieces(composed, config, **state.get("sampling", {}))) as pieces:
-            for piece in pieces:
-                if isinstance(piece, Reply):
-                    return {"reply": piece.model_dump()}
-                write(piece)
-                if self._stopped.is_set():
-                    break
-        raise ModelError("the reply was stopped")
-
-    def _append(self, state: State) -> State:
-        reply = Reply.model_validate(state["reply"])
-        # An empty speech stays in the record; the model will not read it.
-        status: Literal["complete", "interrupted"] = "complete" if reply.text else "interrupted"
-        turn = Turn(speaker=reply.speaker, text=reply.text, id=state["answer"], status=status, at=now())
-        return {"turns": [turn.model_dump()], "scenes": [], "pending": False}
-
-    def _condense(self, state: State, config: RunnableConfig) -> State:
-        return cast("State", {**self.memory.condense(self._talk(state), config), "condensed": True})
+def last_reply(pieces: Iterator[str | Reply]) -> Reply:
+    """The reply at the end of a stream."""
+    *_, reply = pieces
+    assert isinstance(reply, Reply)
+    return reply

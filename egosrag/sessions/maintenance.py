@@ -1,9 +1,9 @@
-"""What a lasting store does beside LangGraph's checkpointing: one process at a time, bounded growth, versions.
+"""What a durable store does beside LangGraph's checkpointing: exclusive sessions, bounded growth, format versions.
 
-A session is one thread of checkpoints, each some steps after its parent. The record in the newest one is whole: turns,
-scenes and every sibling of a reply. Older checkpoints are read for two things alone: to fork before the last reply, and
-to rebuild the record from where it last stood whole. So those beyond are dropped now and then, and a store grows with
-the conversation's length and not with its square.
+A session is a thread of checkpoints, each some steps after its parent. The record in the newest one is whole: turns,
+scenes and every sibling of a reply. Older checkpoints serve two purposes: forks before the last reply, and rebuilding
+the record from its last snapshot. Those beyond are dropped now and then, so that a store grows with the length of a
+conversation and not with its square.
 """
 
 from __future__ import annotations
@@ -17,116 +17,123 @@ from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import SessionBusy, SessionError
 
-VERSION = 1  # of what a store holds; one with a higher number is never written
-KEPT = 40  # checkpoints of the path that stay at least: some eight lines
-_TRIMMED_AT = 120  # checkpoints of a session from which on the old ones are dropped
-_WHOLE = ("turns", "scenes")  # the channels that are kept as changes
+VERSION = 1  # of the format of a store; a store of a higher version is never written
+KEPT_CHECKPOINTS = 40  # of the current path, at least: some eight lines
+TRIM_AT = 120  # checkpoints of a session from which on old ones are dropped
+_DELTA_CHANNELS = ("turns", "scenes")  # channels that are stored as changes, with snapshots in between
 T = TypeVar("T")
 
 
-class Keeper(ABC):
-    """A checkpointer that lasts; mixed in before LangGraph's class, whose calls go through ``_kept``."""
+class DurableStore(ABC):
+    """A checkpointer that outlives the process; mixed in before LangGraph's class, whose calls go through ``_guarded``.
+
+    Concrete classes: ``egosrag.sessions.sqlite.SqliteStore`` and ``egosrag.sessions.postgres.PostgresStore``.
+    """
 
     @abstractmethod
     def close(self) -> None:
-        """Lets go of the store."""
+        """Closes the connection to the store."""
 
     @abstractmethod
-    def alone(self, session: str) -> AbstractContextManager[None]:
-        """While it is open no other process, and nothing else in this one, answers in the session.
+    def exclusive(self, session: str) -> AbstractContextManager[None]:
+        """While it is open, no other process and no other thread answers in the session.
 
         Raises:
-            SessionBusy: somebody answers there, and still did after ``egosrag.limits.SESSION_S``.
+            SessionBusy: somebody is still answering there after ``egosrag.limits.SESSION_S``.
             StoreUnavailable: the store does not answer.
         """
 
     @abstractmethod
-    def names(self) -> Sequence[str]:
-        """The sessions' names, in any order."""
+    def session_names(self) -> Sequence[str]:
+        """The names of all sessions, in any order."""
+
+    @abstractmethod
+    def head(self, session: str) -> str | None:
+        """The id of the session's newest checkpoint; None for a session that is not there."""
 
     @abstractmethod
     def _parents(self, session: str) -> dict[str, str | None]:
-        """The session's checkpoints with their parents."""
+        """The ids of the session's checkpoints, each with its parent's."""
 
     @abstractmethod
     def _drop(self, session: str, ids: Sequence[str]) -> None:
-        """Takes checkpoints out, with all that belongs to them."""
+        """Deletes checkpoints, with all that belongs to them."""
 
     @abstractmethod
-    def _kept(self, call: Callable[[], T]) -> T:
-        """What ``call`` gives; it may be repeated, and what it raises becomes an error of ours."""
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """The result of ``call``, which may be repeated; its errors become errors of ours."""
 
     def flush(self) -> None:  # noqa: B027 - Postgres does so by itself
-        """After it a power cut takes nothing of what was written before it.
+        """Waits until what was written would survive a power cut.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
 
     def trim(self, session: str) -> None:
-        """Drops what neither the record nor the way back to the last replies needs any more.
+        """Drops checkpoints that neither the record nor a fork before the last replies needs.
 
-        Call it while the session is held alone.
+        Call it while the session is held exclusively.
         """
         parents = self._parents(session)
-        if len(parents) < _TRIMMED_AT:
+        if len(parents) < TRIM_AT:
             return
-        kept, missing, at = set[str](), set(_WHOLE), max(parents)
-        while at in parents and (len(kept) < KEPT or missing):
+        kept, missing, at = set[str](), set(_DELTA_CHANNELS), max(parents)
+        while at in parents and (len(kept) < KEPT_CHECKPOINTS or missing):
             kept.add(at)
-            if len(kept) >= KEPT:
-                missing -= self._whole_at(session, at)
+            if len(kept) >= KEPT_CHECKPOINTS:
+                missing -= self._snapshots_at(session, at)
             at = parents[at] or ""
         if not missing:
             self._drop(session, sorted(set(parents) - kept))
 
-    def _whole_at(self, session: str, checkpoint: str) -> set[str]:
+    def _snapshots_at(self, session: str, checkpoint: str) -> set[str]:
         config: RunnableConfig = {
             "configurable": {"thread_id": session, "checkpoint_ns": "", "checkpoint_id": checkpoint}
         }
         found = self.get_tuple(config)
-        return set(found.checkpoint["channel_values"]) & set(_WHOLE) if found else set()
+        return set(found.checkpoint["channel_values"]) & set(_DELTA_CHANNELS) if found else set()
 
     # --- LangGraph's calls, each of which may be repeated ------------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> Any:
         """As LangGraph's."""
-        return self._kept(lambda: super(Keeper, self).get_tuple(config))  # type: ignore[misc]
+        return self._guarded(lambda: super(DurableStore, self).get_tuple(config))  # type: ignore[misc]
 
-    def list(self, config: RunnableConfig | None, **chosen: Any) -> Iterator[Any]:
-        """As LangGraph's, read at once: nothing is held while the caller thinks."""
-        return iter(self._kept(lambda: [*super(Keeper, self).list(config, **chosen)]))  # type: ignore[misc]
+    def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[Any]:
+        """As LangGraph's, read at once: no cursor stays open between two results."""
+        return iter(self._guarded(lambda: [*super(DurableStore, self).list(config, **options)]))  # type: ignore[misc]
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
         """As LangGraph's."""
         put: Callable[..., RunnableConfig] = super().put  # type: ignore[misc]
-        return self._kept(lambda: put(config, checkpoint, metadata, new_versions))
+        return self._guarded(lambda: put(config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """As LangGraph's."""
         put = super().put_writes  # type: ignore[misc]
-        self._kept(lambda: put(config, writes, task_id, task_path))
+        self._guarded(lambda: put(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's."""
         delete = super().delete_thread  # type: ignore[misc]
-        self._kept(lambda: delete(thread_id))
+        self._guarded(lambda: delete(thread_id))
 
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, Any]:
         """As LangGraph's."""
         read = super().get_delta_channel_history  # type: ignore[misc]
-        return self._kept(lambda: read(config=config, channels=channels))
+        return self._guarded(lambda: read(config=config, channels=channels))
 
 
 def busy(session: str) -> SessionBusy:
-    """The error of a session in which somebody else answers."""
+    """The error of a session in which somebody else is answering."""
     return SessionBusy(f"session {session!r} is still answering in another process: wait for its reply")
 
 
 def too_new(what: str, version: int) -> SessionError:
-    """The error of a store that a newer program wrote."""
+    """The error of a store whose format is newer than this program."""
     return SessionError(
         f"{what} have version {version}, this program knows {VERSION}: use the newer program; nothing was changed"
     )

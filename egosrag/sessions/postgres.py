@@ -1,7 +1,7 @@
-"""Conversations in PostgreSQL, for any number of processes on any number of machines.
+"""Sessions in PostgreSQL, for any number of processes on any number of machines.
 
-One connection, made again when it breaks. Whoever answers in a session holds an advisory lock of that connection: it is
-freed by the server when the process ends, however it ends.
+One connection, which is opened again when it breaks. Whoever answers in a session holds an advisory lock of that
+connection, which the server frees when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from psycopg.rows import dict_row
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.limits import SESSION_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
-from egosrag.sessions.maintenance import VERSION, Keeper, busy, too_new
+from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
 
-_LOCKS = 0x45474F53  # "EGOS": keeps our advisory locks apart from those of other programs in the database
-_SETUP = -1  # the lock under which tables are made
-_CLOCK = datetime(1582, 10, 15, tzinfo=UTC).timestamp()  # where the times of UUIDs begin
-_AHEAD_S = 5.0
+_LOCKS = 0x45474F53  # "EGOS": the namespace of our advisory locks
+_SETUP = -1  # the lock under which tables are created
+_UUID_EPOCH_S = datetime(1582, 10, 15, tzinfo=UTC).timestamp()  # where the timestamps of UUIDs begin
+_CLOCK_SKEW_S = 5.0  # a checkpoint further in the future than this is an error
 _OPTIONS: Any = {**CONNECT_OPTIONS, "row_factory": dict_row, "prepare_threshold": 0}
 T = TypeVar("T")
 
 
-class PostgresStore(Keeper, PostgresSaver):
-    """LangGraph's checkpointer on Postgres, which waits for a server that is away for some seconds.
+class PostgresStore(DurableStore, PostgresSaver):
+    """LangGraph's checkpointer on PostgreSQL, which retries while the server is unavailable for some seconds.
 
     Args:
         url: ``postgresql://...``.
-        serde: builds what is read.
+        serde: serializer of the stored values.
 
     Raises:
         SessionError: it cannot be reached, may not be written, or a newer program wrote it.
@@ -47,18 +47,18 @@ class PostgresStore(Keeper, PostgresSaver):
 
     def __init__(self, url: str, serde: JsonPlusSerializer) -> None:
         self._url = url
-        #: the sessions that are answered in here, each with its newest checkpoints as far as they are known
+        #: sessions that this process answers in, each with the checkpoints that may be its newest
         self._held: dict[str, set[str]] = {}
-        self._mending = threading.RLock()
-        self._lost: set[str] = set()  # those of them that another process may have gone on with
-        PostgresSaver.__init__(self, self._connected(), serde=serde)
+        self._reconnecting = threading.RLock()
+        self._lost: set[str] = set()  # those that another process may have continued meanwhile
+        PostgresSaver.__init__(self, self._connection(), serde=serde)
         try:
-            self._kept(self._prepare)
+            self._guarded(self._prepare)
         except BaseException:
             self.close()
             raise
 
-    def _connected(self) -> Any:
+    def _connection(self) -> Any:
         return connect(self._url, StoreUnavailable, **_OPTIONS)
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class PostgresStore(Keeper, PostgresSaver):
         self.conn.close()
 
     def _prepare(self) -> None:
-        """Makes the tables of a new database; looks first, so that a newer store is not written."""
+        """Creates the tables of a new database; checks first, so that a newer store is not written."""
         found = self._rows(
             "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS its"
         )
@@ -88,7 +88,7 @@ class PostgresStore(Keeper, PostgresSaver):
 
     @contextmanager
     def _setting_up(self) -> Iterator[None]:
-        # Who waits inside of a statement would keep the indexes from being made, which wait for every older statement.
+        # Waiting inside a statement would block CREATE INDEX CONCURRENTLY, which waits for every older statement.
         while not self._rows("SELECT pg_try_advisory_lock(%s, %s) AS got", _LOCKS, _SETUP)[0]["got"]:
             time.sleep(0.05)
         try:
@@ -97,18 +97,18 @@ class PostgresStore(Keeper, PostgresSaver):
             self._rows("SELECT pg_advisory_unlock(%s, %s)", _LOCKS, _SETUP)
 
     @contextmanager
-    def alone(self, session: str) -> Iterator[None]:
-        """See :class:`Keeper`."""
+    def exclusive(self, session: str) -> Iterator[None]:
+        """See :class:`DurableStore`."""
         if session in self._held:
             raise busy(session)
-        self._held[session] = set()  # before asking: the server gives one connection the same lock twice
+        self._held[session] = set()  # before asking: the server grants one connection the same lock twice
         try:
-            self._kept(lambda: self._take(session))
+            self._guarded(lambda: self._take(session))
             yield
         finally:
             del self._held[session]
             self._lost.discard(session)
-            self._let_go(session)
+            self._release(session)
 
     def _take(self, session: str) -> None:
         until = time.monotonic() + SESSION_S
@@ -118,9 +118,9 @@ class PostgresStore(Keeper, PostgresSaver):
             time.sleep(0.02)
         newest = self._newest(session)
         self._held[session] = {newest}
-        # Checkpoints are ordered by the clock of whoever wrote them: ours must not be behind.
-        behind = _moment(newest) - time.time() if newest else 0.0
-        if behind > _AHEAD_S:
+        # Checkpoints are ordered by the clock of their writer: ours must not be behind.
+        behind = _written_at(newest) - time.time() if newest else 0.0
+        if behind > _CLOCK_SKEW_S:
             raise SessionError(
                 f"session {session!r} was written {behind:.0f} s in the future: set this machine's clock"
             )
@@ -130,56 +130,60 @@ class PostgresStore(Keeper, PostgresSaver):
         query = "SELECT max(checkpoint_id) AS id FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
         return str(self._rows(query, session)[0]["id"] or "")
 
-    def _let_go(self, session: str) -> None:
+    def _release(self, session: str) -> None:
         try:
             self._rows("SELECT pg_advisory_unlock(%s, hashtext(%s))", _LOCKS, session)
         except psycopg.Error:
-            self.conn.close()  # which frees every lock; the next call connects anew
+            self.conn.close()  # frees every lock; the next call connects again
 
-    def _mend(self) -> None:
-        """Connects again, and takes the sessions again that are answered in here, if nobody went on with them."""
-        with self._mending:
-            self._connected_again()
+    def _reconnect(self) -> None:
+        """Connects again, and takes the locks of our sessions again, if nobody else has continued them."""
+        with self._reconnecting:
+            self._reconnect_once()
 
-    def _connected_again(self) -> None:
+    def _reconnect_once(self) -> None:
         if not self.conn.closed:
             return
         self.conn = psycopg.connect(self._url, **_OPTIONS)
         for session, known in list(self._held.items()):
             if not known:
-                continue  # it is being asked for: this is what broke
-            self._lost.add(session)  # until it is ours again
+                continue  # the connection broke while its lock was being taken
+            self._lost.add(session)  # until its lock is ours again
             self._take(session)
             if self._held[session] <= known:
                 self._lost.discard(session)
                 self._held[session] = known
-            self._still_ours(session)
+            self._check_ours(session)
 
-    def _still_ours(self, session: str) -> None:
+    def _check_ours(self, session: str) -> None:
         if session in self._lost:
             raise SessionBusy(
-                f"session {session!r} was gone on with elsewhere while its database was away: say the line again"
+                f"session {session!r} was continued elsewhere while its database was unavailable: say the line again"
             )
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
-        """As LangGraph's; what it writes is known to be ours when the connection breaks before the answer."""
+        """As LangGraph's; remembers what it writes, in case the connection breaks before the answer."""
         session = config["configurable"]["thread_id"]
-        with self._mending:  # or another thread's new connection would take what was meant for the lost one
-            self._still_ours(session)
+        with self._reconnecting:  # or another thread's new connection would get the write of the lost one
+            self._check_ours(session)
             if session in self._held:
                 self._held[session].add(checkpoint["id"])
             return super().put(config, checkpoint, metadata, new_versions)
 
-    def names(self) -> Sequence[str]:
-        """See :class:`Keeper`."""
+    def session_names(self) -> Sequence[str]:
+        """See :class:`DurableStore`."""
         query = "SELECT DISTINCT thread_id FROM checkpoints"
-        return [row["thread_id"] for row in self._kept(lambda: self._rows(query))]
+        return [row["thread_id"] for row in self._guarded(lambda: self._rows(query))]
+
+    def head(self, session: str) -> str | None:
+        """See :class:`DurableStore`."""
+        return self._guarded(lambda: self._newest(session)) or None
 
     def _parents(self, session: str) -> dict[str, str | None]:
         query = (
             "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
         )
-        rows = self._kept(lambda: self._rows(query, session))
+        rows = self._guarded(lambda: self._rows(query, session))
         return {row["checkpoint_id"]: row["parent_checkpoint_id"] for row in rows}
 
     def _drop(self, session: str, ids: Sequence[str]) -> None:
@@ -192,31 +196,28 @@ class PostgresStore(Keeper, PostgresSaver):
                     )
                 self.conn.execute(_UNUSED_BLOBS, (session, session))
 
-        self._kept(work)
+        self._guarded(work)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self.lock:
             return list(self.conn.execute(query, values).fetchall())
 
-    def _kept(self, call: Callable[[], T]) -> T:
+    def _guarded(self, call: Callable[[], T]) -> T:
         try:
-            return with_retries(call, self._mend)
+            return with_retries(call, self._reconnect)
         except psycopg.Error as error:
-            what = (
-                "does not answer"
-                if isinstance(error, psycopg.OperationalError) and is_unavailable(error)
-                else "refuses"
-            )
+            unavailable = isinstance(error, psycopg.OperationalError) and is_unavailable(error)
+            what = "does not answer" if unavailable else "refuses"
             raise StoreUnavailable(
                 f"the conversations' Postgres at {redact_url(self._url)} {what} ({error_reason(error, self._url)}): "
-                "check the server; what was answered is kept"
-            ) from None  # libpq's own words may hold the password
+                "check the server; replies that were given are kept"
+            ) from None  # libpq's own message may contain the password
 
 
-def _moment(checkpoint: str) -> float:
-    """When a checkpoint was written, in seconds as ``time.time`` counts them: its id is a UUID of version 6."""
+def _written_at(checkpoint: str) -> float:
+    """When a checkpoint was written, in seconds since the epoch: its id is a UUID of version 6."""
     digits = checkpoint.replace("-", "")
-    return int(digits[:12] + digits[13:16], 16) / 1e7 + _CLOCK
+    return int(digits[:12] + digits[13:16], 16) / 1e7 + _UUID_EPOCH_S
 
 
 _UNUSED_BLOBS = """

@@ -1,15 +1,16 @@
-"""What a session remembers, as one value: turns, scenes, and the replies that were regenerated.
+"""The record of a session as one immutable value: turns, scenes, and the siblings of regenerated replies.
 
-Every change gives a new record. Turns keep their ids; a scene that stands for a turn which was changed or taken out
-is dropped, so that no summary tells what the record no longer holds: Summarize writes it anew at the next line.
+Every change makes a new record. Turns keep their ids. A scene that replaces a changed or deleted turn is dropped, so
+that no summary contains what the record no longer holds; Summarize writes it anew at the next line.
 
-A reply that was regenerated is a branch point: each of its siblings is kept with all that followed it, as a fork of
-the conversation, and with the scenes of that time. The turns before it are shared, and so is what is changed there.
+A regenerated reply is a branch point: each of its siblings is kept with all that followed it, and with the scenes of
+that time. The turns before it are shared by all branches, and so are changes of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +20,7 @@ from egosrag.schema import Scene, Turn
 
 
 class Branch(BaseModel):
-    """A sibling that is not on the path: its reply and what followed, and the scenes that were seen with it."""
+    """A sibling that is not on the current path: its reply, the turns after it, and the scenes of that time."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,7 +29,7 @@ class Branch(BaseModel):
 
 
 class Swipes(BaseModel):
-    """The siblings of one reply: ``id`` is the one on the path, ``at`` its place, where ``branches`` is empty."""
+    """The siblings of one reply: ``id`` is the one on the path, ``at`` its index, where the branch is empty."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +39,7 @@ class Swipes(BaseModel):
 
 
 class Record(BaseModel):
-    """A conversation's turns on the path, oldest first, with the scenes and the siblings beside it."""
+    """The turns on the current path, oldest first, with the scenes and the siblings beside it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,29 +47,34 @@ class Record(BaseModel):
     scenes: tuple[Scene, ...] = ()
     swipes: tuple[Swipes, ...] = ()
 
-    def place(self, turn_id: str) -> int:
-        """Where the turn stands on the path.
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Record:
+        """The record in the stored values of a session."""
+        return cls.model_validate({key: values.get(key, ()) for key in ("turns", "scenes", "swipes")})
+
+    def index(self, turn_id: str) -> int:
+        """The index of a turn on the path.
 
         Raises:
-            SessionError: it stands nowhere.
+            SessionError: there is no such turn.
         """
-        for place, turn in enumerate(self.turns):
+        for at, turn in enumerate(self.turns):
             if turn.id == turn_id:
-                return place
+                return at
         raise SessionError(f"there is no turn {turn_id!r} in this conversation: take an id of its turns")
 
     def edited(self, turn_id: str, text: str) -> Record:
-        """The record with other words for one turn.
+        """The record with another text for one turn.
 
         Raises:
-            SessionError: there is no such turn, or no words.
+            SessionError: there is no such turn, or the text is empty.
         """
-        place = self.place(turn_id)
+        at = self.index(turn_id)
         if not text.strip():
             raise SessionError("the new text is empty: write what the turn should say, or delete it")
-        turn = self.turns[place].model_copy(update={"text": text.strip(), "status": "complete"})
+        turn = self.turns[at].model_copy(update={"text": text.strip(), "status": "complete"})
         return self._without_scenes_of(turn_id).model_copy(
-            update={"turns": (*self.turns[:place], turn, *self.turns[place + 1 :])}
+            update={"turns": (*self.turns[:at], turn, *self.turns[at + 1 :])}
         )
 
     def deleted(self, turn_id: str) -> Record:
@@ -77,42 +83,42 @@ class Record(BaseModel):
         Raises:
             SessionError: there is no such turn.
         """
-        place = self.place(turn_id)
+        at = self.index(turn_id)
         record = self._without_scenes_of(turn_id)
-        left = (*self.turns[:place], *self.turns[place + 1 :])
-        swipes = _reachable((s for s in record.swipes if s.id != turn_id), left)
-        return record.model_copy(update={"turns": left, "swipes": swipes})
+        turns = (*self.turns[:at], *self.turns[at + 1 :])
+        swipes = _reachable((s for s in record.swipes if s.id != turn_id), turns)
+        return record.model_copy(update={"turns": turns, "swipes": swipes})
 
     def forked(self, turn_id: str, new_id: str) -> Record:
-        """The record before a reply, which a sibling with the id ``new_id`` is going to follow.
+        """The record before a reply, ready for a sibling with the id ``new_id``.
 
         Raises:
             SessionError: there is no such turn.
         """
-        place = self.place(turn_id)
+        at = self.index(turn_id)
         old = self.siblings(turn_id)
-        left = _put(old.branches, old.at, Branch(turns=self.turns[place:], scenes=self.scenes))
-        new = Swipes(id=new_id, at=len(left), branches=(*left, Branch()))
-        head = self.turns[:place]
+        branches = _with_branch(old.branches, old.at, Branch(turns=self.turns[at:], scenes=self.scenes))
+        new = Swipes(id=new_id, at=len(branches), branches=(*branches, Branch()))
+        head = self.turns[:at]
         ids = {turn.id for turn in head}
         scenes = tuple(scene for scene in self.scenes if ids.issuperset(scene.turn_ids))
         others = tuple(s for s in self.swipes if s.id != turn_id)
         return Record(turns=head, scenes=scenes, swipes=(*others, new))
 
     def unforked(self, new_id: str) -> Record:
-        """The record as if ``forked`` had not been called: for a sibling that never came.
+        """The record as if ``forked`` had not been called, for a sibling that was never generated.
 
-        Nothing changes where no sibling of that id is awaited.
+        The same record when no sibling of that id is pending.
         """
-        waiting = next((s for s in self.swipes if s.id == new_id), None)
-        if waiting is None or any(turn.id == new_id for turn in self.turns):
+        pending = next((s for s in self.swipes if s.id == new_id), None)
+        if pending is None or any(turn.id == new_id for turn in self.turns):
             return self
-        back = waiting.branches[waiting.at - 1]
-        others = tuple(s for s in self.swipes if s is not waiting)
-        if len(waiting.branches) > 2:
-            left = _put(waiting.branches[: waiting.at], waiting.at - 1, Branch())
-            others += (Swipes(id=back.turns[0].id, at=waiting.at - 1, branches=left),)
-        return Record(turns=(*self.turns, *back.turns), scenes=back.scenes, swipes=others)
+        previous = pending.branches[pending.at - 1]
+        others = tuple(s for s in self.swipes if s is not pending)
+        if len(pending.branches) > 2:
+            branches = _with_branch(pending.branches[: pending.at], pending.at - 1, Branch())
+            others += (Swipes(id=previous.turns[0].id, at=pending.at - 1, branches=branches),)
+        return Record(turns=(*self.turns, *previous.turns), scenes=previous.scenes, swipes=others)
 
     def chosen(self, turn_id: str, number: int) -> Record:
         """The record with sibling ``number`` of a reply on the path, and all that followed that sibling.
@@ -120,7 +126,7 @@ class Record(BaseModel):
         Raises:
             SessionError: there is no such turn or sibling.
         """
-        place, old = self.place(turn_id), self.siblings(turn_id)
+        at, old = self.index(turn_id), self.siblings(turn_id)
         if not 0 <= number < len(old.branches):
             raise SessionError(
                 f"there is no reply {number + 1} to choose, only {len(old.branches)}: regenerate it for a further one"
@@ -128,22 +134,22 @@ class Record(BaseModel):
         if number == old.at:
             return self
         taken = old.branches[number]
-        left = _put(old.branches, old.at, Branch(turns=self.turns[place:], scenes=self.scenes))
-        new = Swipes(id=taken.turns[0].id, at=number, branches=_put(left, number, Branch()))
+        branches = _with_branch(old.branches, old.at, Branch(turns=self.turns[at:], scenes=self.scenes))
+        new = Swipes(id=taken.turns[0].id, at=number, branches=_with_branch(branches, number, Branch()))
         swipes = tuple(new if s is old else s for s in self.swipes)
-        return Record(turns=(*self.turns[:place], *taken.turns), scenes=taken.scenes, swipes=swipes)
+        return Record(turns=(*self.turns[:at], *taken.turns), scenes=taken.scenes, swipes=swipes)
 
     def siblings(self, turn_id: str) -> Swipes:
         """The siblings of a turn on the path; the turn alone when it was never regenerated."""
         return next((s for s in self.swipes if s.id == turn_id), Swipes(id=turn_id, at=0, branches=(Branch(),)))
 
     def texts(self, turn_id: str) -> list[str]:
-        """What the siblings of a turn say, oldest first, its own words among them."""
-        own, old = self.turns[self.place(turn_id)], self.siblings(turn_id)
+        """The texts of the siblings of a turn, oldest first, its own among them."""
+        own, old = self.turns[self.index(turn_id)], self.siblings(turn_id)
         return [own.text if n == old.at else branch.turns[0].text for n, branch in enumerate(old.branches)]
 
     def plain(self) -> dict[str, Any]:
-        """The record as plain data."""
+        """The record as plain data, as a session stores it."""
         return self.model_dump(mode="json")
 
     def _without_scenes_of(self, turn_id: str) -> Record:
@@ -157,16 +163,45 @@ class Record(BaseModel):
         return self.model_copy(update={"scenes": clean(self.scenes), "swipes": tuple(map(with_clean, self.swipes))})
 
 
-def _put(branches: tuple[Branch, ...], at: int, branch: Branch) -> tuple[Branch, ...]:
+def _with_branch(branches: tuple[Branch, ...], at: int, branch: Branch) -> tuple[Branch, ...]:
     return (*branches[:at], branch, *branches[at + 1 :])
 
 
 def _reachable(swipes: Iterable[Swipes], path: Iterable[Turn]) -> tuple[Swipes, ...]:
-    """The swipes that can still be come to, from the path or from a branch of another."""
-    left, known = list(swipes), {turn.id for turn in path}
-    found: list[Swipes] = []
-    while new := [s for s in left if s.id in known]:
-        left = [s for s in left if s not in new]
-        found += new
+    """The swipes that can still be reached, from the path or from a branch of another."""
+    rest, known = list(swipes), {turn.id for turn in path}
+    reached: list[Swipes] = []
+    while new := [s for s in rest if s.id in known]:
+        rest = [s for s in rest if s not in new]
+        reached += new
         known |= {turn.id for s in new for branch in s.branches for turn in branch.turns}
-    return tuple(found)
+    return tuple(reached)
+
+
+def settled(values: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The stored values once the pending reply will not come any more.
+
+    Args:
+        values: the stored values of a session.
+        text: what was generated of the reply. If nothing was, a line stays pending, and a regenerated reply is replaced
+            by the sibling that was there before.
+    """
+    if not values.get("pending"):
+        return dict(values)
+    record = Record.of(values)
+    if text.strip():
+        turn = Turn(
+            speaker=values.get("speaker", values["name"]),
+            text=text.strip(),
+            id=values.get("answer", uuid.uuid4().hex),
+            status="interrupted",
+            at=values["turns"][-1].get("at", ""),  # the line's: this is called again and again until it is stored
+        )
+        return {**values, "turns": [*values["turns"], turn.model_dump()], "pending": False}
+    before = record.unforked(values.get("answer", ""))
+    return dict(values) if before is record else {**values, **before.plain(), "pending": False}
+
+
+def session_name(names: Sequence[str]) -> str:
+    """The name that a session stores for its roles: their names, sorted."""
+    return ", ".join(sorted(names))

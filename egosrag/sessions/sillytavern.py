@@ -98,7 +98,7 @@ def from_jsonl(text: str, name: str) -> Archive:
     user = next((m.name.strip() for m in messages if m.is_user), "")
     archive = _archive(messages, roles, user)
     for place, problem in problems(archive):
-        number = place[1] if place[0] == "turns" else archive.record.place(archive.swipes[int(place[1])].id)
+        number = place[1] if place[0] == "turns" else archive.record.index(archive.swipes[int(place[1])].id)
         raise SessionError(f"{name}, line {messages[int(number)].line}: {problem}; mend it")
     return archive
 

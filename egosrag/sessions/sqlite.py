@@ -1,10 +1,10 @@
-"""Conversations in an SQLite file, for the processes of one machine.
+"""Sessions in an SQLite file, for the processes of one machine.
 
-SQLite lets whoever asks at the right moment write: of many that write all the time some wait past any time-out. So
-writers queue: the threads of a process for its turn, and the processes for a lock file, which dies with its holder.
+SQLite's lock is not fair: of many constant writers some wait past any timeout. So writers queue: the threads of a
+process for their turn, the processes for a lock file, which the system frees when its holder dies.
 
-A kill loses nothing that was written; a power cut may, until the disk was waited for. That takes most of a write's time
-and is done once for a reply, before it is handed out, and for each change that is made outside of a running graph.
+A kill loses nothing that was written; a power cut may, until the file was synced to disk. A sync takes most of a
+write's time, so it is done once a reply, before the reply is returned, and for each change outside of a running graph.
 """
 
 from __future__ import annotations
@@ -26,27 +26,31 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.limits import SESSION_S, WRITE_S
-from egosrag.sessions.maintenance import VERSION, Keeper, busy, too_new
+from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
 
 T = TypeVar("T")
-_OURS = 0x45474F53  # "EGOS", the file's application id
-_FAILED = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes bytes of a damaged file
-_RUNNING = ("input", "loop")  # checkpoints of a graph that is not at its end
+APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
+_FAILED = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
+_RUNNING = ("input", "loop")  # sources of checkpoints of a graph that is still running
 
 
-class _Turns:
-    """Whose turn it is among the threads of this process: who came first."""
+class WriterQueue:
+    """The order of the writing threads of this process: first come, first served."""
 
     def __init__(self) -> None:
-        self._waiting: deque[threading.Lock] = deque()  # the first has its turn; the others' locks are held
+        self._waiting: deque[threading.Lock] = deque()  # the first is writing; the locks of the others are held
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        """Number of threads that write or wait."""
+        return len(self._waiting)
+
     @contextmanager
-    def mine(self, wait_s: float) -> Iterator[None]:
-        """While it is open, no other thread has its turn.
+    def turn(self, timeout_s: float) -> Iterator[None]:
+        """While it is open, no other thread writes.
 
         Raises:
-            TimeoutError: it did not come within ``wait_s`` seconds.
+            TimeoutError: the turn did not come within ``timeout_s`` seconds.
         """
         called = threading.Lock()
         called.acquire()
@@ -54,10 +58,10 @@ class _Turns:
             self._waiting.append(called)
             first = self._waiting[0] is called
         try:
-            if not first and not called.acquire(timeout=wait_s):
+            if not first and not called.acquire(timeout=timeout_s):
                 raise TimeoutError
             yield
-        finally:  # also of one that gave up, or was interrupted while it waited
+        finally:  # also after a timeout, or an interrupt while waiting
             with self._lock:
                 first = self._waiting[0] is called
                 self._waiting.remove(called)
@@ -65,17 +69,17 @@ class _Turns:
                     self._waiting[0].release()
 
 
-_turns: dict[Path, _Turns] = {}  # of each file
+writer_queues: dict[Path, WriterQueue] = {}  # one a file
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_turns.clear)  # the threads that had or awaited a turn are not in the child
+    os.register_at_fork(after_in_child=writer_queues.clear)  # a child process has none of the waiting threads
 
 
-class SqliteStore(Keeper, SqliteSaver):
-    """LangGraph's checkpointer on SQLite; what the file refuses is an error of ours.
+class SqliteStore(DurableStore, SqliteSaver):
+    """LangGraph's checkpointer on SQLite, with errors of ours.
 
     Args:
-        path: the file, made when it is missing; ``:memory:`` keeps nothing.
-        serde: builds what is read.
+        path: the file, created when it is missing; ``:memory:`` keeps nothing.
+        serde: serializer of the stored values.
 
     Raises:
         SessionError: it cannot be opened, or a newer program wrote it.
@@ -83,21 +87,21 @@ class SqliteStore(Keeper, SqliteSaver):
 
     def __init__(self, path: Path, serde: JsonPlusSerializer) -> None:
         self._path = path
-        self._lasts = str(path) != ":memory:"
+        self._on_disk = str(path) != ":memory:"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             SqliteSaver.__init__(self, sqlite3.connect(path, check_same_thread=False, timeout=WRITE_S), serde=serde)
-            # SQLite waits for nobody while it changes to WAL or finds a table missing: one opens at a time.
+            # SQLite does not wait while it changes to WAL or creates tables: one process opens at a time.
             with self._locked("open", WRITE_S):
-                self._made()
+                self._create()
         except (OSError, *_FAILED) as error:
             raise SessionError(
                 f"the conversations at {path} cannot be opened ({_line(error)}): "
                 "give the path of a file that may be written"
             ) from error
 
-    def _made(self) -> None:
-        """Makes what is missing of the file."""
+    def _create(self) -> None:
+        """Creates what is missing in the file."""
         (version,) = self.conn.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             self.conn.close()
@@ -105,7 +109,7 @@ class SqliteStore(Keeper, SqliteSaver):
         _write_ahead(self.conn)
         self.conn.execute("PRAGMA synchronous=NORMAL")  # see flush
         self.setup()
-        if version < VERSION:  # 0: a new file, or one from before versions were counted, which is read as it is
+        if version < VERSION:  # 0: a new file, or one from before versions were counted
             self.conn.execute(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
@@ -113,8 +117,8 @@ class SqliteStore(Keeper, SqliteSaver):
         self.conn.close()
 
     @contextmanager
-    def alone(self, session: str) -> Iterator[None]:
-        """See :class:`Keeper`: a lock file beside the store, which the system frees when its holder dies."""
+    def exclusive(self, session: str) -> Iterator[None]:
+        """See :class:`DurableStore`: a lock file beside the store, which the system frees when its holder dies."""
         from filelock import Timeout
 
         try:
@@ -125,18 +129,18 @@ class SqliteStore(Keeper, SqliteSaver):
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        """As LangGraph's; what writes waits for its turn first."""
-        with self._turn() if transaction and self._lasts else nullcontext(), super().cursor(transaction) as cursor:
+        """As LangGraph's; a writer waits for its turn first."""
+        with self._writing() if transaction and self._on_disk else nullcontext(), super().cursor(transaction) as cursor:
             yield cursor
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
         from filelock import Timeout
 
-        turns = _turns.setdefault(self._path.absolute(), _Turns())
+        queue = writer_queues.setdefault(self._path.absolute(), WriterQueue())
         with ExitStack() as held:
             try:
-                held.enter_context(turns.mine(WRITE_S))
+                held.enter_context(queue.turn(WRITE_S))
                 held.enter_context(self._locked("write", WRITE_S, poll_s=0.002))
             except (TimeoutError, Timeout):
                 raise StoreUnavailable(
@@ -146,14 +150,14 @@ class SqliteStore(Keeper, SqliteSaver):
             yield
 
     @contextmanager
-    def _locked(self, name: str, wait_s: float, poll_s: float = 0.02) -> Iterator[None]:
+    def _locked(self, name: str, timeout_s: float, poll_s: float = 0.02) -> Iterator[None]:
         """While it is open, nobody else holds the lock ``name``: a file beside the store.
 
         Raises:
-            Timeout: of filelock: somebody else still holds it after ``wait_s`` seconds.
+            Timeout: of filelock: somebody else still holds it after ``timeout_s`` seconds.
             StoreUnavailable: the lock cannot be written.
         """
-        if not self._lasts:
+        if not self._on_disk:
             yield
             return
         from filelock import FileLock, Timeout
@@ -162,7 +166,7 @@ class SqliteStore(Keeper, SqliteSaver):
         lock = FileLock(folder / f"{name}.lock", thread_local=False)
         try:
             folder.mkdir(exist_ok=True)
-            lock.acquire(timeout=wait_s, poll_interval=poll_s)
+            lock.acquire(timeout=timeout_s, poll_interval=poll_s)
         except Timeout:
             raise
         except OSError as error:
@@ -185,19 +189,24 @@ class SqliteStore(Keeper, SqliteSaver):
         self.flush()
 
     def flush(self) -> None:
-        """See :class:`Keeper`: a write in full synchrony waits for all that lies before it in the write-ahead log."""
+        """See :class:`DurableStore`: a synchronous write also syncs all that is before it in the write-ahead log."""
 
         def work() -> None:
             with self.cursor() as cursor:
                 cursor.execute("PRAGMA synchronous=FULL")
-                cursor.execute(f"PRAGMA application_id={_OURS}")
+                cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 cursor.execute("PRAGMA synchronous=NORMAL")
 
-        self._kept(work)
+        self._guarded(work)
 
-    def names(self) -> Sequence[str]:
-        """See :class:`Keeper`."""
+    def session_names(self) -> Sequence[str]:
+        """See :class:`DurableStore`."""
         return [row[0] for row in self._rows("SELECT DISTINCT thread_id FROM checkpoints")]
+
+    def head(self, session: str) -> str | None:
+        """See :class:`DurableStore`."""
+        query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+        return self._rows(query, session)[0][0]  # type: ignore[no-any-return]
 
     def _parents(self, session: str) -> dict[str, str | None]:
         found = self._rows(
@@ -215,20 +224,20 @@ class SqliteStore(Keeper, SqliteSaver):
                         [(session, one) for one in ids],
                     )
 
-        self._kept(work)
+        self._guarded(work)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         def work() -> list[Any]:
             with self.cursor(transaction=False) as cursor:
                 return cursor.execute(query, values).fetchall()
 
-        return self._kept(work)
+        return self._guarded(work)
 
-    def _kept(self, call: Callable[[], T]) -> T:
+    def _guarded(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except _FAILED as error:
-            with self.lock:  # what failed at its commit is still open, and would keep others from writing
+            with self.lock:  # a transaction whose commit failed is still open, and would block other writers
                 self.conn.rollback()
             raise StoreUnavailable(
                 f"the conversations at {self._path} cannot be read or written ({_line(error)}): "
@@ -237,12 +246,12 @@ class SqliteStore(Keeper, SqliteSaver):
 
 
 def _line(error: Exception) -> str:
-    """The error in one line: of a damaged file SQLite quotes what it found there."""
+    """The error in one line: SQLite quotes the content of a damaged file."""
     return " ".join(str(error).split())
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Changes the file to a write-ahead log; while somebody else is writing, SQLite refuses that without waiting."""
+    """Switches the file to a write-ahead log; SQLite refuses that, without waiting, while somebody else writes."""
     until = time.monotonic() + WRITE_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Where conversations are kept: a LangGraph checkpointer, SQLite by default, Postgres by its URL.
+"""Opening the store of the sessions: a LangGraph checkpointer, SQLite by default, PostgreSQL by its URL.
 
 What is stored is plain JSON-like data, and the serializer builds nothing else: no pickle, no classes by name.
 """
@@ -17,13 +17,13 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.maintenance import Keeper
+from egosrag.sessions.maintenance import DurableStore
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
     from egosrag.sessions.sqlite import SqliteStore
 
-_SAID = "said"
+_PARTIAL = "said"  # the channel of partial replies, as stores of version 1 name it
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +33,7 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
 
     Raises:
         SessionError: it cannot be opened, or a newer program wrote it.
-        SettingsError: the packages for Postgres are not installed.
+        SettingsError: the packages for Postgres are not require_psycopg.
     """
     store: SqliteStore | PostgresStore
     if is_postgres_url(where):
@@ -52,36 +52,44 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
 
 
 @contextmanager
-def alone(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
-    """While it is open, no other process answers in the session; old checkpoints that nothing needs go at its end.
+def exclusive(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
+    """While it is open, no other process answers in the session; at its end, checkpoints that are not needed go.
 
     Raises:
-        SessionBusy: another process answers there.
+        SessionBusy: another process is answering there.
         StoreUnavailable: the store does not answer.
     """
-    if not isinstance(store, Keeper):
+    if not isinstance(store, DurableStore):
         yield
         return
-    with store.alone(session):
+    with store.exclusive(session):
         yield
         try:
             store.trim(session)
-        except StoreUnavailable as error:  # the reply is there: what is old can go another time
+        except StoreUnavailable as error:  # the reply is there: old checkpoints can go another time
             _log.warning("%s", error)
 
 
 def flush(store: BaseCheckpointSaver[Any]) -> None:
-    """After it a power cut takes nothing of what was written; of a store that lasts.
+    """Waits until what was written to a durable store would survive a power cut.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    if isinstance(store, Keeper):
+    if isinstance(store, DurableStore):
         store.flush()
 
 
-class _Plain(JsonPlusSerializer):
-    """What cannot be read is a damaged store: one line for whoever looks after it."""
+def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
+    """The id of the session's newest checkpoint, without reading it; None for a session that is not there."""
+    if isinstance(store, DurableStore):
+        return store.head(session)
+    newest = next(iter(store.list({"configurable": {"thread_id": session, "checkpoint_ns": ""}}, limit=1)), None)
+    return newest.config["configurable"]["checkpoint_id"] if newest else None
+
+
+class _PlainSerializer(JsonPlusSerializer):
+    """Reads plain data alone; what cannot be read is a damaged store, as one line of error."""
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         try:
@@ -92,33 +100,31 @@ class _Plain(JsonPlusSerializer):
 
 def damaged(error: Exception) -> SessionError:
     """The error of a store whose content is not what we write."""
-    why = type(error).__name__
-    return SessionError(f"the session is damaged in its store ({why}): put a backup in its place, or begin another")
+    kind = type(error).__name__
+    return SessionError(f"the session is damaged in its store ({kind}): restore a backup, or begin another session")
 
 
 def serializer() -> JsonPlusSerializer:
-    """A serializer that gives back plain data alone."""
-    return _Plain(pickle_fallback=False, allowed_msgpack_modules=None)
+    """A serializer that builds plain data alone: no pickle, no classes by name."""
+    return _PlainSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
 
 
-def keep_said(store: BaseCheckpointSaver[Any], config: RunnableConfig, said: str, number: int) -> None:
-    """Keeps what was said of a reply so far, so that a process that is killed does not lose it.
+def save_partial(store: BaseCheckpointSaver[Any], head: RunnableConfig, text: str, number: int) -> None:
+    """Saves what was generated of a reply so far, so that a process that is killed does not lose it.
 
-    It is a small write beside the last checkpoint, which no step reads and the next checkpoint puts aside.
+    It is a small write beside the head checkpoint; no step reads it, and the next checkpoint replaces it.
 
     Args:
-        store: where the session is kept.
-        config: the session's.
-        said: all that was said of the reply.
-        number: the how-manieth write of this reply it is.
+        store: where the session is.
+        head: the config of the session's head checkpoint.
+        text: all of the reply so far.
+        number: counts the saves of this reply, from 1.
     """
-    found = store.get_tuple(config)
-    if found:
-        store.put_writes(found.config, [(_SAID, said)], f"{_SAID}-{number:06}")
+    store.put_writes(head, [(_PARTIAL, text)], f"{_PARTIAL}-{number:06}")
 
 
-def said_of(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:
-    """What ``keep_said`` kept of a reply that was not finished; empty when there is none."""
+def saved_partial(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:
+    """What ``save_partial`` saved of a reply that was not finished; empty if there is none."""
     found = store.get_tuple(config)
-    kept = [str(value) for _, channel, value in (found.pending_writes or ()) if channel == _SAID] if found else []
-    return max(kept, key=len, default="")
+    texts = [str(value) for _, channel, value in (found.pending_writes or ()) if channel == _PARTIAL] if found else []
+    return max(texts, key=len, default="")

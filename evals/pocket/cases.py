@@ -15,10 +15,11 @@ from typing import Any
 
 from langchain_core.messages import convert_to_messages
 
-from egosrag import Conversation, Extract, ManualEngine, ManualIndex
+from egosrag import Conversation, ManualEngine, ManualIndex, assemble
 from egosrag.models.continuation import continue_prefix
 from egosrag.prompts import load, render
 from egosrag.schema import Role
+from egosrag.sessions.conversation import MemorySettings
 from evals.common.records import Record
 from finetune.pocket.grammar import Dice, Sample, draw
 from finetune.pocket.grammar.baseline import kept, lexical
@@ -47,6 +48,12 @@ def _talk(language: str, split: str, n: int, family: str) -> tuple[Dice, Talk]:
     return dice, Talk(dice)
 
 
+def conversation_with(model: Any, role: Role, window: int | None = None, keep_turns: int = 4) -> Conversation:
+    """A conversation with static memory, with the reviser that the model needs."""
+    memory = MemorySettings("static", keep_turns=keep_turns)
+    return Conversation(model, role, memory=memory, window=window, reviser=assemble.reviser_for(model))
+
+
 def card_fact(model: Any, language: str, split: str, n: int) -> Record:
     """A fact of a card that the model never saw: does the reply have its value, and was the quote closed?
 
@@ -54,7 +61,7 @@ def card_fact(model: Any, language: str, split: str, n: int) -> Record:
     """
     dice, talk = _talk(language, split, n, "card_fact")
     fact = dice.of(talk.facts)
-    reply = Conversation(model, talk.role, memory="static").say(fact.ask)
+    reply = conversation_with(model, talk.role).say(fact.ask)
     record = _said(fact.ask, reply.text, fact.value)
     return record | {"right": record["right"] or _tells(reply.text, fact.says), "closed": reply.stop_reason == "quote"}
 
@@ -70,7 +77,7 @@ def unknown(model: Any, language: str, split: str, n: int) -> Record:
     """A question that neither card nor user answers: is it declined, with the role's address or without?"""
     _, talk = _talk(language, split, n, "unknown")
     ask, _, _ = talk.exchange("unknown")
-    reply = Conversation(model, talk.role, memory="static").say(ask)
+    reply = conversation_with(model, talk.role).say(ask)
     right = declined(reply.text, language)
     return {"asked": ask, "said": reply.text, "right": right, "closed": reply.stop_reason == "quote"}
 
@@ -84,7 +91,7 @@ def recall(model: Any, language: str, split: str, n: int, *, short: bool = False
     dice, talk = _talk(language, split, n, "recall")
     items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
     window = _window(model, talk.role, language) if short else None
-    conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
+    conversation = conversation_with(model, talk.role, window=window, keep_turns=2)
     for item in items:
         conversation.say(item.line)
     reply = conversation.say(items[0].ask)
@@ -148,7 +155,7 @@ def summary(model: Any, language: str, split: str, n: int) -> Record:
     dice, talk = _talk(language, split, n, "summary")
     items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
     window = _window(model, talk.role, language)
-    conversation = Conversation(model, talk.role, memory="static", window=window, keep_turns=2)
+    conversation = conversation_with(model, talk.role, window=window, keep_turns=2)
     for item in items:
         conversation.say(item.line)
     while not conversation.scenes():  # a short card leaves room for more
@@ -176,7 +183,7 @@ def card(model: Any, language: str, split: str, n: int) -> Record:
     sample = next(s for k in range(100) if _has_facts(s := draw("extract", language, f"eval/{n}/{k}", split=split)))
     name = sample.asked
     wanted = [line.split(":" if language == "en" else "：", 1)[1].strip(" .。") for line in sample.answer.split("\n")]
-    role = Extract(model).invoke(([("source", " ".join(sample.sentences))], name))
+    role = assemble.extract_step(model).invoke(([("source", " ".join(sample.sentences))], name))
     parts = (role.background, role.personality, role.speaking_style, role.relations)
     stated = "\n".join(statement.text for part in parts for statement in part)
     share = sum(line in stated for line in wanted) / len(wanted)

@@ -17,13 +17,13 @@ from typing import Annotated, Any
 
 import typer
 
-from egosrag import Conversation, load_chat_model, load_role
+from egosrag import load_chat_model, load_role
 from egosrag.assemble import sample
 from egosrag.console import Progress, print_json
 from egosrag.errors import SettingsError
 from evals.common.detectors import estimate, percent, quality
 from evals.common.records import Record, Records, read_jsonl
-from evals.pocket.cases import CASES
+from evals.pocket.cases import CASES, conversation_with
 from evals.pocket.written import families
 
 LANGUAGES = ("en", "zh")
@@ -120,7 +120,7 @@ def speed(name: str) -> dict[str, float]:
     model = load_chat_model(name, max_new_tokens=64)
     model.invoke([("user", "?"), ("assistant", "")], stop=["\n"])
     loaded, done = time.perf_counter() - start, 0
-    conversation = Conversation(model, load_role(sample("edda.en.json")), memory="static")
+    conversation = conversation_with(model, load_role(sample("edda.en.json")))
     start = time.perf_counter()
     for line in ("Who are you?", "What are you afraid of?", "How do you speak?", "Thank you.") * 3:
         done += conversation.say(line).usage.completion_tokens

@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from egosrag import Conversation, ManualEngine, ManualIndex
+from egosrag import ManualEngine, ManualIndex
 from egosrag.assemble import sample
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.schema import Role
 from egosrag.text.sentences import sentences
 from evals.common.records import Record
-from evals.pocket.cases import declined, holds
+from evals.pocket.cases import conversation_with, declined, holds
 from evals.roleplay.data import DATA, subject
 
 
@@ -80,7 +80,7 @@ def manual(model: Any, file: Path, rows: list[Record]) -> Iterator[Record]:
 def cards(model: Any, language: str, rows: list[tuple[Role, Record]]) -> Iterator[Record]:
     """Questions to characters, each in a conversation of its own."""
     for role, row in rows:
-        reply = Conversation(model, role, memory="static").say(row["question"])
+        reply = conversation_with(model, role).say(row["question"])
         hopeless, refused = row["answer"] is None, declined(reply.text, language)
         yield {
             "asked": row["question"],

@@ -68,14 +68,14 @@ class System:
             SettingsError: the system needs the raw text behind the card, and there is none.
             ModelError: the model cannot be loaded.
         """
-        who: dict[str, Any] = {"role": subject.file}
+        file, setup = subject.file, assemble.ConversationSetup()
         if self.settings.strategy == "none":
             if subject.raw is None:
                 raise SettingsError(
                     f"{self.name} reads the raw text behind {subject.file.name}: give it with --raw, or leave it out"
                 )
-            who = {"name": subject.card.name, "sources": [subject.raw]}
+            file, setup = None, assemble.ConversationSetup(name=subject.card.name, sources=[subject.raw])
         if self._loaded is None:
             self._loaded = assemble.chat_model(self.settings)
-        with assemble.conversation(self.settings, model=self._loaded, **who) as talk:
+        with assemble.conversation(self.settings, file, model=self._loaded, setup=setup) as talk:
             yield talk

@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage
 
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.sessions.conversation import Conversation
-from egosrag.sessions.store import alone, open_store
+from egosrag.sessions.store import exclusive, open_store
 from tests.roles.cards import TIM
 
 
@@ -35,7 +35,7 @@ def talker(url: str, session: str = "s", model: ScriptedChatModel | None = None)
     def work(out: int) -> None:
         with open_store(url) as store:
             talk = Conversation(model or Counter(), TIM, checkpointer=store, session=session)
-            with alone(store, session):  # what the killed one had sent to its database may still be on its way in
+            with exclusive(store, session):  # what the killed one had sent to its database may still be on its way in
                 turns = talk.turns()
             number = sum(turn.speaker == "Me" for turn in turns) - bool(turns and turns[-1].speaker == "Me")
             while True:

@@ -11,13 +11,15 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from egosrag.egos.generate import Generate
-from egosrag.egos.step import Composed
+from egosrag.egos.view import Composed, ConversationView
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.schema import Reply
+from egosrag.schema import Reply, Turn
+from tests.roles.cards import TIM
 
 
 def asked(prefix: str = 'Tim: "') -> Composed:
-    return Composed((HumanMessage('Me: "Who are you?"'),), prefix, "Tim", ("Me", "Tim"))
+    view = ConversationView(TIM, (Turn(speaker="Me", text="Who are you?"),))
+    return Composed((HumanMessage('Me: "Who are you?"'),), prefix, "Tim", ("Me", "Tim"), view)
 
 
 def generate(*responses: str, **settings: Any) -> Generate:

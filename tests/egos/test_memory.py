@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage
 
+from egosrag.egos.memory import Evict, Recall, dates
 from egosrag.egos.organize import Organize
-from egosrag.egos.recall import Leave, Recall, dates
-from egosrag.egos.step import Talk
+from egosrag.egos.view import ConversationView
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Scene, Turn
-from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.conversation import Conversation, MemorySettings
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
 
@@ -51,9 +51,9 @@ def record(count: int) -> tuple[Turn, ...]:
 
 def asked(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[Yes, Conversation]:
     model = Yes(context_window=4096)
-    recall = TurnMemory() if memory in ("dynamic", "both") else None
+    search = TurnMemory() if memory in ("dynamic", "both") else None
     role = TIM if language == "en" else WUKONG
-    talk = Conversation(model, role, window=400, memory=memory, recall=recall, **more)
+    talk = Conversation(model, role, window=400, memory=MemorySettings(memory, search), **more)
     first = "My cat is called Tibbles." if language == "en" else "我的猫叫雪球。"
     rain = RAIN if language == "en" else "长长的街上整天都在下雨，一个人也没有来过。"
     for text in [first, *[f"{rain}{n}" for n in range(18)]]:
@@ -63,26 +63,26 @@ def asked(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[Ye
 
 
 def test_leave_takes_the_oldest_turns_and_few_times() -> None:
-    organize = Organize(COUNT, 600, recalled=80)
-    talk = Talk(TIM, record(30))
-    ids = Leave(organize.fits).run(talk)
+    organize = Organize(COUNT, 600, recall_budget=80)
+    talk = ConversationView(TIM, record(30))
+    ids = Evict(organize.fits).run(talk)
     assert list(ids) == [turn.id for turn in talk.turns[: len(ids)]]
     after = talk.without(ids)
     assert organize.fits(after, 0.6)
     assert not organize.fits(talk.without(ids[:-1]), 0.6)
-    assert Leave(organize.fits).run(Talk(TIM, record(4))) == ()
+    assert Evict(organize.fits).run(ConversationView(TIM, record(4))) == ()
 
 
 def test_leave_keeps_the_last_turns_where_they_fit_and_the_line_always() -> None:
     long = tuple(Turn(id=str(n), speaker="Me", text="word " * 90) for n in range(6))
     for window, stay in ((400, ["3", "4", "5"]), (300, ["4", "5"]), (60, ["5"])):
-        talk = Talk(TIM, long)
-        after = talk.without(Leave(Organize(COUNT, window).fits).run(talk))
+        talk = ConversationView(TIM, long)
+        after = talk.without(Evict(Organize(COUNT, window).fits).run(talk))
         assert [turn.id for turn in after.visible_turns] == stay
 
 
 def test_recall_gives_what_the_last_line_needs_in_its_budget_and_nothing_in_sight() -> None:
-    talk = Talk(TIM, (*record(30), Turn(id="x", speaker="Me", text="What is my cat called?")))
+    talk = ConversationView(TIM, (*record(30), Turn(id="x", speaker="Me", text="What is my cat called?")))
     recall = Recall(TurnMemory(), COUNT, budget=60)
     assert recall.invoke(talk) == ()
     found = recall.invoke(talk.without([str(n) for n in range(20)]))
@@ -113,7 +113,7 @@ def test_dynamic_memory_brings_a_turn_back_just_before_the_line(
 
 def test_no_memory_says_what_it_lets_go() -> None:
     notices: list[str] = []
-    model, talk = asked("none", "What is my cat called?", notice=notices.append)
+    model, talk = asked("none", "What is my cat called?", notify=notices.append)
     assert "Tibbles" not in model.prompts[-1]
     assert notices
     assert all("left the prompt" in notice and "the record keeps them" in notice for notice in notices)
@@ -128,7 +128,8 @@ def test_dynamic_memory_needs_a_search() -> None:
 def test_failing_summariser_leaves_the_scenes_and_the_chat_goes_on() -> None:
     notices: list[str] = []
     model = Yes(context_window=4096, fails=True)
-    talk = Conversation(model, TIM, window=400, memory="both", recall=TurnMemory(), notice=notices.append)
+    memory = MemorySettings("both", TurnMemory())
+    talk = Conversation(model, TIM, window=400, memory=memory, notify=notices.append)
     for text in ["My cat is called Tibbles.", *[f"{RAIN} {n}" for n in range(18)], "What is my cat called?"]:
         assert talk.say(text).text == "Yes."
     assert talk.scenes() == []
@@ -144,9 +145,9 @@ def test_failing_summariser_leaves_the_scenes_and_the_chat_goes_on() -> None:
 def test_another_memory_makes_its_own_of_the_same_record(tmp_path: Path) -> None:
     with open_store(tmp_path / "talk.sqlite") as store:
         _, talk = asked("dynamic", "Hello?", checkpointer=store)
-        assert talk.talk.left
+        assert talk.view.evicted
         static = Conversation(Yes(context_window=4096), TIM, checkpointer=store, window=400, memory="static")
-        assert not static.talk.left
+        assert not static.view.evicted
         static.say("Hello again?")
         told = {turn_id for scene in static.scenes() for turn_id in scene.turn_ids}
         assert talk.turns()[0].id in told
@@ -179,7 +180,7 @@ def test_scenes_of_a_third_speaker_and_his_turns_are_read() -> None:
         Turn(id="3", speaker="Tim", text="Hello, Ann."),
         Turn(id="4", speaker="Ann", text="And now?"),
     )
-    talk = Talk(TIM, turns, (Scene(text="Ann came in.", turn_ids=("0",)),))
+    talk = ConversationView(TIM, turns, (Scene(text="Ann came in.", turn_ids=("0",)),))
     single = Organize(COUNT, 4096).compose(talk)
     assert str(single.messages[1].text).splitlines()[-4:] == [
         'Me: "Hello."', 'Ann: "Hello, both."', 'Tim: "Hello, Ann."', 'Ann: "And now?"',
@@ -201,8 +202,7 @@ def speak(user: str, role: Any, store: Any, memory: Any) -> tuple[Yes, str]:
         checkpointer=store,
         session=f"{user} {role.name}",
         window=420,
-        memory=memory,
-        recall=TurnMemory(),
+        memory=MemorySettings(memory, TurnMemory()),
     )
     for text in [f"My secret word is {secret}.", *[f"{RAIN} {n}" for n in range(9)], "What is my secret word?"]:
         talk.say(text)

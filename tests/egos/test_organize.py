@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.step import Composed, Talk
+from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError, WindowError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Lorebook, Persona, Role, Scene, Statement, Turn
@@ -21,14 +21,14 @@ LINES = {
 }
 
 
-def talk(language: str) -> Talk:
+def talk(language: str) -> ConversationView:
     role, user = (TIM, "Me") if language == "en" else (WUKONG, "我")
     turns = tuple(
         Turn(id=str(n), speaker=user if n % 2 == 0 else role.name, text=text)
         for n, text in enumerate(["old", "older", *LINES[language]])
     )
     scene = Scene(text="Bob likes 3 buns." if language == "en" else "小明爱吃3个馒头。", turn_ids=("0", "1"))
-    return Talk(role=role, turns=turns, scenes=(scene,))
+    return ConversationView(role=role, turns=turns, scenes=(scene,))
 
 
 def shown(composed: Composed) -> str:
@@ -59,53 +59,53 @@ def test_prompt_is_the_golden_one(golden: Callable[[str, str], None], language: 
 @pytest.mark.parametrize("history", ["single", "multiple"])
 def test_user_line_stays_one_quoted_line(role: Role, line: str, history: str) -> None:
     organize = Organize(COUNT, 4096, history=history)  # type: ignore[arg-type]
-    asked = Talk(role=role)
+    asked = ConversationView(role=role)
     turn = organize.accept(asked, line)
-    last = organize.invoke(organize.append(asked, turn)).messages[-1].text
+    last = organize.invoke(asked.with_turn(turn)).messages[-1].text
     opening, closing = ('"', '"') if role is TIM else ("“", "”")
     assert len(str(last).splitlines()) == 1
     assert str(last).count(opening) == (2 if opening == closing else 1)
     assert str(last).endswith(closing)
-    assert [m.type for m in organize.invoke(organize.append(asked, turn)).messages] == ["system", "human"]
+    assert [m.type for m in organize.invoke(asked.with_turn(turn)).messages] == ["system", "human"]
 
 
 def test_prompt_begins_as_the_one_before_it() -> None:
     organize = Organize(COUNT, 4096)
-    before = organize.invoke(Talk(TIM, talk("en").turns[:3]))
-    after = organize.invoke(Talk(TIM, talk("en").turns[:5]))
+    before = organize.invoke(ConversationView(TIM, talk("en").turns[:3]))
+    after = organize.invoke(ConversationView(TIM, talk("en").turns[:5]))
     assert after.messages[0] == before.messages[0]
     assert str(after.messages[1].text).startswith(str(before.messages[1].text))
 
 
 def test_language_is_the_cards_and_the_first_lines_for_a_bare_name() -> None:
-    assert (
-        Talk(role=Role.model_validate({"name": "Tim"}), turns=(Turn(speaker="", text="你是谁，从哪里来？"),)).language
-        == "zh"
+    chinese, english = (
+        Turn(speaker="", text="你是谁，从哪里来？"),
+        Turn(speaker="", text="Who are you, and where from?"),
     )
-    assert (
-        Talk(role=Role.model_validate({"name": "Tim"}), turns=(Turn(speaker="", text="Who are you?"),)).language == "en"
-    )
-    assert Talk(role=WUKONG, turns=(Turn(speaker="", text="Who are you, and where from?"),)).language == "zh"
-    assert Talk(role=Role.model_validate({"name": "Tim", "language": "zh"})).user_name == "我"
+    bare = Role.model_validate({"name": "Tim"})
+    assert ConversationView(bare, (chinese,)).language == "zh"
+    assert ConversationView(bare, (english,)).language == "en"
+    assert ConversationView(WUKONG, (english,)).language == "zh"
+    assert ConversationView(Role.model_validate({"name": "Tim", "language": "zh"})).user_name == "我"
 
 
 def test_empty_line_is_refused() -> None:
     with pytest.raises(SessionError, match="empty"):
-        Organize(COUNT, 4096).accept(Talk(role=TIM), " \n\t")
+        Organize(COUNT, 4096).accept(ConversationView(role=TIM), " \n\t")
 
 
 @pytest.mark.parametrize(("history", "part"), [("a word " * 300, "the line"), ("short", "the role card")])
 def test_what_is_too_long_is_named(history: str, part: str) -> None:
     role = TIM if part == "the line" else Role.model_validate({"name": "Tim", "background": ["It rained again."] * 90})
     with pytest.raises(WindowError, match=rf"{part} takes \d+; shorten") as error:
-        Organize(COUNT, 200).accept(Talk(role=role), history)
+        Organize(COUNT, 200).accept(ConversationView(role=role), history)
     assert "\n" not in str(error.value)
 
 
 def test_memory_that_does_not_fit_is_an_error_and_not_cut() -> None:
     scenes = tuple(Scene(text="It rained for 3 days in Leeds. " * 9, turn_ids=("x",)) for _ in range(9))
     with pytest.raises(WindowError, match="the memory of earlier turns"):
-        Organize(COUNT, 300).invoke(Talk(TIM, (Turn(speaker="Me", text="Hi"),), scenes))
+        Organize(COUNT, 300).invoke(ConversationView(TIM, (Turn(speaker="Me", text="Hi"),), scenes))
 
 
 def test_scenes_stand_in_the_order_of_their_turns_and_give_way_to_later_ones() -> None:
@@ -116,7 +116,7 @@ def test_scenes_stand_in_the_order_of_their_turns_and_give_way_to_later_ones() -
         Scene(text="c", turn_ids=("2", "3"), epoch=1),
         Scene(text="ab", turn_ids=("0", "1"), epoch=2),
     )
-    asked = Talk(TIM, turns, scenes)
+    asked = ConversationView(TIM, turns, scenes)
     assert [scene.text for scene in asked.visible_scenes] == ["ab", "c"]
     assert [turn.id for turn in asked.visible_turns] == ["4", "5"]
 
@@ -137,9 +137,9 @@ LIT = TIM.model_copy(
 )
 
 
-def heard(*lines: str) -> Talk:
+def heard(*lines: str) -> ConversationView:
     turns = tuple(Turn(speaker="Me" if n % 2 == 0 else "Tim", text=line) for n, line in enumerate(lines))
-    return Talk(role=LIT, turns=turns)
+    return ConversationView(role=LIT, turns=turns)
 
 
 @pytest.mark.parametrize("history", ["single", "multiple"])
@@ -160,7 +160,7 @@ def test_lore_leaves_before_the_line_does() -> None:
     talk = heard("Is the oven hot?")
     quiet = replace(talk, role=LIT.model_copy(update={"lorebook": None}))
     wide = Organize(COUNT, 4096)
-    exact = wide.size(wide.compose(quiet))
+    exact = wide.compose(quiet).tokens
     assert shown(Organize(COUNT, exact).invoke(talk)) == shown(wide.invoke(quiet))
 
 

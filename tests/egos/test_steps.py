@@ -14,19 +14,19 @@ from langchain_core.tracers.schemas import Run
 from egosrag.egos.extract.dynamic import Lookup
 from egosrag.egos.extract.static import Extract
 from egosrag.egos.generate import Generate
+from egosrag.egos.memory import Recall
 from egosrag.egos.organize import Organize
-from egosrag.egos.recall import Recall
-from egosrag.egos.step import Talk
 from egosrag.egos.summarize import Summarize
+from egosrag.egos.view import ConversationView
 from egosrag.errors import ModelError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Evidence, Reply, Turn
-from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.conversation import Conversation, MemorySettings, RoleSources
 from tests.roles.cards import TIM
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
-TALK = Talk(TIM, (Turn(speaker="Me", text="Who are you?"),))
+TALK = ConversationView(TIM, (Turn(speaker="Me", text="Who are you?"),))
 SOURCES = [("a.txt", "Ann Lee is a sailor. She is very brave. She sails at night.")]
 
 
@@ -65,7 +65,7 @@ def test_steps_are_joined_with_a_bar() -> None:
     assert chain.invoke(TALK) == "I am Tim."
     card = Extract(ScriptedChatModel(responses=["Background: Ann Lee is a sailor."])) | (lambda role: role.name)
     assert card.invoke((SOURCES, "Ann Lee")) == "Ann Lee"
-    long = Talk(TIM, tuple(Turn(speaker="Me", text="It rained and rained. " * 9) for _ in range(9)))
+    long = ConversationView(TIM, tuple(Turn(speaker="Me", text="It rained and rained. " * 9) for _ in range(9)))
     organize = Organize(COUNT, 300)
     scenes = Summarize(ScriptedChatModel(responses=["It rained."] * 9), COUNT, 300, organize.fits)
     shorter = scenes | RunnableLambda(long.with_scenes) | organize
@@ -130,8 +130,10 @@ def test_a_conversation_shows_the_four_steps_and_what_it_recalls() -> None:
 
     model = Sailor(responses=[""] * 40)
     tracer = Names()
-    talk = Conversation(model, "Ann Lee", extract=Extract(model), sources=SOURCES, window=220, recall=TurnMemory())
-    talk._config["callbacks"] = [tracer]
+    sources = RoleSources(SOURCES, extract=Extract(model))
+    memory = MemorySettings(search=TurnMemory())
+    talk = Conversation(model, "Ann Lee", sources=sources, window=220, memory=memory)
+    talk.thread.config["callbacks"] = [tracer]
     for n in range(6):
         talk.say(f"it is raining in the long street again, and this is what i say of it in line {n}.")
     assert {("EGOS", name) for name in ("Extract", "Organize", "Generate", "Append", "Summarize")} <= set(tracer.seen)

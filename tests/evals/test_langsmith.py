@@ -226,11 +226,12 @@ def test_a_conversation_with_sources_is_uploaded_with_extract_and_the_steps_afte
     from langchain_core.tracers.langchain import LangChainTracer, wait_for_all_tracers
 
     from egosrag import Conversation, Extract
+    from egosrag.sessions.conversation import RoleSources
 
     sources = [("page", "Edda keeps the lighthouse of Vardo. Edda is afraid of fog.")]
     model = ScriptedChatModel(responses=["Background: Edda keeps the lighthouse of Vardo."] + ['I am Edda."'] * 40)
-    talk = Conversation(model, "Edda", extract=Extract(model), sources=sources, window=240)
-    talk._config["callbacks"] = [LangChainTracer(client=client, project_name="p")]
+    talk = Conversation(model, "Edda", sources=RoleSources(sources, extract=Extract(model)), window=240)
+    talk.thread.config["callbacks"] = [LangChainTracer(client=client, project_name="p")]
     for n in range(6):
         talk.say(f"This is line {n}, and it is long enough to fill a small window with what nobody needs.")
     wait_for_all_tracers()

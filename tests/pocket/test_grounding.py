@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egosrag import Conversation, load_chat_model, load_role
-from egosrag.assemble import sample
-from egosrag.egos.step import Talk
+from egosrag.assemble import reviser_for, sample
+from egosrag.egos.view import ConversationView
 from egosrag.pocket.grounding import grounded
 from egosrag.schema import Evidence, Reply, Role, Scene, Turn
 
@@ -32,7 +32,7 @@ LUO = load_role(sample("luo.zh.json"))
 def said_to(line: str, draft: str, role: Role = EDDA, *, before: tuple[str, ...] = (), **more: Any) -> str:
     """What becomes of a draft; ``before``: what the user said earlier."""
     turns = tuple(Turn(speaker="Me", text=text) for text in (*before, line))
-    return grounded(draft, Talk(role, turns, **more))
+    return grounded(draft, ConversationView(role, turns, **more))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
 def test_a_line_that_left_the_prompt_is_forgotten_unless_a_scene_or_the_memory_has_it() -> None:
     turns = tuple(Turn(speaker="Me", text=text) for text in ("My dog is called Bramble.", "What is my dog called?"))
     draft, known = "You have not told me.", "Your dog is called Bramble."
-    talk = Talk(EDDA, turns)
+    talk = ConversationView(EDDA, turns)
     assert grounded(draft, talk) == known
     assert grounded(draft, talk.without([turns[0].id])) == draft
     scene = Scene(text="Me tells Edda: My dog is called Bramble.", turn_ids=(turns[0].id,))
@@ -119,8 +119,8 @@ def test_places_in_the_sources_tell_what_the_card_does_not() -> None:
     quote = "The fog came in. Edda lives in a hut of tarred boards. She owes Brannoch forty crowns."
     facts = (Evidence(source="edda.txt", start=0, end=len(quote), quote=quote),)
     role, draft = Role(name="Edda"), "That I do not know."
-    assert said_to("Where do you live?", draft, role, facts=facts) == "I live in a hut of tarred boards."
-    assert said_to("How much do you owe Brannoch?", draft, role, facts=facts) == "I owe Brannoch forty crowns."
+    assert said_to("Where do you live?", draft, role, source_hits=facts) == "I live in a hut of tarred boards."
+    assert said_to("How much do you owe Brannoch?", draft, role, source_hits=facts) == "I owe Brannoch forty crowns."
 
 
 def test_an_empty_card_leaves_the_models_words() -> None:
@@ -167,7 +167,7 @@ def test_a_card_without_full_stops_is_said_with_them() -> None:
 
 def test_what_another_role_says_is_not_the_users() -> None:
     turns = (Turn(speaker="Tim", text="My name is Tim."), Turn(speaker="Me", text="What is my name?"))
-    assert grounded("You have not told me.", Talk(EDDA, turns, others=("Tim",))) == "You have not told me."
+    assert grounded("You have not told me.", ConversationView(EDDA, turns, others=("Tim",))) == "You have not told me."
 
 
 def test_a_nickname_is_the_role_too() -> None:
@@ -186,7 +186,8 @@ def test_placeholders_are_filled_in() -> None:
 
 
 def test_pocket_speaks_from_its_card_in_one_piece() -> None:
-    conversation = Conversation(load_chat_model("pocket"), EDDA)
+    model = load_chat_model("pocket")
+    conversation = Conversation(model, EDDA, reviser=reviser_for(model))
     *pieces, reply = conversation.stream("Who is Pip?")
     assert isinstance(reply, Reply)
     assert pieces == [reply.text]

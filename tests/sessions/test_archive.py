@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from egosrag.errors import SessionError
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.schema import Role, Turn
+from egosrag.schema import Persona, Role, Turn
 from egosrag.sessions.archive import Archive, read_archive
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
 from egosrag.sessions.conversation import Conversation
@@ -71,7 +71,7 @@ def test_all_of_a_conversation_goes_out_and_comes_back(any_store: str, tmp_path:
 def test_line_that_waits_for_its_reply_waits_after_the_import() -> None:
     archive = Archive(roles=(TIM,), turns=(Turn(speaker="Me", text="Hi"),))
     talk = Conversation(scripted('Hello."'), TIM, session="s")
-    restore(talk._store, archive, "s")
+    restore(talk.thread.store, archive, "s")
     assert talk.regenerate().text == "Hello."
     assert talk.turns()[0] == archive.turns[0]
 
@@ -83,9 +83,10 @@ def test_scene_of_several_roles_goes_out_and_comes_back(tmp_path: Path) -> None:
     talk.export(tmp_path / "two.json")
     archive = read(tmp_path / "two.json")
     assert archive.roles == (TIM, WUKONG)
-    other = GroupChat(scripted(), [TIM, WUKONG], session="two")
-    restore(other._store, archive, "two")
-    assert other.record == talk.record and other.next_speaker() == "Tim"
+    other = GroupChat(scripted('Yes."'), [TIM, WUKONG], session="two")
+    restore(other.thread.store, archive, "two")
+    assert other.record == talk.record
+    assert other.go_on().speaker == "Tim"
 
 
 TURNS = [{"speaker": "Me", "text": "Hi", "id": "a"}, {"speaker": "Tim", "text": "Hello.", "id": "b"}]
@@ -176,8 +177,8 @@ def test_sillytavern_chat_is_read(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [turn.at for turn in archive.turns] == ["2024-05-01T10:00:00+00:00", "2024-05-01T10:00:00+00:00", ""]
     assert (archive.user, [role.name for role in archive.roles]) == ("Bob", ["Edda"])
-    talk = Conversation(scripted('Yes."'), Role(name="Edda"), user=archive.user, session="s")
-    restore(talk._store, archive, "s")
+    talk = Conversation(scripted('Yes."'), Role(name="Edda"), persona=Persona(name=archive.user), session="s")
+    restore(talk.thread.store, archive, "s")
     assert talk.swipes() == ["One.", "Two.", "Three."]
     talk.choose(2)
     assert talk.say("Well?").text == "Yes."
@@ -264,4 +265,4 @@ def test_shelf_lists_and_deletes(any_store: str) -> None:
                 nothing()
     in_memory = Conversation(scripted('Yes."'), TIM, session="m")
     in_memory.say("Hi")
-    assert [info.session for info in list_sessions(in_memory._store)] == ["m"]
+    assert [info.session for info in list_sessions(in_memory.thread.store)] == ["m"]

@@ -16,7 +16,7 @@ from egosrag.egos.extract.static import Extract
 from egosrag.errors import ModelError, SessionError, WindowError
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.schema import Reply
-from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.conversation import Conversation, RoleSources
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
 
@@ -83,9 +83,9 @@ def test_stream_gives_pieces_and_the_reply_last() -> None:
 
 
 def test_trace_shows_the_steps_by_name() -> None:
-    talk = Conversation(Echo(context_window=512), TIM, window=200, extract=None)
+    talk = Conversation(Echo(context_window=512), TIM, window=200)
     tracer = Names()
-    talk._config["callbacks"] = [tracer]
+    talk.thread.config["callbacks"] = [tracer]
     for n in range(6):
         talk.say(f"My name is Bob, and this is what I say now in line {n}.")
     assert {"Organize", "Generate", "Append", "Summarize"} <= set(tracer.names)
@@ -94,7 +94,7 @@ def test_trace_shows_the_steps_by_name() -> None:
 
 
 def test_graph_is_the_figure() -> None:
-    drawn = Conversation(scripted(), TIM).graph.get_graph()
+    drawn = Conversation(scripted(), TIM).thread.graph.get_graph()
     assert {(edge.source, edge.target) for edge in drawn.edges} == {
         ("__start__", "Organize"), ("Organize", "Generate"), ("Organize", "Summarize"), ("Generate", "Append"),
         ("Append", "Summarize"), ("Append", "__end__"), ("Summarize", "Organize"), ("Summarize", "__end__"),
@@ -279,7 +279,7 @@ def test_card_is_extracted_at_the_first_line_and_kept(any_store: str) -> None:
     with open_store(any_store) as store:
         for line in ("Who are you?", "Really?"):
             talk = Conversation(
-                model, "Ann Lee", checkpointer=store, session="s", extract=Extract(model), sources=sources
+                model, "Ann Lee", checkpointer=store, session="s", sources=RoleSources(sources, extract=Extract(model))
             )
             talk.say(line)
     assert len(model.calls) == 3
@@ -300,7 +300,7 @@ def test_store_builds_no_objects(any_store: str, caplog: pytest.LogCaptureFixtur
         for _ in range(9):
             talk.say("My name is Bob, and it is raining in the long street again.")
         assert talk.scenes()
-        values = talk.graph.get_state(talk._config).values
+        values = talk.thread.graph.get_state(talk.thread.config).values
     assert not caplog.records
     kinds: set[type] = set()
 

@@ -21,7 +21,7 @@ from pydantic import PrivateAttr
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.sessions import maintenance as keeper
-from egosrag.sessions import session as sessions
+from egosrag.sessions import thread as sessions
 from egosrag.sessions.catalog import list_sessions
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
@@ -50,9 +50,9 @@ def whole(lines: int) -> list[tuple[str, str, str]]:
 
 @pytest.mark.timeout(1800 if FULL else 300)
 def test_kills_lose_no_answer_and_double_none(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_TRIMMED_AT", 40)  # so that some of them meet the store while it drops the old
-    monkeypatch.setattr(keeper, "KEPT", 20)
-    monkeypatch.setattr(sessions, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(keeper, "TRIM_AT", 40)  # so that some of them meet the store while it drops the old
+    monkeypatch.setattr(keeper, "KEPT_CHECKPOINTS", 20)
+    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0.0)
     chance, answered = random.Random(7), list[int]()
     for _ in range(KILLS):
         lines = chance.randint(0, 2)
@@ -255,7 +255,7 @@ def test_a_session_that_went_on_elsewhere_meanwhile_is_not_written_over(postgres
         store.conn.close()  # type: ignore[attr-defined]  # the network is cut, and the server frees the session
         Conversation(Counter(), TIM, checkpointer=other, session="s").say("line 2")
         model._may.set()
-        with pytest.raises(SessionBusy, match="was gone on with elsewhere"):
+        with pytest.raises(SessionBusy, match="was continued elsewhere"):
             list(pieces)
     assert record(postgres)[-2:] == [("Me", "line 2", "complete"), ("Tim", "This is the reply to line 2.", "complete")]
 
@@ -311,8 +311,8 @@ def size(url: str) -> int:
 def test_a_store_grows_with_the_conversation_and_not_with_its_square(
     any_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_TRIMMED_AT", 50)
-    monkeypatch.setattr(keeper, "KEPT", 25)
+    monkeypatch.setattr(keeper, "TRIM_AT", 50)
+    monkeypatch.setattr(keeper, "KEPT_CHECKPOINTS", 25)
     with open_store(any_store) as store:
         model = ScriptedChatModel(responses=[f'Reply {n}."' for n in range(20)])
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
@@ -320,7 +320,7 @@ def test_a_store_grows_with_the_conversation_and_not_with_its_square(
             talk.say(f"line {n}")
         told = talk.turns()
         assert [turn.text for turn in told[::2]] == [f"line {n}" for n in range(15)]
-    assert size(any_store) <= keeper._TRIMMED_AT
+    assert size(any_store) <= keeper.TRIM_AT
     with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
         assert talk.turns() == told
@@ -419,7 +419,7 @@ def test_what_a_record_showed_after_a_death_stays(any_store: str, at: int, monke
 
         talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
         monkeypatch.setattr(store, "put", dies)
-        monkeypatch.setattr(talk, "_settle", lambda said="": None)
+        monkeypatch.setattr(talk.thread, "settle", lambda text="": None)
         try:
             for n in range(1, 4):
                 talk.say(f"line {n}")

@@ -47,21 +47,20 @@ def scripted(*responses: str) -> ScriptedChatModel:
     ],
 )
 def test_who_is_named_speaks_and_else_whose_turn_it_is(names: list[str], line: str, speaker: str) -> None:
-    assert GroupChat(scripted(), [card(name) for name in names]).next_speaker(line) == speaker
+    model = scripted("Yes.")
+    assert GroupChat(model, [card(name) for name in names]).say(line).speaker == speaker
 
 
 def test_nickname_and_aliases_call_too() -> None:
     roles = [TIM, card("Jay Gatsby", nickname="Old Sport"), card("猪八戒", aliases=["呆子", "天蓬"])]
-    talk = GroupChat(scripted(), roles)
     said = {"Hey, old sport!": "Jay Gatsby", "Gatsby?": "Jay Gatsby", "呆子，快走！": "猪八戒", "Well?": "Tim"}
-    assert {line: talk.next_speaker(line) for line in said} == said
+    assert {line: GroupChat(scripted("Yes."), roles).say(line).speaker for line in said} == said
 
 
 def test_roles_take_turns_and_answer_whom_names_them() -> None:
-    model = scripted('I am Tim."', 'I am Ann. And you, Bo?"', 'I am Bo."', 'Good."', 'Yes."')
-    talk = GroupChat(model, [TIM, ANN, card("Bo")])
+    talk = GroupChat(scripted('I am Ann."', 'I am Tim."'), [TIM, ANN, card("Bo")])
     assert talk.say("Ann and Tim, who are you?").speaker == "Ann"
-    assert talk.next_speaker() == "Tim", "the line named him too"
+    assert talk.go_on().speaker == "Tim", "the line named him too"
     model = scripted('I am Ann. And you, Bo?"', 'I am Bo."', 'I am Tim."', 'Yes."')
     talk = GroupChat(model, [TIM, ANN, card("Bo")])
     talk.say("Ann and Tim, who are you?")
@@ -102,7 +101,6 @@ def test_scene_is_one_session_and_goes_on_after_a_restart(any_store: str) -> Non
     with open_store(any_store) as store:
         talk = GroupChat(model, [ANN, TIM], checkpointer=store, session="s")
         assert [turn.speaker for turn in talk.turns()] == ["Me", "Tim", "Ann"]
-        assert talk.next_speaker() == "Tim"
         assert talk.regenerate(talk.turns()[1].id).speaker == "Tim"
         assert talk.regenerate(talk.turns()[1].id).text == "And I am Ann again."
         assert talk.swipes() == ["I am Tim.", "I am Tim again.", "And I am Ann again."]

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
+from langgraph.types import StateSnapshot
 
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role, Turn
-from egosrag.sessions import session as sessions
-from egosrag.sessions.conversation import Conversation
-from egosrag.sessions.history import WARMER
+from egosrag.sessions import thread as sessions
+from egosrag.sessions.conversation import SWIPE_TEMPERATURE, Conversation
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
 
@@ -32,6 +32,11 @@ def scripted(*responses: str, **more: Any) -> ScriptedChatModel:
 
 def texts(talk: Conversation) -> list[str]:
     return [turn.text for turn in talk.turns()]
+
+
+def history(talk: Conversation) -> list[StateSnapshot]:
+    """The checkpoints of the thread, newest first."""
+    return list(talk.thread.graph.get_state_history(talk.thread.config))
 
 
 class Sampler(ScriptedChatModel):
@@ -110,13 +115,9 @@ def test_sibling_is_a_fork_of_the_thread() -> None:
     talk = Conversation(scripted('One."', 'Two."'), TIM)
     talk.say("First?")
     talk.regenerate()
-    parents = [
-        state.parent_config["configurable"]["checkpoint_id"]
-        for state in talk.graph.get_state_history(talk._config)
-        if state.parent_config
-    ]
+    parents = [state.parent_config["configurable"]["checkpoint_id"] for state in history(talk) if state.parent_config]
     assert len(set(parents)) == len(parents) - 1, "two checkpoints have the same parent"
-    said = [[t["text"] for t in s.values.get("turns", [])] for s in talk.graph.get_state_history(talk._config)]
+    said = [[t["text"] for t in s.values.get("turns", [])] for s in history(talk)]
     assert ["First?", "One."] in said and ["First?", "Two."] in said
 
 
@@ -129,7 +130,11 @@ def test_siblings_differ_by_seed_and_a_greedy_model_is_warmed_for_them() -> None
     talk.regenerate(seed=7, temperature=1.2)
     talk.say("And?")
     assert model.told == [
-        {}, {"temperature": WARMER, "seed": 1}, {"temperature": WARMER, "seed": 2}, {"temperature": 1.2, "seed": 7}, {},
+        {},
+        {"temperature": SWIPE_TEMPERATURE, "seed": 1},
+        {"temperature": SWIPE_TEMPERATURE, "seed": 2},
+        {"temperature": 1.2, "seed": 7},
+        {},
     ]  # fmt: skip
     warm = Sampler(responses=['One."'] * 2, told=[], temperature=0.5, seed=40)
     talk = Conversation(warm, TIM)
@@ -169,7 +174,7 @@ def test_edited_turn_is_what_the_model_reads_and_keeps_its_id() -> None:
     assert str(model.calls[-1].messages[1].text) == 'Me: "I am Ann."\nTim: "Hello, Ann."\nMe: "Who am I?"'
     with pytest.raises(SessionError, match="empty"):
         talk.edit(line.id, " ")
-    originals = [t["text"] for s in talk.graph.get_state_history(talk._config) for t in s.values.get("turns", [])]
+    originals = [t["text"] for s in history(talk) for t in s.values.get("turns", [])]
     assert {"I am Bob.", "One."} <= set(originals), "the store's history keeps what was said before"
 
 
@@ -235,7 +240,7 @@ def test_scenes_follow_what_they_stand_for(change: str) -> None:
     assert all("Cleo" not in prompt for prompt in model.condensed)
     covered = {turn_id for scene in talk.scenes() for turn_id in scene.turn_ids}
     assert second.id in covered, "the other turns of the lost scene are told anew"
-    assert talk.talk.holes == ()
+    assert talk.view.unsummarized_gaps == ()
 
 
 def test_swipe_brings_back_the_scenes_of_its_time() -> None:
@@ -298,7 +303,7 @@ def test_nothing_changes_while_the_role_speaks() -> None:
 def test_killed_process_leaves_what_was_said(
     any_store: str, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0.0)
     path, told = any_store, tmp_path / "said.txt"
     child = os.fork()
     if not child:
@@ -328,12 +333,12 @@ def test_killed_process_leaves_what_was_said(
 
 
 def test_what_is_said_is_kept_every_half_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "KEEP_EVERY_S", 3600)
+    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 3600)
     talk = Conversation(scripted('I am Tim and no other."'), TIM)
     pieces = talk.stream("Who are you?")
     next(pieces)
     assert texts(talk) == ["Who are you?"]
-    monkeypatch.setattr(sessions, "KEEP_EVERY_S", 0)
+    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0)
     said = next(pieces)
     assert str(said) in texts(talk)[-1]
     pieces.close()  # type: ignore[attr-defined]

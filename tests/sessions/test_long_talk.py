@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.prompts.encode import count_text, encode
 from egosrag.rag.retrieval.turn_memory import TurnMemory
-from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.conversation import Conversation, MemorySettings
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM
 from tests.tiny import make_tiny_tokenizer
@@ -93,8 +93,8 @@ def assert_head_stays(model: Reader, at_most: int) -> None:
 
 
 def conversation(model: Reader, memory: Any, store: Any, **more: Any) -> Conversation:
-    found = TurnMemory() if memory in ("dynamic", "both") else None
-    return Conversation(model, TIM, checkpointer=store, session="s", window=WINDOW, memory=memory, recall=found, **more)
+    settings = MemorySettings(memory, TurnMemory() if memory in ("dynamic", "both") else None)
+    return Conversation(model, TIM, checkpointer=store, session="s", window=WINDOW, memory=settings, **more)
 
 
 @pytest.mark.timeout(900)  # 150 lines through the whole graph: a busy machine takes its time

@@ -15,7 +15,7 @@ from egosrag.errors import StoreUnavailable
 from egosrag.schema import Reply
 from egosrag.sessions import sqlite
 from egosrag.sessions.conversation import Conversation
-from egosrag.sessions.sqlite import SqliteStore, _Turns
+from egosrag.sessions.sqlite import SqliteStore, WriterQueue
 from egosrag.sessions.store import open_store, serializer
 from tests.egos.talker import Counter, killed
 from tests.roles.cards import TIM
@@ -30,17 +30,17 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def test_turns_come_in_the_order_of_asking() -> None:
-    turns, came = _Turns(), list[int]()
+    queue, came = WriterQueue(), list[int]()
 
     def write(n: int) -> None:
-        with turns.mine(60):
+        with queue.turn(60):
             came.append(n)
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(20)]
-    with turns.mine(60):
+    with queue.turn(60):
         for n, thread in enumerate(threads):
             thread.start()
-            until(lambda n=n: len(turns._waiting) == n + 2)  # type: ignore[misc]
+            until(lambda n=n: len(queue) == n + 2)  # type: ignore[misc]
         assert not came
     for thread in threads:
         thread.join()
@@ -48,33 +48,33 @@ def test_turns_come_in_the_order_of_asking() -> None:
 
 
 def test_who_gives_up_is_passed_over() -> None:
-    turns, came = _Turns(), list[str]()
+    queue, came = WriterQueue(), list[str]()
 
     def gives_up() -> None:
-        with pytest.raises(TimeoutError), turns.mine(0.01):
+        with pytest.raises(TimeoutError), queue.turn(0.01):
             came.append("late")
 
     def waits() -> None:
-        with turns.mine(60):
+        with queue.turn(60):
             came.append("in time")
 
     one, other = threading.Thread(target=gives_up), threading.Thread(target=waits)
-    with turns.mine(60):
+    with queue.turn(60):
         one.start()
-        until(lambda: len(turns._waiting) == 2)
+        until(lambda: len(queue) == 2)
         other.start()
         one.join()
-        until(lambda: len(turns._waiting) == 2)
+        until(lambda: len(queue) == 2)
     other.join()
-    assert came == ["in time"] and not turns._waiting
+    assert came == ["in time"] and not len(queue)
 
 
 def test_one_that_is_interrupted_in_its_turn_frees_it() -> None:
-    turns = _Turns()
-    with pytest.raises(KeyboardInterrupt), turns.mine(1):
+    queue = WriterQueue()
+    with pytest.raises(KeyboardInterrupt), queue.turn(1):
         raise KeyboardInterrupt
-    with turns.mine(0):
-        assert len(turns._waiting) == 1
+    with queue.turn(0):
+        assert len(queue) == 1
 
 
 def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.Monke
         second = Conversation(Counter(), TIM, checkpointer=other, session="t")
         monkeypatch.setattr(sqlite, "WRITE_S", 0.05)
         assert isinstance(store, SqliteStore)
-        for held in (store._turn(), store._locked("write", 1)):  # by a thread of this process, and by another process
+        for held in (store._writing(), store._locked("write", 1)):  # a thread of this process, another process
             with held, pytest.raises(StoreUnavailable, match="were being written by others .*: see who uses them"):
                 second.say("line 0")
         assert second.say("line 1").text == "This is the reply to line 1."
@@ -97,7 +97,7 @@ def test_a_writer_that_is_killed_in_its_turn_frees_it(tmp_path: Path) -> None:
 
     def holds(out: int) -> None:
         store = SqliteStore(path, serializer())
-        with store._turn():
+        with store._writing():
             store.conn.execute("BEGIN IMMEDIATE")
             os.write(out, b"1\n")
             time.sleep(60)
@@ -111,8 +111,8 @@ def test_a_child_does_not_wait_for_the_threads_of_its_parent(tmp_path: Path) -> 
     path = tmp_path / "talk.sqlite"
     with open_store(path) as store:
         assert isinstance(store, SqliteStore)
-        turns = sqlite._turns.setdefault(path.absolute(), _Turns())
-        with turns.mine(1):
+        queue = sqlite.writer_queues.setdefault(path.absolute(), WriterQueue())
+        with queue.turn(1):
             child = os.fork()
             if not child:
                 code = 1
@@ -136,7 +136,7 @@ def test_a_reply_is_handed_out_when_the_disk_has_it(tmp_path: Path) -> None:
         def flushed() -> bool:
             writes = [s for s in seen if s.startswith(("INSERT", "DELETE", "PRAGMA"))]
             seen.clear()
-            asked = [f"PRAGMA application_id={sqlite._OURS}", "PRAGMA synchronous=NORMAL"]
+            asked = [f"PRAGMA application_id={sqlite.APPLICATION_ID}", "PRAGMA synchronous=NORMAL"]
             return len(writes) > 3 and writes[-3:] == ["PRAGMA synchronous=FULL", *asked]
 
         for piece in talk.stream("line 0"):

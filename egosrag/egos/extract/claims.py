@@ -1,15 +1,15 @@
-"""What a statement about a role claims by name or by number, and whether its evidence says so too.
+"""Names and numbers that a statement about a role claims, checked against its evidence.
 
-Most words of a statement may be its own; a name or a number may not: a model that invents one invents a fact.
+A statement may use words of its own, but no name and no number: a model that invents one invents a fact.
 """
 
 from __future__ import annotations
 
 import re
 
-from egosrag.egos.extract.chunks import mention
+from egosrag.egos.extract.chunks import mention_pattern
 from egosrag.text.language import language_of
-from egosrag.text.retention import missing
+from egosrag.text.named_items import missing_items
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z]*(?:['’\-][A-Za-z]+)*")
 _LETTERS = re.compile("[a-z]+")
@@ -17,13 +17,13 @@ _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _FOREIGN = re.compile(r"[\u4e00-\u9fff]{1,6}(?:[·•][\u4e00-\u9fff]{1,6})+")  # 杰伊·盖茨比
 _BEGINS = re.compile(r"(?:^|[.!?…:;。！？：；\n]|[\"“‘'(（])\s*$")
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-_SMALL = f"two three four five six seven eight nine {_TEENS}".split()  # "one" is a pronoun as well
+_SMALL = f"two three four five six seven eight nine {_TEENS}".split()  # "one" is also a pronoun
 _ENGLISH_NUMBERS = {word: str(value) for value, word in enumerate(_SMALL, 2)}
 _ENGLISH_NUMBERS |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80"}
 _ENGLISH_NUMBERS |= {"ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000", "dozen": "12"}
-_CHINESE_NUMBER = re.compile("[零〇二两三四五六七八九十百千万亿]+")  # 一 is in every other word
+_CHINESE_NUMBER = re.compile("[零〇二两三四五六七八九十百千万亿]+")  # without 一, which is part of too many words
 _CHINESE_DIGIT = {digit: str(value) for value, digit in enumerate("零一二三四五六七八九十")} | {"两": "2"}
-# Words that a statement may begin with though its evidence does not have them.
+# Words that may begin a statement with a capital though its evidence lacks them.
 _OPENER_WORDS = """
 a an the he she they it his her their its i you we my our this that these those there in on at as by for from with
 without after before during since while when where who whose which what and but or so if not no one once now then
@@ -34,65 +34,63 @@ used using says said tells told gives gave takes took makes made keeps kept owns
 thought feels felt believes believed comes came goes went grew grows born known called named mr mrs ms dr
 """
 _OPENERS = frozenset(_OPENER_WORDS.split())
-_NAMES = ("nr", "ns", "nt", "nz")  # what jieba calls the names of people, places, groups and others
+_NAMES = ("nr", "ns", "nt", "nz")  # jieba's tags for names of people, places, organisations and others
 
 
-def unfounded(said: str, name: str, quote: str, around: str) -> list[str]:
-    """The names and numbers that ``said`` claims and ``quote`` lacks.
+def unsupported_claims(statement: str, name: str, quote: str, context: str) -> list[str]:
+    """The names and numbers of ``statement`` that ``quote`` lacks.
 
     Args:
-        said: a statement about the role.
-        name: the role's name; naming it is no claim.
+        statement: a statement about the role.
+        name: the role's name, which is no claim.
         quote: the evidence.
-        around: the text that the evidence stands in: what it writes with a small letter is no name.
+        context: the text around the evidence: a word that it writes with a small letter is no name.
     """
-    named = mention(name)
-    claims = named.sub(" ", said)
-    have = _values(quote)
-    lost = [item for item in missing([claims], quote) if _CHINESE_DIGIT.get(item, item) not in have]
-    return [*lost, *_english(said, named, quote, around), *_numbers(claims, quote), *_chinese(claims, quote)]
+    named = mention_pattern(name)
+    claims = named.sub(" ", statement)
+    values = _values(quote)
+    lost = [item for item in missing_items([claims], quote) if _CHINESE_DIGIT.get(item, item) not in values]
+    names = _unsupported_english_names(statement, named, quote, context)
+    return [*lost, *names, *_unsupported_numbers(claims, quote), *_unsupported_chinese_names(claims, quote)]
 
 
-def _english(said: str, named: re.Pattern[str], quote: str, around: str) -> list[str]:
-    """Capitalised words; one that begins a sentence may be an ordinary word."""
-    own = [match.span() for match in named.finditer(said)]
-    have = {word.casefold() for word in _WORD.findall(quote)}
-    have |= {word.removesuffix("'s").removesuffix("’s") for word in have}
-    begins_low = language_of(said) == "en"
+def _unsupported_english_names(statement: str, named: re.Pattern[str], quote: str, context: str) -> list[str]:
+    """Capitalised words that ``quote`` lacks; one that begins a sentence may be an ordinary word."""
+    own = [match.span() for match in named.finditer(statement)]
+    known = {word.casefold() for word in _WORD.findall(quote)}
+    known |= {word.removesuffix("'s").removesuffix("’s") for word in known}
+    is_english = language_of(statement) == "en"
     lost = []
-    for match in _WORD.finditer(said):
+    for match in _WORD.finditer(statement):
         word = match.group()
         low = word.casefold().removesuffix("'s").removesuffix("’s")
-        if not word[0].isupper() or low in have or low in ("i", "mr", "mrs", "ms", "dr", "miss"):
+        if not word[0].isupper() or low in known or low in ("i", "mr", "mrs", "ms", "dr", "miss"):
             continue
         if any(start <= match.start() < end for start, end in own):
             continue
-        if (
-            begins_low
-            and _BEGINS.search(said[: match.start()])
-            and (low in _OPENERS or _is_ordinary(low, quote, around))
-        ):
+        begins = is_english and _BEGINS.search(statement[: match.start()])
+        if begins and (low in _OPENERS or _is_ordinary(low, quote, context)):
             continue
         lost.append(word)
     return lost
 
 
-def _is_ordinary(low: str, quote: str, around: str) -> bool:
-    """Whether a capitalised word is a word of the text: written small in it, or another form of one of its evidence."""
-    if re.search(rf"\b{re.escape(low)}\b", around):
+def _is_ordinary(low: str, quote: str, context: str) -> bool:
+    """Whether a capitalised word is an ordinary one: written small in the context, or a form of one of the quote."""
+    if re.search(rf"\b{re.escape(low)}\b", context):
         return True
     return len(low) > 4 and re.search(rf"\b{re.escape(low[: max(4, len(low) - 3)])}", quote) is not None
 
 
 def _values(text: str) -> set[str]:
-    """The numbers of a text; 7, seven and 七 are one, longer Chinese ones stay as they are written."""
+    """The numbers of a text as digits: 7, seven and 七 are equal; longer Chinese numbers stay as they are written."""
     found = set(_DIGITS.findall(text))
     found |= {_CHINESE_DIGIT.get(number, number) for number in _CHINESE_NUMBER.findall(text)}
     return found | {_ENGLISH_NUMBERS[word] for word in _LETTERS.findall(text.casefold()) if word in _ENGLISH_NUMBERS}
 
 
-def _numbers(claims: str, quote: str) -> list[str]:
-    """Numbers in words, and Chinese ones that no unit follows."""
+def _unsupported_numbers(claims: str, quote: str) -> list[str]:
+    """Numbers in words, and Chinese numbers without a unit, that ``quote`` lacks."""
     have = _values(quote)
     words = _LETTERS.findall(claims.casefold())
     lost = [word for word in words if word in _ENGLISH_NUMBERS and _ENGLISH_NUMBERS[word] not in have]
@@ -100,12 +98,12 @@ def _numbers(claims: str, quote: str) -> list[str]:
     return lost + [n for n in chinese if _CHINESE_DIGIT.get(n, n) not in have]
 
 
-def _chinese(claims: str, quote: str) -> list[str]:
-    """Names in Chinese characters: those written with a dot, and what the segmenter's tagger takes for names."""
+def _unsupported_chinese_names(claims: str, quote: str) -> list[str]:
+    """Chinese names that ``quote`` lacks: those written with a dot, and words that jieba tags as names."""
     lost = [match.group() for match in _FOREIGN.finditer(claims) if match.group() not in quote]
     runs = re.findall(r"[\u4e00-\u9fff]{2,}", claims)
     if lost or all(run[i : i + 2] in quote for run in runs for i in range(len(run) - 1)):
-        return lost  # nothing that could be a name of its own: no need to load the dictionary
+        return lost  # nothing that could be a new name: no need to load the dictionary
     from jieba import posseg
 
     tagged = [(str(pair.word), str(pair.flag)) for run in runs for pair in posseg.cut(run)]

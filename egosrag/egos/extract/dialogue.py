@@ -1,4 +1,4 @@
-"""Lines that a role speaks in its sources, found by rule, each with its place."""
+"""Direct speech of a role in its sources, found by patterns, each line with its place."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def _patterns(name: str) -> list[re.Pattern[str]]:
         re.compile(rf"{_SPEECH},?\s*{who}\s+(?:{_SAID})\b"),
         re.compile(rf"\b{who}\s+(?:{_SAID})\b[^“\"「\n.]{{0,30}}[,:]\s*{_SPEECH}"),
         # Transcripts and Chinese novels: 悟空道：“……”, 春日:「……」, Gatsby: "..."
-        # (who stands at the beginning: "Nick said to Gatsby: ..." and 他对悟空说：“……” are spoken by others)
+        # (only at the beginning: "Nick said to Gatsby: ..." and 他对悟空说：“……” are spoken by others)
         re.compile(rf"{_BEGINS}{_BEFORE}{who}[^：:“「『\"\n，。]{{0,8}}[：:]\s*{_SPEECH}", re.M),
         re.compile(rf"{_SPEECH}\s*{who}(?:\w{{0,4}})?(?:说|道|问|答|笑|喊|叫)"),
         re.compile(rf"^\s*{who}\s*[：:]\s*(?P<q>[^\s“\"「『：:][^“\"「『\n]{{3,200}})$", re.M),
     ]
 
 
-def spoken(sources: Sequence[tuple[str, str]], name: str, most: int = 4) -> list[DialogueLine]:
-    """At most ``most`` lines that ``name`` speaks, spread over the sources, in their order.
+def role_lines(sources: Sequence[tuple[str, str]], name: str, limit: int = 4) -> list[DialogueLine]:
+    """At most ``limit`` lines that ``name`` speaks, spread over the sources, in their order.
 
     Args:
         sources: (name, text) pairs.
         name: the role's name.
-        most: how many lines are wanted.
+        limit: number of lines.
     """
     found: dict[tuple[int, int], DialogueLine] = {}
     heard: set[str] = set()
@@ -58,8 +58,8 @@ def spoken(sources: Sequence[tuple[str, str]], name: str, most: int = 4) -> list
                 place = Evidence(source=source, start=start, end=end, quote=text[start:end])
                 found.setdefault((number, start), DialogueLine(speaker=name, text=said, evidence=(place,)))
     lines = [found[key] for key in sorted(found)]
-    if len(lines) <= most:
+    if len(lines) <= limit:
         return lines
-    groups = [lines[len(lines) * i // most : len(lines) * (i + 1) // most] for i in range(most)]
-    # A sentence or two show more of how somebody speaks than a shout or a tirade.
+    groups = [lines[len(lines) * i // limit : len(lines) * (i + 1) // limit] for i in range(limit)]
+    # A sentence or two show how somebody speaks better than a shout or a tirade.
     return [min(group, key=lambda line: abs(len(line.text) - 60)) for group in groups]

@@ -1,4 +1,7 @@
-"""What Extract believes: labelled lines of a model, each only with the sentence of the source that it stands on."""
+"""Evidence for the statements of a card: a model's labelled lines, each with the sentence that supports it.
+
+``direct_statements`` quotes sentences of the sources where no model found anything.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from egosrag.egos.extract.chunks import Piece, mention, sentences
-from egosrag.egos.extract.claims import unfounded
+from egosrag.egos.extract.chunks import Chunk, mention_pattern, source_sentences
+from egosrag.egos.extract.claims import unsupported_claims
 from egosrag.schema import Evidence, Statement
 from egosrag.text.language import language_of, one_line
-from egosrag.text.retention import degenerate, items
+from egosrag.text.named_items import named_items
+from egosrag.text.repetition import is_degenerate
 
 LABELS = {
     "en": {
@@ -50,16 +54,16 @@ _PRONOUN = re.compile(r"\b(?:he|she|his|her|him|they|their|i|my|me)\b|[他她它
 
 
 @dataclass(frozen=True)
-class Found:
-    """A statement under its label, with how well the source supports it, 0 to 1."""
+class FoundStatement:
+    """A statement under its label, with the support that its source gives it, 0 to 1."""
 
     label: str
     statement: Statement
     score: float
 
 
-def labelled(text: str) -> list[tuple[str, str]]:
-    """The (label, statement) lines of what a model wrote; a line without a label belongs to the one before it."""
+def parse_labelled_lines(text: str) -> list[tuple[str, str]]:
+    """The (label, statement) lines of a model's answer; a line without a label has the label of the line before."""
     found: list[tuple[str, str]] = []
     label = ""
     for line in text.splitlines():
@@ -73,9 +77,9 @@ def labelled(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def content(text: str, name: str = "") -> frozenset[str]:
-    """What a text is about: the stems of its words, the pairs of its Chinese characters, ``name`` left out."""
-    text = mention(name).sub(" ", text) if name else text
+def content_terms(text: str, name: str = "") -> frozenset[str]:
+    """The content terms of a text: stems of words and pairs of Chinese characters; no stop words, not ``name``."""
+    text = mention_pattern(name).sub(" ", text) if name else text
     words = {
         word[:6] for word in _WORD.findall(text.lower()) if word not in _STOP and (len(word) > 2 or word.isdigit())
     }
@@ -83,51 +87,54 @@ def content(text: str, name: str = "") -> frozenset[str]:
     return frozenset(words | pairs)
 
 
-def support(said: str, name: str, piece: Piece, source: str) -> tuple[Evidence, float] | None:
-    """The sentence, or the two that follow each other, of ``piece`` that ``said`` stands on; None: there is none.
+def find_support(statement: str, name: str, chunk: Chunk, source: str) -> tuple[Evidence, float] | None:
+    """The sentence of ``chunk``, or the two neighbouring ones, that best support a statement about ``name``.
 
-    At least half of what it says must stand there, every number and every other name too, be it the first word,
-    and the sentence must be about ``name``: by the name, or by a pronoun with the name close before it.
+    Supported means: at least half of the statement's terms, each of its numbers and each other name are in the quote,
+    and the quote is about the role, by its name or by a pronoun with the name shortly before it.
+
+    Returns:
+        The place and its score, 0 to 1; None if no sentence supports the statement.
     """
-    wanted = content(said, name)
-    if not wanted or degenerate(said):
+    wanted = content_terms(statement, name)
+    if not wanted or is_degenerate(statement):
         return None
-    spans = sentences(piece.text)
-    named = mention(name)
+    spans = source_sentences(chunk.text)
+    named = mention_pattern(name)
     best: tuple[float, int, tuple[int, int]] | None = None
     for n, (start, end) in enumerate(spans):
         for last in (n, n + 1):
             if last >= len(spans):
                 continue
-            quote = piece.text[start : spans[last][1]]
-            score = len(wanted & content(quote, name)) / len(wanted) - 0.1 * (last - n)
+            quote = chunk.text[start : spans[last][1]]
+            score = len(wanted & content_terms(quote, name)) / len(wanted) - 0.1 * (last - n)
             if score < 0.5 or (best and score <= best[0]):
                 continue
-            before = piece.text[spans[max(0, n - 3)][0] : end]
-            second = piece.text[spans[last][0] : spans[last][1]]
-            about = _about(quote, before, named) and (last == n or _about(second, quote, named))
-            if about and not unfounded(said, name, quote, piece.text):
+            before = chunk.text[spans[max(0, n - 3)][0] : end]
+            second = chunk.text[spans[last][0] : spans[last][1]]
+            about = _is_about(quote, before, named) and (last == n or _is_about(second, quote, named))
+            if about and not unsupported_claims(statement, name, quote, chunk.text):
                 best = (score, last - n, (start, spans[last][1]))
     if best is None:
         return None
     start, end = best[2]
-    place = Evidence(source=source, start=piece.start + start, end=piece.start + end, quote=piece.text[start:end])
+    place = Evidence(source=source, start=chunk.start + start, end=chunk.start + end, quote=chunk.text[start:end])
     return place, best[0]
 
 
-def _about(quote: str, before: str, named: re.Pattern[str]) -> bool:
-    """Whether ``quote`` names the role, or means it by a pronoun: named close before, and nobody else in between."""
+def _is_about(quote: str, before: str, named: re.Pattern[str]) -> bool:
+    """Whether ``quote`` names the role, or refers to it by a pronoun: named shortly before, nobody else in between."""
     if named.search(quote):
         return True
     pronoun = _PRONOUN.search(quote)
-    return bool(pronoun and named.search(before) and not items(quote[: pronoun.start()]))
+    return bool(pronoun and named.search(before) and not named_items(quote[: pronoun.start()]))
 
 
-def merged(found: Iterable[Found], name: str) -> list[Found]:
-    """The statements without repetitions; one that is told again keeps every place where it is told."""
-    kept: list[tuple[Found, frozenset[str]]] = []
+def merge_statements(found: Iterable[FoundStatement], name: str) -> list[FoundStatement]:
+    """The statements without repetitions; a repeated one keeps every place that supports it."""
+    kept: list[tuple[FoundStatement, frozenset[str]]] = []
     for new in found:
-        about = content(new.statement.text, name)
+        about = content_terms(new.statement.text, name)
         for n, (old, old_about) in enumerate(kept):
             alike = len(about & old_about) / max(1, len(about | old_about))
             same_place = {(e.source, e.start) for e in new.statement.evidence} & {
@@ -136,26 +143,26 @@ def merged(found: Iterable[Found], name: str) -> list[Found]:
             if alike >= 0.75 or (same_place and alike >= 0.5):
                 places = tuple(dict.fromkeys((*old.statement.evidence, *new.statement.evidence)))
                 statement = old.statement.model_copy(update={"evidence": places})
-                kept[n] = (Found(old.label, statement, max(old.score, new.score)), old_about)
+                kept[n] = (FoundStatement(old.label, statement, max(old.score, new.score)), old_about)
                 break
         else:
             kept.append((new, about))
     return [item for item, _ in kept]
 
 
-_DOES = {
+_VERBS = {
     "en": "is|was|has|had|lives|lived|works|worked|came|comes|loves|loved|grew",
     "zh": "叫|住|有|喜欢|爱|害怕|当|在|曾",
 }
-_DIRECT = {
+_DESCRIBES = {
     "en": r"{name}(?:\s+\w+)?\s+(?:(?P<defines>(?:is|was)\s+(?:an?|the|born|from|one)\b)|(?:{does})\b)",
     "zh": r"{name}(?:[，,]|本|原|又|也|就)?(?:(?P<defines>是|乃|为人|出生|生于)|{does})",
 }
-_FEW = 6
+QUOTED_SENTENCES = 6  # sentences that stand in for a model's findings
 _SPEECH = re.compile(r"[\"“”「」『』]|[:：]")
-_MEANT = re.compile(r"(?:He|She)\b|(?P<has>His|Her)\b|[他她]")
-# Where a sentence that stands for itself belongs; all others are background.
-_BELONGS = {
+_PRONOUN_SUBJECT = re.compile(r"(?:He|She)\b|(?P<has>His|Her)\b|[他她]")
+# Words by which a quoted sentence belongs under another label than background.
+_LABEL_WORDS = {
     "speaking_style": r"\b(?:speak|talk|call(?:s|ed)? (?:every|people|the)|address|voice)"
     r"|说话|称呼|称|嗓|喊|口头禅|语气",
     "relations": r"\b(?:friends?|brother|sister|mother|father|uncle|aunt|cousin|wife|husband|son|daughter|neighbour"
@@ -166,53 +173,60 @@ _BELONGS = {
 }
 
 
-def direct(sources: Sequence[tuple[str, str]], name: str, most: int = _FEW, *, meant: bool = False) -> list[Found]:
-    """Sentences of the sources that tell of ``name`` directly, word for word; none that somebody speaks.
+def direct_statements(
+    sources: Sequence[tuple[str, str]], name: str, limit: int = QUOTED_SENTENCES, *, resolve_pronouns: bool = False
+) -> list[FoundStatement]:
+    """Sentences of the sources that describe ``name``, word for word; none of direct speech.
 
-    Those that say who it is come before those that say what it did, and these before those that only name it; what
-    happens just then comes last, and never makes more than ``_FEW``.
+    Sentences that define the role come before those that say what it did, and these before those that only name it;
+    what merely happens comes last, and is never more than ``QUOTED_SENTENCES``.
 
     Args:
         sources: (name, text) pairs.
-        name: of the role.
-        most: sentences that are given.
-        meant: also those that begin with its pronoun after a sentence that begins with it, the name in its place; each
-            behind the label that its words tell, instead of all as background.
+        name: the role's name.
+        limit: number of sentences at most.
+        resolve_pronouns: also quote sentences that begin with a pronoun after one that begins with the name, which
+            then replaces the pronoun; and put each sentence under the label of its words, not all under background.
     """
-    named = mention(name)
-    telling = {
-        language: re.compile(pattern.format(name=f"(?:{named.pattern})", does=_DOES[language]))
-        for language, pattern in _DIRECT.items()
+    named = mention_pattern(name)
+    patterns = {
+        language: re.compile(pattern.format(name=f"(?:{named.pattern})", does=_VERBS[language]))
+        for language, pattern in _DESCRIBES.items()
     }
-    told: list[tuple[int, int, int, int]] = []
+    ranked: list[tuple[int, int, int, int]] = []
     for number, (_, text) in enumerate(sources):
-        tells, goes_on = telling[language_of(text[:4000])], False
-        for start, end in sentences(text) if named.search(text) else ():
+        describes, continues = patterns[language_of(text[:4000])], False
+        for start, end in source_sentences(text) if named.search(text) else ():
             sentence = text[start:end]
-            pronoun = bool(goes_on and _MEANT.match(sentence))
-            goes_on = pronoun or bool(named.match(sentence))
-            fits = (4 if meant else 8) <= len(sentence) <= 200
-            if fits and (named.search(sentence) or (meant and pronoun)) and not _SPEECH.search(sentence):
-                found = tells.search(sentence)
+            pronoun = bool(continues and _PRONOUN_SUBJECT.match(sentence))
+            continues = pronoun or bool(named.match(sentence))
+            fits = (4 if resolve_pronouns else 8) <= len(sentence) <= 200
+            about = named.search(sentence) or (resolve_pronouns and pronoun)
+            if fits and about and not _SPEECH.search(sentence):
+                found = describes.search(sentence)
                 rank = 3 + pronoun if not found else (not found.group("defines")) + (found.start() > 0)
-                told.append((rank if rank < 3 or _lasts(sentence, name) else rank + 2, number, start, end))
-    ranked = sorted(told)
+                ranked.append((rank if rank < 3 or _is_lasting(sentence, name) else rank + 2, number, start, end))
+    ranked.sort()
     lasting = [place for place in ranked if place[0] < 5]
-    kept = sorted(lasting[:most] if len(lasting) > _FEW else ranked[: min(most, _FEW)], key=lambda place: place[1:])
-    return [_verbatim(*sources[number], start, end, name if meant else "") for _, number, start, end in kept]
+    enough = lasting[:limit] if len(lasting) > QUOTED_SENTENCES else ranked[: min(limit, QUOTED_SENTENCES)]
+    in_order = sorted(enough, key=lambda place: place[1:])
+    return [
+        _quoted_statement(*sources[number], start, end, name if resolve_pronouns else "")
+        for _, number, start, end in in_order
+    ]
 
 
-def _lasts(sentence: str, name: str) -> bool:
-    """Whether a sentence tells more than what happens just now: it has a number, another name, or a label's word."""
-    said = mention(name).sub("", sentence)
-    return bool(items(said) or any(re.search(words, said) for words in _BELONGS.values()))
+def _is_lasting(sentence: str, name: str) -> bool:
+    """Whether a sentence says more than what happens at the moment: a number, another name, or a label's word."""
+    rest = mention_pattern(name).sub("", sentence)
+    return bool(named_items(rest) or any(re.search(words, rest) for words in _LABEL_WORDS.values()))
 
 
-def _verbatim(source: str, text: str, start: int, end: int, name: str) -> Found:
+def _quoted_statement(source: str, text: str, start: int, end: int, name: str) -> FoundStatement:
     place = Evidence(source=source, start=start, end=end, quote=text[start:end])
-    said, label = one_line(place.quote), "background"
+    statement, label = one_line(place.quote), "background"
     if name:
-        label = next((label for label, words in _BELONGS.items() if re.search(words, said)), label)
-        if (pronoun := _MEANT.match(said)) and not mention(name).search(said):
-            said = name + ("'s" if pronoun.group("has") else "") + said[pronoun.end() :]
-    return Found(label, Statement(text=said, evidence=(place,)), 0.5)
+        label = next((label for label, words in _LABEL_WORDS.items() if re.search(words, statement)), label)
+        if (pronoun := _PRONOUN_SUBJECT.match(statement)) and not mention_pattern(name).search(statement):
+            statement = name + ("'s" if pronoun.group("has") else "") + statement[pronoun.end() :]
+    return FoundStatement(label, Statement(text=statement, evidence=(place,)), 0.5)

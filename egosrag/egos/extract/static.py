@@ -1,30 +1,36 @@
-"""Extract, static (report 7.2.2): what sources tell of a role, summarized into a card before the conversation.
+"""Extract, static (report 7.2.2): what sources say about a role, summarized into a role card before the conversation.
 
-Sources longer than the window are cut, and the card is refined piece by piece. A statement stays only with the
-sentence that it stands on (``source[start:end] == quote``); where the model finds none that hold, sentences of the
-source speak for themselves, so that the card of somebody who is told of is never empty. Beside what pocket finds they
-always do: it reads worse than they tell.
+Sources longer than the window are read in chunks, and the card is refined from chunk to chunk. A statement is kept only
+with the sentence that supports it (``source[start:end] == quote``). Where the model finds no background that holds,
+sentences of the sources are quoted instead, so that the card of somebody who is described is never empty.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.extract.chunks import Piece, chosen, cut, mention
-from egosrag.egos.extract.dialogue import spoken
-from egosrag.egos.extract.evidence import LABELS, Found, content, direct, labelled, merged, support
+from egosrag.egos.extract.chunks import Chunk, mention_pattern, select_chunks, split_sources
+from egosrag.egos.extract.dialogue import role_lines
+from egosrag.egos.extract.evidence import (
+    LABELS,
+    FoundStatement,
+    content_terms,
+    direct_statements,
+    find_support,
+    merge_statements,
+    parse_labelled_lines,
+)
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
-from egosrag.models.continuation import continue_prefix, unbound
+from egosrag.models.continuation import continue_prefix
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load, render
 from egosrag.schema import Role, Statement
@@ -32,7 +38,13 @@ from egosrag.text.language import language_of, one_line
 
 Sources = Sequence[tuple[str, str]]
 Progress = Callable[[str, int, int], None]
-_MOST = 24  # sentences that speak for themselves beside what a model found that reads worse than they tell
+
+
+class CardReviser(Protocol):
+    """Revises the statements of a model whose reading cannot be trusted."""
+
+    def statements(self, found: Sequence[FoundStatement], sources: Sources, name: str) -> list[FoundStatement]:
+        """The statements for the card of ``name``, given what the model found in ``sources``."""
 
 
 class Extract(Step[tuple[Sources, str], Role]):
@@ -40,12 +52,13 @@ class Extract(Step[tuple[Sources, str], Role]):
 
     Args:
         model: the chat model, or plain LLM, that reads.
-        progress: is told (what, done, total) after each piece.
-        max_pieces: how many pieces are read at most; of longer sources those that name the role most, spread evenly.
+        progress: called with (step, done, total) after each chunk.
+        max_chunks: number of chunks that are read at most; of longer sources those that name the role most often.
         card_share: the share of the model's prompt window that the card may take.
-        dialogue_lines: how many of the role's own lines the card shows.
-        progress_file: keeps what each piece gave while the work goes on, so that it can be resumed; removed at the
-            end, and not used when model, sources or name are others.
+        dialogue_lines: number of the role's own lines that the card shows.
+        progress_file: stores what each chunk gave, so that an interrupted call resumes; removed at the end, and
+            ignored when model, sources or name differ.
+        reviser: revises what the model found.
 
     Raises:
         SourceError: (on a call) there is no text, or none that names the role.
@@ -57,92 +70,89 @@ class Extract(Step[tuple[Sources, str], Role]):
         model: Any,
         *,
         progress: Progress | None = None,
-        max_pieces: int = 24,
+        max_chunks: int = 24,
         card_share: float = 0.4,
         dialogue_lines: int = 4,
         progress_file: str | Path | None = None,
+        reviser: CardReviser | None = None,
     ) -> None:
         self.name = "Extract"
         self.model = model
         self.progress = progress or _silent
-        self.max_pieces = max_pieces
+        self.max_chunks = max_chunks
         self.card_share = card_share
         self.dialogue_lines = dialogue_lines
         self.progress_file = Path(progress_file) if progress_file else None
+        self.reviser = reviser
 
     def run(self, value: tuple[Sources, str], config: RunnableConfig | None = None) -> Role:
-        """The card of the role that is named in ``value``."""
+        """The card of the role named in ``value``."""
         sources, name = value[0], one_line(value[1])
         if not name:
             raise RoleError("the role has no name: give the name that the sources use")
         if not any(text.strip() for _, text in sources):
             raise SourceError("there is no text to extract a role from: give a file with text in it")
-        if not any(mention(name).search(text) for _, text in sources):
+        if not any(mention_pattern(name).search(text) for _, text in sources):
             raise SourceError(f"no source names {name}: give the name as the sources write it")
-        pieces = cut(sources, self._room(name), partial(count_tokens, self.model))
-        reading = chosen(pieces, name, self.max_pieces)
-        what = f"reading about {name}"
-        if len(reading) < len(pieces):
-            what += f" ({len(reading)} of {len(pieces)} pieces, those that name {name} most)"
-        found = self._read(reading, sources, name, what, config)
+        chunks = split_sources(sources, self._chunk_tokens(name), partial(count_tokens, self.model))
+        reading = select_chunks(chunks, name, self.max_chunks)
+        step = f"reading about {name}"
+        if len(reading) < len(chunks):
+            step += f" ({len(reading)} of {len(chunks)} chunks, those that name {name} most often)"
+        found = self._read(reading, sources, name, step, config)
         return self._card(sources, name, found)
 
-    def _room(self, name: str) -> int:
-        """Tokens of a piece: what the window leaves beside the instructions and what is known so far."""
+    def _chunk_tokens(self, name: str) -> int:
+        """Tokens of a chunk: what the window leaves beside the instructions and the statements found so far."""
         empty = load("extract", "en").messages(name=name, known="", source="")
         left = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
         return min(6000, max(64, int(left * 0.65)))
 
     def _read(
-        self, pieces: Sequence[Piece], sources: Sources, name: str, what: str, config: RunnableConfig | None
-    ) -> list[Found]:
-        done = _Done(self.progress_file, self._key(pieces, sources, name))
-        found = done.resumed()
-        self.progress(what, done.pieces, len(pieces))
-        for number in range(done.pieces, len(pieces)):
-            piece = pieces[number]
-            source, text = sources[piece.source]
+        self, chunks: Sequence[Chunk], sources: Sources, name: str, step: str, config: RunnableConfig | None
+    ) -> list[FoundStatement]:
+        done = _ProgressFile(self.progress_file, self._key(chunks, sources, name))
+        found = done.resume()
+        self.progress(step, done.chunks, len(chunks))
+        for number in range(done.chunks, len(chunks)):
+            chunk = chunks[number]
+            source, text = sources[chunk.source]
             new = []
-            for label, said in labelled(self._asked(piece, name, merged(found, name), config)):
-                stands = support(said, name, piece, source)
-                if stands:
-                    assert text[stands[0].start : stands[0].end] == stands[0].quote
-                    new.append(Found(label, Statement(text=said, evidence=(stands[0],)), stands[1]))
+            for label, statement in parse_labelled_lines(self._ask(chunk, name, merge_statements(found, name), config)):
+                support = find_support(statement, name, chunk, source)
+                if support:
+                    place, score = support
+                    assert text[place.start : place.end] == place.quote
+                    new.append(FoundStatement(label, Statement(text=statement, evidence=(place,)), score))
             found += new
             done.add(new)
-            self.progress(what, number + 1, len(pieces))
+            self.progress(step, number + 1, len(chunks))
         done.remove()
-        return merged(found, name)
+        return merge_statements(found, name)
 
-    def _asked(self, piece: Piece, name: str, known: Sequence[Found], config: RunnableConfig | None) -> str:
-        language = language_of(piece.text)
-        prompt = partial(load("extract", language).messages, name=name, source=piece.text)
+    def _ask(self, chunk: Chunk, name: str, known: Sequence[FoundStatement], config: RunnableConfig | None) -> str:
+        """What the model writes about ``name`` from one chunk, given the statements that are known already."""
+        language = language_of(chunk.text)
+        prompt = partial(load("extract", language).messages, name=name, source=chunk.text)
         lines: list[str] = []
-        about = content(piece.text)
+        terms = content_terms(chunk.text)
         window = context_window(self.model)
-        # What the piece speaks of comes first: the window may not hold all that is known.
-        for item in sorted(known, key=lambda f: -len(content(f.statement.text, name) & about)):
+        # Statements about what the chunk is about come first: the window may not hold all of them.
+        for item in sorted(known, key=lambda f: -len(content_terms(f.statement.text, name) & terms)):
             line = LABELS[language][item.label] + render.COLON[language] + item.statement.text
             if count_tokens(self.model, [*prompt(known="\n".join([*lines, line])), AIMessage("")]) > window:
                 break
             lines.append(line)
         messages = prompt(known="\n".join(lines))
-        return "".join(str(chunk.text) for chunk in continue_prefix(self.model, messages, "", config=config))
+        return "".join(str(part.text) for part in continue_prefix(self.model, messages, "", config=config))
 
-    def _card(self, sources: Sources, name: str, found: list[Found]) -> Role:
+    def _card(self, sources: Sources, name: str, found: list[FoundStatement]) -> Role:
         language = language_of("\n".join(text[:20_000] for _, text in sources))
-        dialogue = spoken(sources, name, self.dialogue_lines)
-        if not getattr(unbound(self.model), "reads_passages", True):
-            labels = {_place(item)[:2]: item.label for item in found}
-            told = direct(sources, name, _MOST, meant=True)
-            places = [_place(item) for item in told]
-            told = [  # what its words do not place, the model places
-                replace(item, label=labels.get(_place(item)[:2], item.label)) if item.label == "background" else item
-                for item in told
-            ]
-            found = [*told, *(item for item in found if not any(_overlap(_place(item), place) for place in places))]
+        dialogue = role_lines(sources, name, self.dialogue_lines)
+        if self.reviser is not None:
+            found = self.reviser.statements(found, sources, name)
         elif not any(item.label == "background" for item in found):
-            found = [*found, *direct(sources, name)]
+            found = [*found, *direct_statements(sources, name)]
         while True:
             lists = {key: [f.statement for f in found if f.label == key] for key in LABELS[language]}
             role = Role.model_validate({"name": name, "language": language, **lists, "sample_dialogue": dialogue})
@@ -154,35 +164,25 @@ class Extract(Step[tuple[Sources, str], Role]):
             else:
                 found.remove(min(found, key=lambda f: (len(f.statement.evidence), f.score)))
 
-    def _key(self, pieces: Sequence[Piece], sources: Sources, name: str) -> str:
+    def _key(self, chunks: Sequence[Chunk], sources: Sources, name: str) -> str:
         model = [
             type(self.model).__name__,
             *(str(getattr(self.model, k, "")) for k in ("model", "model_name", "adapter")),
         ]
-        plan = [(piece.source, piece.start, piece.end) for piece in pieces]
+        plan = [(chunk.source, chunk.start, chunk.end) for chunk in chunks]
         return sha256(json.dumps([model, name, list(map(list, sources)), plan]).encode()).hexdigest()
 
 
-def _place(item: Found) -> tuple[str, int, int]:
-    """The source that a statement stands in first, and from where to where."""
-    first = item.statement.evidence[0]
-    return first.source, first.start, first.end
-
-
-def _overlap(a: tuple[str, int, int], b: tuple[str, int, int]) -> bool:
-    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
-
-
-class _Done:
-    """The pieces that were read already: a JSON line for the plan's key, then one for what each piece gave."""
+class _ProgressFile:
+    """The chunks that were read already: a line of JSON with the key of the work, then one with each chunk's result."""
 
     def __init__(self, path: Path | None, key: str) -> None:
         self.path = path
         self.key = key
-        self.pieces = 0
+        self.chunks = 0
 
-    def resumed(self) -> list[Found]:
-        """What an earlier, interrupted run found; a file of another plan is begun anew."""
+    def resume(self) -> list[FoundStatement]:
+        """The results of an interrupted call; the file of another call is overwritten."""
         if self.path is None:
             return []
         rows: list[Any] = []
@@ -191,22 +191,22 @@ class _Done:
                 rows.append(json.loads(line))
         except FileNotFoundError:
             rows = []
-        except (OSError, ValueError):  # a line that was cut off by a kill: what stands before it is whole
+        except (OSError, ValueError):  # a line that was cut off by a kill: those before it are whole
             rows = rows or []
         if not rows or rows[0] != self.key:
             self._write(json.dumps(self.key) + "\n", "w")
             return []
         self._write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "w")
-        self.pieces = len(rows) - 1
-        return [Found(f[0], Statement.model_validate(f[1]), f[2]) for row in rows[1:] for f in row]
+        self.chunks = len(rows) - 1
+        return [FoundStatement(f[0], Statement.model_validate(f[1]), f[2]) for row in rows[1:] for f in row]
 
-    def add(self, found: Sequence[Found]) -> None:
-        """Keeps what one more piece gave."""
+    def add(self, found: Sequence[FoundStatement]) -> None:
+        """Stores the result of one more chunk."""
         row = [[f.label, f.statement.model_dump(), f.score] for f in found]
         self._write(json.dumps(row, ensure_ascii=False) + "\n", "a")
 
     def remove(self) -> None:
-        """The work is done: nothing is left to resume."""
+        """Removes the file: the work is done."""
         if self.path:
             self.path.unlink(missing_ok=True)
 
@@ -220,5 +220,5 @@ class _Done:
             raise RoleError(f"the progress file {self.path} cannot be written ({error.strerror})") from error
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """The progress of a caller who does not want it."""
+def _silent(step: str, done: int, total: int) -> None:
+    """Progress that nobody wants to see."""

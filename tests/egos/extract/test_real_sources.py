@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from egosrag.assemble import source_search
-from egosrag.egos.extract.chunks import mention, sentences
+from egosrag.egos.extract.chunks import mention_pattern, source_sentences
 from egosrag.egos.extract.dynamic import Lookup
 from egosrag.egos.extract.static import Extract
-from egosrag.egos.step import Talk
+from egosrag.egos.view import ConversationView
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.documents.load import read_text
 from egosrag.rag.index.manual_index import ManualIndex
@@ -36,8 +36,8 @@ class Careless(ScriptedChatModel):
     def _next(self, messages: Any, stop: Any) -> str:
         text = str(messages[-1].text if messages[-1].text else messages[-2].text)
         source = re.split("Source:\n|资料：\n", text)[-1]
-        named = mention(self.role)
-        told = [source[a:b] for a, b in sentences(source) if b - a < 120 and named.search(source[a:b])][:2]
+        named = mention_pattern(self.role)
+        told = [source[a:b] for a, b in source_sentences(source) if b - a < 120 and named.search(source[a:b])][:2]
         lines = [line for sentence in map(one_line, told) for line in (sentence, *invented(sentence))]
         super()._next(messages, stop)  # keeps the record of what was asked
         return "\n".join("Background: " + line for line in lines) or "None"
@@ -60,7 +60,7 @@ def places(role: Role) -> list[Evidence]:
 
 def card_of(sources: Sources, name: str) -> Role:
     model = Careless(responses=["-"] * MOST, role=name, context_window=1024)
-    return Extract(model, max_pieces=MOST).invoke((sources, name))
+    return Extract(model, max_chunks=MOST).invoke((sources, name))
 
 
 def assert_honest(role: Role, sources: Sources) -> None:
@@ -116,7 +116,7 @@ def test_what_a_line_concerns_is_found_in_its_source(
 ) -> None:
     files = sorted(path for path in (shared_data / folder).iterdir() if path.suffix == ".txt")[:40]
     lookup = Lookup(source_search(ManualIndex.build(files)), len, 1500)
-    talk = Talk(role=Role(name=name), turns=(Turn(id="1", speaker="Me", text=line),))
+    talk = ConversationView(role=Role(name=name), turns=(Turn(id="1", speaker="Me", text=line),))
     found = lookup.invoke(talk)
     assert found
     assert sum(len(place.quote) for place in found) <= 1500

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from egosrag.egos.extract.chunks import chosen, cut, sentences
-from egosrag.egos.extract.dialogue import spoken
-from egosrag.egos.extract.evidence import labelled
+from egosrag.egos.extract.chunks import select_chunks, source_sentences, split_sources
+from egosrag.egos.extract.dialogue import role_lines
+from egosrag.egos.extract.evidence import parse_labelled_lines
 from egosrag.egos.extract.static import Extract
 from egosrag.errors import ModelError, RoleError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
@@ -133,28 +133,6 @@ def test_statement_that_is_told_twice_keeps_both_places() -> None:
     assert [place.source for place in role.background[0].evidence] == ["a.txt", "b.txt"]
 
 
-class Weak(ScriptedChatModel):
-    """Says of itself that it reads worse than what it reads tells, as pocket does."""
-
-    @property
-    def reads_passages(self) -> bool:
-        return False
-
-
-def test_sentences_speak_for_themselves_beside_what_a_weak_model_found() -> None:
-    role = Extract(Weak(responses=["Background: Ann Lee is a Hull sailor."])).invoke(([("a.txt", EN)], "Ann Lee"))
-    assert texts(role, "background") == ["Ann Lee is a sailor from Hull.", "Ann Lee was born in 1931."]
-    assert "Ann Lee is brave and a little proud." in texts(role, "personality")
-    assert texts(role, "speaking_style") == ["Ann Lee speaks in short sentences."]
-    assert not any("Fox" in statement for statement in texts(role, "background") + texts(role, "personality"))
-    assert_stands(role, [("a.txt", EN)])
-    role = Extract(Weak(responses=["背景：顾青禾是白石村的修钟匠。"])).invoke(([("a.txt", ZH)], "顾青禾"))
-    assert {"顾青禾是云岭镇的修钟匠。", "顾青禾出生在白石村，今年46岁。"} <= set(texts(role, "background"))
-    assert "顾青禾说话慢条斯理。" in texts(role, "speaking_style")
-    assert "顾青禾是白石村的修钟匠。" not in texts(role, "background")  # the sentence it stands on tells it better
-    assert_stands(role, [("a.txt", ZH)])
-
-
 def test_later_pieces_are_read_with_what_is_known() -> None:
     asked = model(*["Background: Ann Lee is a sailor."] * 2)
     Extract(asked).invoke(([("a.txt", "Ann Lee is a sailor."), ("b.txt", "Ann Lee came back.")], "Ann Lee"))
@@ -178,7 +156,7 @@ def test_source_far_over_the_window_is_read_where_it_names_the_role() -> None:
     step = Extract(asked, progress=lambda *step: told.append(step))
     role = step.invoke(([("novel.txt", text)], "Gatsby"))
     assert [done for _, done, _ in told] == list(range(25))
-    assert all(total == 24 and re.search(r"24 of \d+ pieces", what) for what, _, total in told)
+    assert all(total == 24 and re.search(r"24 of \d+ chunks", what) for what, _, total in told)
     pieces = [str(call.messages[1].text).split("Source:\n")[1] for call in asked.calls]
     assert all("Gatsby" in piece for piece in pieces)
     places = [text.index(piece) for piece in pieces]
@@ -282,7 +260,7 @@ def test_what_cannot_be_extracted_is_said(sources: Any, name: str, error: type[E
 def test_labels_are_read_as_models_write_them() -> None:
     said = "Sure! Here it is:\n1. **Background**: a baker\n- born in Hull\n"
     said += "## Personality Traits:\n* kind\nRelationships - none\n说话风格: 话不多\nNone"
-    assert labelled(said) == [
+    assert parse_labelled_lines(said) == [
         ("background", "a baker"), ("background", "born in Hull"), ("personality", "kind"),
         ("personality", "Relationships - none"), ("speaking_style", "话不多"),
     ]  # fmt: skip
@@ -305,7 +283,7 @@ def test_labels_are_read_as_models_write_them() -> None:
     ],
 )
 def test_lines_of_the_role_are_found_by_rule(text: str, name: str, lines: list[str]) -> None:
-    found = spoken([("a", text)], name)
+    found = role_lines([("a", text)], name)
     assert [line.text for line in found] == lines
     assert all(text[place.start : place.end] == place.quote for line in found for place in line.evidence)
 
@@ -313,7 +291,7 @@ def test_lines_of_the_role_are_found_by_rule(text: str, name: str, lines: list[s
 def test_sentences_cover_the_text_in_order() -> None:
     text = "Mr. Fox left. “Stop!” he cried. "
     text += "A long line of a novel that was broken by hand for its width goes\non here.\n\n第一句。“第二句！”第三句"
-    found = [text[a:b] for a, b in sentences(text)]
+    found = [text[a:b] for a, b in source_sentences(text)]
     assert found[:3] == ["Mr. Fox left.", "“Stop!” he cried.", found[2]]
     assert found[2].endswith("goes\non here.")
     assert found[3:] == ["第一句。", "“第二句！”", "第三句"]
@@ -322,16 +300,16 @@ def test_sentences_cover_the_text_in_order() -> None:
 def test_pieces_are_whole_sentences_that_fit() -> None:
     counted = model().count_tokens
     text = novel(40) + "\n\n" + "verylongword" * 400
-    pieces = cut([("a", text)], 60, counted)
+    pieces = split_sources([("a", text)], 60, counted)
     assert all(counted(piece.text) <= 60 and text[piece.start : piece.end] == piece.text for piece in pieces)
     covered = "".join(piece.text for piece in pieces)
     assert re.sub(r"\s", "", covered) == re.sub(r"\s", "", text)
 
 
 def test_neighbours_are_read_where_there_is_room() -> None:
-    pieces = cut([("a", novel(40))], 40, model().count_tokens)
+    pieces = split_sources([("a", novel(40))], 40, model().count_tokens)
     naming = [piece for piece in pieces if "Gatsby" in piece.text]
-    read = chosen(pieces, "Gatsby", len(naming) + 2)
+    read = select_chunks(pieces, "Gatsby", len(naming) + 2)
     assert len(read) == len(naming) + 2
     assert {piece.start for piece in naming} < {piece.start for piece in read}
 

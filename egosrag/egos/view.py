@@ -1,0 +1,188 @@
+"""A conversation as the EGOS steps read it, and the prompt that Organize composes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, Protocol
+
+from langchain_core.messages import BaseMessage
+
+from egosrag.prompts.render import USER
+from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Role, Scene, Turn
+from egosrag.text.language import language_of
+
+
+class RecalledTurn(Protocol):
+    """A hidden turn that dynamic memory retrieved for a line, with its retrieval score and its date in words."""
+
+    @property
+    def turn(self) -> Turn: ...  # noqa: D102
+    @property
+    def score(self) -> float: ...  # noqa: D102
+    @property
+    def when(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ConversationView:
+    """What the steps read of a conversation; immutable, each change makes a new one.
+
+    Attributes:
+        role: the role that speaks.
+        turns: the full record, oldest first.
+        scenes: every scene that Summarize ever wrote, oldest first.
+        user: the name in front of the user's lines; "Me" or "我" when it is empty.
+        others: names of the other roles of the scene, for whom the role must not speak.
+        evicted: ids of the turns that left the prompt without a scene (dynamic memory).
+        recalled: hidden turns that dynamic memory retrieved for the last line.
+        source_hits: places in the role's sources that dynamic Extract retrieved for the last line.
+        raw_sources: the role's sources as they are, in place of the card (ablation EGOS-wo-Extract).
+        persona: who talks with the role, where more is known than a name.
+        lore: entries of the role's lorebook that the last lines activate.
+    """
+
+    role: Role
+    turns: tuple[Turn, ...] = ()
+    scenes: tuple[Scene, ...] = ()
+    user: str = ""
+    others: tuple[str, ...] = ()
+    evicted: frozenset[str] = frozenset()
+    recalled: tuple[RecalledTurn, ...] = ()
+    source_hits: tuple[Evidence, ...] = ()
+    raw_sources: str = ""
+    persona: Persona | None = None
+    lore: tuple[LoreEntry, ...] = ()
+
+    @cached_property
+    def language(self) -> str:
+        """The card's language; of a card that is only a name, the language of the first line."""
+        role = self.role
+        if role.language:
+            return role.language
+        statements = [s.text for s in (*role.background, *role.personality, *role.speaking_style, *role.relations)]
+        text = " ".join([*statements, *(line.text for line in role.sample_dialogue), self.raw_sources])
+        return language_of(text or " ".join(turn.text for turn in self.turns[:1]) + role.name)
+
+    @property
+    def user_name(self) -> str:
+        """The name in front of the user's lines."""
+        return self.user or USER[self.language]
+
+    @cached_property
+    def _summarized(self) -> frozenset[str]:
+        return frozenset(turn_id for scene in self.scenes for turn_id in scene.turn_ids)
+
+    @cached_property
+    def visible_scenes(self) -> tuple[Scene, ...]:
+        """The scenes in the prompt: those that no later epoch replaces, in the order of their turns."""
+        epochs: dict[str, int] = {}
+        for scene in self.scenes:
+            for turn_id in scene.turn_ids:
+                epochs[turn_id] = max(scene.epoch, epochs.get(turn_id, 0))
+        current = [s for s in self.scenes if any(epochs[turn_id] == s.epoch for turn_id in s.turn_ids)]
+        order = {turn.id: n for n, turn in enumerate(self.turns)}
+        return tuple(sorted(current, key=lambda scene: order.get(scene.turn_ids[0], 0)))
+
+    @cached_property
+    def visible_turns(self) -> tuple[Turn, ...]:
+        """The turns that are in the prompt word for word; turns without text never are."""
+        hidden = self._summarized | self.evicted
+        return tuple(turn for turn in self.turns if turn.id not in hidden and turn.text)
+
+    @cached_property
+    def unsummarized_gaps(self) -> tuple[tuple[Turn, ...], ...]:
+        """Runs of turns between summarized ones: an edit or a deletion removed the scenes that replaced them."""
+        runs: list[list[Turn]] = [[]]
+        for turn in self.turns:
+            if turn.id in self._summarized:
+                runs.append([])
+            elif turn.text:
+                runs[-1].append(turn)
+        return tuple(tuple(run) for run in runs[:-1] if run)
+
+    @property
+    def has_hidden_turns(self) -> bool:
+        """Whether some turns are not in the prompt word for word."""
+        return len(self.visible_turns) < sum(bool(turn.text) for turn in self.turns)
+
+    def without(self, ids: Iterable[str]) -> ConversationView:
+        """The conversation with these turns evicted from the prompt."""
+        return replace(self, evicted=self.evicted | frozenset(ids))
+
+    def with_scenes(self, scenes: tuple[Scene, ...]) -> ConversationView:
+        """The conversation with ``scenes`` added."""
+        return replace(self, scenes=self.scenes + scenes)
+
+    def with_turn(self, turn: Turn) -> ConversationView:
+        """The conversation with ``turn`` at its end."""
+        return replace(self, turns=(*self.turns, turn))
+
+
+PartName = Literal["template", "card", "scenes", "history", "lore", "recalled", "line", "prefix"]
+
+
+@dataclass(frozen=True)
+class PromptPart:
+    """One part of a prompt, rendered once: its text and its length in tokens.
+
+    Attributes:
+        name: "template" (the instructions, with the tokens of the chat template), "card", "scenes", "history" (one part
+            a turn), "lore" (of the lorebook or of the role's sources), "recalled", "line" or "prefix".
+        text: as it is in the prompt.
+        tokens: length by the model's tokenizer.
+        speaker: of a turn, who says it.
+    """
+
+    name: PartName
+    text: str
+    tokens: int
+    speaker: str = ""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A prompt for Generate: ``messages``, followed by the beginning of the assistant's reply, ``prefix``.
+
+    Attributes:
+        messages: the chat messages, made of the parts.
+        prefix: the text that the reply continues, such as ``Tim: "``.
+        speaker: the role that speaks.
+        speakers: every other name whose line would end the reply.
+        view: the conversation that the prompt shows.
+        parts: what the prompt is made of, in its order; their tokens sum to the prompt's.
+    """
+
+    messages: tuple[BaseMessage, ...]
+    prefix: str
+    speaker: str
+    speakers: tuple[str, ...]
+    view: ConversationView
+    parts: tuple[PromptPart, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Length of the prompt in tokens, chat template and prefix included."""
+        return sum(part.tokens for part in self.parts)
+
+    @property
+    def ledger(self) -> Ledger:
+        """How many tokens each part of the prompt takes; the prefix counts as template."""
+        tokens = dict.fromkeys(Ledger.model_fields, 0)
+        for part in self.parts:
+            tokens["template" if part.name == "prefix" else part.name] += part.tokens
+        return Ledger(**tokens)
+
+    @property
+    def sections(self) -> tuple[PromptPart, ...]:
+        """The parts for people to look at: the turns of the history as one part."""
+        joined: dict[PartName, PromptPart] = {}
+        for part in self.parts:
+            before = joined.get(part.name)
+            if before is None:
+                joined[part.name] = replace(part, speaker="")
+            else:
+                text, tokens = f"{before.text}\n{part.text}", before.tokens + part.tokens
+                joined[part.name] = replace(before, text=text, tokens=tokens)
+        return tuple(joined.values())

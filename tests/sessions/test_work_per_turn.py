@@ -1,0 +1,104 @@
+"""How much one line costs besides the model: renderings of the card and of the prompt, and reads of the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from egosrag.egos.organize import Organize
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.prompts import render
+from egosrag.rag.retrieval.turn_memory import TurnMemory
+from egosrag.sessions.conversation import Conversation, MemorySettings
+from egosrag.sessions.sqlite import SqliteStore
+from egosrag.sessions.store import open_store
+from tests.roles.cards import TIM
+
+LINE = "It is raining in the long street again, and nobody came, number {n}."
+
+
+class Talker(ScriptedChatModel):
+    """Answers every line, and every request for a summary."""
+
+    responses: list[str] = []
+
+    def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
+        return 'Yes."' if messages[-1].type == "ai" else "It rained."
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the renderings of cards and prompts, and the reads of checkpoints, by name."""
+    counts = Counter[str]()
+
+    def counting(owner: Any, name: str, label: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            counts[label] += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    counting(render, "card", "card")
+    counting(Organize, "compose", "prompt")
+    counting(SqliteStore, "get_tuple", "read")
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic", "both", "none"])
+def test_a_line_renders_its_prompt_once_and_reads_the_store_once(work: Counter[str], kind: Any, tmp_path: Path) -> None:
+    with open_store(tmp_path / "talk.sqlite") as store:
+        search = TurnMemory() if kind in ("dynamic", "both") else None
+        memory = MemorySettings(kind, search)
+        talk = Conversation(Talker(context_window=4096), TIM, checkpointer=store, window=320, memory=memory)
+        summarized = 0
+        for n in range(16):
+            before = len(talk.scenes()), talk.view.evicted
+            work.clear()
+            talk.say(LINE.format(n=n))
+            shrunk = (len(talk.scenes()), talk.view.evicted) != before
+            summarized += shrunk
+            assert work["card"] <= 1
+            assert work["prompt"] == 1
+            assert work["read"] == 1
+        assert summarized, "memory never had to work"
+
+
+def test_a_new_object_reads_the_store_once_more_to_open_the_session(work: Counter[str], tmp_path: Path) -> None:
+    with open_store(tmp_path / "talk.sqlite") as store:
+        Conversation(Talker(), TIM, checkpointer=store, session="s").say("Hello.")
+    with open_store(tmp_path / "talk.sqlite") as store:
+        work.clear()
+        talk = Conversation(Talker(), TIM, checkpointer=store, session="s")
+        talk.say("Hello again.")
+        assert [turn.text for turn in talk.turns()][::2] == ["Hello.", "Hello again."]
+        assert work["read"] <= 3
+
+
+def test_what_another_process_stored_is_read(tmp_path: Path) -> None:
+    with open_store(tmp_path / "talk.sqlite") as store, open_store(tmp_path / "talk.sqlite") as other:
+        talk = Conversation(Talker(), TIM, checkpointer=store, session="s")
+        talk.say("Hello.")
+        Conversation(Talker(), TIM, checkpointer=other, session="s").say("Me too.")
+        talk.say("And me.")
+        assert [turn.text for turn in talk.turns()][::2] == ["Hello.", "Me too.", "And me."]
+
+
+def test_the_parts_of_the_prompt_are_what_is_sent_counted_and_shown() -> None:
+    talk = Conversation(Talker(context_window=4096), TIM, window=320, memory="static")
+    for n in range(12):
+        reply = talk.say(LINE.format(n=n))
+        composed = talk.composed
+        assert composed is not None
+        sent = "\n".join([*(str(message.text) for message in composed.messages), composed.prefix])
+        assert all(part.text in sent for part in composed.parts if part.name != "template")
+        assert sum(part.tokens for part in composed.parts) == reply.usage.prompt_tokens == reply.ledger.prompt
+        sections = {part.name: part.tokens for part in composed.sections}
+        ledger = reply.ledger
+        assert sections.get("history", 0) == ledger.history
+        assert sections["template"] + sections["prefix"] == ledger.template
