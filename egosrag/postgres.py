@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from egosrag.errors import EgosRagError, SettingsError
-from egosrag.limits import DATABASE_S
+from egosrag.limits import DATABASE_TIMEOUT_S
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -91,7 +91,7 @@ def connect(url: str, kind: type[EgosRagError], **options: Any) -> Connection[An
 
     Raises:
         SettingsError: the packages for Postgres are not installed.
-        EgosRagError: of ``kind``: the address is wrong, or the server did not answer for ``DATABASE_S``.
+        EgosRagError: of ``kind``: the address is wrong, or the server did not answer for ``DATABASE_TIMEOUT_S``.
     """
     installed()
     import psycopg
@@ -120,11 +120,11 @@ def patiently(call: Callable[[], T], mend: Callable[[], None] | None = None) -> 
         mend: is called before each repetition; what it raises ends the patience unless the database is still away.
 
     Raises:
-        psycopg.Error: as ``call`` raises it, when it means something else or ``DATABASE_S`` are over.
+        psycopg.Error: as ``call`` raises it, when it means something else or ``DATABASE_TIMEOUT_S`` are over.
     """
     import psycopg
 
-    until, pause, broken = time.monotonic() + DATABASE_S, _FIRST_PAUSE_S, False
+    until, pause, broken = time.monotonic() + DATABASE_TIMEOUT_S, _FIRST_PAUSE_S, False
     while True:
         try:
             if broken and mend:
@@ -134,7 +134,7 @@ def patiently(call: Callable[[], T], mend: Callable[[], None] | None = None) -> 
             if not is_away(error) or time.monotonic() + pause > until:
                 raise
             if not broken:
-                _log.warning("the database does not answer; trying again for %.0f seconds", DATABASE_S)
+                _log.warning("the database does not answer; trying again for %.0f seconds", DATABASE_TIMEOUT_S)
             broken = True
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -186,7 +186,7 @@ def test_a_line_that_is_no_turn_is_told_in_one_line(line: bytes, run: Run, scrip
 def test_a_store_that_is_none_is_told_in_one_line(
     run: Run, script: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.2)
+    monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.2)
     (tmp_path / "store.sqlite").write_text("this is no database, and it is long enough to be seen as none " * 20)
     for store in ("store.sqlite", str(tmp_path), "postgresql://nobody@127.0.0.1:1/none"):
         done = run("chat", "--role", EDDA, "--store", store, "--model", script('Hi."'), "--json", stdin=b"Hello!\n")

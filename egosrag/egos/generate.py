@@ -5,7 +5,7 @@ and a stop string does not; when the decoder is sure, the model's stream is clos
 
 A speech that says the same over and over is broken off (small models lose the thread), with the reason "length".
 
-What a model says that reads worse than its card tells (``reads_passages``) is checked against the card before anything
+What a model says that reads worse than its card tells (``revises_drafts``) is checked against the card before anything
 of it is given out: see :mod:`egosrag.pocket.grounding`.
 
 An empty speech: a model that samples is asked once more with the next seed; one that does not sample would say
@@ -24,7 +24,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
 from egosrag.egos.step import Composed, Count, Step, Talk
-from egosrag.models.continuation import continue_prefix, unbound
+from egosrag.models.continuation import continue_prefix
+from egosrag.models.traits import traits_of
 from egosrag.pocket.grounding import grounded
 from egosrag.schema import Reply, StopReason, Timing, Usage
 from egosrag.text.quotes import QuoteDecoder
@@ -43,7 +44,7 @@ class Generate(Step[Composed, Reply]):
         self.name = "Generate"
         self.model = model
         self.count = count
-        self._quotes = not getattr(unbound(model), "reads_passages", True)
+        self._quotes = traits_of(model).revises_drafts
 
     def run(self, value: Composed, config: RunnableConfig | None = None) -> Reply:
         """The reply, whole."""

@@ -17,7 +17,7 @@ from egosrag.egos.step import Composed, Count, Step, Talk
 from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.lore import LoreEntry
-from egosrag.models.continuation import unbound
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
 from egosrag.schema import Ledger, Role, Turn
@@ -27,8 +27,8 @@ History = Literal["single", "multiple"]
 
 
 def history_of(model: Any) -> History:
-    """What ``model`` was trained on: "multiple" where it says so (``multi_turn``), else "single" (report 7.2.4)."""
-    return "multiple" if getattr(unbound(model), "multi_turn", False) else "single"
+    """What ``model`` was trained on: "single" where it is ``single_turn``, else "multiple" (report 7.2.4)."""
+    return "single" if traits_of(model).single_turn else "multiple"
 
 
 class Organize(Step[Talk, Composed]):

@@ -19,7 +19,8 @@ from langchain_core.runnables import RunnableConfig
 
 from egosrag.egos.step import Count, Step, Talk
 from egosrag.errors import ScriptExhausted
-from egosrag.models.continuation import continue_prefix, unbound
+from egosrag.models.continuation import continue_prefix
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
 from egosrag.text.language import one_line
@@ -65,7 +66,7 @@ class Summarize(Step[Talk, tuple[Scene, ...]]):
         self.target = target
         self.quote = quote
         self.notice = notice
-        self._copies = not getattr(unbound(model), "reads_passages", True)
+        self._copies = traits_of(model).revises_drafts
 
     def run(self, value: Talk, config: RunnableConfig | None = None) -> tuple[Scene, ...]:
         """The scenes to add to ``value``. A model that fails adds none: the old state stays."""

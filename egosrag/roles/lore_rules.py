@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from egosrag.limits import PATTERNS_S
+from egosrag.limits import REGEX_TIMEOUT_S
 from egosrag.lore import LoreEntry
 from egosrag.text.language import one_line
 
@@ -28,7 +28,7 @@ class Watch:
     It is the processor's time, as the library counts it too: a busy machine changes nothing.
     """
 
-    def __init__(self, seconds: float = PATTERNS_S) -> None:
+    def __init__(self, seconds: float = REGEX_TIMEOUT_S) -> None:
         self._left = seconds
 
     def finds(self, pattern: Any, text: str) -> bool:

@@ -36,7 +36,7 @@ class Keeper(ABC):
         """While it is open no other process, and nothing else in this one, answers in the session.
 
         Raises:
-            SessionBusy: somebody answers there, and still did after ``egosrag.limits.SESSION_S``.
+            SessionBusy: somebody answers there, and still did after ``egosrag.limits.SESSION_TIMEOUT_S``.
             StoreAway: the store does not answer.
         """
 

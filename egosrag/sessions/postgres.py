@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.rows import dict_row
 
 from egosrag.errors import SessionBusy, SessionError, StoreAway
-from egosrag.limits import SESSION_S
+from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import OPTIONS, connect, is_away, patiently, reason, shown
 from egosrag.sessions.maintenance import VERSION, Keeper, busy, too_new
 
@@ -111,7 +111,7 @@ class PostgresStore(Keeper, PostgresSaver):
             self._let_go(session)
 
     def _take(self, session: str) -> None:
-        until = time.monotonic() + SESSION_S
+        until = time.monotonic() + SESSION_TIMEOUT_S
         while not self._rows("SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS got", _LOCKS, session)[0]["got"]:
             if time.monotonic() > until:
                 raise busy(session)

@@ -25,7 +25,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreAway
-from egosrag.limits import SESSION_S, WRITE_S
+from egosrag.limits import SESSION_TIMEOUT_S, WRITE_TIMEOUT_S
 from egosrag.sessions.maintenance import VERSION, Keeper, busy, too_new
 
 T = TypeVar("T")
@@ -86,9 +86,11 @@ class SqliteStore(Keeper, SqliteSaver):
         self._lasts = str(path) != ":memory:"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            SqliteSaver.__init__(self, sqlite3.connect(path, check_same_thread=False, timeout=WRITE_S), serde=serde)
+            SqliteSaver.__init__(
+                self, sqlite3.connect(path, check_same_thread=False, timeout=WRITE_TIMEOUT_S), serde=serde
+            )
             # SQLite waits for nobody while it changes to WAL or finds a table missing: one opens at a time.
-            with self._locked("open", WRITE_S):
+            with self._locked("open", WRITE_TIMEOUT_S):
                 self._made()
         except (OSError, *_FAILED) as error:
             raise SessionError(
@@ -118,7 +120,7 @@ class SqliteStore(Keeper, SqliteSaver):
         from filelock import Timeout
 
         try:
-            with self._locked(sha256(session.encode()).hexdigest()[:32], SESSION_S):
+            with self._locked(sha256(session.encode()).hexdigest()[:32], SESSION_TIMEOUT_S):
                 yield
         except Timeout:
             raise busy(session) from None
@@ -136,12 +138,12 @@ class SqliteStore(Keeper, SqliteSaver):
         turns = _turns.setdefault(self._path.absolute(), _Turns())
         with ExitStack() as held:
             try:
-                held.enter_context(turns.mine(WRITE_S))
-                held.enter_context(self._locked("write", WRITE_S, poll_s=0.002))
+                held.enter_context(turns.mine(WRITE_TIMEOUT_S))
+                held.enter_context(self._locked("write", WRITE_TIMEOUT_S, poll_s=0.002))
             except (TimeoutError, Timeout):
                 raise StoreAway(
-                    f"the conversations at {self._path} were being written by others for {WRITE_S:.0f} seconds: "
-                    "see who uses them, and try again"
+                    f"the conversations at {self._path} were being written by others for {WRITE_TIMEOUT_S:.0f} seconds:"
+                    " see who uses them, and try again"
                 ) from None
             yield
 
@@ -243,7 +245,7 @@ def _line(error: Exception) -> str:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Changes the file to a write-ahead log; while somebody else is writing, SQLite refuses that without waiting."""
-    until = time.monotonic() + WRITE_S
+    until = time.monotonic() + WRITE_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")

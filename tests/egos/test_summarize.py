@@ -19,6 +19,7 @@ from egosrag.errors import ModelError, ScriptExhausted
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Turn
 from egosrag.text.retention import degenerate, invented, items, misattributed, missing, unsaid
+from egosrag.traits import Traits
 from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
@@ -176,9 +177,11 @@ def test_a_line_that_has_somebody_say_what_nobody_did_is_told() -> None:
 
 
 class Copier(ScriptedChatModel):
-    """Says that it reads worse than what it reads, as pocket does."""
+    """States that it reads worse than what it reads, as pocket does."""
 
-    reads_passages: bool = False
+    @property
+    def traits(self) -> Traits:
+        return Traits(single_turn=True, extractive_only=True, revises_drafts=True)
 
 
 @pytest.mark.parametrize("kind", [ScriptedChatModel, Copier])

@@ -1,6 +1,6 @@
-"""An OpenAI-compatible server to be killed: prints its port, then streams a reply; of one that is long only its head.
+"""An OpenAI-compatible server to be killed: prints its port, then streams a reply; of a long one only the beginning.
 
-``python -m tests.models.dying_server PORT chunked|closed``: whether an answer's end is marked, or is the connection's.
+``python -m tests.models.dying_server PORT chunked|closed``: a reply ends with a last chunk, or with the connection.
 """
 
 from __future__ import annotations

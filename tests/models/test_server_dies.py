@@ -1,4 +1,4 @@
-"""The process of a model's server is killed while it says a reply: the line, what was said and the session stay."""
+"""A model server's process is killed in the middle of a reply: the session keeps the line and the interrupted reply."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def serving(how: str, port: int = 0) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("how", ["chunked", "closed"])
-def test_a_server_that_is_killed_in_its_answer(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_killed_in_the_middle_of_a_reply(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "talk.sqlite"
 
     def turns(talk: Conversation) -> list[tuple[str, str, str]]:

@@ -24,8 +24,9 @@ from egosrag.egos.extract.dialogue import spoken
 from egosrag.egos.extract.evidence import LABELS, Found, content, direct, labelled, merged, support
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
-from egosrag.models.continuation import continue_prefix, unbound
+from egosrag.models.continuation import continue_prefix
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Role, Statement
 from egosrag.text.language import language_of, one_line
@@ -132,7 +133,7 @@ class Extract(Step[tuple[Sources, str], Role]):
     def _card(self, sources: Sources, name: str, found: list[Found]) -> Role:
         language = language_of("\n".join(text[:20_000] for _, text in sources))
         dialogue = spoken(sources, name, self.dialogue_lines)
-        if not getattr(unbound(self.model), "reads_passages", True):
+        if traits_of(self.model).revises_drafts:
             labels = {_place(item)[:2]: item.label for item in found}
             told = direct(sources, name, _MOST, meant=True)
             places = [_place(item) for item in told]

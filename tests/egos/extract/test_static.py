@@ -18,6 +18,7 @@ from egosrag.egos.extract.static import Extract
 from egosrag.errors import ModelError, RoleError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role
+from egosrag.traits import Traits
 
 EN = (
     "Ann Lee is a sailor from Hull. She is brave and a little proud. She was born in 1931.\n\n"
@@ -134,11 +135,11 @@ def test_statement_that_is_told_twice_keeps_both_places() -> None:
 
 
 class Weak(ScriptedChatModel):
-    """Says of itself that it reads worse than what it reads tells, as pocket does."""
+    """States that it reads worse than what it reads, as pocket does."""
 
     @property
-    def reads_passages(self) -> bool:
-        return False
+    def traits(self) -> Traits:
+        return Traits(single_turn=True, extractive_only=True, revises_drafts=True)
 
 
 def test_sentences_speak_for_themselves_beside_what_a_weak_model_found() -> None:
