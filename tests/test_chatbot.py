@@ -48,18 +48,18 @@ def test_system_message_may_be_given_or_left_out() -> None:
 
 def test_reply_is_streamed() -> None:
     chat, _ = bot("One two three four.")
-    *pieces, reply = chat.stream("Count.")
+    *chunks, reply = chat.stream("Count.")
     assert isinstance(reply, ChatReply)
-    assert len(pieces) > 2
-    assert "".join(str(piece) for piece in pieces) == reply.text
+    assert len(chunks) > 2
+    assert "".join(str(chunk) for chunk in chunks) == reply.text
     assert reply.timing.first_token_s is not None
 
 
 def test_a_reply_that_was_not_read_to_its_end_is_not_in_the_history() -> None:
     chat, model = bot("One two three four.", "Yes.")
-    pieces = chat.stream("Count.")
-    next(iter(pieces))
-    pieces.close()  # type: ignore[attr-defined]
+    chunks = chat.stream("Count.")
+    next(iter(chunks))
+    chunks.close()  # type: ignore[attr-defined]
     chat.say("Hi")
     assert [m.type for m in model.calls[1].messages] == ["system", "human"]
 

@@ -23,9 +23,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header(*(("transfer-encoding", "chunked") if self.chunked else ("connection", "close")))
         self.end_headers()
-        for piece in ("So", " it", " is", "."):
-            self._event({"index": 0, "delta": {"content": piece}, "finish_reason": None})
-            if piece == " it" and "a long story" in asked.rsplit("Me:", 1)[-1]:
+        for chunk in ("So", " it", " is", "."):
+            self._event({"index": 0, "delta": {"content": chunk}, "finish_reason": None})
+            if chunk == " it" and "a long story" in asked.rsplit("Me:", 1)[-1]:
                 time.sleep(600)
         self._event({"index": 0, "delta": {}, "finish_reason": "stop"})
         self._send("data: [DONE]\n\n")

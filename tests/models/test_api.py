@@ -23,10 +23,10 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "prompt
 
 
 class Server(ThreadingHTTPServer):
-    """Streams ``pieces`` and ends with ``reason``, or answers with ``status`` and an error; records the requests."""
+    """Streams ``chunks`` and ends with ``reason``, or answers with ``status`` and an error; records the requests."""
 
     daemon_threads = True
-    pieces: list[str]
+    chunks: list[str]
     reason: str
     stop_reason: str | None
     status: int
@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self._send(json.dumps({"error": {"message": self.server.error}}).encode(), "application/json")
             return
-        lines = [self._event({"index": 0, "delta": {"content": piece}}) for piece in self.server.pieces]
+        lines = [self._event({"index": 0, "delta": {"content": chunk}}) for chunk in self.server.chunks]
         end = {"index": 0, "delta": {}, "finish_reason": self.server.reason, "stop_reason": self.server.stop_reason}
         lines += [self._event(end), self._event(None), "data: [DONE]\n\n"]
         data = "".join(lines).encode()
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.pieces, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
+    server.chunks, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
     server.status, server.error, server.drop = 200, "", False
     server.requests, server.keys = [], []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -112,7 +112,7 @@ def test_vllm_is_sent_the_request_to_continue_the_last_message(api: Make, server
 
 
 def test_other_servers_are_asked_for_the_prefix_in_the_prompt(api: Make, server: Server) -> None:
-    server.pieces = ["Ti", 'm: "I am', ' Tim." And', " more"]
+    server.chunks = ["Ti", 'm: "I am', ' Tim." And', " more"]
     reply = api().invoke(ASK, stop=['"', "\nMe:"])
     sent = server.requests[0]
     assert (reply.text, reply.response_metadata["finish_reason"]) == ("I am Tim.", "stop")
@@ -133,12 +133,12 @@ def test_without_a_prefix_nothing_is_added(api: Make, server: Server) -> None:
 
 
 def test_usage_and_reason_come_with_the_last_chunk(api: Make, server: Server) -> None:
-    pieces = list(api(prefix_style="deepseek").stream(ASK))
-    assert [str(p.text) for p in pieces] == ["I am", " Tim", ".", ""]
-    usage = pieces[-1].usage_metadata
+    chunks = list(api(prefix_style="deepseek").stream(ASK))
+    assert [str(p.text) for p in chunks] == ["I am", " Tim", ".", ""]
+    usage = chunks[-1].usage_metadata
     assert usage and (usage["input_tokens"], usage["output_tokens"]) == (9, 4)
     assert usage["input_token_details"]["cache_read"] == 5
-    assert pieces[-1].response_metadata["finish_reason"] == "eos"
+    assert chunks[-1].response_metadata["finish_reason"] == "eos"
     assert server.requests[0]["stream_options"] == {"include_usage": True}
 
 
@@ -165,7 +165,7 @@ def test_a_withheld_reply_is_an_error(api: Make, server: Server) -> None:
 
 
 def test_async_is_the_same(api: Make, server: Server) -> None:
-    server.pieces = ['Tim: "I am', ' Tim." No']
+    server.chunks = ['Tim: "I am', ' Tim." No']
 
     async def ask() -> tuple[str, str]:
         model = api()

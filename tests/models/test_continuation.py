@@ -24,8 +24,8 @@ FRAGE: list[BaseMessage] = [SystemMessage("你是悟空。"), HumanMessage("我�
 
 
 def joined(chunks: Iterator[AIMessageChunk]) -> tuple[str, str]:
-    pieces = list(chunks)
-    return "".join(str(p.text) for p in pieces), pieces[-1].response_metadata["finish_reason"]
+    received = list(chunks)
+    return "".join(str(p.text) for p in received), received[-1].response_metadata["finish_reason"]
 
 
 class ForeignModel(GenericFakeChatModel):
@@ -94,8 +94,8 @@ def test_a_stop_that_the_prefix_contains_is_not_sent() -> None:
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_the_echo_is_removed_however_the_stream_is_cut(cut: int) -> None:
     text, echo_filter = 'Tim: "I am Tim." x', EchoFilter('Tim: "', ['"'])
-    pieces = [echo_filter.feed(text[i : i + cut]) for i in range(0, len(text), cut)]
-    assert "".join(pieces) + echo_filter.finish() == "I am Tim."
+    chunks = [echo_filter.feed(text[i : i + cut]) for i in range(0, len(text), cut)]
+    assert "".join(chunks) + echo_filter.finish() == "I am Tim."
     assert echo_filter.closed
 
 

@@ -26,7 +26,7 @@ def tiny(path: Path, **settings: Any) -> LocalChatModel:
 
 
 def texts(model: LocalChatModel, messages: list[BaseMessage], **options: Any) -> list[str]:
-    return [str(piece.text) for piece in model.stream(messages, **options)]
+    return [str(chunk.text) for chunk in model.stream(messages, **options)]
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_a_stop_inside_a_merged_token_ends_the_reply(
     message = model.invoke(messages, stop=[stop])
     assert message.text == reply
     assert message.response_metadata["finish_reason"] == "stop"
-    pieces = texts(model, messages, stop=[stop])
-    assert "".join(pieces) == reply
-    assert not any(stop in piece for piece in pieces)
+    chunks = texts(model, messages, stop=[stop])
+    assert "".join(chunks) == reply
+    assert not any(stop in chunk for chunk in chunks)
 
 
 def test_without_a_stop_it_ends_at_the_end_of_sequence(fixed_reply: FixedReply) -> None:
@@ -102,8 +102,8 @@ def test_the_last_chunk_has_the_reason_and_all_chunks_together_the_usage(fixed_r
     assert last.chunk_position == "last"
     assert last.response_metadata["finish_reason"] == "stop"
     whole = last
-    for piece in reversed(some):
-        whole = piece + whole
+    for chunk in reversed(some):
+        whole = chunk + whole
     usage = whole.usage_metadata
     assert usage and usage["output_tokens"] == 4
     assert usage["input_tokens"] == count_tokens(model, ASK)

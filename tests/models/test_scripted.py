@@ -34,9 +34,9 @@ def test_when_the_script_runs_out_the_error_has_the_number_of_the_call() -> None
 
 def test_it_streams_in_small_chunks_and_never_a_stop_string() -> None:
     model = ScriptedChatModel(responses=["One two\nMe: three"], chunk_size=2)
-    pieces = list(model.stream(ASK, stop=["\nMe:"]))
-    assert [str(p.text) for p in pieces] == ["On", "e ", "tw", "o", ""]
-    assert pieces[-1].response_metadata["finish_reason"] == "stop"
+    chunks = list(model.stream(ASK, stop=["\nMe:"]))
+    assert [str(p.text) for p in chunks] == ["On", "e ", "tw", "o", ""]
+    assert chunks[-1].response_metadata["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize(("stop", "limit", "reason"), [(["b"], 9, "stop"), (None, 9, "eos"), (None, 1, "length")])

@@ -46,11 +46,11 @@ def test_a_server_that_is_killed_in_the_middle_of_a_reply(
         model = load_chat_model("openai:m", prefix_style="vllm", max_retries=0)
         talk = Conversation(model, TIM, checkpointer=store, session="s")
         assert talk.say("line 0").text == "So it is."
-        pieces = talk.stream("Tell me a long story")
-        assert next(pieces) == "So"
+        chunks = talk.stream("Tell me a long story")
+        assert next(chunks) == "So"
         os.kill(server, signal.SIGKILL)
         with pytest.raises(ModelError, match=f"127.0.0.1:{port}") as error:
-            list(pieces)
+            list(chunks)
         assert "\n" not in str(error.value)
         broken = [("Me", "line 0", "complete"), ("Tim", "So it is.", "complete")]
         broken += [("Me", "Tell me a long story", "complete"), ("Tim", "So it", "interrupted")]

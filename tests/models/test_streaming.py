@@ -61,9 +61,9 @@ def test_bytes_are_returned_as_whole_characters(text: str, context: str) -> None
         return bytes(ids).decode("utf-8", errors="replace")
 
     detokenizer = Detokenizer(decode, list(context.encode()))
-    pieces = [detokenizer.feed(byte) for byte in text.encode()]
-    assert "".join(pieces) == text
-    assert not any("\ufffd" in piece for piece in pieces)
+    chunks = [detokenizer.feed(byte) for byte in text.encode()]
+    assert "".join(chunks) == text
+    assert not any("\ufffd" in chunk for chunk in chunks)
 
 
 def test_an_incomplete_character_at_the_end_is_never_returned() -> None:

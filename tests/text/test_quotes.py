@@ -15,9 +15,9 @@ from tests.text.quote_cases import CASES, EN, ZH
 GENERATED = 10_000 if os.environ.get("EGOSRAG_TEST_PROFILE") == "full" else 2_000
 
 
-def streamed(prefix: str, pieces: list[str]) -> str:
+def streamed(prefix: str, chunks: list[str]) -> str:
     decoder = QuoteDecoder(prefix)
-    return "".join([decoder.feed(piece) for piece in pieces]) + decoder.finish()
+    return "".join([decoder.feed(chunk) for chunk in chunks]) + decoder.finish()
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ PREFIXES = ["Tim: " + m for m in "\"“‘'„«»"] + ["悟空：" + m for m in
 )
 def test_any_cutting_gives_the_same_speech(prefix: str, raw: str, cuts: list[int]) -> None:
     edges = [0, *sorted(c for c in cuts if c < len(raw)), len(raw)]
-    pieces = [raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]
     whole = speech(prefix, raw)
-    assert streamed(prefix, pieces) == whole
+    assert streamed(prefix, chunks) == whole
     assert streamed(prefix, list(raw)) == whole
     assert whole == whole.strip()
 

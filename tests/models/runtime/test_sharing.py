@@ -101,7 +101,7 @@ def test_async_streams_the_same_text(fixed_reply: FixedReply) -> None:
     model = fixed_reply('I am Tim."')
 
     async def collect() -> tuple[str, str]:
-        streamed = "".join([str(piece.text) async for piece in model.astream(ASK, stop=['"'])])
+        streamed = "".join([str(chunk.text) async for chunk in model.astream(ASK, stop=['"'])])
         return streamed, str((await model.ainvoke(ASK, stop=['"'])).text)
 
     assert asyncio.run(collect()) == ("I am Tim.", "I am Tim.")
