@@ -1,10 +1,10 @@
-"""The plain chatbot (report 5.1): a chat is text that the model goes on with, up to its end-of-sequence token.
+"""The plain chatbot (report 5.1): a conversation that the model continues up to its end-of-sequence token.
 
-"multiple" gives every past turn a message of its own. "single" puts the history before the question in one user
-message, as the report does for models that were trained on single turns.
+With history "multiple" each past turn is a message of its own; with "single" the history is put before the question in
+one user message, as the report does for models that were trained on single turns.
 
-A prompt that no longer fits the window loses its oldest pairs, which the reply's ``left_out`` counts; a question that
-does not fit alone is an error. (Role-play and long memory are ``egosrag.egos``: nothing is lost there.)
+When the prompt no longer fits the context window, its oldest pairs are left out and counted (``left_out``); a question
+that does not fit alone is an error. Role-play with a long memory is ``egosrag.egos``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from egosrag.text.language import language_of
 class ChatReply(Reply):
     """A reply of the chatbot."""
 
-    left_out: int = Field(default=0, description="oldest pairs that the window had no room for")
+    left_out: int = Field(default=0, description="oldest pairs that did not fit the context window")
 
 
 class Chatbot:
-    """Talks, and remembers the conversation.
+    """A conversation with a chat model, kept in memory.
 
     Args:
         model: any chat model, or a plain LLM.
-        system: the system message; the prompt file's, in the first question's language, when None.
+        system: the system message; the prompt file's, in the language of the first question, when None.
         history: "multiple" or "single".
     """
 
@@ -61,7 +61,10 @@ class Chatbot:
         return reply
 
     def stream(self, line: str) -> Iterator[str | ChatReply]:
-        """As ``say``: the text in pieces, the reply last. What was not streamed to its end is not remembered."""
+        """The reply to ``line`` as it is generated: text, then the ``ChatReply``; errors as ``say``.
+
+        A reply that is not streamed to its end is not part of the history.
+        """
         if not line.strip():
             raise SessionError("the line is empty: write what you want to say")
         started, first_s = time.perf_counter(), None
@@ -69,17 +72,17 @@ class Chatbot:
         text, reason, usage = "", "", Usage()
         for chunk in continue_prefix(self.model, messages, ""):
             reason = str(chunk.response_metadata.get("finish_reason") or reason)
-            told = chunk.usage_metadata
-            if told:
-                cached = (told.get("input_token_details") or {}).get("cache_read") or 0
+            if reported := chunk.usage_metadata:
                 usage = usage + Usage(
-                    prompt_tokens=told["input_tokens"], completion_tokens=told["output_tokens"], cached_tokens=cached
+                    prompt_tokens=reported["input_tokens"],
+                    completion_tokens=reported["output_tokens"],
+                    cached_tokens=(reported.get("input_token_details") or {}).get("cache_read") or 0,
                 )
-            piece = str(chunk.text) if text else str(chunk.text).lstrip()
-            if piece:
+            new = str(chunk.text) if text else str(chunk.text).lstrip()
+            if new:
                 first_s = first_s or time.perf_counter() - started
-                text += piece
-                yield piece
+                text += new
+                yield new
         self.pairs.append((line.strip(), text.strip()))
         yield ChatReply(
             speaker="assistant",
@@ -98,15 +101,15 @@ class Chatbot:
             system = str(load("chat", language_of(first)).messages()[0].text)
         opening: list[BaseMessage] = [SystemMessage(system)] if system else []
         if self.history == "single":
-            before = question_history(pairs, language_of(line))
-            return [*opening, HumanMessage(f"{before}\n{line}" if before else line)]
+            history = question_history(pairs, language_of(line))
+            return [*opening, HumanMessage(f"{history}\n{line}" if history else line)]
         turns: list[BaseMessage] = []
         for question, answer in pairs:
             turns += [HumanMessage(question), AIMessage(answer)]
         return [*opening, *turns, HumanMessage(line)]
 
     def _fitting(self, line: str) -> tuple[list[BaseMessage], int]:
-        """The prompt with as much of the history as fits, and how many of the oldest pairs do not."""
+        """The prompt with the part of the history that fits the context window, and the number of pairs left out."""
         window = context_window(self.model)
         for left_out in range(len(self.pairs) + 1):
             messages = self.messages(line, self.pairs[left_out:])
@@ -114,6 +117,6 @@ class Chatbot:
             if size <= window:
                 return messages, left_out
         raise WindowError(
-            f"the question takes {size} tokens and the model's window has room for {window}: shorten it, "
-            "or use a model with a longer window"
+            f"the question takes {size} tokens and the model's window holds {window}: shorten it, or use a model with a"
+            " longer window"
         )

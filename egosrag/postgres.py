@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from egosrag.errors import EgosRagError, SettingsError
-from egosrag.limits import DATABASE_S
+from egosrag.limits import DATABASE_TIMEOUT_S
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -93,7 +93,7 @@ def connect(url: str, error_type: type[EgosRagError], **options: Any) -> Connect
 
     Raises:
         SettingsError: the packages for PostgreSQL are not installed.
-        EgosRagError: (as ``error_type``) the URL is malformed, or the server did not answer within ``DATABASE_S``.
+        EgosRagError: (as ``error_type``) the URL is malformed, or there was no answer within ``DATABASE_TIMEOUT_S``.
     """
     require_psycopg()
     import psycopg
@@ -124,11 +124,11 @@ def with_retries(call: Callable[[], T], repair: Callable[[], None] | None = None
             unavailable.
 
     Raises:
-        psycopg.Error: from ``call``, if it is another error or ``DATABASE_S`` seconds are over.
+        psycopg.Error: from ``call``, if it is another error or ``DATABASE_TIMEOUT_S`` seconds are over.
     """
     import psycopg
 
-    deadline, pause, failed = time.monotonic() + DATABASE_S, _FIRST_PAUSE_S, False
+    deadline, pause, failed = time.monotonic() + DATABASE_TIMEOUT_S, _FIRST_PAUSE_S, False
     while True:
         try:
             if failed and repair:
@@ -138,7 +138,7 @@ def with_retries(call: Callable[[], T], repair: Callable[[], None] | None = None
             if not is_unavailable(error) or time.monotonic() + pause > deadline:
                 raise
             if not failed:
-                _log.warning("the database does not answer; retrying for %.0f seconds", DATABASE_S)
+                _log.warning("the database does not answer; retrying for %.0f seconds", DATABASE_TIMEOUT_S)
             failed = True
         time.sleep(pause)
         pause = min(2 * pause, _MAX_PAUSE_S)

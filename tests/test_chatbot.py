@@ -30,7 +30,7 @@ def test_turns_are_messages_of_their_own() -> None:
     assert reply.usage.prompt_tokens > reply.usage.completion_tokens > 0
 
 
-def test_single_history_stands_before_the_question() -> None:
+def test_single_history_is_put_before_the_question() -> None:
     chat, model = bot("巴黎。", "两百万。", history="single")
     chat.say("法国的首都是哪里？")
     chat.say("有多少人？")
@@ -48,23 +48,23 @@ def test_system_message_may_be_given_or_left_out() -> None:
 
 def test_reply_is_streamed() -> None:
     chat, _ = bot("One two three four.")
-    *pieces, reply = chat.stream("Count.")
+    *chunks, reply = chat.stream("Count.")
     assert isinstance(reply, ChatReply)
-    assert len(pieces) > 2
-    assert "".join(str(piece) for piece in pieces) == reply.text
+    assert len(chunks) > 2
+    assert "".join(str(chunk) for chunk in chunks) == reply.text
     assert reply.timing.first_token_s is not None
 
 
-def test_reply_that_was_not_read_to_its_end_is_not_remembered() -> None:
+def test_a_reply_that_was_not_read_to_its_end_is_not_in_the_history() -> None:
     chat, model = bot("One two three four.", "Yes.")
-    pieces = chat.stream("Count.")
-    next(iter(pieces))
-    pieces.close()  # type: ignore[attr-defined]
+    chunks = chat.stream("Count.")
+    next(iter(chunks))
+    chunks.close()  # type: ignore[attr-defined]
     chat.say("Hi")
     assert [m.type for m in model.calls[1].messages] == ["system", "human"]
 
 
-def test_length_is_told() -> None:
+def test_a_reply_cut_at_max_new_tokens_has_reason_length() -> None:
     chat, _ = bot("one two three four five", max_new_tokens=3)
     assert chat.say("Count.").stop_reason == "length"
 
@@ -82,5 +82,5 @@ def test_lines_that_cannot_be_answered() -> None:
     chat, _ = bot(context_window=60)
     with pytest.raises(SessionError, match="empty"):
         chat.say(" \n")
-    with pytest.raises(WindowError, match="has room for"):
+    with pytest.raises(WindowError, match="window holds"):
         chat.say("word " * 200)

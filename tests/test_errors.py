@@ -186,7 +186,7 @@ def test_an_invalid_line_is_one_line_of_error(line: bytes, run: Run, script: Cal
 def test_an_unusable_store_is_one_line_of_error(
     run: Run, script: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.2)
+    monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.2)
     (tmp_path / "store.sqlite").write_text("this is not a database, and long enough for SQLite to notice " * 20)
     for store in ("store.sqlite", str(tmp_path), "postgresql://nobody@127.0.0.1:1/none"):
         done = run("chat", "--role", EDDA, "--store", store, "--model", script('Hi."'), "--json", stdin=b"Hello!\n")

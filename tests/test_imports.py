@@ -25,6 +25,7 @@ LAYERS = {
     "egosrag.errors": 0,
     "egosrag.schema": 0,
     "egosrag.text": 1,
+    "egosrag.traits": 1,
     "egosrag.console": 1,
     "egosrag.presets": 1,
     "egosrag.postgres": 1,
@@ -143,7 +144,9 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
         }
         | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions.conversation"},
         # The embedder learns from passages as the index cuts them.
-        "finetune": {f"egosrag.{room}" for room in ("schema", "text", "prompts", "errors", "rag", "rag.documents")},
+        "finetune": {
+            f"egosrag.{room}" for room in ("schema", "text", "traits", "prompts", "errors", "rag", "rag.documents")
+        },
     }
     public = {f"egosrag.{name}" for name in egosrag.__all__}
     for folder, rooms in allowed.items():

@@ -1,8 +1,8 @@
 """Tiny checkpoints for the tests: Qwen2.5's folder layout and tokenizer kind, made in a second, random weights.
 
 ``make_tiny_qwen`` saves a two-layer ``Qwen2ForCausalLM`` with a byte-level BPE trained here, so that quotation
-marks merge with their neighbours (``."``, ``？”``) as they do in the real vocabulary. With ``says`` the weights are
-set, not random: the model then says exactly that text after any prompt, and ends.
+marks merge with their neighbours (``."``, ``？”``) as they do in the real vocabulary. With ``reply`` the weights are
+set, not random: the model then generates exactly that text after any prompt, and its end-of-sequence token.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def make_tiny_tokenizer(path: str | Path, *, vocab: int = 640) -> None:
 
 
 def make_tiny_qwen(
-    path: str | Path, *, vocab: int = 640, seed: int = 0, window: int = 1024, says: str | None = None
+    path: str | Path, *, vocab: int = 640, seed: int = 0, window: int = 1024, reply: str | None = None
 ) -> None:
     """Save a tiny Qwen2 checkpoint under ``path`` in the layout of Qwen2.5's folders.
 
@@ -145,7 +145,7 @@ def make_tiny_qwen(
         vocab: tokens of the vocabulary, special tokens included, at most.
         seed: of the random weights.
         window: ``max_position_embeddings``.
-        says: what the model generates after any prompt, then ``<|im_end|>``; its tokens must differ from each other,
+        reply: what the model generates after any prompt, then ``<|im_end|>``; its tokens must differ from each other,
             62 at most. Without it the weights are random.
     """
     import torch
@@ -162,7 +162,7 @@ def make_tiny_qwen(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=window,
-        tie_word_embeddings=says is None,
+        tie_word_embeddings=reply is None,
         bos_token_id=pad,
         eos_token_id=end,
         pad_token_id=None,
@@ -170,9 +170,9 @@ def make_tiny_qwen(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config).to(torch.float32)
-    if says is not None:
-        _say_only(model, [*tokenizer.encode(says, add_special_tokens=False), end])
-    # Qwen2.5-Instruct's own generation_config: a server that obeyed it unasked would sample.
+    if reply is not None:
+        _set_reply(model, [*tokenizer.encode(reply, add_special_tokens=False), end])
+    # Qwen2.5-Instruct's own generation_config: a model that applied it unasked would sample.
     model.generation_config = GenerationConfig(
         bos_token_id=pad,
         eos_token_id=[end, pad],
@@ -186,7 +186,7 @@ def make_tiny_qwen(
     model.save_pretrained(path)
 
 
-def _say_only(model: object, chain: list[int]) -> None:
+def _set_reply(model: object, chain: list[int]) -> None:
     """Set the weights so that each token of ``chain`` follows the one before, and the first follows all others."""
     import torch
 

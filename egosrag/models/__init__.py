@@ -1,7 +1,11 @@
 """Chat models: local checkpoints, OpenAI-compatible servers and a scripted one, all LangChain ``BaseChatModel``.
 
-In all three a trailing ``AIMessage`` is a prefix that is continued, and stop strings are trimmed and never shown.
-Nothing heavy is imported before a model is asked for.
+With all of them a trailing ``AIMessage`` is a prefix that is continued (prefill), and stop strings are left out of the
+reply. Read in this order: ``load`` (a name to a model), ``local``, ``api`` and ``scripted`` (the models), ``runtime``
+(how a local model generates), ``streaming`` (token ids to chunks, stop strings), ``continuation`` (a prefix with any
+LangChain model), ``tokens`` (counts and windows), ``traits`` (what a model was trained for).
+
+Heavy libraries are only imported once a model is loaded.
 """
 
 from __future__ import annotations

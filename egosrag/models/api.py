@@ -1,4 +1,4 @@
-"""The chat model behind an OpenAI-compatible server, with each provider's way to continue a prefix."""
+"""The chat model on an OpenAI-compatible server, with each provider's way to continue a prefix (prefill)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from langchain_openai import ChatOpenAI
 from pydantic import Field
 
 from egosrag.errors import EgosRagError, ModelError, WindowError
-from egosrag.models.continuation import Continuation, ask, sendable_stops
-from egosrag.models.streaming import chunk, last_chunk
+from egosrag.models.continuation import EchoFilter, request_prefix, sendable_stops
+from egosrag.models.streaming import TokenCounts, chunk, last_chunk
 from egosrag.models.tokens import approximate_tokens
+from egosrag.traits import Traits
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
 
@@ -27,10 +28,10 @@ PrefixStyle = Literal["deepseek", "vllm", "none"]
 class ApiChatModel(ChatOpenAI):
     """A chat model on an OpenAI-compatible server.
 
-    A trailing ``AIMessage`` is a prefix. ``prefix_style`` tells how the server is asked to continue it: "deepseek"
+    A trailing ``AIMessage`` is a prefix. ``prefix_style`` is the way in which the server continues it: "deepseek"
     marks the message with ``"prefix": true``; "vllm" sends ``continue_final_message``; "none" asks for the prefix in
-    the last user message and takes its echo off the reply. ``finish_reason`` is "stop", "eos" or "length"; a server
-    that does not tell a stop string from an end of sequence gives "stop" where stop strings were sent.
+    the last user message and removes its echo from the reply. ``finish_reason`` is "stop", "eos" or "length"; with a
+    server that does not distinguish a stop string from an end of sequence it is "stop" where stop strings were sent.
     Retries with backoff (``max_retries``) and ``timeout`` are ChatOpenAI's.
 
     Raises:
@@ -39,14 +40,14 @@ class ApiChatModel(ChatOpenAI):
     """
 
     prefix_style: PrefixStyle = "none"
-    context_window: int | None = Field(None, ge=2, description="tokens that prompt and reply may take together")
-    key_name: str = Field("OPENAI_API_KEY", description="the environment variable that a message about the key names")
+    context_window: int | None = Field(None, ge=2, description="tokens of prompt and reply together")
+    key_name: str = Field("OPENAI_API_KEY", description="the environment variable of the key, for messages")
     stream_usage: bool | None = True
     use_responses_api: bool | None = False
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Not among LangChain's own classes, so its loader could not bring it back."""
+        """False: LangChain's loader only restores classes of its own."""
         return False
 
     @property
@@ -55,12 +56,12 @@ class ApiChatModel(ChatOpenAI):
         return True
 
     @property
-    def multi_turn(self) -> bool:
-        """Served chat models were trained on conversations of many turns."""
-        return True
+    def traits(self) -> Traits:
+        """Served chat models were trained on conversations of many turns, and read passages well."""
+        return Traits()
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
-        """An estimate: the server's tokenizer is not at hand, and tiktoken would have to be downloaded."""
+        """An estimate: the server's tokenizer is not at hand, and tiktoken's would have to be downloaded."""
         return approximate_tokens(messages)
 
     def get_num_tokens(self, text: str) -> int:
@@ -87,7 +88,7 @@ class ApiChatModel(ChatOpenAI):
         if "max_new_tokens" in payload:
             payload["max_completion_tokens"] = payload.pop("max_new_tokens")
         if "max_completion_tokens" in payload and not self._at_openai:
-            # Only OpenAI has renamed it; other servers ignore or refuse the new name.
+            # Only OpenAI uses the new name; other servers ignore or refuse it.
             payload["max_tokens"] = payload.pop("max_completion_tokens")
         if payload["messages"][-1:] and payload["messages"][-1]["role"] == "assistant":
             if self.prefix_style == "deepseek":
@@ -99,7 +100,7 @@ class ApiChatModel(ChatOpenAI):
 
     @property
     def server(self) -> str:
-        """The server's name and port, as a message names it."""
+        """The server's name and port, for messages."""
         url = urlsplit(str(self.root_client.base_url))
         return url.hostname + (f":{url.port}" if url.port else "") if url.hostname else "the server"
 
@@ -114,16 +115,16 @@ class ApiChatModel(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        reader = _Reader(messages, stop, self)
+        reply = _ReplyStream(messages, stop, self)
         try:
             # No run_manager: LangChain reports the chunks that are yielded here.
-            for piece in super()._stream(reader.messages, reader.stops, None, **kwargs):
-                yield from reader.feed(piece)
-                if reader.continuation.closed:
+            for received in super()._stream(reply.messages, reply.stops, None, **kwargs):
+                yield from reply.feed(received)
+                if reply.filter.closed:
                     break
-            yield reader.finish()
+            yield reply.finish()
         except openai.OpenAIError as error:
-            raise self._told(error) from error
+            raise self._one_line_error(error) from error
 
     async def _astream(
         self,
@@ -132,16 +133,16 @@ class ApiChatModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        reader = _Reader(messages, stop, self)
+        reply = _ReplyStream(messages, stop, self)
         try:
-            async for piece in super()._astream(reader.messages, reader.stops, None, **kwargs):
-                for ready in reader.feed(piece):
+            async for received in super()._astream(reply.messages, reply.stops, None, **kwargs):
+                for ready in reply.feed(received):
                     yield ready
-                if reader.continuation.closed:
+                if reply.filter.closed:
                     break
-            yield reader.finish()
+            yield reply.finish()
         except openai.OpenAIError as error:
-            raise self._told(error) from error
+            raise self._one_line_error(error) from error
 
     def _generate(
         self,
@@ -164,17 +165,17 @@ class ApiChatModel(ChatOpenAI):
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
     ) -> ChatGenerationChunk | None:
-        made = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
+        converted = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         choices = chunk.get("choices") or [{}]
-        if made is not None and isinstance(choices[0].get("stop_reason"), str):
-            # vLLM tells which stop string it was; LangChain would drop it.
-            made.generation_info = {**(made.generation_info or {}), "stop_reason": choices[0]["stop_reason"]}
-        return made
+        if converted is not None and isinstance(choices[0].get("stop_reason"), str):
+            # vLLM reports which stop string it was; LangChain would drop it.
+            converted.generation_info = {**(converted.generation_info or {}), "stop_reason": choices[0]["stop_reason"]}
+        return converted
 
-    def _told(self, error: Exception) -> EgosRagError:
-        """The one line that says what went wrong; the server's own words only where they help, without the key."""
+    def _one_line_error(self, error: Exception) -> EgosRagError:
+        """What went wrong, in one line; the server's own message only where it helps, without the key."""
         server = self.server
-        detail = self._clean(error)
+        detail = self._server_message(error)
         if isinstance(error, openai.APITimeoutError):
             return ModelError(f"{server} did not answer in time: try again, or raise the timeout")
         if isinstance(error, openai.APIConnectionError):
@@ -186,65 +187,73 @@ class ApiChatModel(ChatOpenAI):
         if isinstance(error, openai.RateLimitError):
             return ModelError(f"{server} asks for fewer requests, or the account is empty: {detail}")
         if isinstance(error, openai.UnprocessableEntityError) and self.prefix_style != "none":
-            told = f'{server} cannot be asked with prefix_style "{self.prefix_style}"'
-            return ModelError(f'{told}: take "none", or the server\'s own way ({detail})')
+            return ModelError(
+                f'{server} does not accept prefix_style "{self.prefix_style}": use "none", or the style that this'
+                f" server supports ({detail})"
+            )
         if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)):
-            words = detail.lower()
-            if isinstance(error, ContextOverflowError) or (
-                "context" in words and ("length" in words or "window" in words)
-            ):
+            text = detail.lower()
+            overflow = "context" in text and ("length" in text or "window" in text)
+            if overflow or isinstance(error, ContextOverflowError):
                 return WindowError(f"the prompt does not fit the window of {self.model_name}: {detail}")
             return ModelError(f"{server} refused the request: {detail}")
         return ModelError(f"{server} failed: {detail}")
 
-    def _clean(self, error: Exception) -> str:
+    def _server_message(self, error: Exception) -> str:
+        """The server's message in one line, cut to 200 characters, with the key replaced by ``***``."""
         body = getattr(error, "body", None)
-        told = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None  # FastAPI's own: detail
-        text = " ".join(str(told or getattr(error, "message", None) or type(error).__name__).split())
+        own = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None  # "detail": FastAPI
+        text = " ".join(str(own or getattr(error, "message", None) or type(error).__name__).split())
         key = self.root_client.api_key
         return (text.replace(key, "***") if key else text)[:200]
 
 
-class _Reader:
-    """One reply as it comes in: what to send for it, and the server's chunks in the form of our other models."""
+class _ReplyStream:
+    """One reply as it is received: what to send for it, and the server's chunks in the form of our other models.
+
+    Attributes:
+        messages: to send; for prefix_style "none" with the request for the prefix.
+        stops: to send; without those that would end the reply inside an echo of the prefix.
+        filter: removes the echo, and ends the reply at a stop string.
+    """
 
     def __init__(self, messages: list[BaseMessage], stop: list[str] | None, model: ApiChatModel) -> None:
         last = messages[-1] if messages else None
         prefix = str(last.text) if isinstance(last, AIMessage) and model.prefix_style == "none" else ""
-        self.messages = ask(messages[:-1], prefix) if prefix else messages
+        self.messages = request_prefix(messages[:-1], prefix) if prefix else messages
         self.stops = (sendable_stops(prefix, stop) if stop and prefix else stop) or None
-        self.continuation = Continuation(prefix, stop or ())
+        self.filter = EchoFilter(prefix, stop or ())
         self._model, self._server = model.model_name, model.server
         self._reason = ""  # until the server gives one
-        self._usage = (0, 0, 0)
+        self._usage = TokenCounts()
 
-    def feed(self, piece: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
-        """What can be shown of the reply after ``piece``."""
-        info = piece.generation_info or {}
+    def feed(self, received: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
+        """The chunks that are certain after ``received``."""
+        info = received.generation_info or {}
         if reason := info.get("finish_reason"):
             if reason == "content_filter":
                 raise ModelError(f"the server withheld the reply of {self._model}: its content filter refused it")
-            told_eos = reason == "stop" and not self.stops and not info.get("stop_reason")
-            self._reason = "eos" if told_eos else reason
-        message = piece.message
+            eos = reason == "stop" and not self.stops and not info.get("stop_reason")
+            self._reason = "eos" if eos else reason
+        message = received.message
         if isinstance(message, AIMessageChunk):
             if usage := message.usage_metadata:
                 cached = usage.get("input_token_details", {}).get("cache_read") or 0
-                self._usage = (usage["input_tokens"], usage["output_tokens"], cached)
+                self._usage = TokenCounts(usage["input_tokens"], usage["output_tokens"], cached)
             if message.tool_call_chunks:
-                yield piece
+                yield received
                 return
-        if text := self.continuation.feed(str(message.text)):
+        if text := self.filter.feed(str(message.text)):
             yield chunk(text)
 
     def finish(self) -> ChatGenerationChunk:
-        """The last piece.
+        """The last chunk.
 
         Raises:
-            ModelError: the server did not say that it was at its end: a connection that is only closed says nothing.
+            ModelError: the server gave no finish reason: the connection was closed before the reply's end.
         """
-        rest = self.continuation.finish()
-        reason = "stop" if self.continuation.closed else self._reason
+        rest = self.filter.finish()
+        reason = "stop" if self.filter.closed else self._reason
         if not reason:
-            raise ModelError(f"{self._server} closed the connection within its reply: see whether it still runs")
+            raise ModelError(f"{self._server} closed the connection in the middle of a reply: check that it still runs")
         return last_chunk(rest, reason, self._model, self._usage)

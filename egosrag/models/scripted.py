@@ -1,4 +1,4 @@
-"""The scripted chat model: a public fake that says what its script says, and raises when the script runs out."""
+"""The scripted chat model: a public fake whose replies are given, and which raises when they run out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError, ScriptExhausted, WindowError
-from egosrag.models.stops import StopFilter
-from egosrag.models.streaming import chunk, last_chunk
+from egosrag.models.streaming import StopFilter, TokenCounts, chunk, last_chunk
+from egosrag.traits import Traits
 
-# A run of letters and digits, a Chinese character, or any other sign.
+# A Chinese character, a run of other letters and digits, or any other single character but white space.
 _TOKEN = re.compile(r"[\u3400-\u9fff]|(?:(?![\u3400-\u9fff])\w)+|[^\w\s]")
 
 
@@ -28,7 +28,7 @@ class ScriptedCall(NamedTuple):
     """One call of a scripted model.
 
     Attributes:
-        messages: all that it was given, a trailing prefix included.
+        messages: the whole prompt, a trailing prefix included.
         prefix: the text of the trailing AIMessage, or None.
         stop: the stop strings.
     """
@@ -42,21 +42,21 @@ class ScriptedChatModel(BaseChatModel):
     """A chat model for tests and demonstrations.
 
     Each string of ``responses`` is the raw text that one call would generate after its prefix; stop strings,
-    ``max_new_tokens`` and the context window apply to it as to a real model. A token is a Chinese character, a run
-    of other letters and digits, or a single other sign; white space costs nothing, and each message of a prompt
-    costs 4 tokens more, as a chat template would.
+    ``max_new_tokens`` and the context window apply to it as to a real model. A token is a Chinese character, a run of
+    other letters and digits, or any other single character; white space counts nothing, and each message of a prompt
+    counts 4 tokens more, as a chat template would. It states the trait ``single_turn``.
 
     Raises:
-        ScriptExhausted: (on a call) every response has been said.
-        WindowError: (on a call) the prompt leaves no room for a reply.
+        ScriptExhausted: (on a call) every response has been used.
+        WindowError: (on a call) the prompt leaves no token of the context window for a reply.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     responses: list[str]
-    context_window: int = Field(4096, ge=2, description="tokens that prompt and reply may take together")
+    context_window: int = Field(4096, ge=2, description="tokens of prompt and reply together")
     max_new_tokens: int = Field(256, ge=1)
-    chunk_size: int = Field(3, ge=1, description="characters of a streamed piece")
+    chunk_size: int = Field(3, ge=1, description="characters of a streamed chunk")
 
     _calls: list[ScriptedCall] = PrivateAttr(default_factory=list)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -80,13 +80,18 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def calls(self) -> list[ScriptedCall]:
-        """What it was asked, in order."""
+        """The calls that it received, in order."""
         return list(self._calls)
 
     @property
     def continues_prefix(self) -> bool:
         """A trailing AIMessage is continued."""
         return True
+
+    @property
+    def traits(self) -> Traits:
+        """As a model that was trained on single turns."""
+        return Traits(single_turn=True)
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make, by the rule of the class."""
@@ -134,28 +139,29 @@ class ScriptedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        asked = self.count_tokens(messages)
-        room = self.context_window - asked
-        if room < 1:
+        prompt_tokens = self.count_tokens(messages)
+        remaining = self.context_window - prompt_tokens
+        if remaining < 1:
             raise WindowError(
-                f"the prompt has {asked} tokens and the window of the script holds {self.context_window}: shorten it"
+                f"the prompt has {prompt_tokens} tokens and the window of the script holds {self.context_window}:"
+                " shorten it"
             )
         raw = self._next(messages, stop)
-        limit = min(room, kwargs.get("max_new_tokens", self.max_new_tokens))
+        limit = min(remaining, kwargs.get("max_new_tokens", self.max_new_tokens))
         tokens = list(_TOKEN.finditer(raw))
-        said = raw if len(tokens) <= limit else raw[: tokens[limit - 1].end()]
-        filtered = StopFilter(stop)
-        shown = ""
-        for start in range(0, len(said), self.chunk_size):
-            if piece := filtered.feed(said[start : start + self.chunk_size]):
-                shown += piece
-                yield chunk(piece)
-            if filtered.hit is not None:
+        generated = raw if len(tokens) <= limit else raw[: tokens[limit - 1].end()]
+        stop_filter = StopFilter(stop)
+        streamed = ""
+        for start in range(0, len(generated), self.chunk_size):
+            if text := stop_filter.feed(generated[start : start + self.chunk_size]):
+                streamed += text
+                yield chunk(text)
+            if stop_filter.hit is not None:
                 break
-        rest = filtered.finish()
-        reason = "stop" if filtered.hit is not None else "length" if said != raw else "eos"
-        generated = self.count_tokens(shown + rest + (filtered.hit or ""))
-        yield last_chunk(rest, reason, "scripted", (asked, generated, 0))
+        rest = stop_filter.finish()
+        reason = "stop" if stop_filter.hit is not None else "length" if generated != raw else "eos"
+        completion_tokens = self.count_tokens(streamed + rest + (stop_filter.hit or ""))
+        yield last_chunk(rest, reason, "scripted", TokenCounts(prompt_tokens, completion_tokens))
 
     def _generate(
         self,

@@ -1,4 +1,4 @@
-"""How long a prompt is, and how long it may be: by the model's own tokenizer where it has one."""
+"""Token counts and context windows: by the model's own tokenizer where it has one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from egosrag.models.continuation import tokenizer_of, unbound
 from egosrag.prompts.encode import count_text, encode
 
 DEFAULT_WINDOW = 4096
+_PIPELINE_RESERVE = 256  # new tokens that transformers' pipelines reserve by default
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
 
 
 def count_tokens(model: Any, messages_or_text: Sequence[BaseMessage] | str) -> int:
-    """Tokens that a text, or the prompt that messages make, takes in ``model``'s window.
+    """Tokens of a text, or of the prompt that messages make, chat template included.
 
-    Exact for our local and scripted models and for langchain-huggingface's local ones, chat template included;
-    for others LangChain's estimate of four characters a token, and a token for each Chinese, Japanese or Korean
-    character, which is more than any current tokenizer needs.
+    Exact for our local and scripted models and for langchain-huggingface's local ones; an estimate
+    (``approximate_tokens``) for others.
     """
     inner = unbound(model)
     own = getattr(inner, "count_tokens", None)
@@ -36,7 +36,11 @@ def count_tokens(model: Any, messages_or_text: Sequence[BaseMessage] | str) -> i
 
 
 def approximate_tokens(messages_or_text: Sequence[BaseMessage] | str) -> int:
-    """The estimate for a model whose tokenizer is not at hand."""
+    """An estimate for a model whose tokenizer is not at hand.
+
+    LangChain's estimate of four characters a token, but a token for each Chinese, Japanese or Korean character, which
+    is more than any current tokenizer needs.
+    """
     if isinstance(messages_or_text, str):
         wide = len(_CJK.findall(messages_or_text))
         narrow = len(messages_or_text) - wide
@@ -47,14 +51,13 @@ def approximate_tokens(messages_or_text: Sequence[BaseMessage] | str) -> int:
 
 
 def context_window(model: Any) -> int:
-    """Tokens that a prompt to ``model`` may have, the room for its reply left out; 4096 where it is not told."""
+    """Tokens that a prompt to ``model`` may have, without those reserved for the reply; 4096 where none are stated."""
     inner = unbound(model)
     profile = getattr(inner, "profile", None) or {}
-    told = profile.get("max_input_tokens")
-    if told:
-        return int(told)
+    stated = profile.get("max_input_tokens")
+    if stated:
+        return int(stated)
     pipeline = getattr(inner, "pipeline", None) or getattr(getattr(inner, "llm", None), "pipeline", None)
     config = getattr(getattr(pipeline, "model", None), "config", None)
     window = getattr(config, "max_position_embeddings", None)
-    # transformers' pipelines reserve 256 new tokens unless they are told otherwise.
-    return max(int(window) - 256, int(window) // 2) if window else DEFAULT_WINDOW
+    return max(int(window) - _PIPELINE_RESERVE, int(window) // 2) if window else DEFAULT_WINDOW

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from egosrag.egos.extract.chunks import mention_pattern, source_sentences
 from egosrag.egos.extract.evidence import LABELS, content_terms
 from egosrag.pocket.question_kinds import ANIMAL, KIN, SAME, kinds_of
-from egosrag.prompts.render import filled
+from egosrag.prompts.render import fill_placeholders
 from egosrag.schema import Role
 
 PARTS = tuple(LABELS["en"])
@@ -107,7 +107,9 @@ class Asked:
 
 def card_lines(role: Role, user: str) -> list[tuple[str, str]]:
     """The sentences of a card that can be said as they are, each with its part; ``user`` stands for {{user}}."""
-    told = [(filled(statement.text, role, user), part) for part in PARTS for statement in getattr(role, part)]
+    told = [
+        (fill_placeholders(statement.text, role, user), part) for part in PARTS for statement in getattr(role, part)
+    ]
     return [(sentence, part) for text, part in told for sentence in sayable(text)]
 
 

@@ -1,8 +1,10 @@
 """Prompts as reviewed text files: one file a prompt and language, rendered by ``load(name, language)``.
 
 A file is ``name.language.txt``. Its first line is a comment with the report's section. ``[system]``, ``[user]``
-and ``[assistant]`` open the messages; a fragment that is put into other prompts has the one part ``[text]``.
-Variables are ``$name``; a value is inserted as it is and never read for variables again.
+and ``[assistant]`` open the messages; a fragment that is put into other prompts has the single part ``[text]``.
+Variables are ``$name``; a value is inserted as it is and never searched for variables.
+
+``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Prompt(NamedTuple):
         missing = sorted(self.variables - values.keys())
         if missing:
             raise PromptError(f"prompt {self.name} needs {', '.join(missing)}: give every one of them a value")
-        return [(role, _fill(template.template, values)) for role, template in self.parts]
+        return [(role, _substitute(template.template, values)) for role, template in self.parts]
 
     def messages(self, **values: str) -> list[BaseMessage]:
         """The prompt as chat messages; a line of the file whose variables are all empty is left out.
@@ -53,13 +55,13 @@ class Prompt(NamedTuple):
         return self._rendered(values)[0][1]
 
 
-def _fill(text: str, values: dict[str, str]) -> str:
-    kept = []
+def _substitute(text: str, values: dict[str, str]) -> str:
+    lines = []
     for line in map(Template, text.split("\n")):
         names = line.get_identifiers()
         if not names or any(values[name] for name in names):
-            kept.append(line.substitute(values))
-    return "\n".join(kept)
+            lines.append(line.substitute(values))
+    return "\n".join(lines)
 
 
 @cache
@@ -71,7 +73,7 @@ def load(name: str, language: str) -> Prompt:
     """
     path = files(__package__) / f"{name}.{language}.txt"
     if not path.is_file():
-        raise PromptError(f"there is no prompt {name} in {language}: see egosrag/prompts for those there are")
+        raise PromptError(f"there is no prompt {name} in {language}: see egosrag/prompts for the available ones")
     parts: list[tuple[str, str]] = []
     for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]:
         label = line[1:-1] if line.startswith("[") and line.endswith("]") else None

@@ -1,9 +1,9 @@
-"""Messages to token ids: one place for serving and for training.
+"""Messages to token ids, in one place for inference and for training.
 
-Template mode renders the tokenizer's own chat template and gives the ids that ``tokenizer.apply_chat_template``
-gives, with two differences. Text of a message that looks like a special token (``<|im_end|>`` typed by a user)
-stays text. A trailing ``AIMessage`` is a prefix that is continued: nothing closes it and no white space is lost.
-Base mode has no template: report 5.2, for models that were never taught one.
+With a template the tokenizer's own chat template is rendered, and the ids are those of
+``tokenizer.apply_chat_template`` with two differences. Text of a message that looks like a special token
+(``<|im_end|>`` typed by a user) stays text. A trailing ``AIMessage`` is a prefix that is continued (prefill): no token
+closes it and no white space is lost. Without a template (report 5.2, base models) the contents are joined by newlines.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from egosrag.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# A tokenizer switches split_special_tokens on itself, so two threads must not encode with it at once.
+# ``tokenizer.encode`` sets split_special_tokens on the tokenizer itself, so two threads must not encode at once.
 _LOCK = threading.RLock()
-# Stand-ins for special-token text while a template is rendered: private-use, so no template trims or reads them.
-_STAND_INS = range(0xF0000, 0x10FFFE)
+# Placeholders for special-token text while a template is rendered: private-use characters, which no template trims.
+_PLACEHOLDERS = range(0xF0000, 0x10FFFE)
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
-    """The ids of the prompt that ``messages`` make, ready to be generated from.
+    """The token ids of a prompt.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         messages: system, human and AI messages with text contents; a trailing AIMessage is continued.
-        template: False leaves the chat template out: contents joined by newlines (report 5.1, 5.2).
+        template: False leaves out the chat template: contents joined by newlines (report 5.1, 5.2).
 
     Returns:
         Token ids, one flat list.
@@ -45,38 +45,38 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], 
     turns = _turns(messages)
     with _LOCK:
         if not template:
-            return _bos(tokenizer) + _encode_plain(tokenizer, _base_text(turns), _specials(tokenizer))
-        text, stand_ins = _render(tokenizer, turns)
-        if not stand_ins:
+            return _bos(tokenizer) + _encode_as_text(tokenizer, _joined_contents(turns), _special_tokens(tokenizer))
+        text, placeholders = _render_template(tokenizer, turns)
+        if not placeholders:
             return _ids(tokenizer, text)
-        return list(_encode_split(tokenizer, text, stand_ins))
+        return list(_encode_rendered(tokenizer, text, placeholders))
 
 
 def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage]) -> str:
-    """The same prompt as text, for a model that only takes text.
+    """The prompt of ``encode`` as text, for a model that takes text only.
 
-    Text cannot say which ``<|im_end|>`` is meant, so one inside a content gets a space after its first character.
+    In text a typed ``<|im_end|>`` cannot be distinguished from the template's, so it is escaped.
 
     Raises:
         ModelError: as ``encode``.
     """
     turns = _turns(messages)
     if not tokenizer.chat_template:
-        return _base_text([(role, defuse(tokenizer, text)) for role, text in turns])
-    text, stand_ins = _render(tokenizer, turns)
-    return text.translate({ord(mark): _broken(special) for mark, special in stand_ins.items()})
+        return _joined_contents([(role, escape_special_tokens(tokenizer, text)) for role, text in turns])
+    text, placeholders = _render_template(tokenizer, turns)
+    return text.translate({ord(char): _escaped(token) for char, token in placeholders.items()})
 
 
-def defuse(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """``text`` with every special token's text broken by a space, so that no tokenizer reads it as the token."""
-    pattern = _pattern(_controls(tokenizer))
-    return pattern.sub(lambda found: _broken(found.group()), text) if pattern else text
+def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """``text`` with a space after the first character of every special token in it, so that it is read as text."""
+    pattern = _pattern(_template_tokens(tokenizer))
+    return pattern.sub(lambda match: _escaped(match.group()), text) if pattern else text
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of ``text`` as a message's content: training encodes an answer so, after the prompt's ``encode``."""
+    """The ids of ``text`` as a message's content, as training encodes an answer after the prompt's ``encode``."""
     with _LOCK:
-        return _encode_plain(tokenizer, text, _controls(tokenizer))
+        return _encode_as_text(tokenizer, text, _template_tokens(tokenizer))
 
 
 def count_text(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
@@ -84,22 +84,23 @@ def count_text(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(encode_text(tokenizer, text))
 
 
-def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The id of the special token with which the template ends an assistant's turn, ``<|im_end|>`` for Qwen2.5.
+def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id of the special token that ends an assistant's turn in the template: ``<|im_end|>`` for Qwen2.5.
 
-    A base checkpoint's own end of sequence is another one, so a model tuned on the template would never stop.
+    A base checkpoint's end-of-sequence token is another one, so a model tuned on the template would never stop at it.
     """
     if not tokenizer.chat_template:
         return None
-    mark = chr(_STAND_INS[0])
-    text = _apply(tokenizer, [("user", "a"), ("assistant", mark)], closed=True)
-    after = text.partition(mark)[2]
-    pattern = _pattern(_specials(tokenizer))
-    found = pattern.match(after.lstrip()) if pattern else None
-    return _id(tokenizer, found.group()) if found else None
+    content = chr(_PLACEHOLDERS[0])
+    text = _apply_template(tokenizer, [("user", "a"), ("assistant", content)], closed=True)
+    after = text.partition(content)[2]
+    pattern = _pattern(_special_tokens(tokenizer))
+    match = pattern.match(after.lstrip()) if pattern else None
+    return _id(tokenizer, match.group()) if match else None
 
 
 def _turns(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
+    """(role, content) pairs."""
     if not messages:
         raise ModelError("no messages to answer: give the model at least one")
     return [(_role(message), _text(message)) for message in messages]
@@ -121,42 +122,48 @@ def _text(message: BaseMessage) -> str:
     return str(message.text)
 
 
-def _base_text(turns: Sequence[tuple[str, str]]) -> str:
+def _joined_contents(turns: Sequence[tuple[str, str]]) -> str:
     text = "\n".join(content for _, content in turns if content)
     return text if turns[-1][0] == "assistant" else text + "\n"
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]) -> tuple[str, dict[str, str]]:
-    """The template's text with stand-ins where contents hold special-token text, and what each stands for."""
-    specials, controls = _specials(tokenizer), _controls(tokenizer)
-    everything = "".join(text for _, text in turns)
-    free = (c for c in map(chr, _STAND_INS) if c not in everything)
-    marks = {special: next(free) for special in controls}
+def _render_template(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]
+) -> tuple[str, dict[str, str]]:
+    """The rendered chat template, with placeholders where contents hold special-token text.
+
+    Returns:
+        The text, and the special-token text of each placeholder in it.
+    """
+    special_tokens, template_tokens = _special_tokens(tokenizer), _template_tokens(tokenizer)
+    contents = "".join(text for _, text in turns)
+    unused = (c for c in map(chr, _PLACEHOLDERS) if c not in contents)
+    placeholder_of = {token: next(unused) for token in template_tokens}
     used: set[str] = set()
 
     def masked(role: str, text: str) -> str:
-        # What the model itself said may hold tokens such as <think>, which templates look for: only true special
-        # tokens are text there.
-        pattern = _pattern(specials if role == "assistant" else controls)
+        # In the model's own replies only true special tokens are masked: they may hold others, such as <think>, which
+        # templates look for.
+        pattern = _pattern(special_tokens if role == "assistant" else template_tokens)
         if pattern is None:
             return text
         used.update(pattern.findall(text))
-        return pattern.sub(lambda found: marks[found.group()], text)
+        return pattern.sub(lambda match: placeholder_of[match.group()], text)
 
     safe = [(role, masked(role, text)) for role, text in turns]
-    prefix = None
     if safe[-1][0] == "assistant":
-        prefix, end = safe[-1][1], next(free)
-        text = _apply(tokenizer, [*safe[:-1], ("assistant", end)], closed=True)
-        # A template that drops the last turn (none is known) still gets the prefix, after its own generation prompt.
-        text = text.partition(end)[0] if end in text else _apply(tokenizer, safe[:-1], closed=False)
+        # A prefix: render a placeholder in its place, cut the text there, and append the prefix as it is.
+        prefix, end = safe[-1][1], next(unused)
+        text = _apply_template(tokenizer, [*safe[:-1], ("assistant", end)], closed=True)
+        # A template that drops the last turn (none is known) gets the prefix after its own generation prompt.
+        text = text.partition(end)[0] if end in text else _apply_template(tokenizer, safe[:-1], closed=False)
         text += prefix
     else:
-        text = _apply(tokenizer, safe, closed=False)
-    return text, {marks[special]: special for special in used}
+        text = _apply_template(tokenizer, safe, closed=False)
+    return text, {placeholder_of[token]: token for token in used}
 
 
-def _apply(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, closed: bool) -> str:
+def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, closed: bool) -> str:
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
@@ -175,7 +182,7 @@ def _apply(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]],
 
 
 def _without_system(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The system texts put before the first user text, an empty line between: some templates know no system role."""
+    """The turns with the system text at the beginning of the first user turn: some templates have no system role."""
     system = [text for role, text in turns if role == "system"]
     if not system:
         return list(turns)
@@ -187,46 +194,45 @@ def _without_system(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*rest[:first], merged, *rest[first + 1 :]]
 
 
-def _encode_split(tokenizer: PreTrainedTokenizerBase, text: str, stand_ins: Mapping[str, str]) -> Iterator[int]:
-    """Ids of a rendered template: its special tokens as such, and what lies between as plain text.
+def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
+    """Ids of a rendered template: its special tokens as such, and what is between them as plain text.
 
-    A tokenizer cuts its input at special tokens before anything else, so the pieces' ids are those of the whole.
+    A tokenizer splits its input at special tokens before anything else, so the ids of the parts are those of the whole.
     """
-    restore = {ord(mark): special for mark, special in stand_ins.items()}
-    controls = _controls(tokenizer)
-    pattern = _pattern(controls)
+    restored = {ord(char): token for char, token in placeholders.items()}
+    template_tokens = _template_tokens(tokenizer)
+    pattern = _pattern(template_tokens)
     start = 0
-    for found in pattern.finditer(text) if pattern else ():
-        yield from _encode_plain(tokenizer, text[start : found.start()].translate(restore), controls)
-        yield _id(tokenizer, found.group())
-        start = found.end()
-    yield from _encode_plain(tokenizer, text[start:].translate(restore), controls)
+    for match in pattern.finditer(text) if pattern else ():
+        yield from _encode_as_text(tokenizer, text[start : match.start()].translate(restored), template_tokens)
+        yield _id(tokenizer, match.group())
+        start = match.end()
+    yield from _encode_as_text(tokenizer, text[start:].translate(restored), template_tokens)
 
 
-def _encode_plain(tokenizer: PreTrainedTokenizerBase, text: str, controls: Iterable[str]) -> list[int]:
-    """Ids of ``text`` with every one of ``controls`` in it as ordinary characters."""
-    true_specials = _specials(tokenizer)
-    # split_special_tokens reaches only tokens flagged special; the others are cut in two, which no token spans.
-    pattern = _pattern(set(controls) - true_specials)
+def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Iterable[str]) -> list[int]:
+    """Ids of ``text``, with every one of ``tokens`` in it as ordinary characters."""
+    # split_special_tokens only affects tokens flagged special; the others are cut in two, which no token spans.
+    pattern = _pattern(set(tokens) - _special_tokens(tokenizer))
     ids: list[int] = []
     start = 0
-    for found in pattern.finditer(text) if pattern else ():
-        ids += _ids(tokenizer, text[start : found.start() + 1], split_special_tokens=True)
-        start = found.start() + 1
+    for match in pattern.finditer(text) if pattern else ():
+        ids += _ids(tokenizer, text[start : match.start() + 1], split_special_tokens=True)
+        start = match.start() + 1
     return ids + _ids(tokenizer, text[start:], split_special_tokens=True)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens: bool = False) -> list[int]:
     if not text:
         return []
-    # A template writes its own beginning-of-sequence token; the tokenizer must not add a second. Nor does it warn of
-    # what is longer than the window: who counts tokens does so to cut there.
+    # A template writes its own beginning-of-sequence token: the tokenizer must not add a second. verbose=False: no
+    # warning of text longer than the window, since tokens are counted to cut it there.
     ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=split_special_tokens, verbose=False)
     return list(ids)
 
 
-def _id(tokenizer: PreTrainedTokenizerBase, special: str) -> int:
-    return int(tokenizer.added_tokens_encoder[special])
+def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    return int(tokenizer.added_tokens_encoder[token])
 
 
 def _bos(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -234,17 +240,17 @@ def _bos(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [bos] if bos is not None and tokenizer.encode("")[:1] == [bos] else []
 
 
-def _specials(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
     flagged = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return frozenset(flagged | set(tokenizer.all_special_tokens)) - {""}
 
 
-def _controls(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _template_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
     """Special tokens, and added tokens that the template writes itself: some models' role marks are not flagged."""
     template = tokenizer.chat_template
     templates = template.values() if isinstance(template, dict) else [template or ""]
     added = {str(t) for t in tokenizer.added_tokens_decoder.values() if any(str(t) in text for text in templates)}
-    return (_specials(tokenizer) | added) - {""}
+    return (_special_tokens(tokenizer) | added) - {""}
 
 
 def _pattern(tokens: Iterable[str]) -> re.Pattern[str] | None:
@@ -252,5 +258,5 @@ def _pattern(tokens: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
-def _broken(special: str) -> str:
-    return f"{special[0]} {special[1:]}"
+def _escaped(token: str) -> str:
+    return f"{token[0]} {token[1:]}"

@@ -1,7 +1,7 @@
-"""How cards, turns and passages are written into prompts: one place for serving and for training.
+"""Cards, turns and passages as text of a prompt, in one place for inference and for training.
 
-Untrusted text passes through here: a user's line, a card and a passage are encoded so that they cannot close
-their quotation marks, start a turn of their own or open a new line of the prompt.
+Untrusted text passes through here: a user's line, a card and a passage are escaped so that they cannot close
+their quotation marks, forge a turn or open a new line of the prompt.
 """
 
 from __future__ import annotations
@@ -16,74 +16,74 @@ from egosrag.text.language import one_line
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
 COLON = {"en": ": ", "zh": "："}
 USER = {"en": "Me", "zh": "我"}
-_SOMEBODY = {"en": "the user", "zh": "用户"}
-_YOU = {"en": "you", "zh": "你"}
+"""The speaker's name of a user without a persona."""
+_USER_IN_CARD = {"en": "the user", "zh": "用户"}  # {{user}} in a card, without a persona
+_USER_IN_GREETING = {"en": "you", "zh": "你"}  # {{user}} in a greeting, without a persona
 _PLACEHOLDER = re.compile(r"\{\{(?:(char|user)|//[^{}]*)\}\}|<(user|bot)>", re.IGNORECASE)
-_INNER = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
+_INNER_MARKS = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
 
 
 def speech_prefix(speaker: str, language: str) -> str:
-    """What stands before a speech, its opening mark included: ``Tim: "`` or ``悟空：“`` (report 7.2.3)."""
+    """The beginning of a turn, with the opening quotation mark: ``Tim: "`` or ``悟空：“`` (report 7.2.3)."""
     return one_line(speaker) + COLON[language] + MARKS[language][0]
 
 
 def quoted(speaker: str, text: str, language: str) -> str:
-    """One turn as a line, ``Me: "Who are you?"``; marks inside become inner marks, so none closes it early."""
-    return speech_prefix(speaker, language) + one_line(text).translate(_INNER[language]) + MARKS[language][1]
+    """One turn as a line, ``Me: "Who are you?"``; quotation marks inside become inner ones, so none closes it early."""
+    return speech_prefix(speaker, language) + one_line(text).translate(_INNER_MARKS[language]) + MARKS[language][1]
 
 
 def plain(speaker: str, text: str, language: str) -> str:
-    """One turn as a line of the no-quote mode, ``Me: Who are you?``."""
+    """One turn as a line without quotation marks (no-quote mode), ``Me: Who are you?``."""
     return one_line(speaker) + COLON[language] + one_line(text)
 
 
 def transcript(turns: Iterable[Turn], language: str, *, quote: bool = True) -> str:
-    """The turns, a line each: the single-prompt history of report 7.2.4."""
+    """The turns, one a line: the history as a single message (report 7.2.4)."""
     write = quoted if quote else plain
     return "\n".join(write(turn.speaker, turn.text, language) for turn in turns)
 
 
 def scene_block(scenes: Sequence[Scene], language: str) -> str:
-    """The scenes that stand for old turns, a numbered line each; empty when there are none."""
+    """The scenes that summarize old turns, one a numbered line; empty when there are none."""
     lines = "\n".join(f"{n}. {one_line(scene.text)}" for n, scene in enumerate(scenes, 1))
     return load("memory", language).text(scenes=lines) if lines else ""
 
 
 def recalled_line(turn: Turn, language: str, when: str = "") -> str:
     """One recalled turn as a line, ``[8 May 2023] Me: "My sister is Ann."``; without a date, as ``quoted``."""
-    date = one_line(when).translate(_INNER[language])
+    date = one_line(when).translate(_INNER_MARKS[language])
     return (f"[{date}] " if date else "") + quoted(turn.speaker, turn.text, language)
 
 
 def recalled_block(turns: Iterable[Turn], language: str, when: Mapping[str, str] | None = None) -> str:
-    """What the dynamic memory found (report 7.2.4), a line each; empty when there is nothing.
+    """The turns that the dynamic memory recalled (report 7.2.4), one a line; empty when there are none.
 
-    It stands just before the user's last line, so that the prompt's prefix stays; it is part of no turn, so that
-    what was recalled is never remembered a second time.
+    It is placed just before the user's last line, so that the prompt before it keeps its KV cache; it is part of no
+    turn, so that what was recalled is never stored a second time.
 
     Args:
-        turns: the turns, in the order in which they were said.
+        turns: in chronological order.
         language: "en" or "zh".
-        when: the date of a turn in words, by turn id.
+        when: date of a turn in words, by turn id.
     """
     lines = "\n".join(recalled_line(turn, language, (when or {}).get(turn.id, "")) for turn in turns)
     return load("recall", language).text(turns=lines) if lines else ""
 
 
 def source_block(places: Iterable[Evidence], name: str, language: str) -> str:
-    """What the dynamic Extract found in a role's sources (report 7.2.2), a line each; empty when there is nothing.
+    """What the dynamic Extract retrieved from a role's sources (report 7.2.2), one quote a line; empty without any.
 
-    It stands just before the user's last line and is valid for that line alone.
+    It is placed just before the user's last line, and only in the prompt of that line.
     """
     lines = "\n".join(f"- {one_line(place.quote)}" for place in places)
     return load("sources", language).text(name=one_line(name), sources=lines) if lines else ""
 
 
-def filled(text: str, role: Role, user: str) -> str:
+def fill_placeholders(text: str, role: Role, user: str) -> str:
     """``text`` with the placeholders of character cards replaced: ``{{char}}``, ``{{user}}``, ``{{// comment}}``.
 
-    In one pass, so that a name that is itself written like a placeholder stays as it is; every other macro stays
-    text.
+    In one pass, so that a name that is itself written like a placeholder stays as it is. Other macros are not replaced.
     """
     names = {"char": role.nickname or role.name, "bot": role.nickname or role.name, "user": user}
 
@@ -95,29 +95,28 @@ def filled(text: str, role: Role, user: str) -> str:
 
 
 def greeting(role: Role, language: str, user: str = "") -> str:
-    """What the role says before the first line, to a user of that name; empty when it says nothing.
-
-    A nameless user is spoken to as you.
-    """
-    return filled(role.greeting or "", role, user or _YOU[language]).strip()
+    """The role's first message, with the user's name filled in ("you" without one); empty when the card has none."""
+    return fill_placeholders(role.greeting or "", role, user or _USER_IN_GREETING[language]).strip()
 
 
 def card(role: Role, language: str, persona: Persona | None = None) -> str:
-    """The role card as the system prompt reads it, without evidence, in one order: a stable prefix.
+    """The role card as text of the system prompt, without evidence; always the same for the same arguments.
 
     Args:
         role: the card.
         language: "en" or "zh".
-        persona: who talks with the role; the card calls somebody nameless "the user".
+        persona: of the user; without one the card says "the user".
     """
     user = one_line(persona.name) if persona else ""
 
     def joined(statements: Iterable[Statement]) -> str:
-        return _joined((one_line(filled(s.text, role, user or _SOMEBODY[language])) for s in statements), language)
+        return _joined(
+            (one_line(fill_placeholders(s.text, role, user or _USER_IN_CARD[language])) for s in statements), language
+        )
 
-    def said(line: DialogueLine) -> str:
-        speaker = filled(line.speaker, role, user or USER[language])
-        return quoted(speaker, filled(line.text, role, user or _SOMEBODY[language]), language)
+    def spoken(line: DialogueLine) -> str:
+        speaker = fill_placeholders(line.speaker, role, user or USER[language])
+        return quoted(speaker, fill_placeholders(line.text, role, user or _USER_IN_CARD[language]), language)
 
     return load("card", language).text(
         name=one_line(role.name),
@@ -125,22 +124,22 @@ def card(role: Role, language: str, persona: Persona | None = None) -> str:
         personality=joined(role.personality),
         speaking_style=joined(role.speaking_style),
         relations=joined(role.relations),
-        sample_dialogue=" ".join(map(said, role.sample_dialogue)),
+        sample_dialogue=" ".join(map(spoken, role.sample_dialogue)),
         persona=_persona(persona, role, language) if persona else "",
     )
 
 
 def _persona(persona: Persona, role: Role, language: str) -> str:
-    told = one_line(filled(persona.description, role, persona.name))
-    return one_line(persona.name) + (COLON[language] + told if told else "")
+    description = one_line(fill_placeholders(persona.description, role, persona.name))
+    return one_line(persona.name) + (COLON[language] + description if description else "")
 
 
 def lore_block(entries: Iterable[LoreEntry], role: Role, language: str, user: str = "") -> str:
-    """What the lorebook tells of what is spoken of, a line an entry; empty when there is nothing.
+    """The lorebook entries that were activated, one a line; empty when there are none.
 
-    It stands near the user's last line, as ``recalled_block`` does, so that the prompt's prefix stays.
+    It is placed near the user's last line, as ``recalled_block``, so that the prompt before it keeps its KV cache.
     """
-    texts = (one_line(filled(entry.content, role, user or _SOMEBODY[language])) for entry in entries)
+    texts = (one_line(fill_placeholders(entry.content, role, user or _USER_IN_CARD[language])) for entry in entries)
     lines = "\n".join(f"- {text}" for text in texts if text)
     return load("lore", language).text(entries=lines) if lines else ""
 
@@ -151,10 +150,10 @@ def _joined(texts: Iterable[str], language: str) -> str:
     return ("" if language == "zh" else " ").join(ended)
 
 
-def passages(found: Iterable[Passage], language: str) -> str:
-    """Numbered passages, a line each, with page and section: ``[1] (p. 17, Doors > Tailgate) ...``."""
+def passages(retrieved: Iterable[Passage], language: str) -> str:
+    """Numbered passages, one a line, with page and section: ``[1] (p. 17, Doors > Tailgate) ...``."""
     lines = []
-    for n, passage in enumerate(found, 1):
+    for n, passage in enumerate(retrieved, 1):
         section = one_line(passage.section)
         if language == "zh":
             head = f"[{n}]（第{passage.page}页{'，' + section if section else ''}）"
@@ -165,6 +164,6 @@ def passages(found: Iterable[Passage], language: str) -> str:
 
 
 def question_history(history: Iterable[tuple[str, str]], language: str) -> str:
-    """Earlier questions and answers of a manual chat, two lines a pair; empty when there are none."""
+    """Earlier questions and answers of a chat, two lines a pair; empty when there are none."""
     ask, answer = ("问：", "答：") if language == "zh" else ("Q: ", "A: ")
     return "\n".join(f"{ask}{one_line(q)}\n{answer}{one_line(a)}" for q, a in history)

@@ -6,7 +6,7 @@ Chinese, Japanese, Korean and Thai. Activation depends on the lines alone: Silly
 groups are kept in the file and ignored.
 
 Keys can be regular expressions, and lorebooks come from strangers: each pattern has a length limit, and all of them
-together a time limit for each reply (``egosrag.limits.PATTERNS_S``).
+together a time limit for each reply (``egosrag.limits.REGEX_TIMEOUT_S``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from egosrag.errors import RoleError
-from egosrag.limits import PATTERNS_S
+from egosrag.limits import REGEX_TIMEOUT_S
 from egosrag.roles.files import parse_json, read_bytes
 from egosrag.schema import Lorebook, LoreEntry, Role
 from egosrag.text.language import one_line
@@ -211,7 +211,7 @@ class PatternTimer:
     It counts processor time, as the ``regex`` library does, so that a busy machine changes nothing.
     """
 
-    def __init__(self, seconds: float = PATTERNS_S) -> None:
+    def __init__(self, seconds: float = REGEX_TIMEOUT_S) -> None:
         self._remaining = seconds
 
     def search(self, pattern: Any, text: str) -> bool:

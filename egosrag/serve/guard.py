@@ -14,7 +14,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from egosrag.errors import SettingsError
-from egosrag.limits import ANSWER_S, REQUEST_BYTES, REQUESTS_AT_ONCE
+from egosrag.limits import ANSWER_TIMEOUT_S, CONCURRENT_REQUESTS, REQUEST_BYTES
 from egosrag.schema import Usage
 from egosrag.serve.schema import Refused
 
@@ -32,8 +32,8 @@ class Limits(NamedTuple):
     """
 
     body_bytes: int = REQUEST_BYTES
-    at_once: int = REQUESTS_AT_ONCE
-    seconds: float = ANSWER_S
+    at_once: int = CONCURRENT_REQUESTS
+    seconds: float = ANSWER_TIMEOUT_S
 
 
 def read_tokens(file: Path | None) -> tuple[str, ...]:

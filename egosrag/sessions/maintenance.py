@@ -39,7 +39,7 @@ class DurableStore(ABC):
         """While it is open, no other process and no other thread answers in the session.
 
         Raises:
-            SessionBusy: somebody is still answering there after ``egosrag.limits.SESSION_S``.
+            SessionBusy: somebody is still answering there after ``egosrag.limits.SESSION_TIMEOUT_S``.
             StoreUnavailable: the store does not answer.
         """
 

@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.rows import dict_row
 
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
-from egosrag.limits import SESSION_S
+from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
 from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
 
@@ -111,7 +111,7 @@ class PostgresStore(DurableStore, PostgresSaver):
             self._release(session)
 
     def _take(self, session: str) -> None:
-        until = time.monotonic() + SESSION_S
+        until = time.monotonic() + SESSION_TIMEOUT_S
         while not self._rows("SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS got", _LOCKS, session)[0]["got"]:
             if time.monotonic() > until:
                 raise busy(session)

@@ -25,7 +25,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreUnavailable
-from egosrag.limits import SESSION_S, WRITE_S
+from egosrag.limits import SESSION_TIMEOUT_S, WRITE_TIMEOUT_S
 from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
 
 T = TypeVar("T")
@@ -90,9 +90,10 @@ class SqliteStore(DurableStore, SqliteSaver):
         self._on_disk = str(path) != ":memory:"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            SqliteSaver.__init__(self, sqlite3.connect(path, check_same_thread=False, timeout=WRITE_S), serde=serde)
+            connection = sqlite3.connect(path, check_same_thread=False, timeout=WRITE_TIMEOUT_S)
+            SqliteSaver.__init__(self, connection, serde=serde)
             # SQLite does not wait while it changes to WAL or creates tables: one process opens at a time.
-            with self._locked("open", WRITE_S):
+            with self._locked("open", WRITE_TIMEOUT_S):
                 self._create()
         except (OSError, *_FAILED) as error:
             raise SessionError(
@@ -122,7 +123,7 @@ class SqliteStore(DurableStore, SqliteSaver):
         from filelock import Timeout
 
         try:
-            with self._locked(sha256(session.encode()).hexdigest()[:32], SESSION_S):
+            with self._locked(sha256(session.encode()).hexdigest()[:32], SESSION_TIMEOUT_S):
                 yield
         except Timeout:
             raise busy(session) from None
@@ -140,12 +141,12 @@ class SqliteStore(DurableStore, SqliteSaver):
         queue = writer_queues.setdefault(self._path.absolute(), WriterQueue())
         with ExitStack() as held:
             try:
-                held.enter_context(queue.turn(WRITE_S))
-                held.enter_context(self._locked("write", WRITE_S, poll_s=0.002))
+                held.enter_context(queue.turn(WRITE_TIMEOUT_S))
+                held.enter_context(self._locked("write", WRITE_TIMEOUT_S, poll_s=0.002))
             except (TimeoutError, Timeout):
                 raise StoreUnavailable(
-                    f"the conversations at {self._path} were being written by others for {WRITE_S:.0f} seconds: "
-                    "see who uses them, and try again"
+                    f"the conversations at {self._path} were being written by others for {WRITE_TIMEOUT_S:.0f} seconds:"
+                    " see who uses them, and try again"
                 ) from None
             yield
 
@@ -252,7 +253,7 @@ def _line(error: Exception) -> str:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Switches the file to a write-ahead log; SQLite refuses that, without waiting, while somebody else writes."""
-    until = time.monotonic() + WRITE_S
+    until = time.monotonic() + WRITE_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")

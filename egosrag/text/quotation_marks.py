@@ -1,12 +1,12 @@
-"""Quotation marks: which pair with which, and what the text around a mark says about it.
+"""Quotation marks: which pair with which, and what the text around a mark shows about it.
 
-Everything here is a pure function of the text. Where more text could change the answer and ``ended`` is false,
-the answer is ``None``: not decided yet.
+Everything here is a pure function of the text. Where more text could change the result and ``ended`` is false, the
+result is ``None``: undecided.
 """
 
 from __future__ import annotations
 
-# What closes a speech that each mark opened: its own pair first, then the other widths that models write.
+# The marks that close a speech, by the mark that opened it: its own pair first, then other widths that models write.
 CLOSERS = {
     '"': '"”＂', "＂": '＂”"', "“": '”"＂', "”": '”"＂', "„": '“”"', "«": "»", "»": "«", "‹": "›", "›": "‹",
     "'": "'’＇", "＇": "＇’'", "‘": "’'＇", "’": "’'＇", "‚": "‘’'",
@@ -39,12 +39,12 @@ def family(mark: str) -> str:
 
 
 def is_cjk(char: str) -> bool:
-    """Whether ``char`` is a Chinese character or kana: such words have no spaces between them."""
+    """Whether ``char`` is a Chinese character or kana: a script without spaces between words."""
     return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
 
 
 def is_latin(char: str) -> bool:
-    """Whether ``char`` is a letter or digit of a script whose words have spaces between them."""
+    """Whether ``char`` is a letter or digit of a script with spaces between words."""
     return char.isalnum() and not is_cjk(char)
 
 
@@ -56,7 +56,7 @@ def opens(before: str, after: str) -> bool:
 
 
 def line_ends(text: str, at: int, ended: bool) -> bool | None:
-    """Whether nothing but blanks stands between ``at`` and the end of the line."""
+    """Whether the line from ``at`` on is blank."""
     while at < len(text) and text[at] in " \t\u3000":
         at += 1
     if at == len(text):
@@ -65,13 +65,13 @@ def line_ends(text: str, at: int, ended: bool) -> bool | None:
 
 
 def _direction(text: str, at: int, before: str, after: str, single: bool) -> int:
-    """What the mark at ``at`` looks like from its neighbours: 1 opens, -1 closes, 0 is no mark at all."""
+    """The direction of the mark at ``at``, judged by its neighbours: 1 opens, -1 closes, 0 is no quotation mark."""
     char = text[at]
     if char in ("‘" if single else "“„"):
         return 1
     if char == "”":
         return -1
-    if single and (is_latin(before) and is_latin(after) or elision(text, at + 1, True)):
+    if single and (is_latin(before) and is_latin(after) or is_elision(text, at + 1, True)):
         return 0
     if before.isdigit() and after and after not in "\r\n":
         return 0
@@ -81,7 +81,7 @@ def _direction(text: str, at: int, before: str, after: str, single: bool) -> int
 
 
 def closer_ahead(text: str, at: int, ended: bool, need: int = 1, single: bool = False) -> bool | None:
-    """Whether the line from ``at`` on holds ``need`` closing marks that no mark in it opened."""
+    """Whether the line from ``at`` on has ``need`` closing marks without an opening mark in the line."""
     marks = SINGLES + "‘" if single else _DOUBLE
     depth = 0
     for i in range(at, len(text)):
@@ -97,8 +97,8 @@ def closer_ahead(text: str, at: int, ended: bool, need: int = 1, single: bool = 
     return False if ended else None
 
 
-def elision(text: str, at: int, ended: bool) -> bool | None:
-    """Whether the word at ``at`` is one that an apostrophe may begin: 'em, 'cause, 'n', '90s."""
+def is_elision(text: str, at: int, ended: bool) -> bool | None:
+    """Whether the word at ``at`` is one that may begin with an apostrophe: 'em, 'cause, 'n', '90s."""
     end = at
     while end < len(text) and is_latin(text[end]):
         end += 1
@@ -111,10 +111,10 @@ def elision(text: str, at: int, ended: bool) -> bool | None:
 
 
 def is_measure(text: str, ended: bool, need: int) -> bool | None:
-    """Whether the mark that opens ``text``, right after a digit, is an inch or foot mark and closes nothing.
+    """Whether the mark with which ``text`` begins, right after a digit, is an inch or foot mark.
 
-    It is one when the line still holds the closing mark. When the line ends without one, what follows tells:
-    a narrator (a pronoun, a capitalised word, a stage direction) means that the speech was closed here.
+    It is one when the closing mark comes later in the line. When the line ends without one, the next word decides:
+    a narrator's (a pronoun, a capitalised word, a stage direction) means that the speech was closed here.
     """
     over = line_ends(text, 1, ended)
     if over is None or over:
@@ -138,10 +138,10 @@ def next_closes_a_word(text: str) -> bool:
 
 
 def nests_at_start(text: str, outer: str, ended: bool) -> bool | None:
-    """Whether the mark that opens ``text`` opens a quotation inside the speech, or echoes the speech's own mark.
+    """Whether the mark that begins ``text`` opens a quotation inside the speech; else it echoes the prefix's mark.
 
-    An echo when its closing mark ends the line or a sentence, or when it holds more than one sentence; otherwise
-    a quotation when a further mark is left to close the speech.
+    It is an echo when its closing mark ends the line or a sentence, or when there is more than one sentence before it;
+    otherwise it is a quotation if the line has a further mark to close the speech.
     """
     depth = 0
     for i in range(1, len(text)):
@@ -162,7 +162,7 @@ def nests_at_start(text: str, outer: str, ended: bool) -> bool | None:
         over = line_ends(text, i + 1, ended)
         if over is not False:
             return None if over is None else False
-        return _left_to_close(text, i + 1, outer, ended)
+        return _closed_later(text, i + 1, outer, ended)
     return False if ended else None
 
 
@@ -173,7 +173,7 @@ def _may_close(text: str, at: int) -> bool:
     return not apostrophe and not before.isspace() and not measure
 
 
-def _left_to_close(text: str, at: int, outer: str, ended: bool) -> bool | None:
+def _closed_later(text: str, at: int, outer: str, ended: bool) -> bool | None:
     if outer in _DOUBLE or outer in "'‘’＇":
         return closer_ahead(text, at, ended, single=outer not in _DOUBLE)
     depth = 0
@@ -186,26 +186,32 @@ def _left_to_close(text: str, at: int, outer: str, ended: bool) -> bool | None:
     return False if ended else None
 
 
-def first_mark(text: str, outer: str, ended: bool) -> str | None:
-    """What a mark is that a speech begins with: "close", "echo" of the prefix's, "nested" or "letter"."""
+def leading_mark_role(text: str, outer: str, ended: bool) -> str | None:
+    """The role of a mark with which a speech begins: "close", "echo" (of the prefix's mark), "nested" or "letter"."""
     mark, after = text[0], text[1:2]
     if not after and not ended:
         return None
     if mark in STRAIGHT + "'’＇”" and not opens("", after) and after not in ('"', "'", "*"):
         return "close"
     if mark in SINGLES:
-        cut_off = elision(text, 1, ended)
-        if cut_off is not False:
-            return "letter" if cut_off else None
+        elided = is_elision(text, 1, ended)
+        if elided is not False:
+            return "letter" if elided else None
     nested = nests_at_start(text, outer, ended)
     return None if nested is None else "nested" if nested else "echo"
 
 
 def label_end(text: str, names: set[str] | None, needs_mark: bool, ended: bool) -> int | None:
-    """Where a speaker's label that opens ``text`` ends, its colon and blanks included; 0: it is none.
+    """The end of a speaker's label (``Tim: ``) at the beginning of ``text``, colon and blanks included.
 
-    ``names`` are the labels that count, all that look like a name when it is None; ``needs_mark``: only when a
-    quotation mark follows. ``None``: not decided.
+    Args:
+        text: the text.
+        names: names that are labels, in lower case; everything that looks like a name when None.
+        needs_mark: whether a quotation mark must follow.
+        ended: whether ``text`` is complete.
+
+    Returns:
+        The index after the label; 0 where the text does not begin with one; None while undecided.
     """
     start = len(text) - len(text.lstrip("*_[【"))
     colon = next((i for i in range(start, min(len(text), start + _LABEL_LENGTH)) if text[i] in ":：\n"), -1)

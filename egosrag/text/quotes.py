@@ -1,17 +1,18 @@
-"""The quote decoder (report 7.2.3): the speech alone, out of what a model wrote after ``Tim: "``.
+"""The quote decoder (report 7.2.3): the speech alone, out of what a model wrote after the prefix ``Tim: "``.
 
-It is a pure function over a stream: what ``feed`` gives back is certain and is never taken back, and the pieces
-join to the same text however the stream was cut. Only a suffix whose meaning is still open is held back: a blank
-at the end, a mark that the next character decides, a line that may open with another speaker's name.
+It is a pure function over a stream: text that ``feed`` returned is certain, and all of it together is the same however
+the stream was cut. Only an end of the text that is still ambiguous is held back: white space, a mark that the next
+character decides, a line that may begin with another speaker's name.
 
-Rules, in both languages and widths:
+Rules, in both languages and for full-width and half-width marks:
 
-- The mark that pairs with the prefix's mark ends the speech; so does its other width. Nothing after it counts.
-- Marks opened inside must be closed first; apostrophes, elisions, inch and foot marks are no marks.
-- A paragraph that opens with the mark again continues an unclosed speech: the mark goes, the line break stays.
-- A line ``Me: "`` or ``Name: "`` inside an unclosed speech is somebody else's: the speech ends before it.
-- An echo of the prefix, or of its mark, is dropped. Emphasis (``*softly*``) stays.
-- After a prefix without a mark (no-quote mode) the text runs to its end, or to another speaker's line.
+- The mark that pairs with the prefix's mark ends the speech, in either width. Text after it is ignored.
+- Quotations inside must be closed first; apostrophes, elisions, inch and foot marks are not quotation marks.
+- A paragraph that begins with the opening mark again continues an unclosed speech: the mark is removed, the line break
+  stays.
+- A line ``Me: "`` or ``Name: "`` inside an unclosed speech is another speaker's: the speech ends before it.
+- An echo of the prefix, or of its mark, is removed. Emphasis (``*softly*``) stays.
+- After a prefix without a mark (no-quote mode) the speech runs to the end of the text, or to another speaker's line.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from collections.abc import Iterable
 from egosrag.text import quotation_marks as marks
 from egosrag.text.quotation_marks import CLOSERS, SINGLES, STRAIGHT
 
-_USERS = ("Me", "我", "User", "用户", "Human", "Assistant", "助手")
+_SPEAKERS = ("Me", "我", "User", "用户", "Human", "Assistant", "助手")  # names that models use for the participants
 
 
 def speech(prefix: str, raw: str) -> str:
-    """The speech alone, out of all that a model wrote after ``prefix``.
+    """The speech alone, out of all text that a model wrote after ``prefix``.
 
     Args:
-        prefix: what the model was to continue, ``Tim: "`` or ``悟空：“``; without a mark at its end
-            (``Tim: ``) the text has no closing mark to wait for.
-        raw: all that the model went on to write.
+        prefix: the text that the model continued, ``Tim: "`` or ``悟空：“``; without a quotation mark at its end
+            (``Tim: ``) no closing mark is expected.
+        raw: all text that the model wrote after it.
     """
     decoder = QuoteDecoder(prefix)
     return decoder.feed(raw) + decoder.finish()
@@ -41,38 +42,40 @@ class QuoteDecoder:
 
     Args:
         prefix: as in :func:`speech`.
-        speakers: further names that take part in the conversation; a line that opens with one of them ends the
-            speech even without a quotation mark.
+        speakers: names of other participants; a line that begins with one of them ends the speech even without a
+            quotation mark.
 
-    ``closed`` turns true when nothing that follows can count: the caller may stop the model. ``stop_reason`` is
-    then "quote" or "speaker"; it is "eos" after ``finish`` when the text simply ended, and ``None`` before.
+    Attributes:
+        closed: true once the speech has ended: the caller may stop the model.
+        stop_reason: "quote" (the closing mark) or "speaker" (another speaker's line) once it has ended; "eos" after
+            ``finish`` where the text ended without either; None before.
     """
 
     def __init__(self, prefix: str, speakers: Iterable[str] = ()) -> None:
         head = prefix.rstrip()
         self.outer = head[-1] if head and head[-1] in CLOSERS else ""
         self._own = head.removesuffix(self.outer).rstrip().rstrip(":：").strip()
-        self._known = {name.casefold() for name in (*_USERS, *speakers, self._own) if name}
+        self._known = {name.casefold() for name in (*_SPEAKERS, *speakers, self._own) if name}
         self.closed = False
         self.stop_reason: str | None = None
         self._buffer = ""
-        self._space = ""  # white space that is given out only when text follows it
+        self._space = ""  # white space that is returned only when text follows it
         self._before = ""  # the character before the buffer
-        self._last = ""  # the same, white space aside
-        self._stack: list[str] = []
+        self._last = ""  # the last character before the buffer that is not white space
+        self._stack: list[str] = []  # opening marks of the quotations that are open inside the speech
         self._at_start = True
         self._new_line = True
         self._out: list[str] = []
 
     def feed(self, chunk: str) -> str:
-        """Takes the next piece of the model's text and gives back what has become certain."""
+        """Take the next chunk of the model's text and return the speech that is certain now."""
         if self.closed:
             return ""
         self._buffer += chunk
         return self._run(ended=False)
 
     def finish(self) -> str:
-        """Says that the model's text is over, and gives back what was held and still counts."""
+        """At the end of the model's text: the rest of the speech that was held back."""
         if self.closed:
             return ""
         out = self._run(ended=True)
@@ -87,7 +90,7 @@ class QuoteDecoder:
         return "".join(self._out)
 
     def _step(self, ended: bool) -> bool:
-        """Consumes something of the buffer, or returns false when that needs more text."""
+        """Consume something of the buffer; false when that needs more text."""
         char = self._buffer[0]
         if char.isspace():
             self._space += char
@@ -95,49 +98,50 @@ class QuoteDecoder:
             self._consume(1)
             return True
         if self._at_start:
-            return self._start(ended)
+            return self._skip_echo(ended)
         other = self._other_speaker(ended)
         if other is not False:
             return bool(other)
         if self._new_line:
             self._new_line = False
             if self.outer and char in marks.family(self.outer) and self._last:
-                return self._continues(ended)
+                return self._repeated_opening(ended)
         if self.outer and char in marks.ALL:
             return self._mark(char, ended)
         return self._write(1)
 
-    def _start(self, ended: bool) -> bool:
-        """Drops an echo of the prefix, at the very beginning."""
+    def _skip_echo(self, ended: bool) -> bool:
+        """Remove an echo of the prefix at the beginning of the text."""
         if self._own:
             end = marks.label_end(self._buffer, {self._own.casefold()}, False, ended)
             if end is None or (end == len(self._buffer) and not ended):
                 return False
             if end:
-                self._own = ""  # one echo is an echo; a second one would be speech
+                self._own = ""  # only once: a second echo would be speech
                 mark = self._buffer[end : end + 1]
                 return self._consume(end + bool(self.outer and mark and mark in marks.family(self.outer)))
         if self.outer and self._buffer[0] in marks.family(self.outer):
-            return self._echoed_mark(ended)
+            return self._leading_mark(ended)
         end = marks.label_end(self._buffer, self._known, bool(self.outer), ended)
         if end is None:
             return False
         self._at_start = self._new_line = False
         return self._end("speaker") if end else True
 
-    def _echoed_mark(self, ended: bool) -> bool:
-        found = marks.first_mark(self._buffer, self.outer, ended)
-        if found is None:
+    def _leading_mark(self, ended: bool) -> bool:
+        """Handle a quotation mark with which the text begins."""
+        role = marks.leading_mark_role(self._buffer, self.outer, ended)
+        if role is None:
             return False
         self._at_start = self._new_line = False
-        if found == "close":
+        if role == "close":
             return self._end("quote")
-        if found == "nested":
+        if role == "nested":
             return self._push()
-        return self._consume(1) if found == "echo" else self._write(1)
+        return self._consume(1) if role == "echo" else self._write(1)
 
     def _other_speaker(self, ended: bool) -> bool | None:
-        """True: another's line begins here and the speech ended. False: none does. None: not decided."""
+        """Whether another speaker's line begins here, which has then ended the speech; None: undecided."""
         if self._new_line and self._last:
             end = marks.label_end(self._buffer, self._known, False, ended)
             if end == 0:
@@ -148,7 +152,8 @@ class QuoteDecoder:
             return False
         return None if end is None else self._end("speaker") if end else False
 
-    def _continues(self, ended: bool) -> bool:
+    def _repeated_opening(self, ended: bool) -> bool:
+        """Remove the mark that opens a further paragraph of the speech; alone on its line it closes the speech."""
         over = marks.line_ends(self._buffer, 1, ended)
         if over is None:
             self._new_line = True
@@ -156,6 +161,7 @@ class QuoteDecoder:
         return self._end("quote") if over else self._consume(1, before="\n")
 
     def _mark(self, char: str, ended: bool) -> bool:
+        """Handle a quotation mark: it closes the speech, opens or closes a quotation inside, or is text."""
         if self._before == "\\":
             return self._write(1)
         if char in STRAIGHT:
@@ -176,6 +182,7 @@ class QuoteDecoder:
         return self._pop() if self._stack else self._end("quote")
 
     def _straight(self, ended: bool) -> bool:
+        """Handle a straight double mark, which may open as well as close: the text around it decides."""
         double = self.outer in '"＂“”„'
         after, inside = self._buffer[1:2], any(mark in STRAIGHT for mark in self._stack)
         if double and not self._stack and self._before and self._before in marks.TERMINAL:
@@ -198,14 +205,15 @@ class QuoteDecoder:
         if not double:
             return self._push()
         if after.isalnum():
-            quoted = marks.closer_ahead(self._buffer, 1, ended)
-            if quoted is None:
+            closes_later = marks.closer_ahead(self._buffer, 1, ended)
+            if closes_later is None:
                 return False
-            if quoted or marks.next_closes_a_word(self._buffer):
+            if closes_later or marks.next_closes_a_word(self._buffer):
                 return self._push()
         return self._end("quote")
 
     def _single(self, ended: bool) -> bool:
+        """Handle a single mark in a speech between single marks: it may be an apostrophe too."""
         char, before, after = self._buffer[0], self._before, self._buffer[1:2]
         if not after and not ended:
             return False
@@ -213,10 +221,10 @@ class QuoteDecoder:
             return self._write(1)
         if char == "‘":
             return self._push()
-        cut_off = marks.elision(self._buffer, 1, ended) if not before.isalnum() or after in ("n", "N") else False
-        if cut_off is not False:
+        elided = marks.is_elision(self._buffer, 1, ended) if not before.isalnum() or after in ("n", "N") else False
+        if elided is not False:
             n_alone = after in "nN" and self._buffer[2:3] in tuple(SINGLES)
-            return bool(cut_off) and self._write(3 if n_alone else 1)
+            return bool(elided) and self._write(3 if n_alone else 1)
         if not self._stack and before and before in marks.TERMINAL or not after or after in "\r\n":
             return self._pop() if self._stack else self._end("quote")
         if char != "’" and marks.opens(before, after):
@@ -232,10 +240,12 @@ class QuoteDecoder:
         return self._write(1) if ahead else self._end("quote")
 
     def _push(self) -> bool:
+        """Open a quotation inside the speech."""
         self._stack.append(self._buffer[0])
         return self._write(1)
 
     def _pop(self, marks_to_pop: str = "") -> bool:
+        """Close the innermost quotation, or all up to the innermost that one of ``marks_to_pop`` opened."""
         while self._stack and (mark := self._stack.pop()) and marks_to_pop and mark not in marks_to_pop:
             continue
         return self._write(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from egosrag.errors import ModelError, SettingsError
-from egosrag.models.runtime.linear import quicken
+from egosrag.models.runtime.cpu import use_onednn
 from evals.common import stats
 from evals.common.records import Record
 from evals.ppl.score import Encoded, Scores, encode, score_plain, verdict
@@ -55,7 +55,7 @@ def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32",
             f"{name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
         ) from error
     model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    quicken(model)
+    use_onednn(model)
     return model, tokenizer
 
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import SettingsError
-from egosrag.models.runtime.linear import quicken, restore
+from egosrag.models.runtime.cpu import restore_linear, use_onednn
 from evals.ppl.command import read_data
 from evals.ppl.run import run_task, window_of
 from evals.ppl.score import encode, score_plain, verdict
@@ -92,11 +92,11 @@ def checkpoint(texts: Sequence[str], **shape: Any) -> tuple[Any, Any]:
 
 def ours(model: Any, tokenizer: Any, items: Sequence[Item]) -> list[int]:
     """lm-eval's acc by our way; OpenCompass's verdict is computed with it."""
-    quicken(model)  # as ``evals.ppl`` loads it
+    use_onednn(model)  # as ``evals.ppl`` loads it
     try:
         found = {record["row"]: record["acc"] for record in run_task(model, tokenizer, items)}
     finally:
-        restore(model)
+        restore_linear(model)
     return [found[item.row] for item in items]
 
 

@@ -75,10 +75,10 @@ def _compared(model: Any, plain: Any, asked: list[list[BaseMessage]], tokens: in
     ways = {
         "guessing": partial(_own, model, tokens, guessing=True),
         "not guessing": partial(_own, model, tokens, guessing=False),
-        "generate": partial(_generated, plain, tokens, sorted(model._ends)),
+        "generate": partial(_generated, plain, tokens, sorted(model.eos_ids)),
     }
     first, whole, written, same = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0), 0, 0
-    passes = _Passes(model._engine)
+    passes = _Passes(model.engine)
     for n, messages in enumerate(asked):
         ids = encode(model.tokenizer, messages)
         found = {}
@@ -118,14 +118,14 @@ class _Passes:
 
 def _own(model: Any, tokens: int, ids: list[int], *, guessing: bool) -> tuple[list[int], float]:
     """The reply, and when its first token came."""
-    engine, said, first_at = model._engine, [], 0.0
-    run = engine.start(ids, Sampling(max_new_tokens=tokens), adapter=None, window=engine.window, keep=0)
-    run.guessing = guessing
-    with closing(engine.tokens(run)) as stream:
+    engine, said, first_at = model.engine, [], 0.0
+    run = engine.start(ids, Sampling(max_new_tokens=tokens), adapter=None, window=engine.window, cache_bytes=0)
+    run.prompt_lookup = guessing
+    with closing(engine.generate(run)) as stream:
         for token in stream:
             first_at = first_at or time.perf_counter()
             said.append(token)
-            if token in model._ends:
+            if token in model.eos_ids:
                 break
     return said, first_at
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import GenerationConfig, Qwen2ForCausalLM
 
+from egosrag.traits import write_traits
 from finetune.pocket import data
 from finetune.pocket.grammar import FAMILIES, draw
 from finetune.pocket.grammar.baseline import kept, lexical
@@ -44,6 +45,7 @@ def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Pa
     model.config.dtype = dtype
     model.config.architectures = ["Qwen2ForCausalLM"]
     model.config.save_pretrained(folder)
+    write_traits(folder, single_turn=True, extractive_only=True, revises_drafts=True)
     GenerationConfig(eos_token_id=[data.END, 0], pad_token_id=0, do_sample=False).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import TrainingError
-from egosrag.prompts.encode import turn_end
+from egosrag.prompts.encode import end_of_turn_id
 from finetune.data.fit import Stops
 from finetune.trainer.args import SftArgs
 
@@ -126,7 +126,7 @@ def find_stops(tokenizer: PreTrainedTokenizerBase, template: bool, name: str = "
         return Stops(turn=text, text=text)
     if not tokenizer.chat_template:
         raise TrainingError(f"{name} has no chat template: train with --template false, or start from one that has")
-    turn = turn_end(tokenizer)
+    turn = end_of_turn_id(tokenizer)
     if turn is None:
         raise TrainingError(f"the chat template of {name} ends a reply with no special token: use --template false")
     return Stops(turn=turn, text=text)

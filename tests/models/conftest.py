@@ -1,4 +1,4 @@
-"""Models that say what they are told, and an adapter, for the tests of this room."""
+"""Local models with a fixed reply, and an adapter."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 from egosrag.models.local import LocalChatModel
 from tests.tiny import make_tiny_adapter, make_tiny_qwen
 
-Says = Callable[..., LocalChatModel]
+FixedReply = Callable[..., LocalChatModel]
 
 
 @pytest.fixture(scope="session")
-def says(tmp_path_factory: pytest.TempPathFactory) -> Says:
-    """Models that say a given text after any prompt, and end."""
+def fixed_reply(tmp_path_factory: pytest.TempPathFactory) -> FixedReply:
+    """Makes models that reply with a given text to any prompt."""
     folders: dict[str, Path] = {}
 
     def make(text: str, **settings: Any) -> LocalChatModel:
         if text not in folders:
-            folders[text] = tmp_path_factory.mktemp("says")
-            make_tiny_qwen(folders[text], says=text)
+            folders[text] = tmp_path_factory.mktemp("reply")
+            make_tiny_qwen(folders[text], reply=text)
         return LocalChatModel(model=str(folders[text]), **settings)
 
     return make

@@ -1,6 +1,6 @@
-"""An OpenAI-compatible server to be killed: prints its port, then streams a reply; of one that is long only its head.
+"""An OpenAI-compatible server to be killed: prints its port, then streams a reply; of a long one only the beginning.
 
-``python -m tests.models.dying_server PORT chunked|closed``: whether an answer's end is marked, or is the connection's.
+``python -m tests.models.dying_server PORT chunked|closed``: a reply ends with a last chunk, or with the connection.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header(*(("transfer-encoding", "chunked") if self.chunked else ("connection", "close")))
         self.end_headers()
-        for piece in ("So", " it", " is", "."):
-            self._event({"index": 0, "delta": {"content": piece}, "finish_reason": None})
-            if piece == " it" and "a long story" in asked.rsplit("Me:", 1)[-1]:
+        for chunk in ("So", " it", " is", "."):
+            self._event({"index": 0, "delta": {"content": chunk}, "finish_reason": None})
+            if chunk == " it" and "a long story" in asked.rsplit("Me:", 1)[-1]:
                 time.sleep(600)
         self._event({"index": 0, "delta": {}, "finish_reason": "stop"})
         self._send("data: [DONE]\n\n")

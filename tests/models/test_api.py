@@ -1,4 +1,4 @@
-"""The API model against a real OpenAI-compatible server on this machine: payloads, streams, usage and errors."""
+"""The API model against an OpenAI-compatible server on this machine: payloads, streams, usage and errors."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "prompt
 
 
 class Server(ThreadingHTTPServer):
-    """Says ``pieces``, ends for ``reason``; or answers ``status`` with an error; keeps the requests."""
+    """Streams ``chunks`` and ends with ``reason``, or answers with ``status`` and an error; records the requests."""
 
     daemon_threads = True
-    pieces: list[str]
+    chunks: list[str]
     reason: str
     stop_reason: str | None
     status: int
@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self._send(json.dumps({"error": {"message": self.server.error}}).encode(), "application/json")
             return
-        lines = [self._event({"index": 0, "delta": {"content": piece}}) for piece in self.server.pieces]
+        lines = [self._event({"index": 0, "delta": {"content": chunk}}) for chunk in self.server.chunks]
         end = {"index": 0, "delta": {}, "finish_reason": self.server.reason, "stop_reason": self.server.stop_reason}
         lines += [self._event(end), self._event(None), "data: [DONE]\n\n"]
         data = "".join(lines).encode()
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.pieces, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
+    server.chunks, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
     server.status, server.error, server.drop = 200, "", False
     server.requests, server.keys = [], []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -104,7 +104,7 @@ def test_deepseek_marks_the_last_message_as_a_prefix(api: Make, server: Server) 
     assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant"]
 
 
-def test_vllm_is_told_to_continue_the_last_message(api: Make, server: Server) -> None:
+def test_vllm_is_sent_the_request_to_continue_the_last_message(api: Make, server: Server) -> None:
     api(prefix_style="vllm").invoke(ASK, extra_body={"top_k": 1})
     sent = server.requests[0]
     assert (sent["continue_final_message"], sent["add_generation_prompt"], sent["top_k"]) == (True, False, 1)
@@ -112,7 +112,7 @@ def test_vllm_is_told_to_continue_the_last_message(api: Make, server: Server) ->
 
 
 def test_other_servers_are_asked_for_the_prefix_in_the_prompt(api: Make, server: Server) -> None:
-    server.pieces = ["Ti", 'm: "I am', ' Tim." And', " more"]
+    server.chunks = ["Ti", 'm: "I am', ' Tim." And', " more"]
     reply = api().invoke(ASK, stop=['"', "\nMe:"])
     sent = server.requests[0]
     assert (reply.text, reply.response_metadata["finish_reason"]) == ("I am Tim.", "stop")
@@ -133,17 +133,17 @@ def test_without_a_prefix_nothing_is_added(api: Make, server: Server) -> None:
 
 
 def test_usage_and_reason_come_with_the_last_chunk(api: Make, server: Server) -> None:
-    pieces = list(api(prefix_style="deepseek").stream(ASK))
-    assert [str(p.text) for p in pieces] == ["I am", " Tim", ".", ""]
-    usage = pieces[-1].usage_metadata
+    chunks = list(api(prefix_style="deepseek").stream(ASK))
+    assert [str(p.text) for p in chunks] == ["I am", " Tim", ".", ""]
+    usage = chunks[-1].usage_metadata
     assert usage and (usage["input_tokens"], usage["output_tokens"]) == (9, 4)
     assert usage["input_token_details"]["cache_read"] == 5
-    assert pieces[-1].response_metadata["finish_reason"] == "eos"
+    assert chunks[-1].response_metadata["finish_reason"] == "eos"
     assert server.requests[0]["stream_options"] == {"include_usage": True}
 
 
 @pytest.mark.parametrize(
-    ("reason", "told", "stop", "expected"),
+    ("reason", "stop_reason", "stop", "expected"),
     [
         ("stop", None, None, "eos"),
         ("stop", None, ["x"], "stop"),
@@ -151,10 +151,10 @@ def test_usage_and_reason_come_with_the_last_chunk(api: Make, server: Server) ->
         ("length", None, ["x"], "length"),
     ],
 )
-def test_why_it_ended(
-    api: Make, server: Server, reason: str, told: str | None, stop: list[str] | None, expected: str
+def test_the_reason_why_a_reply_ended(
+    api: Make, server: Server, reason: str, stop_reason: str | None, stop: list[str] | None, expected: str
 ) -> None:
-    server.reason, server.stop_reason = reason, told
+    server.reason, server.stop_reason = reason, stop_reason
     assert api().invoke(ASK[:2], stop=stop).response_metadata["finish_reason"] == expected
 
 
@@ -165,7 +165,7 @@ def test_a_withheld_reply_is_an_error(api: Make, server: Server) -> None:
 
 
 def test_async_is_the_same(api: Make, server: Server) -> None:
-    server.pieces = ['Tim: "I am', ' Tim." No']
+    server.chunks = ['Tim: "I am', ' Tim." No']
 
     async def ask() -> tuple[str, str]:
         model = api()
@@ -175,7 +175,7 @@ def test_async_is_the_same(api: Make, server: Server) -> None:
     assert asyncio.run(ask()) == ("I am Tim.", "I am Tim.")
 
 
-def test_the_limit_goes_by_the_name_that_servers_know(api: Make, server: Server) -> None:
+def test_the_token_limit_is_sent_by_the_name_that_servers_know(api: Make, server: Server) -> None:
     model = api(max_tokens=7)
     model.invoke(ASK)
     model.invoke(ASK, max_new_tokens=3)
@@ -206,15 +206,15 @@ def test_a_refusal_is_one_line_without_the_key(
         assert "sk-secret" not in str(caught.value)
 
 
-def test_a_server_that_cannot_continue_a_message_is_told_so(api: Make, server: Server) -> None:
+def test_a_server_that_does_not_accept_the_prefix_style_is_an_error(api: Make, server: Server) -> None:
     server.status, server.error = 422, "Unexpected fields"
-    with pytest.raises(ModelError, match='cannot be asked with prefix_style "vllm": take "none"'):
+    with pytest.raises(ModelError, match='does not accept prefix_style "vllm": use "none"'):
         api(prefix_style="vllm").invoke([*ASK, AIMessage("I am")])
     with pytest.raises(ModelError, match="refused the request: Unexpected fields"):
         api(prefix_style="none").invoke(ASK)
 
 
-def test_a_server_that_is_not_there_is_named(server: Server, api: Make) -> None:
+def test_an_unreachable_server_is_named(server: Server, api: Make) -> None:
     model = api()
     server.shutdown()
     server.server_close()
@@ -228,14 +228,14 @@ def test_a_connection_lost_in_the_middle_is_an_error(server: Server, api: Make) 
         api().invoke(ASK)
 
 
-def test_a_busy_server_is_tried_again(server: Server, api: Make) -> None:
+def test_a_busy_server_is_retried(server: Server, api: Make) -> None:
     server.status = 503
     with pytest.raises(ModelError, match="failed"):
         api(max_retries=1).invoke(ASK)
     assert len(server.requests) == 2
 
 
-def test_openai_names_reach_any_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_names_use_any_compatible_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
     model = load_chat_model("openai:qwen", prefix_style="vllm", temperature=0.3, max_new_tokens=5, seed=1)
     assert model.invoke(ASK).text == "I am Tim."
@@ -244,7 +244,7 @@ def test_openai_names_reach_any_server(server: Server, monkeypatch: pytest.Monke
     assert sent["continue_final_message"] is True
 
 
-def test_deepseek_is_reached_at_its_beta_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepseek_is_called_at_its_beta_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-1")
     model = load_chat_model("deepseek:deepseek-chat")
     assert isinstance(model, ApiChatModel)

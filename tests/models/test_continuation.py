@@ -1,4 +1,4 @@
-"""Any LangChain model continues a prefix, stops at its stop, and is counted."""
+"""Any LangChain model continues a prefix, stops at a stop string, and has its tokens counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
-from egosrag.models.continuation import Continuation, continue_prefix, supports_prefix
+from egosrag.models.continuation import EchoFilter, continue_prefix, supports_prefix
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
@@ -24,25 +24,25 @@ FRAGE: list[BaseMessage] = [SystemMessage("你是悟空。"), HumanMessage("我�
 
 
 def joined(chunks: Iterator[AIMessageChunk]) -> tuple[str, str]:
-    pieces = list(chunks)
-    return "".join(str(p.text) for p in pieces), pieces[-1].response_metadata["finish_reason"]
+    received = list(chunks)
+    return "".join(str(p.text) for p in received), received[-1].response_metadata["finish_reason"]
 
 
-class Parrot(GenericFakeChatModel):
-    """A stranger's chat model that keeps what it was asked; it streams word by word and knows no stop."""
+class ForeignModel(GenericFakeChatModel):
+    """A chat model of another library: it streams word by word, ignores stop strings, and records its calls."""
 
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def _stream(self, messages: list[BaseMessage], stop: list[str] | None = None, *args: Any, **kw: Any) -> Any:
-        self.asked.append((messages, stop))
+        self.calls.append((messages, stop))
         return super()._stream(messages, stop, *args, **kw)
 
 
-def parrot(reply: str) -> Parrot:
-    return Parrot(messages=iter([AIMessage(reply)]), asked=[])
+def foreign(reply: str) -> ForeignModel:
+    return ForeignModel(messages=iter([AIMessage(reply)]), calls=[])
 
 
-def test_ours_continue_by_themselves_also_when_bound() -> None:
+def test_our_models_continue_by_themselves_also_when_bound() -> None:
     model = ScriptedChatModel(responses=['I am Tim."'])
     bound = model.bind(max_new_tokens=9).with_config(tags=["x"])
     assert supports_prefix(model) and supports_prefix(bound)
@@ -66,46 +66,46 @@ def test_ours_continue_by_themselves_also_when_bound() -> None:
         ("", "\n", "plain\ntext", "plain", "stop"),
     ],
 )
-def test_a_stranger_is_asked_for_the_prefix_and_its_echo_is_dropped(
+def test_another_model_is_asked_for_the_prefix_and_its_echo_is_removed(
     prefix: str, stop: str, reply: str, text: str, reason: str
 ) -> None:
-    model = parrot(reply)
+    model = foreign(reply)
     assert not supports_prefix(model)
     assert joined(continue_prefix(model, FRAGE if "悟" in prefix else ASK, prefix, stop=[stop])) == (text, reason)
-    (asked, _) = model.asked[0]
-    assert all(not isinstance(m, AIMessage) for m in asked)
-    assert str(asked[-1].text).endswith(prefix)
+    (prompt, _) = model.calls[0]
+    assert all(not isinstance(m, AIMessage) for m in prompt)
+    assert str(prompt[-1].text).endswith(prefix)
 
 
 def test_the_request_is_in_the_language_of_the_conversation() -> None:
-    english, chinese = parrot("x"), parrot("x")
+    english, chinese = foreign("x"), foreign("x")
     list(continue_prefix(english, ASK, 'Tim: "'))
     list(continue_prefix(chinese, FRAGE, "悟空：“"))
-    assert "Begin your reply" in english.asked[0][0][-1].text
-    assert "开头" in chinese.asked[0][0][-1].text
+    assert "Begin your reply" in english.calls[0][0][-1].text
+    assert "开头" in chinese.calls[0][0][-1].text
 
 
-def test_a_stop_that_stands_in_the_prefix_is_not_sent_ahead_of_the_echo() -> None:
-    model = parrot('Tim: "Yes." \nMe: no')
+def test_a_stop_that_the_prefix_contains_is_not_sent() -> None:
+    model = foreign('Tim: "Yes." \nMe: no')
     assert joined(continue_prefix(model, ASK, 'Tim: "', stop=['"', "\nMe:"])) == ("Yes.", "stop")
-    assert model.asked[0][1] == ["\nMe:"]
+    assert model.calls[0][1] == ["\nMe:"]
 
 
 @pytest.mark.parametrize("cut", range(1, 9))
-def test_the_echo_is_dropped_however_the_stream_is_cut(cut: int) -> None:
-    text, continuation = 'Tim: "I am Tim." x', Continuation('Tim: "', ['"'])
-    pieces = [continuation.feed(text[i : i + cut]) for i in range(0, len(text), cut)]
-    assert "".join(pieces) + continuation.finish() == "I am Tim."
-    assert continuation.closed
+def test_the_echo_is_removed_however_the_stream_is_cut(cut: int) -> None:
+    text, echo_filter = 'Tim: "I am Tim." x', EchoFilter('Tim: "', ['"'])
+    chunks = [echo_filter.feed(text[i : i + cut]) for i in range(0, len(text), cut)]
+    assert "".join(chunks) + echo_filter.finish() == "I am Tim."
+    assert echo_filter.closed
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The user's own HuggingFacePipeline over a checkpoint that says: I am Tim." Yes."""
+    """A HuggingFacePipeline of a checkpoint that replies: I am Tim." Yes."""
     from langchain_huggingface import HuggingFacePipeline
 
     path: Path = tmp_path_factory.mktemp("pipeline")
-    make_tiny_qwen(path, says='I am Tim."Yes')
+    make_tiny_qwen(path, reply='I am Tim."Yes')
     return HuggingFacePipeline.from_model_id(
         str(path), task="text-generation", pipeline_kwargs={"max_new_tokens": 20, "do_sample": False}
     )
@@ -123,7 +123,7 @@ def test_chat_huggingface_is_asked_for_the_prefix(pipeline: Any) -> None:
     assert joined(continue_prefix(model, ASK, 'Tim: "', stop=['"'])) == ("I am Tim.", "stop")
 
 
-def test_special_text_reaches_no_pipeline_whole(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_token_text_is_escaped_for_pipelines(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain_huggingface import ChatHuggingFace
 
     prompts: list[str] = []
@@ -170,13 +170,13 @@ def test_a_model_that_does_not_stream_works_too() -> None:
     assert chunks[0].text == "Yes." and chunks[0].usage_metadata and chunks[0].usage_metadata["input_tokens"] == 3
 
 
-def test_what_is_no_model_is_refused() -> None:
+def test_an_object_that_is_no_model_is_refused() -> None:
     with pytest.raises(ModelError, match="str is not a model"):
         list(continue_prefix("gpt", ASK, ""))
 
 
 def test_the_estimate_counts_every_chinese_character() -> None:
-    model = parrot("x")
+    model = foreign("x")
     assert count_tokens(model, "打开前机舱盖") == 6
     assert count_tokens(model, "open the hood now!") == 5
     assert count_tokens(model, FRAGE) >= len("你是悟空。我：“你是谁？”") - 2

@@ -1,4 +1,4 @@
-"""A name to a model, and every way in which that fails as one line that says what to do."""
+"""Loading a model by name, and each failure as an error of one line that says what to do."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_unknown_provider_lists_the_known(name: str) -> None:
     assert "deepseek:NAME, openai:NAME, scripted:NAME" in refusal(name)
 
 
-def test_any_provider_of_langchain_is_taken_where_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_provider_of_langchain_works_where_its_package_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "langchain-mistralai" in refusal("mistralai:large")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setenv("OPENAI_API_VERSION", "1")
@@ -97,7 +97,7 @@ def test_wrong_settings_are_named(tiny_qwen: Path, monkeypatch: pytest.MonkeyPat
     assert "needs a local model" in refusal("openai:gpt", adapter="x")
 
 
-def test_an_adapter_for_another_base_leaves_the_base_as_it_was(tiny_qwen: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_leaves_the_base_as_it_was(tiny_qwen: Path, tmp_path: Path) -> None:
     make_tiny_qwen(tmp_path / "other")
     make_tiny_adapter(tmp_path / "other", tmp_path / "adapter")
     from safetensors.numpy import load_file, save_file
@@ -106,14 +106,14 @@ def test_an_adapter_for_another_base_leaves_the_base_as_it_was(tiny_qwen: Path, 
     save_file({k: (v[:, :-1].copy() if "lora_A" in k else v) for k, v in load_file(file).items()}, file)
     base = load_chat_model(str(tiny_qwen), max_new_tokens=4)
     assert isinstance(base, LocalChatModel)
-    before, adapters = base.invoke("Hi").text, dict(base._engine.adapters)  # other tests share this base
+    before, adapters = base.invoke("Hi").text, dict(base.engine.adapters)  # other tests share this base
     message = refusal(tiny_qwen, adapter=str(tmp_path / "adapter"))
     assert f"does not fit {tiny_qwen}" in message and f"trained on {tmp_path / 'other'}" in message
     assert base.invoke("Hi").text == before
-    assert base._engine.adapters == adapters
+    assert base.engine.adapters == adapters
 
 
-def test_what_is_no_safe_adapter_is_refused(tiny_qwen: Path, tmp_path: Path) -> None:
+def test_an_adapter_that_is_not_safe_to_load_is_refused(tiny_qwen: Path, tmp_path: Path) -> None:
     assert "no adapter at" in refusal(tiny_qwen, adapter=str(tmp_path))
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING"}')
     (tmp_path / "adapter_model.bin").write_bytes(b"x")
@@ -130,14 +130,14 @@ def test_a_base_is_loaded_once_until_its_folder_changes(tiny_qwen: Path, tmp_pat
     assert open_engine(str(tmp_path / "m")) is not first
 
 
-def test_the_dtype_is_said_not_taken_from_the_checkpoint(tiny_qwen: Path) -> None:
+def test_the_dtype_does_not_come_from_the_checkpoint(tiny_qwen: Path) -> None:
     import torch
 
     assert open_engine(str(tiny_qwen)).model.dtype == torch.float32
     assert open_engine(str(tiny_qwen), dtype="bfloat16").model.dtype == torch.bfloat16
 
 
-def test_the_room_imports_nothing_heavy() -> None:
+def test_importing_the_models_loads_no_heavy_library() -> None:
     code = (
         "import sys, egosrag.models, egosrag.models.load, egosrag.models.continuation, egosrag.models.local, "
         "egosrag.models.scripted, egosrag.models.tokens, egosrag.prompts.encode\n"

@@ -1,4 +1,4 @@
-"""The local chat model over tiny checkpoints: prefix, stops, streaming, seeds, window, adapters, threads, async."""
+"""The local chat model over tiny checkpoints: prefix, stop strings, streaming, sampling, KV cache, context window."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from egosrag.errors import ModelError, WindowError
 from egosrag.models import load_chat_model
 from egosrag.models.local import LocalChatModel
-from egosrag.models.runtime.kv_cache import PrefixCache
+from egosrag.models.runtime.kv_cache import KVCachePool
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
-from tests.models.conftest import Says
+from tests.models.conftest import FixedReply
 from tests.tiny import make_tiny_qwen
 
 ASK: list[BaseMessage] = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"'), AIMessage('Tim: "')]
@@ -26,7 +26,7 @@ def tiny(path: Path, **settings: Any) -> LocalChatModel:
 
 
 def texts(model: LocalChatModel, messages: list[BaseMessage], **options: Any) -> list[str]:
-    return [str(piece.text) for piece in model.stream(messages, **options)]
+    return [str(chunk.text) for chunk in model.stream(messages, **options)]
 
 
 @pytest.mark.parametrize(
@@ -39,54 +39,54 @@ def texts(model: LocalChatModel, messages: list[BaseMessage], **options: Any) ->
     ],
 )
 def test_a_stop_inside_a_merged_token_ends_the_reply(
-    says: Says, text: str, messages: list[BaseMessage], stop: str, reply: str
+    fixed_reply: FixedReply, text: str, messages: list[BaseMessage], stop: str, reply: str
 ) -> None:
-    model = says(text)
+    model = fixed_reply(text)
     merged = next(t for t in model.tokenizer.tokenize(text) if len(model.tokenizer.convert_tokens_to_string([t])) == 2)
     assert model.tokenizer.convert_tokens_to_string([merged]).endswith(stop), "the mark is merged, as in Qwen2.5"
     message = model.invoke(messages, stop=[stop])
     assert message.text == reply
     assert message.response_metadata["finish_reason"] == "stop"
-    pieces = texts(model, messages, stop=[stop])
-    assert "".join(pieces) == reply
-    assert not any(stop in piece for piece in pieces)
+    chunks = texts(model, messages, stop=[stop])
+    assert "".join(chunks) == reply
+    assert not any(stop in chunk for chunk in chunks)
 
 
-def test_without_a_stop_it_ends_at_the_end_of_sequence(says: Says) -> None:
-    message = says('I am Tim."').invoke(ASK)
+def test_without_a_stop_it_ends_at_the_end_of_sequence(fixed_reply: FixedReply) -> None:
+    message = fixed_reply('I am Tim."').invoke(ASK)
     assert message.text == 'I am Tim."'
     assert message.response_metadata["finish_reason"] == "eos"
 
 
-def test_a_stop_of_many_tokens_is_never_partly_shown(says: Says) -> None:
-    model = says("Yes!\nMe: dog")
+def test_a_stop_string_of_several_tokens_is_never_partly_streamed(fixed_reply: FixedReply) -> None:
+    model = fixed_reply("Yes!\nMe: dog")
     assert "".join(texts(model, ASK, stop=["\nMe: "])) == "Yes!"
     assert "".join(texts(model, ASK, stop=["\nMe: cat"])) == "Yes!\nMe: dog"
 
 
-def test_characters_of_many_tokens_stream_whole(says: Says) -> None:
-    model = says("龘ß𝄞")  # no two of their bytes are alike
+def test_characters_of_several_tokens_are_streamed_whole(fixed_reply: FixedReply) -> None:
+    model = fixed_reply("龘ß𝄞")  # no two of their bytes are alike
     assert len(model.tokenizer.encode("龘ß𝄞")) == 9
     assert [t for t in texts(model, ASK) if t] == ["龘", "ß", "𝄞"]
 
 
-def test_max_new_tokens_ends_it_with_length(says: Says) -> None:
-    message = says('I am Tim."').invoke(ASK, max_new_tokens=2)
+def test_max_new_tokens_ends_the_reply_with_reason_length(fixed_reply: FixedReply) -> None:
+    message = fixed_reply('I am Tim."').invoke(ASK, max_new_tokens=2)
     assert message.text == "I am"
     assert message.response_metadata["finish_reason"] == "length"
     assert message.usage_metadata and message.usage_metadata["output_tokens"] == 2
 
 
-def test_base_mode_ends_at_a_newline(says: Says) -> None:
-    model = says("No.\nYes", template=False)
+def test_base_mode_ends_at_a_newline(fixed_reply: FixedReply) -> None:
+    model = fixed_reply("No.\nYes", template=False)
     message = model.invoke(ASK)
     assert (message.text, message.response_metadata["finish_reason"]) == ("No.", "stop")
 
 
-def test_the_templates_end_of_turn_ends_a_checkpoint_that_knows_another_end(tmp_path: Path) -> None:
+def test_the_templates_end_of_turn_ends_the_reply_of_a_checkpoint_with_another_eos(tmp_path: Path) -> None:
     import json
 
-    make_tiny_qwen(tmp_path, says="Yes")
+    make_tiny_qwen(tmp_path, reply="Yes")
     for file, key in (("generation_config.json", "eos_token_id"), ("tokenizer_config.json", "eos_token")):
         config = json.loads((tmp_path / file).read_text())
         config[key] = config["pad_token_id"] if key == "eos_token_id" else "<|endoftext|>"
@@ -95,15 +95,15 @@ def test_the_templates_end_of_turn_ends_a_checkpoint_that_knows_another_end(tmp_
     assert (message.text, message.response_metadata["finish_reason"]) == ("Yes", "eos")
 
 
-def test_the_last_chunk_tells_why_and_all_together_what_it_took(says: Says) -> None:
-    model = says('I am Tim."')
+def test_the_last_chunk_has_the_reason_and_all_chunks_together_the_usage(fixed_reply: FixedReply) -> None:
+    model = fixed_reply('I am Tim."')
     *some, last = model.stream(ASK, stop=['"'])
     assert isinstance(last, AIMessageChunk)
     assert last.chunk_position == "last"
     assert last.response_metadata["finish_reason"] == "stop"
     whole = last
-    for piece in reversed(some):
-        whole = piece + whole
+    for chunk in reversed(some):
+        whole = chunk + whole
     usage = whole.usage_metadata
     assert usage and usage["output_tokens"] == 4
     assert usage["input_tokens"] == count_tokens(model, ASK)
@@ -144,7 +144,7 @@ def test_a_repetition_penalty_changes_greedy(tiny_qwen: Path) -> None:
     assert model.invoke(ASK, repetition_penalty=5.0).text != model.invoke(ASK).text
 
 
-def test_what_a_call_computed_is_not_computed_again(tiny_qwen: Path) -> None:
+def test_a_prompt_that_continues_another_reuses_its_kv_cache(tiny_qwen: Path) -> None:
     model = tiny(tiny_qwen)
     first = model.invoke(ASK)
     longer = [*ASK[:2], AIMessage('Tim: "' + str(first.text) + '" Tim: "')]
@@ -152,14 +152,14 @@ def test_what_a_call_computed_is_not_computed_again(tiny_qwen: Path) -> None:
     assert again.usage_metadata is not None and first.usage_metadata is not None
     assert again.usage_metadata["input_token_details"]["cache_read"] >= first.usage_metadata["input_tokens"] - 1
     other = model.invoke(FRAGE).usage_metadata
-    assert other and other["input_token_details"]["cache_read"] < 12, "only the head of the template is the same"
-    model._engine.kept = PrefixCache()
+    assert other and other["input_token_details"]["cache_read"] < 12, "only the beginning of the template is the same"
+    model.engine.kv_pool = KVCachePool()
     fresh = model.invoke(longer)
     assert fresh.usage_metadata and fresh.usage_metadata["input_token_details"]["cache_read"] == 0
     assert fresh.text == again.text
 
 
-def test_the_profile_leaves_room_for_the_reply(tiny_qwen: Path) -> None:
+def test_the_profile_reserves_tokens_for_the_reply(tiny_qwen: Path) -> None:
     assert context_window(LocalChatModel(model=str(tiny_qwen))) == 1024 - 256
     assert context_window(tiny(tiny_qwen, context_window=100, max_new_tokens=90)) == 50
     assert context_window(tiny(tiny_qwen, context_window=10**6)) == 1024 - 12
@@ -179,10 +179,10 @@ def test_an_unknown_setting_of_a_call_is_named(tiny_qwen: Path) -> None:
         tiny(tiny_qwen).invoke(ASK, temprature=1)
 
 
-def test_it_composes_as_a_runnable(says: Says) -> None:
+def test_it_composes_as_a_runnable(fixed_reply: FixedReply) -> None:
     from langchain_core.output_parsers import StrOutputParser
 
-    chain = says('I am Tim."').bind(stop=['"']) | StrOutputParser()
+    chain = fixed_reply('I am Tim."').bind(stop=['"']) | StrOutputParser()
     assert chain.invoke(ASK) == "I am Tim."
 
 
@@ -199,8 +199,8 @@ def test_load_chat_model_loads_a_folder(tiny_qwen: Path) -> None:
     assert (model.max_new_tokens, model.temperature, model.seed) == (3, 0.5, 1)
 
 
-def test_a_stream_that_is_closed_early_has_told_what_it_took(says: Says) -> None:
-    model = says('I am Tim."')
+def test_a_stream_that_is_closed_early_has_reported_its_usage(fixed_reply: FixedReply) -> None:
+    model = fixed_reply('I am Tim."')
     model.invoke(ASK)
     stream = model.stream(ASK)
     first = next(stream)

@@ -1,4 +1,4 @@
-"""The scripted model behaves as a real one, records its calls, and raises when its script runs out."""
+"""The scripted model behaves like a real one, records its calls, and raises when its script runs out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from egosrag.models.tokens import context_window, count_tokens
 ASK = [SystemMessage("You are Tim."), HumanMessage('Me: "Hello"'), AIMessage('Tim: "')]
 
 
-def test_it_says_its_script_and_records_what_it_was_asked() -> None:
+def test_it_replies_from_its_script_and_records_its_calls() -> None:
     model = ScriptedChatModel(responses=['I am Tim." And then', "我是悟空。”然后"])
     assert model.invoke(ASK, stop=['"']).text == "I am Tim."
     assert model.invoke([HumanMessage("Hi")], stop=["”"]).text == "我是悟空。"
@@ -25,27 +25,27 @@ def test_it_says_its_script_and_records_what_it_was_asked() -> None:
     assert (second.prefix, second.stop) == (None, ("”",))
 
 
-def test_when_the_script_runs_out_the_call_is_numbered() -> None:
+def test_when_the_script_runs_out_the_error_has_the_number_of_the_call() -> None:
     model = ScriptedChatModel(responses=["a"])
     model.invoke("x")
     with pytest.raises(ScriptExhausted, match="call 2 of a script with 1 response"):
         model.invoke("x")
 
 
-def test_it_streams_in_small_pieces_and_never_shows_a_stop() -> None:
+def test_it_streams_in_small_chunks_and_never_a_stop_string() -> None:
     model = ScriptedChatModel(responses=["One two\nMe: three"], chunk_size=2)
-    pieces = list(model.stream(ASK, stop=["\nMe:"]))
-    assert [str(p.text) for p in pieces] == ["On", "e ", "tw", "o", ""]
-    assert pieces[-1].response_metadata["finish_reason"] == "stop"
+    chunks = list(model.stream(ASK, stop=["\nMe:"]))
+    assert [str(p.text) for p in chunks] == ["On", "e ", "tw", "o", ""]
+    assert chunks[-1].response_metadata["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize(("stop", "limit", "reason"), [(["b"], 9, "stop"), (None, 9, "eos"), (None, 1, "length")])
-def test_it_tells_why_it_ended(stop: list[str] | None, limit: int, reason: str) -> None:
+def test_the_reason_why_a_reply_ended(stop: list[str] | None, limit: int, reason: str) -> None:
     model = ScriptedChatModel(responses=["a b"], max_new_tokens=limit)
     assert model.invoke("x", stop=stop).response_metadata["finish_reason"] == reason
 
 
-def test_tokens_are_counted_by_its_rule() -> None:
+def test_tokens_are_counted_by_the_documented_rule() -> None:
     model = ScriptedChatModel(responses=["我是 Tim!"])
     assert count_tokens(model, "我是 Tim!") == 4
     usage = model.invoke([HumanMessage("你好, Tim")]).usage_metadata
@@ -53,7 +53,7 @@ def test_tokens_are_counted_by_its_rule() -> None:
     assert context_window(model) == 4096 - 256
 
 
-def test_its_window_is_kept() -> None:
+def test_the_context_window_limits_prompt_and_reply() -> None:
     model = ScriptedChatModel(responses=["a b c"], context_window=8)
     assert model.invoke("x x").text == "a b"
     with pytest.raises(WindowError, match="9 tokens and the window of the script holds 8"):

@@ -1,4 +1,4 @@
-"""The process of a model's server is killed while it says a reply: the line, what was said and the session stay."""
+"""A model server's process is killed in the middle of a reply: the session keeps the line and the interrupted reply."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def serving(how: str, port: int = 0) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("how", ["chunked", "closed"])
-def test_a_server_that_is_killed_in_its_answer(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_killed_in_the_middle_of_a_reply(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "talk.sqlite"
 
     def turns(talk: Conversation) -> list[tuple[str, str, str]]:
@@ -44,11 +46,11 @@ def test_a_server_that_is_killed_in_its_answer(how: str, tmp_path: Path, monkeyp
         model = load_chat_model("openai:m", prefix_style="vllm", max_retries=0)
         talk = Conversation(model, TIM, checkpointer=store, session="s")
         assert talk.say("line 0").text == "So it is."
-        pieces = talk.stream("Tell me a long story")
-        assert next(pieces) == "So"
+        chunks = talk.stream("Tell me a long story")
+        assert next(chunks) == "So"
         os.kill(server, signal.SIGKILL)
         with pytest.raises(ModelError, match=f"127.0.0.1:{port}") as error:
-            list(pieces)
+            list(chunks)
         assert "\n" not in str(error.value)
         broken = [("Me", "line 0", "complete"), ("Tim", "So it is.", "complete")]
         broken += [("Me", "Tell me a long story", "complete"), ("Tim", "So it", "interrupted")]

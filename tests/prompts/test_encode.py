@@ -1,4 +1,4 @@
-"""Messages to ids: what the template gives, but typed special tokens stay text and a last AI message is continued."""
+"""Messages to ids: as the template renders them, but typed special tokens stay text and a last AI message continues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
 from egosrag.errors import ModelError
-from egosrag.prompts.encode import _encode_split, _render, _turns, count_text, defuse, encode, render_text, turn_end
+from egosrag.prompts.encode import count_text, encode, end_of_turn_id, escape_special_tokens, render_text
 
 TALK = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"')]
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
@@ -33,7 +33,7 @@ def test_ordinary_messages_get_the_ids_of_the_chat_template(tokenizer: Any) -> N
     assert encode(tokenizer, TALK) == templated(tokenizer, TALK, add_generation_prompt=True)
 
 
-def test_a_missing_system_message_is_the_templates_business(tokenizer: Any) -> None:
+def test_without_a_system_message_the_template_writes_its_own(tokenizer: Any) -> None:
     assert "You are Qwen, created by Alibaba Cloud." in tokenizer.decode(encode(tokenizer, [HumanMessage("Hi")]))
 
 
@@ -66,12 +66,16 @@ def test_no_content_ever_becomes_a_special_token(tokenizer: Any, system: str, us
 
 @settings(max_examples=60, deadline=None)
 @given(user=plain_contents)
-def test_the_way_round_special_text_gives_the_same_ids_where_there_is_none(tokenizer: Any, user: str) -> None:
-    text, stand_ins = _render(tokenizer, _turns([*TALK, HumanMessage(user)]))
-    assert stand_ins == {}
-    assert list(_encode_split(tokenizer, text, {})) == templated(
-        tokenizer, [*TALK, HumanMessage(user)], add_generation_prompt=True
-    )
+def test_the_ids_of_other_messages_are_the_same_beside_special_text(tokenizer: Any, user: str) -> None:
+    """Contents with special-token text are encoded in parts: the parts without any get the template's ids."""
+    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
+
+    def after_system(ids: list[int]) -> list[int]:
+        return ids[[n for n, token in enumerate(ids) if token == start][1] :]
+
+    in_parts = encode(tokenizer, [SystemMessage("<|im_end|>"), HumanMessage(user)])
+    whole = templated(tokenizer, [SystemMessage("s"), HumanMessage(user)], add_generation_prompt=True)
+    assert after_system(in_parts) == after_system(whole)
 
 
 def test_typed_special_text_is_read_back_as_it_was_typed(tokenizer: Any) -> None:
@@ -93,12 +97,12 @@ def test_role_marks_that_are_not_flagged_special_stay_text_too(tiny_qwen: Path) 
     assert tokenizer.decode(ids) == "<｜User｜>a<｜User｜>b"
 
 
-def test_as_text_the_special_text_of_a_content_is_broken(tokenizer: Any) -> None:
+def test_as_text_a_typed_special_token_is_escaped(tokenizer: Any) -> None:
     messages = [SystemMessage("s"), HumanMessage("a<|im_end|>b"), AIMessage('Tim: "')]
     assert render_text(tokenizer, messages) == (
         '<|im_start|>system\ns<|im_end|>\n<|im_start|>user\na< |im_end|>b<|im_end|>\n<|im_start|>assistant\nTim: "'
     )
-    assert defuse(tokenizer, "x<|im_start|>") == "x< |im_start|>"
+    assert escape_special_tokens(tokenizer, "x<|im_start|>") == "x< |im_start|>"
 
 
 def test_base_mode_joins_the_contents_by_newlines(tokenizer: Any) -> None:
@@ -144,18 +148,20 @@ def test_a_template_that_refuses_says_why(tiny_qwen: Path) -> None:
         ([ChatMessage("x", role="<|im_end|>")], "chat message"),
     ],
 )
-def test_what_is_no_text_of_a_known_role_is_refused(tokenizer: Any, messages: list[BaseMessage], reason: str) -> None:
+def test_messages_of_other_roles_and_kinds_are_refused(
+    tokenizer: Any, messages: list[BaseMessage], reason: str
+) -> None:
     with pytest.raises(ModelError, match=reason):
         encode(tokenizer, messages)
 
 
-def test_a_content_in_blocks_is_its_text(tokenizer: Any) -> None:
+def test_text_blocks_are_joined(tokenizer: Any) -> None:
     blocks = [HumanMessage([{"type": "text", "text": "Hi"}, {"type": "text", "text": " you"}])]
     assert encode(tokenizer, blocks) == encode(tokenizer, [HumanMessage("Hi you")])
 
 
-def test_the_end_of_a_turn_is_read_from_the_template(tokenizer: Any) -> None:
-    assert turn_end(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+def test_the_end_of_turn_token_is_read_from_the_template(tokenizer: Any) -> None:
+    assert end_of_turn_id(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
 def test_counting_text_adds_no_template(tokenizer: Any) -> None:
@@ -163,11 +169,11 @@ def test_counting_text_adds_no_template(tokenizer: Any) -> None:
     assert count_text(tokenizer, "") == 0
 
 
-def test_counting_what_is_longer_than_the_window_warns_of_nothing(tokenizer: Any, caplog: Any) -> None:
-    tokenizer.model_max_length, whole = 8, tokenizer.model_max_length
+def test_counting_text_longer_than_the_window_does_not_warn(tokenizer: Any, caplog: Any) -> None:
+    tokenizer.model_max_length, before = 8, tokenizer.model_max_length
     try:
         with caplog.at_level("WARNING"):
             assert count_text(tokenizer, "word " * 50) > 8
     finally:
-        tokenizer.model_max_length = whole
+        tokenizer.model_max_length = before
     assert not caplog.records

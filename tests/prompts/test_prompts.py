@@ -54,7 +54,7 @@ FACTS = {
 
 def inputs(language: str) -> dict[str, str]:
     fact = FACTS[language]
-    found = [
+    retrieved = [
         Passage(id="a", source="m.pdf", page=7, start=0, end=9, text=fact["text"], section=fact["section"]),
         Passage(id="b", source="m.pdf", page=8, start=0, end=9, text=fact["text"]),
     ]
@@ -65,7 +65,7 @@ def inputs(language: str) -> dict[str, str]:
         "conversation": scene_block([Scene(text=fact["scene"], turn_ids=("1",))], language)
         + "\n"
         + transcript(TALK[language], language),
-        "passages": passages(found, language),
+        "passages": passages(retrieved, language),
         "history": question_history([("Where?" if language == "en" else "在哪里？", fact["text"])], language),
         "question": "And then?" if language == "en" else "然后呢？",
         "refusal": load("refusal", language).text(),
@@ -88,7 +88,7 @@ def inputs(language: str) -> dict[str, str]:
 
 
 def judged(fact: dict[str, str]) -> dict[str, str]:
-    """What the judge's prompts take: quoted material, and the verdict of an example."""
+    """Values of the judge's prompts: quoted material, and the verdict of an example."""
     quoted = {key: f"\n> {fact['text']}" for key in ("reference", "reference_first", "answer", "first", "second")}
     return quoted | {
         "reference_last": "",
@@ -137,7 +137,7 @@ def test_missing_variables_are_named_all_at_once() -> None:
         load("answer", "en").messages(history="")
 
 
-def test_a_prompt_that_is_not_there_says_where_they_are() -> None:
+def test_the_error_of_a_missing_prompt_names_their_folder() -> None:
     with pytest.raises(PromptError, match="egosrag/prompts"):
         load("nothing", "en")
 

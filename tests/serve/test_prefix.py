@@ -5,6 +5,7 @@ The server runs the same checkpoint that the local model loads, so every way mus
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from egosrag.models.api import ApiChatModel
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.serve.models import Plain
 from egosrag.settings import Settings
+from egosrag.traits import write_traits
 from tests.serve.conftest import SAMPLES, Start
 
 LINES = {
@@ -39,10 +41,12 @@ def spoken(model: Any, role: str, **more: Any) -> list[Reply]:
 
 @pytest.mark.parametrize("role", list(LINES))
 @pytest.mark.parametrize("style", ["deepseek", "vllm"])
-def test_each_way_says_what_the_local_model_says(pocket: str, role: str, style: str) -> None:
+def test_each_way_says_what_the_local_model_says(pocket: str, role: str, style: str, tmp_path: Path) -> None:
     there = spoken(client(pocket, style), role)
-    # By its folder's name pocket is any model: over the wire, too, what it says is given as it is.
-    here = spoken(load_chat_model(str(SAMPLES.parent / "pocket"), max_new_tokens=256), role)
+    # The client knows no traits of a served model: its drafts are not revised.
+    copy = shutil.copytree(SAMPLES.parent / "pocket", tmp_path / "pocket")
+    write_traits(copy, revises_drafts=False)
+    here = spoken(load_chat_model(str(copy), max_new_tokens=256), role)
     assert [(r.text, r.stop_reason) for r in there] == [(r.text, r.stop_reason) for r in here]
     assert {r.stop_reason for r in there} == {"quote"}
 

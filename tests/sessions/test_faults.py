@@ -151,8 +151,8 @@ def _say_when_free(talk: Conversation, line: str) -> None:
 
 
 def test_who_does_not_get_the_session_is_told_so(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("egosrag.sessions.sqlite.SESSION_S", 0.1)
-    monkeypatch.setattr("egosrag.sessions.postgres.SESSION_S", 0.1)
+    monkeypatch.setattr("egosrag.sessions.sqlite.SESSION_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("egosrag.sessions.postgres.SESSION_TIMEOUT_S", 0.1)
     with open_store(any_store) as store, open_store(any_store) as other:
         pieces = Conversation(Counter(), TIM, checkpointer=store, session="s").stream("line 0")
         next(pieces)
@@ -213,7 +213,7 @@ def test_a_database_that_comes_back_is_waited_for(postgres_server: Server, postg
 def test_a_database_that_stays_away_is_one_line(
     postgres_server: Server, postgres: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.3)
+    monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.3)
     with open_store(postgres) as store:
         talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
         talk.say("line 0")
@@ -285,7 +285,7 @@ def test_a_database_that_takes_no_writes_is_told(postgres: str) -> None:
 def test_a_password_shows_up_nowhere(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.2)
+    monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.2)
     with pytest.raises(SessionError, match="cannot be re") as error, open_store(url):
         pass
     told = str(error.value) + repr(error.value.__cause__) + caplog.text

@@ -82,7 +82,7 @@ def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.Monke
     with open_store(path) as store, open_store(path) as other:
         Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
         second = Conversation(Counter(), TIM, checkpointer=other, session="t")
-        monkeypatch.setattr(sqlite, "WRITE_S", 0.05)
+        monkeypatch.setattr(sqlite, "WRITE_TIMEOUT_S", 0.05)
         assert isinstance(store, SqliteStore)
         for held in (store._writing(), store._locked("write", 1)):  # a thread of this process, another process
             with held, pytest.raises(StoreUnavailable, match="were being written by others .*: see who uses them"):

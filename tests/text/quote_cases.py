@@ -1,4 +1,4 @@
-"""The written table of the quote decoder: (what it shows, prefix, what the model wrote, the speech)."""
+"""Cases of the quote decoder: (description, prefix, text that the model wrote, the speech)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quote decoder: the speech alone, whatever the marks, and the same however the stream is cut."""
+"""The quote decoder: the speech alone, with all kinds of marks, and the same however the stream is cut."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from tests.text.quote_cases import CASES, EN, ZH
 GENERATED = 10_000 if os.environ.get("EGOSRAG_TEST_PROFILE") == "full" else 2_000
 
 
-def streamed(prefix: str, pieces: list[str]) -> str:
+def streamed(prefix: str, chunks: list[str]) -> str:
     decoder = QuoteDecoder(prefix)
-    return "".join([decoder.feed(piece) for piece in pieces]) + decoder.finish()
+    return "".join([decoder.feed(chunk) for chunk in chunks]) + decoder.finish()
 
 
-@pytest.mark.parametrize(("what", "prefix", "raw", "spoken"), CASES, ids=[c[0] + ": " + c[2][:24] for c in CASES])
-def test_written_case(what: str, prefix: str, raw: str, spoken: str) -> None:
-    assert speech(prefix, raw) == spoken
-    assert streamed(prefix, list(raw)) == spoken
+@pytest.mark.parametrize(
+    ("description", "prefix", "raw", "expected"), CASES, ids=[c[0] + ": " + c[2][:24] for c in CASES]
+)
+def test_case_of_the_table(description: str, prefix: str, raw: str, expected: str) -> None:
+    assert speech(prefix, raw) == expected
+    assert streamed(prefix, list(raw)) == expected
 
 
-def test_table_is_long_enough_and_in_both_languages() -> None:
+def test_the_table_of_cases_is_long_enough_and_in_both_languages() -> None:
     assert len({(c[1], c[2]) for c in CASES}) >= 100
     chinese = [c for c in CASES if any("\u4e00" <= char <= "\u9fff" for char in c[1] + c[2])]
     assert len(chinese) >= 30
@@ -44,7 +46,7 @@ def test_table_is_long_enough_and_in_both_languages() -> None:
         ("悟空：", "我是悟空。", "eos"),
     ],
 )
-def test_stop_reason_says_why_the_speech_ended(prefix: str, raw: str, reason: str) -> None:
+def test_the_stop_reason_of_a_speech(prefix: str, raw: str, reason: str) -> None:
     decoder = QuoteDecoder(prefix)
     decoder.feed(raw)
     assert decoder.closed == (reason != "eos")
@@ -55,26 +57,26 @@ def test_stop_reason_says_why_the_speech_ended(prefix: str, raw: str, reason: st
     assert decoder.finish() == ""
 
 
-def test_speaker_that_is_known_ends_an_unquoted_reply_by_its_name_alone() -> None:
+def test_a_known_speakers_name_alone_ends_an_unquoted_reply() -> None:
     decoder = QuoteDecoder("Tim: ", speakers=["Daisy Fay"])
     assert decoder.feed("I am Tim.\nDaisy Fay: Hello.") == "I am Tim."
     assert decoder.stop_reason == "speaker"
 
 
 @pytest.mark.parametrize(("prefix", "text"), [(EN, "I am Tim, and you are Ann"), (ZH, "我是悟空，你是八戒，他是沙僧")])
-def test_words_are_given_out_as_they_come(prefix: str, text: str) -> None:
+def test_text_is_returned_as_soon_as_it_is_certain(prefix: str, text: str) -> None:
     decoder = QuoteDecoder(prefix)
-    given_out = ""
+    returned = ""
     for n, char in enumerate(text, 1):
-        given_out += decoder.feed(char)
-        assert text[:n].strip().startswith(given_out.strip())
-        assert len(text[:n].rstrip()) - len(given_out) <= 5, "more than an undecided suffix was held back"
+        returned += decoder.feed(char)
+        assert text[:n].strip().startswith(returned.strip())
+        assert len(text[:n].rstrip()) - len(returned) <= 5, "more than an undecided suffix was held back"
 
 
-def test_close_after_a_full_stop_is_seen_at_once() -> None:
+def test_a_closing_mark_after_a_full_stop_is_recognized_at_once() -> None:
     decoder = QuoteDecoder(EN)
     assert decoder.feed('I am Tim."') == "I am Tim."
-    assert decoder.closed, "the model would have to write one more token for nothing"
+    assert decoder.closed, "the model would have to generate one more token for nothing"
 
 
 ALPHABET = st.sampled_from(
@@ -100,9 +102,9 @@ PREFIXES = ["Tim: " + m for m in "\"“‘'„«»"] + ["悟空：" + m for m in
 )
 def test_any_cutting_gives_the_same_speech(prefix: str, raw: str, cuts: list[int]) -> None:
     edges = [0, *sorted(c for c in cuts if c < len(raw)), len(raw)]
-    pieces = [raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]
     whole = speech(prefix, raw)
-    assert streamed(prefix, pieces) == whole
+    assert streamed(prefix, chunks) == whole
     assert streamed(prefix, list(raw)) == whole
     assert whole == whole.strip()
 
@@ -149,7 +151,7 @@ def made_speech(rng: random.Random, language: str, opener: str) -> str:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_generated_speeches_come_back_as_they_were_made(language: str) -> None:
+def test_generated_speeches_are_decoded_as_they_were_made(language: str) -> None:
     rng = random.Random(language)
     for _ in range(GENERATED // 2):
         opener, closer = rng.choice(PAIRS[language])

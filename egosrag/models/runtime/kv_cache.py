@@ -1,7 +1,8 @@
-"""Keys and values of finished calls, kept for the calls that begin alike.
+"""KV caches, and a pool that keeps those of finished calls for calls whose prompts begin alike (prefix caching).
 
-A conversation's next turn goes on where its last one ended; another conversation with the same card shares the
-card. So several are kept, whichever begins a prompt longest is used, and the least recently used go first.
+A conversation's next prompt continues where its last one ended; another conversation with the same role has the system
+prompt in common. So the pool keeps several caches: a call takes the one with the longest common prefix, and the least
+recently used are evicted first.
 """
 
 from __future__ import annotations
@@ -14,106 +15,115 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import DynamicCache
 
-# A prompt that goes on after another lacks only that one's end: the mark of the turn and the name before the reply.
-_TAIL = 32
+# A prompt that has all of an earlier prompt but for this many tokens at its end (the end-of-turn token and the next
+# speaker's name, which differ) continues that conversation: it takes the cache over instead of copying it.
+_CONTINUATION_TOLERANCE = 32
 
 
 @dataclass
-class Prefix:
-    """Keys and values, with the ids and the adapter that they were computed from.
+class KVCache:
+    """The keys and values of one sequence, with the ids and the adapter that they were computed from.
 
     Attributes:
-        adapter: the adapter that was active; keys of another adapter are other keys.
+        adapter: the adapter that was active, None for the base model; another adapter has other keys and values.
         ids: token ids, one for each position of the cache.
-        cache: keys and values, of shape (1, heads, len(ids), size) a layer.
-        asked: how many of ``ids`` were a prompt; the rest was generated.
+        past_key_values: keys and values, each of shape (1, heads, len(ids), head size) a layer.
+        prompt_tokens: how many of ``ids`` are a prompt; the rest was generated.
     """
 
     adapter: str | None
     ids: list[int]
-    cache: DynamicCache
-    asked: int = 0
+    past_key_values: DynamicCache
+    prompt_tokens: int = 0
 
     @property
     def _layers(self) -> list[Any]:
-        return self.cache.layers
+        return self.past_key_values.layers
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the keys and values take."""
+        """Bytes of all keys and values."""
         return sum(t.untyped_storage().nbytes() for layer in self._layers for t in (layer.keys, layer.values))
 
     @property
-    def croppable(self) -> bool:
-        """Whether positions can be taken off: sliding windows and recurrent layers forgot what came before."""
+    def truncatable(self) -> bool:
+        """Whether positions can be removed: sliding-window and recurrent layers have lost what came before."""
         from transformers.cache_utils import DynamicLayer
 
-        return all(type(layer) is DynamicLayer for layer in self.cache.layers)
+        return all(type(layer) is DynamicLayer for layer in self._layers)
 
-    def crop(self, length: int) -> None:
-        """Keep the first ``length`` positions alone."""
+    def truncate(self, length: int) -> None:
+        """Keep only the first ``length`` positions."""
         if length < len(self.ids):
-            self.cache.crop(length - len(self.ids))
+            self.past_key_values.crop(length - len(self.ids))
             del self.ids[length:]
 
-    def copy(self, length: int) -> Prefix:
-        """The first ``length`` positions, in memory of their own."""
+    def copy(self, length: int) -> KVCache:
+        """A copy of the first ``length`` positions, in memory of its own."""
         from transformers import DynamicCache
 
         layers = [(layer.keys[..., :length, :], layer.values[..., :length, :]) for layer in self._layers]
-        return Prefix(self.adapter, self.ids[:length], DynamicCache(layers))
+        return KVCache(self.adapter, self.ids[:length], DynamicCache(layers))
 
 
-class PrefixCache:
-    """The prefixes of one base model, bounded by bytes; any number of threads may take and keep."""
+class KVCachePool:
+    """The KV caches of one base model's finished calls, limited in bytes; thread-safe."""
 
     def __init__(self) -> None:
-        self._kept: list[Prefix] = []  # the least recently used first
+        self._caches: list[KVCache] = []  # the least recently used first
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._caches)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is kept."""
+        """Bytes of all caches."""
         with self._lock:
-            return sum(prefix.nbytes for prefix in self._kept)
+            return sum(cache.nbytes for cache in self._caches)
 
-    def take(self, ids: Sequence[int], adapter: str | None) -> Prefix | None:
-        """The keys and values of the longest known beginning of a prompt; None where nothing is known.
+    def take(self, prompt: Sequence[int], adapter: str | None) -> KVCache | None:
+        """The cache with the longest common prefix with ``prompt``, truncated to it; None where none has any.
 
-        What the prompt goes on from is handed over, since nobody else needs it; of what it only shares the
-        beginning with it gets a copy. The last id is never given: its logits choose the first token.
+        A cache that the prompt continues leaves the pool, since no other call needs it; of one that only begins like
+        the prompt the caller gets a copy. The last id of the prompt is never cached: its logits choose the first token.
         """
         with self._lock:
-            alike = [(common(kept.ids, ids[:-1]), kept) for kept in self._kept if kept.adapter == adapter]
-            same, best = max(alike, key=lambda pair: pair[0], default=(0, None))
-            if best is None or same == 0:
+            by_length = [
+                (common_prefix_length(cache.ids, prompt[:-1]), cache)
+                for cache in self._caches
+                if cache.adapter == adapter
+            ]
+            length, best = max(by_length, key=lambda pair: pair[0], default=(0, None))
+            if best is None or length == 0:
                 return None
-            self._kept.remove(best)
-            if best.asked - same > _TAIL:
-                self._kept.append(best)
-                return best.copy(same)
-        best.crop(same)
+            self._caches.remove(best)
+            if best.prompt_tokens - length > _CONTINUATION_TOLERANCE:
+                self._caches.append(best)
+                return best.copy(length)
+        best.truncate(length)
         return best
 
-    def keep(self, prefix: Prefix, limit: int) -> None:
-        """Keep what a call computed, and drop the least recently used until all take at most ``limit`` bytes."""
-        if not prefix.ids or not prefix.croppable:
+    def put(self, cache: KVCache, limit: int) -> None:
+        """Add a finished call's cache, then evict the least recently used until all take at most ``limit`` bytes.
+
+        Caches whose whole sequence the new one begins with are replaced by it. One that is empty or cannot be truncated
+        is of no use to another call and is not added.
+        """
+        if not cache.ids or not cache.truncatable:
             return
         with self._lock:
-            self._kept = [old for old in self._kept if not _begins(prefix, old)]
-            self._kept.append(prefix)
-            total = sum(kept.nbytes for kept in self._kept)
+            self._caches = [old for old in self._caches if not _begins_with(cache, old)]
+            self._caches.append(cache)
+            total = sum(kept.nbytes for kept in self._caches)
             while total > limit:
-                total -= self._kept.pop(0).nbytes
+                total -= self._caches.pop(0).nbytes
 
 
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many ids two sequences begin with alike."""
+def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """The number of ids with which both sequences begin."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _begins(whole: Prefix, part: Prefix) -> bool:
-    return part.adapter == whole.adapter and whole.ids[: len(part.ids)] == part.ids
+def _begins_with(longer: KVCache, shorter: KVCache) -> bool:
+    return shorter.adapter == longer.adapter and longer.ids[: len(shorter.ids)] == shorter.ids

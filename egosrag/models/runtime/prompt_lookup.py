@@ -1,56 +1,61 @@
-"""Prompt-lookup decoding (Saxena 2023): what copies the prompt is guessed from the prompt and checked in one pass.
+"""Prompt-lookup decoding (Saxena 2023): speculative decoding whose draft tokens are copied from the prompt.
 
-A guess costs little where a forward pass waits for memory, and a wrong one changes nothing: each token that is said
-is the one that the model itself chose. Guessing stops by itself where it does not come true.
+Where the last tokens have appeared before, those that followed them are proposed again and verified in one forward
+pass. A draft costs little where a pass is bound by memory, and a wrong one changes nothing: each token of the reply is
+the one that the model itself chose. Drafting pauses by itself where drafts are rejected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_NGRAM = 2  # ids that must be alike before what followed them is guessed to follow again
-_MOST = 10  # ids guessed at once, after guesses that all came true
-_FEW = 5  # otherwise: on a processor they and the id before them cost what one id does (see ``linear``)
-_REST = 64  # the longest pause, in tokens, after guesses that did not come true
+_NGRAM = 2  # ids that must match before those that followed them are proposed
+_MAX_DRAFT = 10  # ids of a draft, after a draft that was accepted whole
+_DRAFT = 5  # ids of a draft otherwise: on a CPU they and the id before them cost what one id does (see ``cpu``)
+_MAX_PAUSE = 64  # the longest pause, in tokens, after drafts that were rejected
 
 
-class Lookup:
-    """The guesses for one generation."""
+class PromptLookup:
+    """The drafts of one generation.
+
+    Args:
+        prompt: the prompt's token ids.
+    """
 
     def __init__(self, prompt: Sequence[int]) -> None:
         self._ids = list(prompt)
-        self._after: dict[tuple[int, ...], int] = {}
+        self._continuation: dict[tuple[int, ...], int] = {}  # n-gram -> index of the id after its last occurrence
         for end in range(_NGRAM, len(self._ids)):
-            self._after[tuple(self._ids[end - _NGRAM : end])] = end
-        self._rest = 0
-        self._pause = 1
-        self._size = _FEW
+            self._continuation[tuple(self._ids[end - _NGRAM : end])] = end
+        self._paused = 0  # tokens until drafts are made again
+        self._next_pause = 1
+        self._size = _DRAFT
 
-    def guess(self, most: int) -> list[int]:
-        """At most ``most`` ids that may come next; mostly none."""
-        if self._rest > 0 or most < 1:
+    def draft(self, limit: int) -> list[int]:
+        """At most ``limit`` ids that may come next; mostly none."""
+        if self._paused > 0 or limit < 1:
             return []
-        start = self._after.get(tuple(self._ids[-_NGRAM:]))
-        return self._ids[start : start + min(most, self._size)] if start is not None else []
+        start = self._continuation.get(tuple(self._ids[-_NGRAM:]))
+        return self._ids[start : start + min(limit, self._size)] if start is not None else []
 
-    def said(self, ids: Sequence[int], guessed: int) -> None:
-        """Take in the ids that were chosen, and learn from how many of the guesses came true.
+    def update(self, ids: Sequence[int], drafted: int) -> None:
+        """Add the ids that the model chose, and adapt size and frequency of drafts to how many were accepted.
 
         Args:
-            ids: what the model chose: the guesses that came true, and one id of its own.
-            guessed: how many ids had been guessed.
+            ids: the accepted ids of the draft, and one more of the model's own.
+            drafted: the number of ids of the draft.
         """
         for token in ids:
             if len(self._ids) >= _NGRAM:
-                self._after[tuple(self._ids[-_NGRAM:])] = len(self._ids)
+                self._continuation[tuple(self._ids[-_NGRAM:])] = len(self._ids)
             self._ids.append(token)
-        self._rest = max(0, self._rest - len(ids))
-        if not guessed:
+        self._paused = max(0, self._paused - len(ids))
+        if not drafted:
             return
-        all_true, none_true = len(ids) > guessed, len(ids) == 1
-        self._size = _MOST if all_true else _FEW
-        if none_true:
-            self._rest = self._pause
-            self._pause = min(_REST, self._pause * 4)
+        all_accepted, none_accepted = len(ids) > drafted, len(ids) == 1
+        self._size = _MAX_DRAFT if all_accepted else _DRAFT
+        if none_accepted:
+            self._paused = self._next_pause
+            self._next_pause = min(_MAX_PAUSE, self._next_pause * 4)
         else:
-            self._pause = 1
+            self._next_pause = 1

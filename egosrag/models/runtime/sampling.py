@@ -1,4 +1,4 @@
-"""How the next token is chosen from the logits."""
+"""Sampling: how the next token is chosen from the logits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. The checkpoint's generation_config has no say: the same call, the same rule.
+    """Sampling parameters. The checkpoint's generation_config is ignored: the same call has the same parameters.
 
     Attributes:
-        temperature: 0 takes the likeliest token.
-        top_p: sample only from the likeliest tokens that hold this probability together; 1 for all.
+        temperature: 0 for greedy decoding.
+        top_p: sample only from the likeliest tokens that together have this probability; 1 for all.
         top_k: sample only from this many likeliest tokens; 0 for all.
-        repetition_penalty: above 1 makes tokens that stand in the text already less likely.
-        max_new_tokens: at most this many tokens are generated, fewer where the window ends.
-        seed: of the sampling; None for another result each time.
+        repetition_penalty: above 1 makes tokens that the text contains already less likely.
+        max_new_tokens: limit of the reply; fewer where the window ends.
+        seed: of the random generator; None for another result each time.
     """
 
     temperature: float = 0.0
@@ -31,8 +31,8 @@ class Sampling:
     seed: int | None = None
 
 
-class Chooser:
-    """Chooses the next token by transformers' own logits processors; its randomness is its own, not torch's."""
+class Sampler:
+    """Chooses the next token by transformers' logits processors, with a random generator of its own."""
 
     def __init__(self, sampling: Sampling, device: torch.device) -> None:
         import torch
@@ -44,32 +44,32 @@ class Chooser:
             TopPLogitsWarper,
         )
 
-        self._steps: Any = LogitsProcessorList()
+        self._processors: Any = LogitsProcessorList()
         self._greedy = sampling.temperature == 0
         if sampling.repetition_penalty != 1.0:
-            self._steps.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+            self._processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
         if not self._greedy:
-            self._steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
+            self._processors.append(TemperatureLogitsWarper(float(sampling.temperature)))
             if sampling.top_k > 0:
-                self._steps.append(TopKLogitsWarper(sampling.top_k))
+                self._processors.append(TopKLogitsWarper(sampling.top_k))
             if sampling.top_p < 1.0:
-                self._steps.append(TopPLogitsWarper(sampling.top_p))
-            self._random = torch.Generator(device=device)
-            self._random.manual_seed(sampling.seed) if sampling.seed is not None else self._random.seed()
+                self._processors.append(TopPLogitsWarper(sampling.top_p))
+            self._generator = torch.Generator(device=device)
+            self._generator.manual_seed(sampling.seed) if sampling.seed is not None else self._generator.seed()
 
     def __call__(self, ids: Sequence[int], logits: torch.Tensor) -> int:
         """The next token.
 
         Args:
-            ids: what stands before it, prompt and reply.
+            ids: the ids before it, prompt and reply.
             logits: of shape (1, vocabulary).
         """
         import torch
 
         with torch.inference_mode():
             scores = logits.float()
-            if self._steps:
-                scores = self._steps(torch.tensor([ids], device=logits.device), scores)
+            if self._processors:
+                scores = self._processors(torch.tensor([ids], device=logits.device), scores)
             if self._greedy:
                 return int(scores.argmax(dim=-1).item())
-            return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random).item())
+            return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._generator).item())

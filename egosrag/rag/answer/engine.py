@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from egosrag.models.continuation import unbound
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load
 from egosrag.rag.answer.answer_types import lacks_value
 from egosrag.rag.answer.budget import fit
@@ -85,7 +85,7 @@ class ManualEngine:
             rewrites: rounds, 0 to 3, in which the model asks again in other words while too little is found.
             unsupported: ``drop`` sentences of the model that no passage tells, or ``mark`` them.
             answers: the ``model`` writes from the passages, or the manual is ``quote``-d; ``auto`` lets a model write
-                unless it says that it reads passages worse than their best sentence (``reads_passages``).
+                unless it says that it reads passages worse than their best sentence (``extractive_only``).
             reranker: orders the first ten passages anew.
 
         Raises:
@@ -97,7 +97,7 @@ class ManualEngine:
         self.retriever = Retriever(index, reranker)
         self._finder = Finder(self.retriever, model, top_k, condense=condense, decompose=decompose, rewrites=rewrites)
         self._unsupported = unsupported
-        writes = getattr(unbound(model), "reads_passages", True)
+        writes = not traits_of(model).extractive_only
         self._quotes = answers == "quote" or (answers == "auto" and not writes)
 
     def ask(self, question: str, history: History = (), config: RunnableConfig | None = None) -> Answer:

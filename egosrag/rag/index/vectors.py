@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import ModelError
-from egosrag.models.runtime.packed import many_at_once, pack
+from egosrag.models.runtime.cpu import bfloat16_products, pack_encoder
 from egosrag.rag.index import e5
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Embedder:
         self._model = model
         self._length = length
         self._at_once = at_once
-        self._faster: Callable[[], AbstractContextManager[None]] = many_at_once if packed else nullcontext
+        self._faster: Callable[[], AbstractContextManager[None]] = bfloat16_products if packed else nullcontext
 
     def passages(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:
         """Unit vectors of passages, shape (texts, dimension); several in bfloat16 where that is faster (``packed``)."""
@@ -114,7 +114,7 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
     prompt = (getattr(model._client, "prompts", None) or {}).get("query") or ""
     if prompt:
         model.query_encode_kwargs = {"prompt_name": "query"}
-    pack(model._client)
+    pack_encoder(model._client)
     tokenizer = model._client.tokenizer
 
     def length(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What makes the local model fast changes no word: shared beginnings, joined passes, guesses from the prompt."""
+"""What makes the local model fast changes no reply: KV caches, batched passes, drafts from the prompt."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.models.local import LocalChatModel
-from egosrag.models.runtime.kv_cache import PrefixCache, common
-from egosrag.models.runtime.prompt_lookup import Lookup
-from tests.models.conftest import Says
+from egosrag.models.runtime.kv_cache import KVCachePool, common_prefix_length
+from egosrag.models.runtime.prompt_lookup import PromptLookup
+from egosrag.prompts.encode import encode
+from tests.models.conftest import FixedReply
 
 CARDS = ["You are Tim, who mends boats in the north and says little.", "你是悟空，花果山的美猴王，一双火眼金睛。"]
 
@@ -26,11 +27,11 @@ def tiny(path: Path, **fields: Any) -> LocalChatModel:
 
 @pytest.fixture
 def fresh(tiny_qwen: Path) -> Iterator[LocalChatModel]:
-    """A model whose engine keeps nothing yet, and nothing afterwards."""
+    """A model whose engine has no KV caches of other calls, and leaves none."""
     model = tiny(tiny_qwen)
-    model._engine.kept = PrefixCache()
+    model.engine.kv_pool = KVCachePool()
     yield model
-    model._engine.kept = PrefixCache()
+    model.engine.kv_pool = KVCachePool()
 
 
 def reused(message: BaseMessage) -> int:
@@ -42,7 +43,7 @@ def turn(card: str, lines: list[str]) -> list[BaseMessage]:
     return [SystemMessage(card), HumanMessage(said), AIMessage('Tim: "')]
 
 
-def test_a_session_goes_on_where_it_ended_although_others_spoke_between(fresh: LocalChatModel) -> None:
+def test_a_session_reuses_its_kv_cache_although_other_sessions_spoke_in_between(fresh: LocalChatModel) -> None:
     lines: dict[str, list[str]] = {card: [] for card in CARDS}
     for number in range(4):
         for card in CARDS:
@@ -52,10 +53,10 @@ def test_a_session_goes_on_where_it_ended_although_others_spoke_between(fresh: L
             if number:
                 new = fresh.count_tokens(prompt) - fresh.count_tokens(turn(card, lines[card][:-1]))
                 computed = reply.usage_metadata["input_tokens"] - reused(reply)  # type: ignore[index]
-                assert computed <= new + 16, "what was not there before, and the head of the reply"
+                assert computed <= new + 16, "the new tokens, and the prefix of the reply"
 
 
-def test_a_card_is_shared_and_the_first_session_keeps_its_own(fresh: LocalChatModel) -> None:
+def test_sessions_share_the_cached_system_prompt_and_the_first_keeps_its_cache(fresh: LocalChatModel) -> None:
     long = [*turn(CARDS[0], [f"Line {n} of a conversation that has its own words." for n in range(12)])]
     first = fresh.invoke(long)
     other = fresh.invoke(turn(CARDS[0], ["Another person speaks."]))
@@ -73,81 +74,85 @@ def test_a_card_is_shared_and_the_first_session_keeps_its_own(fresh: LocalChatMo
         max_size=6,
     )
 )
-def test_no_word_depends_on_what_was_kept(fresh: LocalChatModel, calls: list[tuple[str, list[str]]]) -> None:
+def test_no_reply_depends_on_the_cached_tokens(fresh: LocalChatModel, calls: list[tuple[str, list[str]]]) -> None:
     off = fresh.model_copy(update={"kv_cache_mb": 0})
     for card, lines in calls:
-        kept = fresh.invoke(turn(card, lines)).text
-        fresh._engine.kept, before = PrefixCache(), fresh._engine.kept
-        assert off.invoke(turn(card, lines)).text == kept
-        assert len(fresh._engine.kept) == 0
-        fresh._engine.kept = before
+        cached = fresh.invoke(turn(card, lines)).text
+        fresh.engine.kv_pool, before = KVCachePool(), fresh.engine.kv_pool
+        assert off.invoke(turn(card, lines)).text == cached
+        assert len(fresh.engine.kv_pool) == 0
+        fresh.engine.kv_pool = before
 
 
-def test_memory_is_bounded_and_the_oldest_goes(fresh: LocalChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_limited_and_the_least_recently_used_is_evicted(fresh: LocalChatModel) -> None:
     prompts = [turn(f"Card number {n}, and not another.", ["Hello there."] * 9) for n in range(6)]
     for prompt in prompts:
         fresh.invoke(prompt)
-    kept = fresh._engine.kept
-    assert len(kept) == 6
-    limit = kept.nbytes // 2
-    last = kept.take(fresh._engine.start([1, 2], fresh._sampling({}), adapter=None, window=9).prompt, None)
-    assert last is None, "nothing begins with these ids"
-    newest = kept._kept[-1]
-    kept.keep(newest, limit)
-    assert 1 <= len(kept) < 6 and kept.nbytes <= limit and kept._kept[-1] is newest
+    pool = fresh.engine.kv_pool
+    assert len(pool) == 6
+    limit = pool.nbytes // 2
+    assert pool.take([1, 2], None) is None, "no cached prompt begins with these ids"
+    newest = pool.take(encode(fresh.tokenizer, prompts[-1]), None)
+    assert newest is not None and len(pool) == 5
+    pool.put(newest, limit)
+    assert 1 <= len(pool) < 6 and pool.nbytes <= limit
     assert reused(fresh.invoke(prompts[0])) < reused(fresh.invoke(prompts[-1]))
 
 
-def test_generations_at_once_are_computed_in_one_pass(fresh: LocalChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_generations_are_computed_in_one_pass(
+    fresh: LocalChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts = [turn(CARDS[n % 2], [f"Line number {n}.", "更多的话。"][: n % 3]) for n in range(8)]
     alone = [fresh.invoke(prompt, max_new_tokens=12).text for prompt in prompts]
-    fresh._engine.kept = PrefixCache()
+    fresh.engine.kv_pool = KVCachePool()
     widths: list[int] = []
-    forward = fresh._engine._forward
-    monkeypatch.setattr(fresh._engine, "_forward", lambda steps: widths.append(len(steps)) or forward(steps))
-    monkeypatch.setattr("egosrag.models.runtime.engine._PATIENCE_S", 5.0)  # all that come are waited for
-    together = fresh.batch(prompts, max_new_tokens=12, config={"max_concurrency": 8})
-    assert [reply.text for reply in together] == alone
+    forward = fresh.engine._forward
+    monkeypatch.setattr(fresh.engine, "_forward", lambda batch: widths.append(len(batch)) or forward(batch))
+    monkeypatch.setattr(fresh.engine.scheduler, "min_wait_s", 5.0)  # a pass waits for all that are running
+    batched = fresh.batch(prompts, max_new_tokens=12, config={"max_concurrency": 8})
+    assert [reply.text for reply in batched] == alone
     assert max(widths) > 3
 
 
-def test_a_sampled_reply_is_its_own_in_company(fresh: LocalChatModel) -> None:
+def test_a_sampled_reply_is_the_same_in_a_batch(fresh: LocalChatModel) -> None:
     prompts = [turn(CARDS[0], [f"Line {n}."]) for n in range(4)]
     models = [fresh.model_copy(update={"temperature": 1.0, "seed": n}) for n in range(4)]
     alone = [model.invoke(prompt).text for model, prompt in zip(models, prompts, strict=True)]
-    together: dict[int, str] = {}
+    concurrent: dict[int, str] = {}
 
     def work(n: int) -> None:
-        together[n] = models[n].invoke(prompts[n]).text
+        concurrent[n] = models[n].invoke(prompts[n]).text
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [together[n] for n in range(4)] == alone
+    assert [concurrent[n] for n in range(4)] == alone
 
 
-def test_a_failing_pass_reaches_each_who_waited_and_the_next_works(
+def test_a_failed_pass_is_an_error_of_each_generation_in_it_and_the_next_works(
     fresh: LocalChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(steps: Any) -> Any:
+    def fail(batch: Any) -> Any:
         raise MemoryError("no memory left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fresh._engine, "_forward", fail)
+        patch.setattr(fresh.engine, "_forward", fail)
         with pytest.raises(MemoryError):
             fresh.invoke(turn(CARDS[0], []))
-    assert len(fresh._engine.kept) == 0
+    assert len(fresh.engine.kv_pool) == 0
     assert fresh.invoke(turn(CARDS[0], [])).text
 
 
-def test_what_is_copied_needs_fewer_passes_and_says_the_same(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reply_that_copies_the_prompt_needs_fewer_passes_and_is_the_same(
+    fixed_reply: FixedReply, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "Qz8j6x0w4v1k7p#9y!bU3"
-    model = says(text, max_new_tokens=200)
+    model = fixed_reply(text, max_new_tokens=200)
     passes: list[int] = []
-    forward = model._engine._forward
-    monkeypatch.setattr(model._engine, "_forward", lambda steps: passes.append(len(steps)) or forward(steps))
+    forward = model.engine._forward
+    monkeypatch.setattr(model.engine, "_forward", lambda batch: passes.append(len(batch)) or forward(batch))
     assert model.invoke([HumanMessage(f"[1] {text}\nWhat is kept?")]).text == text
     copied = len(passes)
     passes.clear()
@@ -155,26 +160,28 @@ def test_what_is_copied_needs_fewer_passes_and_says_the_same(says: Says, monkeyp
     assert copied < len(passes) / 2
 
 
-@given(ids=st.lists(st.integers(0, 3), min_size=1, max_size=60), most=st.integers(0, 12))
-def test_a_guess_is_what_followed_before(ids: list[int], most: int) -> None:
-    lookup = Lookup(ids)
-    guess = lookup.guess(most)
-    assert len(guess) <= most
-    if guess:
+@given(ids=st.lists(st.integers(0, 3), min_size=1, max_size=60), limit=st.integers(0, 12))
+def test_a_draft_is_what_followed_the_same_ids_before(ids: list[int], limit: int) -> None:
+    draft = PromptLookup(ids).draft(limit)
+    assert len(draft) <= limit
+    if draft:
         last = ids[-2:]
-        assert any(ids[n : n + 2] == last and ids[n + 2 : n + 2 + len(guess)] == guess for n in range(len(ids) - 2))
+        assert any(ids[n : n + 2] == last and ids[n + 2 : n + 2 + len(draft)] == draft for n in range(len(ids) - 2))
 
 
-def test_guesses_that_do_not_come_true_become_rare() -> None:
-    lookup = Lookup([1, 2, 3, 4] * 20)
-    made = 0
-    for _ in range(200):
-        lookup._ids[-3:] = [1, 2, 3]
-        guess = lookup.guess(8)
-        made += bool(guess)
-        lookup.said([9], len(guess))
-    assert made < 12
+def test_rejected_drafts_become_rare() -> None:
+    lookup = PromptLookup([1, 2, 3, 4] * 20)
+    drafts = 0
+    for n in range(50):  # 200 tokens
+        draft = lookup.draft(8)
+        drafts += bool(draft)
+        lookup.update([100 + n], len(draft))  # another id than any before: the draft is rejected whole
+        lookup.update([2, 3, 4], 0)  # ids that have a continuation again
+    assert drafts < 12
 
 
-def test_common_beginnings() -> None:
-    assert [common([], [1]), common([1, 2], [1, 2]), common([1, 2, 3], [1, 2]), common([1, 9], [1, 2])] == [0, 2, 2, 1]
+@pytest.mark.parametrize(
+    ("a", "b", "length"), [([], [1], 0), ([1, 2], [1, 2], 2), ([1, 2, 3], [1, 2], 2), ([1, 9], [1, 2], 1)]
+)
+def test_the_length_of_a_common_prefix(a: list[int], b: list[int], length: int) -> None:
+    assert common_prefix_length(a, b) == length

@@ -1,4 +1,4 @@
-"""One base in memory for many: adapters over it, threads, async tasks, and streams that are left."""
+"""One base model in memory for many users: adapters, threads, async tasks, and streams that are abandoned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from egosrag.models.local import LocalChatModel
 from egosrag.prompts.encode import encode
-from tests.models.conftest import Says
+from tests.models.conftest import FixedReply
 from tests.tiny import make_tiny_adapter
 
 ASK: list[BaseMessage] = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"'), AIMessage('Tim: "')]
@@ -28,14 +28,16 @@ def test_an_adapter_changes_the_reply_and_the_shared_base_stays(tiny_qwen: Path,
     base = tiny(tiny_qwen)
     before = base.invoke(ASK).text
     tuned = tiny(tiny_qwen, adapter=adapter)
-    assert tuned._engine is base._engine
+    assert tuned.engine is base.engine
     changed = tuned.invoke(ASK)
     assert changed.text != before
-    assert changed.usage_metadata["input_token_details"]["cache_read"] == 0, "the base's keys are not its"
+    assert changed.usage_metadata["input_token_details"]["cache_read"] == 0, (
+        "keys and values of the base model are not reused"
+    )
     assert base.invoke(ASK).text == before
 
 
-def test_adapters_give_what_peft_gives_with_each_alone(tiny_qwen: Path, adapter: str, tmp_path: Path) -> None:
+def test_replies_with_adapters_are_those_of_peft_with_each_alone(tiny_qwen: Path, adapter: str, tmp_path: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -56,50 +58,50 @@ def test_threads_do_not_disturb_each_other(tiny_qwen: Path, adapter: str) -> Non
     models = [tiny(tiny_qwen), tiny(tiny_qwen, adapter=adapter), tiny(tiny_qwen, temperature=1.0, seed=3)]
     jobs = [(model, messages) for model in models for messages in (ASK, FRAGE)] * 2
     alone = [model.invoke(messages, max_new_tokens=6).text for model, messages in jobs]
-    together: list[Any] = [None] * len(jobs)
+    concurrent: list[Any] = [None] * len(jobs)
 
     def work(n: int) -> None:
-        together[n] = jobs[n][0].invoke(jobs[n][1], max_new_tokens=6).text
+        concurrent[n] = jobs[n][0].invoke(jobs[n][1], max_new_tokens=6).text
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(len(jobs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert together == alone
+    assert concurrent == alone
 
 
-def test_batch_answers_in_order(says: Says) -> None:
-    replies = says('I am Tim."').batch([ASK, FRAGE, ASK], stop=['"'])
+def test_batch_answers_in_order(fixed_reply: FixedReply) -> None:
+    replies = fixed_reply('I am Tim."').batch([ASK, FRAGE, ASK], stop=['"'])
     assert [reply.text for reply in replies] == ["I am Tim."] * 3
 
 
-def test_a_stream_that_is_left_blocks_nobody(tiny_qwen: Path) -> None:
+def test_an_abandoned_stream_blocks_no_other(tiny_qwen: Path) -> None:
     model = tiny(tiny_qwen, max_new_tokens=200)
     stream = model.stream(ASK)
     next(stream)
     assert model.invoke(FRAGE, max_new_tokens=1).response_metadata["finish_reason"] == "length"
     stream.close()
-    assert model._engine.lock.acquire(timeout=1)
-    model._engine.lock.release()
+    assert model.engine.lock.acquire(timeout=1)
+    model.engine.lock.release()
 
 
 def test_closing_the_stream_stops_the_work(tiny_qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny(tiny_qwen, max_new_tokens=200)
-    steps = []
-    forward = model._engine._forward
-    monkeypatch.setattr(model._engine, "_forward", lambda *a: steps.append(1) or forward(*a))
+    passes: list[int] = []
+    forward = model.engine._forward
+    monkeypatch.setattr(model.engine, "_forward", lambda *a: passes.append(1) or forward(*a))
     stream = model.stream(ASK)
     next(stream)
     stream.close()
-    assert 1 <= len(steps) < 10
+    assert 1 <= len(passes) < 10
 
 
-def test_async_streams_the_same_text(says: Says) -> None:
-    model = says('I am Tim."')
+def test_async_streams_the_same_text(fixed_reply: FixedReply) -> None:
+    model = fixed_reply('I am Tim."')
 
     async def collect() -> tuple[str, str]:
-        streamed = "".join([str(piece.text) async for piece in model.astream(ASK, stop=['"'])])
+        streamed = "".join([str(chunk.text) async for chunk in model.astream(ASK, stop=['"'])])
         return streamed, str((await model.ainvoke(ASK, stop=['"'])).text)
 
     assert asyncio.run(collect()) == ("I am Tim.", "I am Tim.")
@@ -107,20 +109,20 @@ def test_async_streams_the_same_text(says: Says) -> None:
 
 def test_a_cancelled_task_stops_the_work(tiny_qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny(tiny_qwen, max_new_tokens=900)
-    steps: list[int] = []
-    forward = model._engine._forward
-    monkeypatch.setattr(model._engine, "_forward", lambda *a: steps.append(1) or forward(*a))
+    passes: list[int] = []
+    forward = model.engine._forward
+    monkeypatch.setattr(model.engine, "_forward", lambda *a: passes.append(1) or forward(*a))
 
     async def cancel() -> int:
         task = asyncio.create_task(model.ainvoke(ASK))
-        while len(steps) < 3:
+        while len(passes) < 3:
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.05)  # the step that was under way may end
-        return len(steps)
+        await asyncio.sleep(0.05)  # the pass that was under way may end
+        return len(passes)
 
     stopped_at = asyncio.run(cancel())
     gc.collect()
-    assert stopped_at == len(steps) < 900
+    assert stopped_at == len(passes) < 900

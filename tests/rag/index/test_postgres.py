@@ -166,7 +166,7 @@ def test_builds_and_questions_at_once_neither_fail_nor_mix(tmp_path: Path, postg
 
 def test_a_database_that_is_away_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.md").write_text("# Oil\nThe engine takes 4.6 litres.\n", encoding="utf-8")
-    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.1)
+    monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(room, "load_document", lambda *_, **__: pytest.fail("the work began"))
     with pytest.raises(StoreError, match="cannot be reached") as told:
         ManualIndex.build([tmp_path / "a.md"], "postgresql://ann:secret@127.0.0.1:1/db")
@@ -187,7 +187,7 @@ def test_a_database_that_is_away_is_told_before_the_work(tmp_path: Path, monkeyp
     ],
 )
 def test_no_message_holds_a_password(address: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("egosrag.postgres.DATABASE_S", 0.1)
+    monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.1)
     for words in (
         ("index", str(SAMPLES / "manual.en.md"), "--out", address),
         ("ask", "?", "--index", address, "--model", "pocket"),

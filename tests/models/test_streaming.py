@@ -1,4 +1,4 @@
-"""Stop strings in a stream, and characters that take several tokens."""
+"""Stop strings in a stream, and characters of several tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egosrag.models.stops import Detokenizer, StopFilter
+from egosrag.models.streaming import Detokenizer, StopFilter
 
 
 def run(chunks: list[str], stops: list[str]) -> tuple[str, str | None]:
@@ -33,7 +33,7 @@ def test_the_text_ends_before_the_stop(chunks: list[str], stops: list[str], text
     assert run(chunks, stops) == (text, hit)
 
 
-def test_only_what_may_become_a_stop_is_held_back() -> None:
+def test_only_the_beginning_of_a_stop_string_is_held_back() -> None:
     stop_filter = StopFilter(["\nMe:"])
     assert stop_filter.feed("Hello\nM") == "Hello"
     assert stop_filter.feed("y") == "\nMy"
@@ -56,23 +56,23 @@ def test_the_result_does_not_depend_on_how_the_stream_is_cut(text: str, cuts: li
 
 
 @given(text=st.text(max_size=20).filter(lambda t: "\ufffd" not in t), context=st.text(max_size=5))
-def test_bytes_come_out_as_whole_characters(text: str, context: str) -> None:
+def test_bytes_are_returned_as_whole_characters(text: str, context: str) -> None:
     def decode(ids: list[int]) -> str:
         return bytes(ids).decode("utf-8", errors="replace")
 
     detokenizer = Detokenizer(decode, list(context.encode()))
-    pieces = [detokenizer.feed(byte) for byte in text.encode()]
-    assert "".join(pieces) == text
-    assert not any("\ufffd" in piece for piece in pieces)
+    chunks = [detokenizer.feed(byte) for byte in text.encode()]
+    assert "".join(chunks) == text
+    assert not any("\ufffd" in chunk for chunk in chunks)
 
 
-def test_half_a_character_at_the_end_is_never_shown() -> None:
+def test_an_incomplete_character_at_the_end_is_never_returned() -> None:
     detokenizer = Detokenizer(lambda ids: bytes(ids).decode("utf-8", errors="replace"))
     assert "".join(detokenizer.feed(byte) for byte in "好的".encode()[:-1]) == "好"
     assert detokenizer.finish() == ""
 
 
-def test_whole_characters_before_a_half_one_are_not_lost_at_the_end() -> None:
+def test_whole_characters_before_an_incomplete_one_are_not_lost_at_the_end() -> None:
     tokens = {1: "好".encode(), 2: "的".encode() + b"\xe4"}  # vocabularies do hold such tokens
     detokenizer = Detokenizer(lambda ids: b"".join(tokens[i] for i in ids).decode("utf-8", errors="replace"))
     assert [detokenizer.feed(1), detokenizer.feed(2), detokenizer.finish()] == ["好", "", "的"]
