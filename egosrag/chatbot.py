@@ -19,6 +19,7 @@ from pydantic import Field
 from egosrag.errors import SessionError, WindowError
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.usage import usage_of
 from egosrag.prompts import load
 from egosrag.prompts.render import question_history
 from egosrag.schema import Reply, Timing, Usage
@@ -72,12 +73,7 @@ class Chatbot:
         text, reason, usage = "", "", Usage()
         for chunk in continue_prefix(self.model, messages, ""):
             reason = str(chunk.response_metadata.get("finish_reason") or reason)
-            if reported := chunk.usage_metadata:
-                usage = usage + Usage(
-                    prompt_tokens=reported["input_tokens"],
-                    completion_tokens=reported["output_tokens"],
-                    cached_tokens=(reported.get("input_token_details") or {}).get("cache_read") or 0,
-                )
+            usage = usage + usage_of(chunk)
             new = str(chunk.text) if text else str(chunk.text).lstrip()
             if new:
                 first_s = first_s or time.perf_counter() - started

@@ -20,6 +20,7 @@ from egosrag.errors import EgosRagError, ModelError, WindowError
 from egosrag.models.continuation import EchoFilter, request_prefix, sendable_stops
 from egosrag.models.streaming import TokenCounts, chunk, last_chunk
 from egosrag.models.tokens import approximate_tokens
+from egosrag.models.usage import usage_of
 from egosrag.traits import Traits
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
@@ -237,9 +238,9 @@ class _ReplyStream:
             self._reason = "eos" if eos else reason
         message = received.message
         if isinstance(message, AIMessageChunk):
-            if usage := message.usage_metadata:
-                cached = usage.get("input_token_details", {}).get("cache_read") or 0
-                self._usage = TokenCounts(usage["input_tokens"], usage["output_tokens"], cached)
+            if message.usage_metadata:
+                usage = usage_of(message)
+                self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
             if message.tool_call_chunks:
                 yield received
                 return

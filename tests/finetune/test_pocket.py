@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from egosrag.prompts.encode import encode
+from egosrag.traits import Traits, read_traits
 from finetune.pocket import data
 from finetune.pocket import export as pocket_export
 from finetune.pocket import train as pocket
@@ -270,6 +271,7 @@ def test_an_export_loads_and_writes_prompts_as_training_did(trained: pocket.Trai
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     folder = export(trained.model, trained.tokenizer, tmp_path / "pocket")
+    assert read_traits(folder) == Traits(single_turn=True, extractive_only=True, revises_drafts=True)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     for family, language in KINDS:
         sample = draw(family, language, "export", level=0.3)

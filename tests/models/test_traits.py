@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import egosrag
-from egosrag import ManualEngine, ManualIndex
+from egosrag import ManualEngine, ManualIndex, Settings, assemble
 from egosrag.models import load_chat_model
 from egosrag.models.local import LocalChatModel
 from egosrag.models.scripted import ScriptedChatModel
@@ -74,6 +74,16 @@ def test_a_manual_is_quoted_for_a_copy_and_a_fine_tune(name: str, request: pytes
     answer = ManualEngine(ManualIndex.build([MANUAL]), model).ask("Where is the release lever of the hood?")
     assert answer.mode == "quoted" and answer.usage.completion_tokens == 0, "the model itself was not asked"
     assert answer.answer in answer.citations[0].quote or answer.citations[0].quote in answer.answer
+
+
+def test_a_role_speaks_the_same_by_the_folder_of_a_copy(copied: Path) -> None:
+    replies = []
+    for model in ("pocket", str(copied)):
+        settings = Settings(model=model, store=":memory:")
+        with assemble.conversation(settings, POCKET.parent / "samples" / "edda.en.json") as conversation:
+            replies.append([conversation.say(line).text for line in ("Who is Pip?", "What are you afraid of?")])
+    assert replies[0] == replies[1]
+    assert replies[0][0] == "Pip is my apprentice, sailor."
 
 
 def test_an_adapter_states_traits_over_those_of_its_base(tiny_qwen: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ class Engine:
                         generation.ids.append(token)
                         generation.new_tokens += 1
                         if n == len(draft) or token != draft[n]:
-                            # 5. Remove the rejected rest of the draft from the cache, and go on from the new token.
+                            # 5. Remove the rejected rest of the draft from the cache, and continue from the new token.
                             cache.truncate(len(cache.ids) - len(draft) + n)
                             pending = [token]
                             if lookup:
