@@ -284,9 +284,9 @@ def test_an_export_loads_and_encodes_prompts_as_in_training(trained: pocket.Trai
 def test_the_answer_and_the_answers_in_the_history_have_labels(trained: pocket.Training) -> None:
     sample = next(s for n in range(50) if 1 < len((s := draw("role", "en", str(n))).spans) < 7)
     ((ids, marks),) = data.encode(trained.tokenizer, [sample])
-    taught = trained.tokenizer.decode([i for i, m in zip(ids, marks, strict=True) if m], skip_special_tokens=False)
+    labelled = trained.tokenizer.decode([i for i, m in zip(ids, marks, strict=True) if m], skip_special_tokens=False)
     answers = [span.split(': "', 1)[1] for span in sample.spans]
-    assert taught == "".join(answers) + sample.answer + "<|im_end|>"
+    assert labelled == "".join(answers) + sample.answer + "<|im_end|>"
 
 
 def test_the_lexical_baseline_answers_with_the_nearest_sentence() -> None:

@@ -76,8 +76,8 @@ def test_numbers_are_written_in_words() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_question_that_no_card_answers_is_declined(language: str) -> None:
     unknown = table("talk", language)["unknown"]
-    asked = {cards.unanswerable_question(Dice(str(n), language)) for n in range(300)}
-    assert len(asked) > 100
+    questions = {cards.unanswerable_question(Dice(str(n), language)) for n in range(300)}
+    assert len(questions) > 100
     talk = RandomConversation(Dice("3", language))
     answers = [talk.exchange("unknown")[1] for _ in range(60)]
     assert any(unknown.strip(".。") in answer for answer in answers)

@@ -89,7 +89,7 @@ def test_a_finished_run_that_was_started_again_is_unfinished(tmp_path: Path, che
     (run / "run.json").write_text('{"steps": 3, "loss": [[1, 2.0]]}', encoding="utf-8")
     os.utime(run / "run.json", (1, 1))
     checkpoint(run, 1, 10)
-    assert [found.state for found in find_runs(tmp_path)] == ["unfinished"]
+    assert [run.state for run in find_runs(tmp_path)] == ["unfinished"]
 
 
 def test_a_training_of_pocket_is_read_from_its_state(tmp_path: Path) -> None:

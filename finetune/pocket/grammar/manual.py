@@ -63,16 +63,53 @@ def _code(d: Dice) -> str:
     return letters + d.of(["", "-"]) + d.number(2, 9999)
 
 
-def _upper(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+# The value that answers a question of each kind; the other kinds are answered by their advice or fault.
+_ANSWER_VALUE = {
+    "howto": "act",
+    "value": "val",
+    "where": "loc",
+    "often": "n",
+    "holds": "num",
+    "type": "code",
+    "lasts": "n",
+    "within": "val",
+    "levels": "n",
+    "why": "x",
+    "use": "x",
+    "never": "while",
+    "fail": "advice",
+}
 
 
 def random_entry(d: Dice, kind: str | None = None, about: str | None = None) -> Entry:
     """A random fact of ``kind`` about the part ``about``; both random if None."""
-    facts, words = table("manual", d.language)["facts"], table("manual", d.language)["words"]
+    facts = table("manual", d.language)["facts"]
     kind = kind or d.of(list(facts))
-    x = about or random_part(d)
-    says, asks = facts[kind]["says"], facts[kind]["asks"]
+    about = about or random_part(d)
+    values = _entry_values(d, kind, about)
+    template = d.wording(facts[kind]["says"])
+    key = _ANSWER_VALUE.get(kind, "advice" if "advice" in template else "fault")
+    if kind == "howto" and "Act" in template:
+        key = "Act"
+    if kind == "where" and "Loc" in template:
+        key = "Loc"
+    text, ask = template.format(**values), d.wording(facts[kind]["asks"]).format(**values)
+    checks = table("manual", d.language)["checks"].get(kind)
+    if not checks or kind == "where" and key == "Loc":
+        return Entry(kind, text, ask, about, values[key])
+    is_true = d.chance(0.5)
+    check = d.wording(checks).format(**values, c=values[key] if is_true else _other_value(d, kind, values))
+    verdict = table("manual", d.language)["verdicts"][is_true]
+    return Entry(kind, text, ask, about, values[key], check, verdict + ("" if d.zh else " "))
+
+
+def _entry_values(d: Dice, kind: str, about: str) -> dict[str, str]:
+    """Random values for the placeholders of the templates of a fact about the part ``about``."""
+    words = table("manual", d.language)["words"]
     other = d.common(words["part"])
     number = d.decimal()
     act = _action(d)
@@ -87,49 +124,31 @@ def random_entry(d: Dice, kind: str | None = None, about: str | None = None) -> 
     verb = d.of(words["verb"])
     if kind == "code":
         service = service if d.zh else service.capitalize()
-    values = {
-        "x": x,
-        "X": _upper(x),
+    return {
+        "x": about,
+        "X": _capitalized(about),
         "verb": verb,
-        "Verb": _upper(verb),
+        "Verb": _capitalized(verb),
         "act": act,
-        "Act": _upper(act),
+        "Act": _capitalized(act),
         "act2": _action(d),
+        "q": d.of(words["quantity"]),
+        "val": number + ("" if d.zh else " ") + d.of(words["unit"]),
+        "num": number,
+        "loc": loc,
+        "Loc": _capitalized(loc),
+        "colour": d.of(words["colour"]),
+        "fault": fault,
+        "advice": advice,
+        "n": d.number(2, 99) + d.of(["", "", "000"]),
+        "period": d.of(words["period"]),
+        "code": _code(d),
+        "other": other,
+        "while": d.of(words["while"]),
+        "fluid": fluid,
+        "w": service,
+        "control": d.of(words["control"]),
     }
-    values |= {"q": d.of(words["quantity"]), "val": number + ("" if d.zh else " ") + d.of(words["unit"]), "num": number}
-    values |= {"loc": loc, "Loc": _upper(loc), "colour": d.of(words["colour"]), "fault": fault, "advice": advice}
-    values |= {"n": d.number(2, 99) + d.of(["", "", "000"]), "period": d.of(words["period"])}
-    values |= {"code": _code(d), "other": other}
-    values |= {"while": d.of(words["while"]), "fluid": fluid, "w": service, "control": d.of(words["control"])}
-    template = d.wording(says)
-    gold = {
-        "howto": "act",
-        "value": "val",
-        "where": "loc",
-        "often": "n",
-        "holds": "num",
-        "type": "code",
-        "lasts": "n",
-        "within": "val",
-        "levels": "n",
-        "why": "x",
-        "use": "x",
-        "never": "while",
-        "fail": "advice",
-    }
-    key = gold.get(kind, "advice" if "advice" in template else "fault")
-    if kind == "howto" and "Act" in template:
-        key = "Act"
-    if kind == "where" and "Loc" in template:
-        key = "Loc"
-    text, ask = template.format(**values), d.wording(asks).format(**values)
-    checks = table("manual", d.language)["checks"].get(kind)
-    if not checks or kind == "where" and key == "Loc":
-        return Entry(kind, text, ask, x, values[key])
-    is_true = d.chance(0.5)
-    check = d.wording(checks).format(**values, c=values[key] if is_true else _other_value(d, kind, values))
-    verdict = table("manual", d.language)["verdicts"][is_true]
-    return Entry(kind, text, ask, x, values[key], check, verdict + ("" if d.zh else " "))
 
 
 def _other_value(d: Dice, kind: str, values: dict[str, str]) -> str:
@@ -161,7 +180,7 @@ def _section(d: Dice) -> str:
     """A section path of one or two headings, or none."""
     if d.chance(0.3):
         return ""
-    heads = [_upper(random_part(d).removeprefix("the ")) for _ in range(d.random.randint(1, 2))]
+    heads = [_capitalized(random_part(d).removeprefix("the ")) for _ in range(d.random.randint(1, 2))]
     return " > ".join(heads)
 
 
@@ -247,7 +266,7 @@ def condense_sample(d: Dice) -> Sample:
     first = random_entry(d, d.of(kinds), about)
     follow_up = random_entry(d, d.of([k for k in kinds if k != first.kind]), about)
     it, cap = _IT[d.language]
-    question = follow_up.ask.replace(about, it).replace(_upper(about), cap)
+    question = follow_up.ask.replace(about, it).replace(_capitalized(about), cap)
     history = [(first.ask, first.text)]
     if d.chance(0.3):
         other = random_entry(d)
