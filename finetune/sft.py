@@ -41,7 +41,7 @@ def sft(args: SftArgs) -> dict[str, Any]:
     set_seed(args.seed)  # before the model is loaded: LoRA's A matrices are random
     model = load_model(args, tokenizer, stops)
     result = train(model, tokenizer, data.rows, args, resume=resume)
-    partial = save_model(result, out)
+    partial = save_model(result, out, single_turn=data.single_turn)
     if partial is None:
         return {}
     bf16, processes = args.precision == "bf16", result.trainer.args.world_size

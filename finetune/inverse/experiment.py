@@ -91,7 +91,7 @@ def _run_seed(args: InverseArgs, trained: Sequence[Task], held_out: Sequence[Tas
         schedules.append(data.record(args) | {"loss": record.loss_curve(run.state)})
     assert run is not None
     after = measure_recall(model, tokenizer, stops, sets, args)
-    partial = save_model(run, out)
+    partial = save_model(run, out, single_turn=True)
     if partial is None:
         return {}
     result = {"seed": seed, "steps": steps, **after, "before": before}

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from egosrag.errors import TrainingError
+from egosrag.traits import write_traits
 from finetune.trainer.args import SftArgs
 from finetune.trainer.progress import Progress
 from finetune.trainer.run_folder import CHECKPOINTS, PARTIAL, last_complete_checkpoint, save_error
@@ -183,8 +184,15 @@ def _explain(error: Exception, args: SftArgs) -> Exception:
     return error
 
 
-def save_model(result: TrainingResult, out: Path) -> Path | None:
+def save_model(result: TrainingResult, out: Path, *, single_turn: bool | None) -> Path | None:
     """Write the trained model or adapter to ``out/.partial``, for ``publish``. Every process must call this.
+
+    The traits of the model that the run started from are kept (``egosrag.traits``); ``single_turn`` is added to them.
+
+    Args:
+        result: the finished run.
+        out: the output folder.
+        single_turn: whether the training prompts have one user message each; None leaves the trait as it is.
 
     Returns:
         The folder, to add files to and to publish; None if this process writes nothing.
@@ -202,6 +210,7 @@ def save_model(result: TrainingResult, out: Path) -> Path | None:
         (partial / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json has its contents
         model = result.trainer.accelerator.unwrap_model(result.trainer.model)
         model.generation_config.save_pretrained(partial)
+        write_traits(partial, **({} if single_turn is None else {"single_turn": single_turn}))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise save_error(out, error, last_complete_checkpoint(out / CHECKPOINTS)) from error
     return partial

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from egosrag.prompts.encode import encode
+from egosrag.traits import Traits, read_traits
 from finetune.cli import parse, run_command
 from finetune.pocket import data
 from finetune.pocket import export as pocket_export
@@ -266,10 +267,13 @@ def test_the_command_trains_and_exports(config: PocketArgs, tmp_path: Path) -> N
     assert run_command("finetune.pocket", PocketArgs, pocket.run, ["--config", str(CONFIG), "--widht=3"], doc=None) == 2
 
 
-def test_an_export_loads_and_encodes_prompts_as_in_training(trained: pocket.Training, tmp_path: Path) -> None:
+def test_an_export_states_its_traits_and_encodes_prompts_as_in_training(
+    trained: pocket.Training, tmp_path: Path
+) -> None:
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     folder = export(trained.model, trained.tokenizer, tmp_path / "pocket")
+    assert read_traits(folder) == Traits(single_turn=True, extractive_only=True, revises_drafts=True)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     for family, language in KINDS:
         sample = draw(family, language, "export", level=0.3)

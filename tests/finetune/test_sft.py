@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from egosrag.errors import TrainingError
+from egosrag.traits import read_traits
 from finetune.sft import main, sft
 from finetune.trainer import run_folder, train
 from finetune.trainer.model import checkpoint_path, load_tokenizer_and_stops
@@ -213,13 +215,14 @@ def test_a_model_without_a_chat_template_is_reported(settings: Make, tiny_qwen: 
         load_tokenizer_and_stops(settings(model=str(plain)))
 
 
-def test_the_embedded_model_can_be_trained_on(settings: Make, tmp_path: Path) -> None:
+def test_the_embedded_model_can_be_trained_and_keeps_its_traits(settings: Make, tmp_path: Path) -> None:
     home = Path(checkpoint_path("pocket"))
     if not (home / "model.safetensors").exists():
         pytest.skip("pocket has not been trained yet: python -m finetune.pocket")
     sft(settings(model="pocket", max_steps=1))
     before, after = weights(home), weights(tmp_path / "out")
     assert before.keys() == after.keys() and any(not torch.equal(before[k].float(), after[k]) for k in before)
+    assert read_traits(tmp_path / "out") == replace(read_traits(home), single_turn=True)
 
 
 def test_a_finished_run_is_only_replaced_with_overwrite(settings: Make) -> None:
