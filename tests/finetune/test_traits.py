@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from egosrag.models import load_chat_model
+from egosrag.models.traits import traits_of
 from egosrag.traits import Traits, read_traits, write_traits
 from finetune.merge import MergeArgs, merge
 from finetune.sft import sft
@@ -51,7 +53,8 @@ def test_the_result_states_whether_its_rows_were_single_turns(
     sources = [str(write_jsonl(tmp_path / f"{n}.jsonl", [row])) for n, row in enumerate(rows(4))]  # a shape each
     sft(settings(model=str(base), data=sources, max_steps=1, lora=lora))
     out = tmp_path / "out"
-    assert read_traits(out, read_traits(base)) == Traits(single_turn=single_turn, **OF_POCKET)
+    model = load_chat_model(str(base), adapter=str(out)) if lora else load_chat_model(str(out))
+    assert traits_of(model) == Traits(single_turn=single_turn, **OF_POCKET)
     assert (out / "traits.json").exists() == lora
 
 
