@@ -11,14 +11,14 @@ import streamlit as st
 from apps import parts
 from apps.parts.runs import runs
 from apps.parts.turns import USER
-from finetune.trainer import watch
+from finetune.runs import Run, find_runs, loss_chart, read_configs, read_samples
 
 EVERY_S = 10  # while a run is not at its end
 
 
 @st.cache_data(ttl=EVERY_S - 1, show_spinner=False)
-def _found(folder: str) -> list[watch.Run]:
-    return watch.find(Path(folder))
+def _found(folder: str) -> list[Run]:
+    return find_runs(Path(folder))
 
 
 def main() -> None:
@@ -41,12 +41,12 @@ def _runs(here: parts.Here) -> None:
     @st.fragment(run_every=EVERY_S if goes_on else None)
     def shown() -> None:
         with parts.told():
-            _watched(here, [watch.Run(**vars(run)) for run in _found(str(runs()))])
+            _watched(here, [Run(**vars(run)) for run in _found(str(runs()))])
 
     shown()
 
 
-def _watched(here: parts.Here, found: list[watch.Run]) -> None:
+def _watched(here: parts.Here, found: list[Run]) -> None:
     words = here.words
     if not found:
         st.info(words("training.none", folder=parts.label(runs().name)), icon=":material/hourglass_empty:")
@@ -57,7 +57,7 @@ def _watched(here: parts.Here, found: list[watch.Run]) -> None:
     if drawn:
         chosen = st.multiselect(words("training.curves"), drawn, drawn[:4], key="curves")
         if chosen:
-            shown = watch.curves([known[name] for name in chosen], words("training.step"), words("training.loss"))
+            shown = loss_chart([known[name] for name in chosen], words("training.step"), words("training.loss"))
             st.vega_lite_chart(shown, width="stretch", height=360)
     run = known[st.selectbox(words("training.run"), list(known), key="run")]
     _said(here, run)
@@ -65,7 +65,7 @@ def _watched(here: parts.Here, found: list[watch.Run]) -> None:
         st.json({**run.numbers, "settings": dict(run.settings)})
 
 
-def _row(here: parts.Here, run: watch.Run) -> dict[str, Any]:
+def _row(here: parts.Here, run: Run) -> dict[str, Any]:
     words = here.words
     return {
         words("training.run"): run.name,
@@ -76,9 +76,9 @@ def _row(here: parts.Here, run: watch.Run) -> dict[str, Any]:
     }
 
 
-def _said(here: parts.Here, run: watch.Run) -> None:
+def _said(here: parts.Here, run: Run) -> None:
     """What the model said to the same prompts as it learned."""
-    said = watch.samples(run)
+    said = read_samples(run)
     if not said:
         st.caption(here.words("training.no_samples"))
         return
@@ -93,7 +93,7 @@ def _said(here: parts.Here, run: watch.Run) -> None:
 
 def _configs(here: parts.Here) -> None:
     """How a configuration is started, and what its author says of it; nothing is started here."""
-    known = {config.name: config for config in watch.configs()}
+    known = {config.name: config for config in read_configs()}
     config = known[st.selectbox(here.words("training.config"), list(known), key="config")]
     st.code(config.command, language="bash", wrap_lines=True)
     parts.text(config.notes)

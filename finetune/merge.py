@@ -1,7 +1,10 @@
-"""Merge a LoRA adapter into its base: ``python -m finetune.merge --adapter DIR --out DIR``.
+"""Merge a LoRA adapter into its base model.
 
-The sum is made in fp32 and rounded once, at the end: rounding each product to bf16 first changes the model (PEFT's
-issue 1388 measured 2.1178 to 2.1214 in loss). ``merge.json`` says how far the logits moved.
+    python -m finetune.merge --adapter runs/lora_3b --out runs/lora_3b_merged
+
+The merged checkpoint has the traits of its base, and over them those of the adapter (``egosrag.traits``). The sum is
+computed in fp32 and rounded once, at the end: rounding each product to bf16 first changes the model (PEFT's
+issue 1388 measured 2.1178 to 2.1214 in loss). ``merge.json`` states how far the logits moved.
 """
 
 from __future__ import annotations
@@ -10,59 +13,76 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from egosrag.errors import TrainingError
-from finetune.trainer.args import _f, command
-from finetune.trainer.folder import PARTIAL, publish
+from egosrag.traits import read_traits, write_traits
+from finetune.cli import required, run_command, setting
+from finetune.trainer.run_folder import PARTIAL, publish
+
+_PROBE = "Who are you? 你是谁？"  # the text whose logits are compared
 
 
 @dataclass(kw_only=True)
 class MergeArgs:
     """Settings of ``finetune.merge``."""
 
-    adapter: str = field(metadata={"help": "the folder of the LoRA adapter"})
-    out: str = field(metadata={"help": "the folder that gets the merged checkpoint; it must be new or empty"})
-    base: str | None = _f(None, "the model it was trained on, where the adapter's own note of it does not lead there")
-    dtype: Literal["bf16", "fp32"] = _f("bf16", "what the merged weights are rounded to")
+    adapter: str = required("folder of the LoRA adapter")
+    out: str = required("folder for the merged checkpoint; it must be new or empty")
+    base: str | None = setting(None, "the base model, if the name in adapter_config.json does not lead to it")
+    dtype: Literal["bf16", "fp32"] = setting("bf16", "dtype that the merged weights are rounded to")
 
 
 def merge(args: MergeArgs) -> dict[str, Any]:
     """Write the merged checkpoint to ``args.out``.
 
     Returns:
-        ``max_logit_change``: the largest difference of a logit between adapter and merged model, in fp32 and as saved.
+        The contents of ``merge.json``; ``max_logit_change``: the largest difference of a logit between adapter and
+        merged model, in fp32 and as saved.
 
     Raises:
-        TrainingError: no adapter or base, an adapter of another base, broken weights, or a folder in use.
+        TrainingError: no adapter or base, an adapter of another base, damaged weights, or an output folder in use.
     """
     import torch
     from peft import PeftModel
-    from safetensors import SafetensorError
 
     from finetune.trainer.model import load_tokenizer, load_weights
 
     out = Path(args.out)
     partial = out / PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)  # of a merge that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # of an interrupted merge
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainingError(f"{out} is in use: give --out a new folder")
-    base = load_weights(args.base or _base_of(args.adapter), torch.float32)
+    base = load_weights(args.base or _base_name(args.adapter), torch.float32)
     tokenizer = load_tokenizer(args.adapter if (Path(args.adapter) / "tokenizer.json").exists() else base.name_or_path)
     try:
         model = PeftModel.from_pretrained(base, args.adapter).eval()
-        before = _logits(model, tokenizer)
+        before = _probe_logits(model, tokenizer)
         merged = model.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, KeyError, IndexError, OSError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise TrainingError(f"the adapter {args.adapter} does not merge into {base.name_or_path}: {said}") from error
-    exact = _logits(merged, tokenizer)
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(f"the adapter {args.adapter} does not merge into {base.name_or_path}: {reason}") from error
+    exact = _probe_logits(merged, tokenizer)
     merged = merged.to(torch.bfloat16 if args.dtype == "bf16" else torch.float32)
-    saved = _logits(merged, tokenizer)
-    merged.generation_config.eos_token_id = _stops(args.adapter, merged.generation_config.eos_token_id)
+    saved = _probe_logits(merged, tokenizer)
+    merged.generation_config.eos_token_id = _stop_tokens(args.adapter, merged.generation_config.eos_token_id)
     merged.config.eos_token_id = tokenizer.eos_token_id
+    changes = {
+        "merged_fp32": float((exact - before).abs().max()),
+        f"saved_{args.dtype}": float((saved - before).abs().max()),
+    }
+    result = {"adapter": args.adapter, "base": base.name_or_path, "dtype": args.dtype, "max_logit_change": changes}
+    _save(merged, tokenizer, result, out)
+    return result
+
+
+def _save(merged: Any, tokenizer: Any, result: dict[str, Any], out: Path) -> None:
+    """Write model, tokenizer, traits and ``merge.json``; an interrupted or failed write leaves nothing in ``out``."""
+    from safetensors import SafetensorError
+
+    partial = out / PARTIAL
     try:
         merged.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
@@ -70,34 +90,37 @@ def merge(args: MergeArgs) -> dict[str, Any]:
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(f"cannot write {out}: {reason}; free some space and try again") from error
-    changes = {
-        "merged_fp32": float((exact - before).abs().max()),
-        f"saved_{args.dtype}": float((saved - before).abs().max()),
-    }
-    result = {"adapter": args.adapter, "base": base.name_or_path, "dtype": args.dtype, "max_logit_change": changes}
+    _write_adapter_traits(result["adapter"], partial)
     (partial / "merge.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     publish(partial, out)
-    return result
 
 
-def _base_of(adapter: str) -> str:
+def _write_adapter_traits(adapter: str, merged: Path) -> None:
+    """Add the traits that the adapter states to those of the base model, which ``save_pretrained`` kept."""
+    if Path(adapter).is_dir():
+        base = read_traits(merged)
+        traits = asdict(read_traits(adapter, base))
+        write_traits(merged, **{name: value for name, value in traits.items() if value != getattr(base, name)})
+
+
+def _base_name(adapter: str) -> str:
     path = Path(adapter) / "adapter_config.json"
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{adapter} has no adapter_config.json: give the out of a LoRA run") from error
+        raise TrainingError(f"{adapter} has no adapter_config.json: give the output folder of a LoRA run") from error
 
 
-def _stops(adapter: str, otherwise: Any) -> Any:
-    """The stop tokens that the adapter was trained to end with."""
+def _stop_tokens(adapter: str, default: Any) -> Any:
+    """The stop tokens that the adapter was trained with."""
     path = Path(adapter) / "generation_config.json"
-    return json.loads(path.read_text(encoding="utf-8"))["eos_token_id"] if path.exists() else otherwise
+    return json.loads(path.read_text(encoding="utf-8"))["eos_token_id"] if path.exists() else default
 
 
-def _logits(model: Any, tokenizer: Any) -> Any:
+def _probe_logits(model: Any, tokenizer: Any) -> Any:
     import torch
 
-    ids = tokenizer("Who are you? 你是谁？", return_tensors="pt")["input_ids"]
+    ids = tokenizer(_PROBE, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         return model(input_ids=ids).logits.float()
 
@@ -105,12 +128,12 @@ def _logits(model: Any, tokenizer: Any) -> Any:
 def _run(args: MergeArgs) -> None:
     result = merge(args)
     print(json.dumps(result["max_logit_change"]))
-    print(f"saved to {args.out}; talk to it with: egosrag chat --role ROLE.json --model {args.out}", file=sys.stderr)
+    print(f"saved to {args.out}; chat with it: egosrag chat --role ROLE.json --model {args.out}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; see the module docstring."""
-    return command(MergeArgs, _run, argv, doc=__doc__)
+    """Run the command; see the module docstring."""
+    return run_command("finetune.merge", MergeArgs, _run, argv, doc=__doc__)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning and continued training: full weights or LoRA, with or without the chat template.
+"""Supervised fine-tuning and continued training: all weights or LoRA, with or without the chat template.
 
     python -m finetune.sft --config finetune/configs/sft_05b.yaml
     torchrun --nproc-per-node 2 -m finetune.sft --config finetune/configs/sft_05b.yaml
@@ -14,63 +14,64 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.trainer.args import SftArgs, command
+from finetune.cli import run_command
+from finetune.trainer.args import SftArgs
 
 
 def sft(args: SftArgs) -> dict[str, Any]:
-    """Train as ``args`` says.
+    """Train with the settings ``args``.
 
     Returns:
-        The run record, as in ``run.json``.
+        The record of the run, as in ``run.json``; empty in a process that writes nothing.
 
     Raises:
-        TrainingError: the data, the model, the machine or the place of the result does not do.
+        TrainingError: the data, the model, the device or the output folder cannot be used.
     """
     from transformers import set_seed
 
-    from finetune.data import dataset as data
-    from finetune.trainer import flops, folder, model, record, train
+    from finetune.data.dataset import load_data
+    from finetune.trainer import flops, record, run_folder
+    from finetune.trainer.model import load_model, load_tokenizer_and_stops, weight_dtypes
+    from finetune.trainer.train import save_model, train
 
     out = Path(args.out)
-    resume = folder.prepare(out, resume=args.resume, overwrite=args.overwrite)
-    tokenizer, stops = model.reader(args)
-    found = data.load(args, tokenizer, stops)
-    set_seed(args.seed)  # before the model: LoRA's A is random
-    net = model.load(args, tokenizer, stops)
-    run = train.run(net, tokenizer, found.rows, args, resume=resume)
-    partial = train.save(run, out)
+    resume = run_folder.prepare(out, resume=args.resume, overwrite=args.overwrite)
+    tokenizer, stops = load_tokenizer_and_stops(args)
+    data = load_data(args, tokenizer, stops)
+    set_seed(args.seed)  # before the model is loaded: LoRA's A matrices are random
+    model = load_model(args, tokenizer, stops)
+    result = train(model, tokenizer, data.rows, args, resume=resume)
+    partial = save_model(result, out, single_turn=data.single_turn)
     if partial is None:
         return {}
-    bf16, processes = args.precision == "bf16", run.trainer.args.world_size
-    learned = found.counts.learned / found.counts.tokens
-    result = record.write(
-        partial,
-        args,
-        run.state,
-        run.progress,
-        processes=processes,
-        mfu=flops.mfu(net, run.progress.speed(run.state), learned, record.device(), processes) if bf16 else None,
-        dtypes=model.dtypes(net) | {"autocast": "bfloat16" if bf16 else None},
-        template=record.template_of(tokenizer, args.template and args.shape != "text"),
-        stops={"turn": stops.turn, "text": stops.text},
-        data=data.describe(found, args),
-    )
-    folder.publish(partial, out)
-    return result
+    bf16, processes = args.precision == "bf16", result.trainer.args.world_size
+    loss_share, speed = data.counts.loss_tokens / data.counts.tokens, result.progress.tokens_per_second(result.state)
+    mfu = flops.mfu(model, speed, loss_share, record.device_name(), processes) if bf16 else None
+    more = {
+        "processes": processes,
+        "mfu": mfu,
+        "dtypes": weight_dtypes(model) | {"autocast": "bfloat16" if bf16 else None},
+        "template": record.template_record(tokenizer, args.template and args.shape != "text"),
+        "stops": {"turn": stops.turn, "text": stops.text},
+        "data": data.record(args),
+    }
+    run_record = record.write_record(partial, args, result.state, result.progress, more)
+    run_folder.publish(partial, out)
+    return run_record
 
 
 def _run(args: SftArgs) -> None:
-    result = sft(args)
-    if result:
-        told = ("steps", "tokens", "tokens_per_second", "peak_memory_gib", "mfu")
-        print(json.dumps({key: result[key] for key in told}))
-        how = f"{args.model} --adapter {args.out}" if args.lora else args.out
-        print(f"saved to {args.out}; talk to it with: egosrag chat --role ROLE.json --model {how}", file=sys.stderr)
+    run_record = sft(args)
+    if run_record:
+        keys = ("steps", "tokens", "tokens_per_second", "peak_memory_gib", "mfu")
+        print(json.dumps({key: run_record[key] for key in keys}))
+        model = f"{args.model} --adapter {args.out}" if args.lora else args.out
+        print(f"saved to {args.out}; chat with it: egosrag chat --role ROLE.json --model {model}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; see the module docstring."""
-    return command(SftArgs, _run, argv, doc=__doc__)
+    """Run the command; see the module docstring."""
+    return run_command("finetune.sft", SftArgs, _run, argv, doc=__doc__)
 
 
 if __name__ == "__main__":

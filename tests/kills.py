@@ -45,14 +45,14 @@ def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
     """A LoRA training with dropout that keeps a checkpoint every second step."""
     from finetune.sft import sft
     from finetune.trainer.args import SftArgs
-    from finetune.trainer.folder import CHECKPOINTS, whole_checkpoint
+    from finetune.trainer.run_folder import CHECKPOINTS, last_complete_checkpoint
 
     load("torch", "transformers.trainer", "transformers.models.qwen2.modeling_qwen2", "peft", "datasets", "matplotlib")
 
     def work(out: Path) -> Work:
         def run() -> None:
             model = out / "model"
-            begun = whole_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first
+            begun = last_complete_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first
             args = SftArgs(**given, out=str(model), resume=begun)
             if not (model / "run.json").exists():
                 sft(args)

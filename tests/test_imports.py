@@ -158,7 +158,7 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
                 grammar = folder == "evals" and other.startswith("finetune.pocket.grammar")
                 inside = other.split(".")[0] in ("egosrag", folder)
                 # The pages show what evaluations and trainings left on disk, by what reads it, and ask for labels.
-                shown = folder == "apps" and other.startswith(("evals.look", "evals.judge.", "finetune.trainer.watch"))
+                shown = folder == "apps" and other.startswith(("evals.look", "evals.judge.", "finetune.runs"))
                 assert inside or grammar or shown, f"{file.relative_to(ROOT)} imports {other}"
 
 

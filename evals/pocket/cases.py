@@ -22,9 +22,9 @@ from egosrag.schema import Role
 from egosrag.sessions.conversation import MemorySettings
 from evals.common.records import Record
 from finetune.pocket.grammar import Dice, Sample, draw
-from finetune.pocket.grammar.baseline import kept, lexical
+from finetune.pocket.grammar.baseline import contains_values, lexical_answer
+from finetune.pocket.grammar.conversation import RandomConversation, user_fact
 from finetune.pocket.grammar.sample import table
-from finetune.pocket.grammar.talk import Talk, told
 
 TURNS = 8  # that a user tells before a memory is asked for the first
 ROOM = 330  # tokens beside the card: so few that Summarize has to work within such a conversation
@@ -43,9 +43,9 @@ def holds(text: str, value: str) -> bool:
     return "".join(value.lower().split()) in "".join(text.lower().split())
 
 
-def _talk(language: str, split: str, n: int, family: str) -> tuple[Dice, Talk]:
+def _talk(language: str, split: str, n: int, family: str) -> tuple[Dice, RandomConversation]:
     dice = Dice(f"eval/{n}/{family}", language, split)
-    return dice, Talk(dice)
+    return dice, RandomConversation(dice)
 
 
 def conversation_with(model: Any, role: Role, window: int | None = None, keep_turns: int = 4) -> Conversation:
@@ -89,7 +89,7 @@ def _window(model: Any, role: Role, language: str) -> int:
 def recall(model: Any, language: str, split: str, n: int, *, short: bool = False, turns: int = 3) -> Record:
     """What the user told first, asked for after other lines; with a ``short`` window, out of the summary."""
     dice, talk = _talk(language, split, n, "recall")
-    items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
+    items = [user_fact(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
     window = _window(model, talk.role, language) if short else None
     conversation = conversation_with(model, talk.role, window=window, keep_turns=2)
     for item in items:
@@ -115,7 +115,7 @@ def passages(model: Any, language: str, split: str, n: int) -> Record:
         file = Path(folder) / "manual.jsonl"
         rows = [{"page": page, "text": text} for page, text in enumerate(sample.passages, 1)]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        answer = ManualEngine(ManualIndex.build([file]), model).ask(sample.asked)
+        answer = ManualEngine(ManualIndex.build([file]), model).ask(sample.question)
     where = [page for page, text in enumerate(sample.passages, 1) if _reason(sample.answer, language) in text]
     return _grounded(sample, answer.answer) | {
         "refused": answer.refused,
@@ -143,17 +143,17 @@ def _reason(answer: str, language: str) -> str:
 
 def _grounded(sample: Sample, said: str) -> Record:
     hopeless = sample.answer == load("refusal", sample.language).text()
-    guess = lexical(sample)
-    return _said(sample.asked, said, sample.value) | {
+    guess = lexical_answer(sample)
+    return _said(sample.question, said, sample.value) | {
         "hopeless": hopeless,
-        "baseline": kept(sample, guess or ""),
+        "baseline": contains_values(sample, guess or ""),
     }
 
 
 def summary(model: Any, language: str, split: str, n: int) -> Record:
     """What the user told, by Summarize in a conversation, with its checks: the share that the scenes keep."""
     dice, talk = _talk(language, split, n, "summary")
-    items = [told(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
+    items = [user_fact(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
     window = _window(model, talk.role, language)
     conversation = conversation_with(model, talk.role, window=window, keep_turns=2)
     for item in items:
@@ -181,7 +181,7 @@ def summary_written(model: Any, language: str, split: str, n: int) -> Record:
 def card(model: Any, language: str, split: str, n: int) -> Record:
     """A card out of a source through Extract, with its checks: the share of the stated facts that it has."""
     sample = next(s for k in range(100) if _has_facts(s := draw("extract", language, f"eval/{n}/{k}", split=split)))
-    name = sample.asked
+    name = sample.question
     wanted = [line.split(":" if language == "en" else "：", 1)[1].strip(" .。") for line in sample.answer.split("\n")]
     role = assemble.extract_step(model).invoke(([("source", " ".join(sample.sentences))], name))
     parts = (role.background, role.personality, role.speaking_style, role.relations)
@@ -197,7 +197,9 @@ def _has_facts(sample: Sample) -> bool:
 def condensed(model: Any, language: str, split: str, n: int) -> Record:
     """A follow-up question made to stand alone: does it name the part?"""
     sample = draw("condense", language, f"eval/{n}", split=split)
-    return _said(sample.asked, _answer(model, sample), sample.value) | {"baseline": kept(sample, sample.asked)}
+    return _said(sample.question, _answer(model, sample), sample.value) | {
+        "baseline": contains_values(sample, sample.question)
+    }
 
 
 CASES: dict[str, Case] = {

@@ -1,4 +1,4 @@
-"""From rows to token ids and labels, with a count of what became of them."""
+"""Build the training data: rows of all sources to token ids and labels, with counts of used and skipped rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import TrainingError
-from egosrag.prompts.encode import encode_text
-from finetune.data import roleplay
-from finetune.data.fit import IGNORED, Stops, fit
-from finetune.data.rows import Raw, read
-from finetune.data.shapes import SHAPES, BadRow, Example, shape_of
-from finetune.trainer.args import SftArgs
+from finetune.data.args import DataArgs
+from finetune.data.roleplay import Cast, load_cast, roleplay_examples
+from finetune.data.rows import RawRow, read_rows
+from finetune.data.shapes import SHAPES, BadRow, Example, detect_shape
+from finetune.data.tokenization import IGNORED, StopTokens, tokenize
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,150 +23,165 @@ if TYPE_CHECKING:
 
 @dataclass
 class Counts:
-    """What became of the rows; goes into the run record."""
+    """What became of the rows; part of ``run.json``.
+
+    Attributes:
+        rows: rows read.
+        examples: examples made of them; a role-play row makes one per line of the role.
+        truncated: examples whose prompt was truncated to ``max_length``.
+        tokens: tokens of all examples.
+        loss_tokens: tokens with a loss.
+        max_turns: user messages of the longest conversation; 0 if all rows are documents.
+        skipped: location and reason of each unusable row.
+    """
 
     rows: int = 0
     examples: int = 0
     truncated: int = 0
     tokens: int = 0
-    learned: int = 0
-    bad: list[str] = field(default_factory=list)
+    loss_tokens: int = 0
+    max_turns: int = 0
+    skipped: list[str] = field(default_factory=list)
 
-    def line(self) -> str:
-        """One line for whoever watches the run."""
+    def summary(self) -> str:
+        """One line for the console."""
         return (
-            f"{self.rows} rows, {self.examples} examples, {self.tokens} tokens ({self.learned} learned), "
-            f"{self.truncated} cut to fit, {len(self.bad)} not usable"
+            f"{self.rows} rows, {self.examples} examples, {self.tokens} tokens ({self.loss_tokens} with a loss), "
+            f"{self.truncated} truncated, {len(self.skipped)} skipped"
         )
 
-    def tell(self) -> None:
-        """The first rows that cannot be used, a line each on standard error."""
-        for problem in self.bad[:5]:
-            print(f"not usable: {problem}", file=sys.stderr)
-        if len(self.bad) > 5:
-            print(f"not usable: {len(self.bad) - 5} more rows", file=sys.stderr)
+    def skip(self, problem: str, args: DataArgs) -> None:
+        """Count an unusable row.
+
+        Raises:
+            TrainingError: the settings make unusable rows fatal.
+        """
+        if args.bad_rows == "fatal":
+            raise TrainingError(f"{problem}; correct the row, or leave such rows out with --bad_rows skip")
+        self.skipped.append(problem)
+
+    def print_skipped(self) -> None:
+        """Print the first skipped rows, one line each, on standard error."""
+        for problem in self.skipped[:5]:
+            print(f"skipped: {problem}", file=sys.stderr)
+        if len(self.skipped) > 5:
+            print(f"skipped: {len(self.skipped) - 5} more rows", file=sys.stderr)
 
 
 @dataclass(frozen=True)
-class Data:
-    """``rows`` has the columns input_ids and labels, lists of int of one length; ``sha256`` is over all of them."""
+class TrainingData:
+    """Tokenized rows.
+
+    Attributes:
+        rows: a data set with the columns input_ids and labels: lists of int, of equal length within a row.
+        counts: what became of the source rows.
+        sha256: hash over all token ids and labels.
+    """
 
     rows: Dataset
     counts: Counts
     sha256: str
 
+    @property
+    def single_turn(self) -> bool | None:
+        """Whether every prompt has one user message only; None for documents, which have none.
 
-def load(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> Data:
-    """Read, render and tokenise everything that ``args.data`` names.
+        Role-play rows are single-turn however long their conversation is: Generate renders it into one user message, in
+        training as in serving (report 7.2.4).
+        """
+        return self.counts.max_turns == 1 if self.counts.max_turns else None
+
+    def record(self, args: DataArgs) -> dict[str, Any]:
+        """The data's part of ``run.json``."""
+        counts = self.counts
+        return {
+            "sources": args.data,
+            "sha256": self.sha256,
+            "rows": counts.rows,
+            "examples": counts.examples,
+            "tokens": counts.tokens,
+            "learned": counts.loss_tokens,
+            "truncated": counts.truncated,
+            "max_turns": counts.max_turns,
+            "bad": len(counts.skipped),
+            "bad_rows": counts.skipped[:100],
+        }
+
+
+def load_data(args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens) -> TrainingData:
+    """Read, render and tokenize all sources in ``args.data``.
 
     Args:
-        args: the run's settings.
+        args: the settings of the data.
         tokenizer: of the model that is trained.
         stops: the tokens that end a reply and a document.
 
     Raises:
-        TrainingError: no such source, a missing column, no usable row, or (``bad_rows: fatal``) any bad row.
+        TrainingError: no such source, a missing column, no usable row, or (``bad_rows: fatal``) any unusable row.
     """
     counts = Counts()
-    data = tokenise(examples(args, counts), args, tokenizer, stops, counts)
-    counts.tell()
-    print(counts.line(), file=sys.stderr)
+    data = tokenize_examples(read_examples(args, counts), args, tokenizer, stops, counts)
+    counts.print_skipped()
+    print(counts.summary(), file=sys.stderr)
     return data
 
 
-def examples(args: SftArgs, counts: Counts) -> Iterator[Example]:
-    """The examples of all sources in order; bad rows are noted in ``counts``, or fatal.
+def read_examples(args: DataArgs, counts: Counts) -> Iterator[Example]:
+    """The examples of all sources in order; unusable rows are counted in ``counts``, or fatal.
 
     Raises:
-        TrainingError: see ``load``.
+        TrainingError: see ``load_data``.
     """
-    cast = roleplay.load_cast(args.profiles, args.role, args.quote)
+    cast = load_cast(args.profiles, args.role, args.quote)
     for source in args.data:
         shape = None
-        for raw in read(source, args.split):
+        for row in read_rows(source, args.split):
             if args.max_rows is not None and counts.rows >= args.max_rows:
                 return
             counts.rows += 1
             try:
-                if raw.value is None:
-                    raise BadRow(raw.problem)
-                shape = shape or shape_of(set(raw.value), args.shape, source)
-                yield from _examples(raw, shape, args, cast)
+                if row.columns is None:
+                    raise BadRow(row.problem)
+                shape = shape or detect_shape(set(row.columns), args.shape, source)
+                yield from _examples_of(row, row.columns, shape, args, cast)
             except BadRow as problem:
-                note(f"{raw.where}: {problem}", args, counts)
+                counts.skip(f"{row.location}: {problem}", args)
 
 
-def _examples(raw: Raw, shape: str, args: SftArgs, cast: roleplay.Cast) -> list[Example]:
-    row = raw.value or {}
+def _examples_of(row: RawRow, columns: dict[str, Any], shape: str, args: DataArgs, cast: Cast) -> list[Example]:
     if shape == "roleplay":
-        return roleplay.examples(row, raw.where, cast)
-    return SHAPES[shape](row, raw.where, args.system)
+        return roleplay_examples(columns, row.location, cast)
+    return SHAPES[shape](columns, row.location, args.system)
 
 
-def note(problem: str, args: SftArgs, counts: Counts) -> None:
-    """Count a bad row.
-
-    Raises:
-        TrainingError: bad rows are fatal.
-    """
-    if args.bad_rows == "fatal":
-        raise TrainingError(f"{problem}; mend the row, or leave such rows out with --bad_rows skip")
-    counts.bad.append(problem)
-
-
-def tokenise(
-    found: Iterable[Example], args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops, counts: Counts
-) -> Data:
-    """Token ids and labels of the examples; fills ``counts``.
+def tokenize_examples(
+    examples: Iterable[Example], args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens, counts: Counts
+) -> TrainingData:
+    """Token ids and labels of the examples; updates ``counts``.
 
     Raises:
-        TrainingError: none is left.
+        TrainingError: no example is usable.
     """
     from datasets import Dataset
 
     digest = hashlib.sha256()
     columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
-    for example in found:
+    for example in examples:
         try:
-            pieces = list(_pieces(example, args, tokenizer, stops, counts))
+            rows, truncated = tokenize(example, args, tokenizer, stops)
         except BadRow as problem:
-            note(f"{example.where}: {problem}", args, counts)
+            counts.skip(f"{example.location}: {problem}", args)
             continue
         counts.examples += 1
-        for ids, labels in pieces:
+        counts.truncated += truncated
+        counts.max_turns = max(counts.max_turns, example.turns)
+        for ids, labels in rows:
             columns["input_ids"].append(ids)
             columns["labels"].append(labels)
             counts.tokens += len(ids)
-            counts.learned += sum(label != IGNORED for label in labels[1:])
+            counts.loss_tokens += sum(label != IGNORED for label in labels[1:])
             digest.update(array("q", ids).tobytes() + array("q", labels).tobytes())
     if not columns["input_ids"]:
-        why = f": {counts.bad[0]}" if counts.bad else ""
-        raise TrainingError(f"{', '.join(args.data)} has no usable row out of {counts.rows}{why}; mend the data")
-    return Data(Dataset.from_dict(columns), counts, digest.hexdigest())
-
-
-def _pieces(
-    example: Example, args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops, counts: Counts
-) -> Iterator[tuple[list[int], list[int]]]:
-    if not example.prompt:  # a document: all of it, in windows
-        ids = [*encode_text(tokenizer, example.answer), stops.text]
-        for at in range(0, len(ids), args.max_length):
-            window = ids[at : at + args.max_length]
-            if len(window) > 1:  # a single token predicts nothing
-                yield window, list(window)
-        return
-    ids, labels, cut = fit(example, args, tokenizer, stops)
-    counts.truncated += cut
-    yield ids, list(ids) if args.loss == "all" else labels
-
-
-def describe(data: Data, args: SftArgs) -> dict[str, Any]:
-    """The data's part of the run record."""
-    counts = data.counts
-    return {
-        "sources": args.data,
-        "sha256": data.sha256,
-        **{key: getattr(counts, key) for key in ("rows", "examples", "tokens", "learned", "truncated")},
-        "bad": len(counts.bad),
-        "bad_rows": counts.bad[:100],
-    }
+        reason = f": {counts.skipped[0]}" if counts.skipped else ""
+        raise TrainingError(f"{', '.join(args.data)} has no usable row out of {counts.rows}{reason}; correct the data")
+    return TrainingData(Dataset.from_dict(columns), counts, digest.hexdigest())

@@ -1,8 +1,8 @@
-"""Training pairs of an embedder, made from the documents alone: no question set is needed (report 6.3.4).
+"""Training pairs for an embedder, made from the documents alone: no question set is needed (report 6.3.4).
 
-A pair is what someone might ask and the passage that tells of it: a heading and its passage, a sentence and its
-neighbours in the passage, a passage's rarest words, a question that a model made of it. A pair whose question holds
-words of the thesaurus comes again with others of the same meaning, so that the owner's words are learned too.
+A pair is a query and its passage: a heading and its passage, a sentence and the rest of its passage, a passage's
+rarest words, a question that a model asks about it. A pair whose query contains words of the thesaurus is repeated with
+synonyms, so that the users' words are trained too.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from egosrag.text.words import content, words
 if TYPE_CHECKING:
     from egosrag.schema import Passage
 
-KEYWORDS = 4
+KEYWORDS = 4  # words in a query of a passage's rarest words
+_MIN_SENTENCE = 8  # characters of a sentence that can be a query
 
 
 class Pair(NamedTuple):
-    """What is asked, and the row of the passage that tells of it."""
+    """A query and the index of its passage. ``kind``: title, sentence, keywords, question or meaning (a synonym)."""
 
-    question: str
-    row: int
+    query: str
+    passage: int
     kind: str
 
 
@@ -37,46 +38,48 @@ def make_pairs(passages: Sequence[Passage], bm25: Bm25, ask: Callable[[str], str
 
     Args:
         passages: of all documents, in their order.
-        bm25: over the same passages, by words; it knows which words are rare.
-        ask: makes a question of a passage, where a model is at hand.
-        seed: of the words that take another's place.
+        bm25: a word index over the same passages, for the rarity of words.
+        ask: generates a question about a passage; None if there is no model for it.
+        seed: of the choice of synonyms.
     """
-    draw = random.Random(seed)
-    pairs = [pair for row, passage in enumerate(passages) for pair in _of(row, passage, bm25, ask)]
-    swapped = [Pair(text, p.row, "meaning") for p in pairs if (text := _swapped(p.question, draw)) != p.question]
-    return pairs + swapped
+    rng = random.Random(seed)
+    pairs = [pair for n, passage in enumerate(passages) for pair in _pairs_of(n, passage, bm25, ask)]
+    with_synonyms = [
+        Pair(query, p.passage, "meaning") for p in pairs if (query := _with_synonyms(p.query, rng)) != p.query
+    ]
+    return pairs + with_synonyms
 
 
-def _of(row: int, passage: Passage, bm25: Bm25, ask: Callable[[str], str] | None) -> list[Pair]:
+def _pairs_of(number: int, passage: Passage, bm25: Bm25, ask: Callable[[str], str] | None) -> list[Pair]:
     title = passage.section.rpartition(" > ")[2]
     parts = [passage.text[a:b].strip() for a, b in sentences(passage.text)]
-    parts = [part for part in parts if len(part) >= 8 and part != title]
-    rare = sorted(set(words(content(passage.text))), key=lambda w: (-bm25.rarity(w), w))
-    joiner = "" if language_of(passage.text) == "zh" else " "
-    found = [Pair(title, row, "title")] if title else []
-    found += [Pair(part, row, "sentence") for part in parts[::2]]
-    rare = [w for w in rare if len(w) > 1 and not w.isdigit()][:KEYWORDS]
-    if len(rare) == KEYWORDS:
-        found.append(Pair(joiner.join(rare), row, "keywords"))
+    parts = [part for part in parts if len(part) >= _MIN_SENTENCE and part != title]
+    rarest = sorted(set(words(content(passage.text))), key=lambda w: (-bm25.rarity(w), w))
+    separator = "" if language_of(passage.text) == "zh" else " "
+    pairs = [Pair(title, number, "title")] if title else []
+    pairs += [Pair(part, number, "sentence") for part in parts[::2]]
+    keywords = [w for w in rarest if len(w) > 1 and not w.isdigit()][:KEYWORDS]
+    if len(keywords) == KEYWORDS:
+        pairs.append(Pair(separator.join(keywords), number, "keywords"))
     if ask and (question := ask(passage.text)):
-        found.append(Pair(question, row, "question"))
-    return found
+        pairs.append(Pair(question, number, "question"))
+    return pairs
 
 
-def _swapped(text: str, draw: random.Random) -> str:
-    for term, others in meanings(text, language_of(text), lambda _: True):
-        whole = rf"(?<![A-Za-z]){re.escape(term)}(?![A-Za-z])"
-        text = re.sub(whole, draw.choice(others), text, flags=re.IGNORECASE)
+def _with_synonyms(text: str, rng: random.Random) -> str:
+    for term, synonyms in meanings(text, language_of(text), lambda _: True):
+        whole_word = rf"(?<![A-Za-z]){re.escape(term)}(?![A-Za-z])"
+        text = re.sub(whole_word, rng.choice(synonyms), text, flags=re.IGNORECASE)
     return text
 
 
 def hard_negatives(pairs: Sequence[Pair], passages: Sequence[Passage], bm25: Bm25) -> list[int]:
-    """For each pair the row of the passage that shares most words with the question and is of another page."""
+    """For each pair the index of the passage with the best BM25 score for the query among those of other pages."""
     import numpy as np
 
-    places = np.array([hash((p.source, p.page)) for p in passages])
-    rows = []
+    pages = np.array([hash((p.source, p.page)) for p in passages])
+    negatives = []
     for pair in pairs:
-        scores = np.where(places == places[pair.row], -1.0, bm25.scores(pair.question))
-        rows.append(int(scores.argmax()))
-    return rows
+        scores = np.where(pages == pages[pair.passage], -1.0, bm25.scores(pair.query))
+        negatives.append(int(scores.argmax()))
+    return negatives

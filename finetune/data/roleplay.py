@@ -1,8 +1,8 @@
 """Role-play rows as training examples, rendered as Generate prompts (report 7.2.3 and 7.4).
 
-Shapes: our own ``{"role": card or name, "turns": [{"speaker", "text"}], "user"?, "scenes"?}``; RoleBench's ``role``,
-``question``, ``generated``; ChatHaruhi's ``agent_role``, ``user_question``, ``agent_response``; and transcripts of
-lines like ``春日:「什么啊」``, as in ChatHaruhi's text folders.
+Row formats: our own ``{"role": card or name, "turns": [{"speaker", "text"}], "user"?, "scenes"?}``; RoleBench's
+``role``, ``question``, ``generated``; ChatHaruhi's ``agent_role``, ``user_question``, ``agent_response``; and
+transcripts of lines like ``春日:「什么啊」``, as in ChatHaruhi's text folders.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage
 from pydantic import ValidationError
@@ -21,34 +21,40 @@ from egosrag.errors import TrainingError
 from egosrag.prompts import load, render
 from egosrag.schema import Role, Scene, Turn
 from egosrag.text.language import language_of
-from finetune.data.shapes import BadRow, Example, words
+from finetune.data.shapes import BadRow, Example, column_text
 
-_SPOKEN = re.compile(r"^\s*([^:：「“\"]{1,40})\s*[:：]\s*[「“\"](.*?)[」”\"]")
+_SPOKEN_LINE = re.compile(r"^\s*([^:：「“\"]{1,40})\s*[:：]\s*[「“\"](.*?)[」”\"]")
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Who can be played: ``cards`` by name, the ``role`` of rows that name none, and whether speech is quoted."""
+    """The roles that rows refer to by name.
+
+    Attributes:
+        cards: role cards by lower-case name.
+        role: the role to train where a row names none.
+        quote: whether speech is written between quotation marks.
+    """
 
     cards: Mapping[str, Role] = field(default_factory=dict)
     role: str | None = None
     quote: bool = True
 
     def card(self, name: str) -> Role:
-        """The card of ``name``; one with the name alone when there is none."""
+        """The card of ``name``; a card with only the name if there is none."""
         return self.cards.get(name.strip().lower()) or Role.model_validate({"name": name})
 
 
 def load_cast(profiles: str | None, role: str | None, quote: bool) -> Cast:
-    """The cards that ``profiles`` holds.
+    """Load the cards in ``profiles``.
 
     Args:
         profiles: a folder of role files, one role file, or a JSON object of name to description (RoleBench's).
-        role: whose speeches are learned where the rows name nobody.
-        quote: whether speech stands between quotation marks.
+        role: the role to train where a row names none.
+        quote: whether speech is written between quotation marks.
 
     Raises:
-        TrainingError: there is no such file, or it is none of these.
+        TrainingError: the file does not exist or has none of these formats.
     """
     if profiles is None:
         return Cast(role=role, quote=quote)
@@ -57,12 +63,12 @@ def load_cast(profiles: str | None, role: str | None, quote: bool) -> Cast:
     cards: list[Role] = []
     try:
         for file in files:
-            found = json.loads(file.read_text(encoding="utf-8-sig"))
-            if isinstance(found, dict) and isinstance(found.get("name"), str):
-                cards.append(Role.model_validate(found))
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
+            if isinstance(content, dict) and isinstance(content.get("name"), str):
+                cards.append(Role.model_validate(content))
             else:
-                told = {name: _told(what) for name, what in found.items()}
-                cards += [Role.model_validate({"name": name, "background": text}) for name, text in told.items()]
+                texts = {name: _description_text(description) for name, description in content.items()}
+                cards += [Role.model_validate({"name": name, "background": text}) for name, text in texts.items()]
     except (OSError, ValueError, AttributeError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "neither a role nor names with descriptions"
         raise TrainingError(f"cannot use the profiles {file}: {reason}") from error
@@ -71,78 +77,92 @@ def load_cast(profiles: str | None, role: str | None, quote: bool) -> Cast:
     return Cast({card.name.lower(): card for card in cards}, role, quote)
 
 
-def _told(what: Any) -> str:
-    """A description as RoleBench (text) or CharacterEval (an object of traits) writes it."""
-    return what if isinstance(what, str) else "；".join(f"{key}：{value}" for key, value in what.items())
+def _description_text(description: Any) -> str:
+    """A description as text, from RoleBench (text) or CharacterEval (an object of attributes)."""
+    if isinstance(description, str):
+        return description
+    return "；".join(f"{key}：{value}" for key, value in description.items())
 
 
-def examples(row: Mapping[str, Any], where: str, cast: Cast) -> list[Example]:
-    """One example for every speech of the role that answers somebody.
+class _Dialogue(NamedTuple):
+    """A row's role, the name of its user (None if unknown), its turns, and the scenes before them."""
+
+    role: Role
+    user: str | None
+    turns: list[Turn]
+    scenes: list[Scene]
+
+
+def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list[Example]:
+    """One example for each line of the role that answers another speaker.
 
     Raises:
-        BadRow: the row has no such speech.
+        BadRow: the row has no such line.
     """
     role, user, turns, scenes = _dialogue(row, cast)
-    language = _language(role, turns)
+    language = _session_language(role, turns)
     others = {turn.speaker for turn in turns} - {role.name}
     user = user or (others.pop() if len(others) == 1 else None)
-    # In a session the user is always "Me": whoever talks with the role takes that place.
-    turns = [_renamed(turn, user, render.USER[language]) for turn in turns]
-    found = [
-        _example(role, turns[:n], turn.text, scenes, language, where, cast.quote)
+    # In a session the user is always "Me": the role's partner in the conversation gets that name.
+    turns = [_rename_speaker(turn, user, render.USER[language]) for turn in turns]
+    examples = [
+        _example(_Dialogue(role, user, turns[:n], scenes), turn.text, language, location, cast.quote)
         for n, turn in enumerate(turns)
         if n and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
     ]
-    if not found:
-        raise BadRow(f"{role.name} answers nobody in it")
-    return found
+    if not examples:
+        raise BadRow(f"{role.name} answers no other speaker in it")
+    return examples
 
 
-def _language(role: Role, turns: list[Turn]) -> str:
-    """The language of a session: the card's, or the first line's where the card is no more than a name."""
-    told = [s.text for s in (*role.background, *role.personality, *role.speaking_style, *role.relations)]
-    text = " ".join([*told, *(line.text for line in role.sample_dialogue)])
+def _session_language(role: Role, turns: list[Turn]) -> str:
+    """The language of a session: the card's, or the first line's if the card has only a name."""
+    statements = [s.text for s in (*role.background, *role.personality, *role.speaking_style, *role.relations)]
+    text = " ".join([*statements, *(line.text for line in role.sample_dialogue)])
     return role.language or language_of(text or " ".join(turn.text for turn in turns[:1]) + role.name)
 
 
-def _renamed(turn: Turn, old: str | None, new: str) -> Turn:
+def _rename_speaker(turn: Turn, old: str | None, new: str) -> Turn:
     return turn.model_copy(update={"speaker": new}) if turn.speaker == old else turn
 
 
-def _example(
-    role: Role, history: list[Turn], speech: str, scenes: list[Scene], language: str, where: str, quote: bool
-) -> Example:
-    lines = [render.scene_block(scenes, language), render.transcript(history, language, quote=quote)]
+def _example(before: _Dialogue, speech: str, language: str, location: str, quote: bool) -> Example:
+    """The role's ``speech`` after the dialogue ``before``."""
+    role = before.role
+    lines = [render.scene_block(before.scenes, language), render.transcript(before.turns, language, quote=quote)]
     messages = load("generate" if quote else "generate_plain", language).messages(
         name=role.name,
         user=render.USER[language],
         card=render.card(role, language),
         conversation="\n".join(filter(None, lines)),
     )
-    whole = (render.quoted if quote else render.plain)(role.name, speech, language)
+    line = (render.quoted if quote else render.plain)(role.name, speech, language)
     prefix = render.speech_prefix(role.name, language) if quote else render.plain(role.name, "", language)
-    # With quotation marks the closing one ends the speech, and nothing is learned after it.
-    return Example(where, (*messages, AIMessage(prefix)), whole[len(prefix) :], closed=not quote)
+    # With quotation marks the closing mark ends the speech, so no stop token is trained.
+    return Example(location, (*messages, AIMessage(prefix)), line[len(prefix) :], closed=not quote)
 
 
-def _dialogue(row: Mapping[str, Any], cast: Cast) -> tuple[Role, str | None, list[Turn], list[Scene]]:
+def _dialogue(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
+    """The dialogue of a row of any of the formats."""
     if "turns" in row:
-        return _own(row, cast)
+        return _from_turns(row, cast)
     if "agent_response" in row:
         name = str(row.get("agent_role") or row.get("agent_role_name_en") or cast.role or "")
-        asked, answered = words(row, "user_question"), words(row, "agent_response")
+        question, answer = column_text(row, "user_question"), column_text(row, "agent_response")
         user = str(row.get("user_role") or "user")
     elif "generated" in row:
-        name, asked, answered, user = words(row, "role"), words(row, "question"), _first(row["generated"]), "user"
+        name, question = column_text(row, "role"), column_text(row, "question")
+        answer, user = _first_generated(row["generated"]), "user"
     else:
-        return _transcript(words(row, "text"), cast)
+        return _from_transcript(column_text(row, "text"), cast)
     if not name.strip():
-        raise BadRow("it names no role: give --role NAME")
-    turns = [Turn(speaker=user, text=_bare(asked)), Turn(speaker=cast.card(name).name, text=_bare(answered))]
-    return cast.card(name), user, turns, []
+        raise BadRow("the row names no role: give --role NAME")
+    role = cast.card(name)
+    turns = [Turn(speaker=user, text=_spoken_text(question)), Turn(speaker=role.name, text=_spoken_text(answer))]
+    return _Dialogue(role, user, turns, [])
 
 
-def _own(row: Mapping[str, Any], cast: Cast) -> tuple[Role, str | None, list[Turn], list[Scene]]:
+def _from_turns(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
     card = row.get("role") or cast.role
     try:
         role = cast.card(card) if isinstance(card, str) else Role.model_validate(card)
@@ -150,29 +170,29 @@ def _own(row: Mapping[str, Any], cast: Cast) -> tuple[Role, str | None, list[Tur
         scenes = [Scene(text=str(text), turn_ids=()) for text in row.get("scenes") or ()]
     except (ValidationError, TypeError) as error:
         raise BadRow("role is not a card, or turns are not speakers with texts") from error
-    return role, row.get("user"), turns, scenes
+    return _Dialogue(role, row.get("user"), turns, scenes)
 
 
-def _transcript(text: str, cast: Cast) -> tuple[Role, str | None, list[Turn], list[Scene]]:
+def _from_transcript(text: str, cast: Cast) -> _Dialogue:
     if not cast.role:
-        raise BadRow("a transcript does not say whose speeches to learn: give --role NAME")
-    spoken = (_SPOKEN.match(line) for line in text.splitlines())
-    turns = [Turn(speaker=m[1].strip(), text=m[2]) for m in spoken if m]
+        raise BadRow("a transcript does not state whose speech to train: give --role NAME")
+    matches = (_SPOKEN_LINE.match(line) for line in text.splitlines())
+    turns = [Turn(speaker=m[1].strip(), text=m[2]) for m in matches if m]
     card = cast.card(cast.role)
-    # Transcripts call a character by its own short name: 春日 for 凉宫春日.
+    # Transcripts use a character's short name: 春日 for 凉宫春日.
     names = {turn.speaker for turn in turns if turn.speaker in card.name or card.name in turn.speaker}
     turns = [t.model_copy(update={"speaker": card.name}) if t.speaker in names else t for t in turns]
-    return card, None, turns, []
+    return _Dialogue(card, None, turns, [])
 
 
-def _first(generated: Any) -> str:
+def _first_generated(generated: Any) -> str:
     value = generated[0] if isinstance(generated, list) and generated else generated
     if not isinstance(value, str) or not value.strip():
         raise BadRow("generated is empty")
     return value
 
 
-def _bare(text: str) -> str:
-    """The words alone of ``阿虚:「喂」``."""
-    found = _SPOKEN.match(text)
-    return found[2] if found else text
+def _spoken_text(text: str) -> str:
+    """The text without speaker and quotation marks: ``喂`` of ``阿虚:「喂」``."""
+    match = _SPOKEN_LINE.match(text)
+    return match[2] if match else text

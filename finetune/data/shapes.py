@@ -1,4 +1,7 @@
-"""Rows of the usual shapes as training examples: Alpaca, ShareGPT, ChatML and plain text."""
+"""Row formats as training examples: Alpaca, ShareGPT, ChatML and plain text.
+
+Role-play rows are in ``finetune.data.roleplay``.
+"""
 
 from __future__ import annotations
 
@@ -13,95 +16,106 @@ from egosrag.errors import TrainingError
 
 @dataclass(frozen=True)
 class Example:
-    """One thing to learn: ``answer`` after ``prompt``.
+    """One training example: ``answer`` is the continuation of ``prompt``.
 
-    Earlier assistant messages of ``prompt`` are learned too; a trailing one is a prefix that ``answer`` continues,
-    and is not.
+    Attributes:
+        location: file and line of the row, for messages.
+        prompt: the messages before the answer; empty for a document. Earlier assistant messages are trained on too; a
+            trailing one is a prefix that ``answer`` continues, and is not.
+        answer: the text to train on.
+        closed: whether the stop token follows the answer and is trained on with it.
     """
 
-    where: str
+    location: str
     prompt: tuple[BaseMessage, ...]
     answer: str
-    closed: bool = True  # the stop token follows the answer, and is learned with it
+    closed: bool = True
+
+    @property
+    def turns(self) -> int:
+        """User messages in the prompt: 0 for a document, more than 1 for a multi-turn conversation."""
+        return sum(isinstance(message, HumanMessage) for message in self.prompt)
 
 
 class BadRow(Exception):
-    """A row that cannot be used; the message says why. Never leaves this package."""
+    """A row that cannot be used; the message states the reason. It is always caught in ``finetune``."""
 
 
-_MESSAGE: dict[str, type[BaseMessage]] = {
-    **dict.fromkeys(("system",), SystemMessage),
+_MESSAGE_TYPES: dict[str, type[BaseMessage]] = {
+    "system": SystemMessage,
     **dict.fromkeys(("user", "human"), HumanMessage),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), AIMessage),
 }
 
 
-def words(row: Mapping[str, Any], column: str, *, needed: bool = True) -> str:
-    """The text in a column; empty when it is absent and not needed.
+def column_text(row: Mapping[str, Any], column: str, *, required: bool = True) -> str:
+    """The text in a column; empty if the column is absent and not required.
 
     Raises:
-        BadRow: it is no text, or it is needed and empty.
+        BadRow: the value is not text, or the column is required and empty.
     """
     value = row.get(column)
-    if value is None and not needed:
+    if value is None and not required:
         return ""
     if not isinstance(value, str):
         raise BadRow(f"{column} is {'missing' if value is None else type(value).__name__}, not text")
-    if needed and not value.strip():
+    if required and not value.strip():
         raise BadRow(f"{column} is empty")
     return value
 
 
-def _opening(system: str | None) -> list[BaseMessage]:
+def _system_message(system: str | None) -> list[BaseMessage]:
     return [SystemMessage(system)] if system else []
 
 
-def alpaca(row: Mapping[str, Any], where: str, system: str | None) -> list[Example]:
+def alpaca(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
     """``instruction``, ``input`` (may be empty), ``output``, and optionally ``system``."""
-    question = words(row, "instruction")
-    more = words(row, "input", needed=False)
-    prompt = _opening(words(row, "system", needed=False) or system)
-    prompt.append(HumanMessage(f"{question}\n{more}" if more.strip() else question))
-    return [Example(where, tuple(prompt), words(row, "output"))]
+    instruction = column_text(row, "instruction")
+    more = column_text(row, "input", required=False)
+    prompt = _system_message(column_text(row, "system", required=False) or system)
+    prompt.append(HumanMessage(f"{instruction}\n{more}" if more.strip() else instruction))
+    return [Example(location, tuple(prompt), column_text(row, "output"))]
 
 
 def _conversation(
-    row: Mapping[str, Any], where: str, system: str | None, column: str, who: str, said: str
+    row: Mapping[str, Any], location: str, system: str | None, columns: tuple[str, str, str]
 ) -> list[Example]:
+    """A conversation in ``columns``: the list of messages, and in each the keys of the sender and of the text."""
+    column, sender, content = columns
     rows = row.get(column)
     if not isinstance(rows, list) or not all(isinstance(m, Mapping) for m in rows):
         raise BadRow(f"{column} is not a list of messages")
     messages: list[BaseMessage] = []
     for m in rows:
-        kind = _MESSAGE.get(str(m.get(who)))
+        kind = _MESSAGE_TYPES.get(str(m.get(sender)))
         if kind is None:
-            raise BadRow(f"{column} has a message from {m.get(who)!r}, who is neither system, user nor assistant")
-        messages.append(kind(words(m, said, needed=kind is not SystemMessage)))
+            raise BadRow(f"{column} has a message from {m.get(sender)!r}, who is neither system, user nor assistant")
+        messages.append(kind(column_text(m, content, required=kind is not SystemMessage)))
     while messages and not isinstance(messages[-1], AIMessage):
-        messages.pop()  # nothing is learned from a question without its answer
+        messages.pop()  # a question without its answer teaches nothing
     head = [m for m in messages[:1] if isinstance(m, SystemMessage)]
     rest = messages[len(head) :]
     while rest and isinstance(rest[0], AIMessage):
         rest.pop(0)  # a greeting before the first question answers nothing
     if len(rest) < 2:
         raise BadRow(f"{column} has no question with an answer")
-    head = head or _opening(words(row, "system", needed=False) or system)  # type: ignore[assignment]
-    return [Example(where, (*head, *rest[:-1]), str(rest[-1].content))]
+    opening = head or _system_message(column_text(row, "system", required=False) or system)
+    return [Example(location, (*opening, *rest[:-1]), str(rest[-1].content))]
 
 
-def sharegpt(row: Mapping[str, Any], where: str, system: str | None) -> list[Example]:
+def sharegpt(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
     """``conversations``: a list of ``{"from": "human" | "gpt" | "system", "value": text}``."""
-    return _conversation(row, where, system, "conversations", "from", "value")
+    return _conversation(row, location, system, ("conversations", "from", "value"))
 
 
-def chatml(row: Mapping[str, Any], where: str, system: str | None) -> list[Example]:
+def chatml(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
     """``messages``: a list of ``{"role": "user" | "assistant" | "system", "content": text}``."""
-    return _conversation(row, where, system, "messages", "role", "content")
+    return _conversation(row, location, system, ("messages", "role", "content"))
 
 
-def text(row: Mapping[str, Any], where: str, system: str | None) -> list[Example]:
-    """``text``: a document to go on learning from, all of it."""
-    return [Example(where, (), words(row, "text"))]
+def text(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
+    """``text``: a document for continued training, all of it."""
+    return [Example(location, (), column_text(row, "text"))]
 
 
 SHAPES: dict[str, Callable[[Mapping[str, Any], str, str | None], list[Example]]] = {
@@ -120,22 +134,22 @@ _COLUMNS = {
 }
 
 
-def shape_of(columns: set[str], wanted: str, source: str) -> str:
-    """The shape whose columns these are.
+def detect_shape(columns: set[str], shape: str, source: str) -> str:
+    """The shape that rows with these columns have.
 
     Args:
-        columns: those of the first row that could be read.
-        wanted: a shape that was asked for, or "auto".
-        source: where the rows are from, for the message.
+        columns: of the first row that could be read.
+        shape: the shape that the settings request, or "auto".
+        source: where the rows come from, for the message.
 
     Raises:
-        TrainingError: a column that the shape needs is missing.
+        TrainingError: a column that the shape requires is missing.
     """
-    if wanted == "roleplay" and columns == {"text"}:
-        return wanted  # transcripts: a speaker and a quoted line a row
-    for name, choices in _COLUMNS.items():
-        if wanted in ("auto", name) and any(need <= columns for need in choices):
+    if shape == "roleplay" and columns == {"text"}:
+        return shape  # transcripts: one speaker and one quoted line per line of text
+    for name, alternatives in _COLUMNS.items():
+        if shape in ("auto", name) and any(needed <= columns for needed in alternatives):
             return name
-    named = [wanted] if wanted != "auto" else list(_COLUMNS)
-    needs = "; ".join(f"{name}: {' or '.join('+'.join(sorted(c)) for c in _COLUMNS[name])}" for name in named)
+    names = [shape] if shape != "auto" else list(_COLUMNS)
+    needs = "; ".join(f"{name}: {' or '.join('+'.join(sorted(c)) for c in _COLUMNS[name])}" for name in names)
     raise TrainingError(f"{source} has the columns {', '.join(sorted(columns)) or 'none'}, but rows need {needs}")

@@ -1,4 +1,4 @@
-"""Write pocket as a Hugging Face folder, measure it on what it never saw, and write its model card.
+"""Export pocket as a Hugging Face folder, evaluate it on unseen samples, and write its model card.
 
 ``python -m finetune.pocket`` ends with this; with ``--export-only true`` it does nothing else.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from transformers import GenerationConfig, Qwen2ForCausalLM
 from egosrag.traits import write_traits
 from finetune.pocket import data
 from finetune.pocket.grammar import FAMILIES, draw
-from finetune.pocket.grammar.baseline import kept, lexical
+from finetune.pocket.grammar.baseline import contains_values, lexical_answer
 
 log = logging.getLogger("pocket")
 
-MOST_BYTES = 40_000_000  # of the weights: they are part of the package
+MAX_FLOAT32_BYTES = 40_000_000  # larger weights are exported in bfloat16: they are part of the package
 SPLITS = {"names": "new names, places, parts and numbers", "wordings": "and new wordings"}
 TEMPLATE = (
     "{%- for message in messages %}"
@@ -34,14 +34,14 @@ TEMPLATE = (
 
 
 def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Path:
-    """The checkpoint in the layout that ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
+    """Write the checkpoint in the layout that ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
 
-    The weights stay in single precision where that fits into ``MOST_BYTES``, else they are rounded to bfloat16; what
-    computes in single precision reads those too.
+    The weights stay float32 if they fit into ``MAX_FLOAT32_BYTES``, else they are rounded to bfloat16, which can be
+    loaded as float32 too.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    dtype = torch.float32 if 4 * model.num_parameters() <= MOST_BYTES else torch.bfloat16
+    dtype = torch.float32 if 4 * model.num_parameters() <= MAX_FLOAT32_BYTES else torch.bfloat16
     model.config.dtype = dtype
     model.config.architectures = ["Qwen2ForCausalLM"]
     model.config.save_pretrained(folder)
@@ -51,9 +51,9 @@ def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Pa
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": data.CONTEXT,
-        "eos_token": data.SPECIAL[data.END],
-        "pad_token": data.SPECIAL[0],
-        "additional_special_tokens": data.SPECIAL[1:],
+        "eos_token": data.SPECIAL_TOKENS[data.END],
+        "pad_token": data.SPECIAL_TOKENS[0],
+        "additional_special_tokens": data.SPECIAL_TOKENS[1:],
         "clean_up_tokenization_spaces": False,
         "chat_template": TEMPLATE,
     }
@@ -64,44 +64,44 @@ def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Pa
 
 
 @torch.inference_mode()
-def say(model: Qwen2ForCausalLM, tokenizer: Tokenizer, prompt: str, limit: int = 160) -> str:
-    """What the model goes on to write after ``prompt``, greedily, to the end of its turn."""
+def continue_prompt(model: Qwen2ForCausalLM, tokenizer: Tokenizer, prompt: str, max_new_tokens: int = 160) -> str:
+    """The model's greedy continuation of ``prompt``, to the end of its turn."""
     ids = torch.tensor([tokenizer.encode(prompt).ids])
-    done = model.generate(ids, max_new_tokens=limit, do_sample=False, eos_token_id=data.END, pad_token_id=0)
-    return str(tokenizer.decode(done[0, ids.size(1) :].tolist(), skip_special_tokens=True))
+    output = model.generate(ids, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=data.END, pad_token_id=0)
+    return str(tokenizer.decode(output[0, ids.size(1) :].tolist(), skip_special_tokens=True))
 
 
 def evaluate(model: Qwen2ForCausalLM, tokenizer: Tokenizer, number: int) -> list[dict[str, Any]]:
-    """Scores by split, family and language on ``number`` samples each; shares from 0 to 1.
+    """Scores by split, family and language on ``number`` samples each.
 
     Returns:
-        Rows of {"split", "family", "language", "exact", "value", "baseline"}; "baseline" is the lexical one's share
-        of answers with the value, None where there is none.
+        Rows of {"split", "family", "language", "exact", "value", "baseline"}, the scores as shares from 0 to 1.
+        "baseline" is the share of the lexical baseline's answers with the value; None if there is no baseline.
     """
     rows = []
     for split in SPLITS:
         for family in FAMILIES:
             for language in ("en", "zh"):
                 samples = [draw(family, language, f"test/{n}", split=split) for n in range(number)]
-                said = [say(model, tokenizer, data.prompt_text(s)) for s in samples]
-                guesses = [(s, guess) for s in samples if (guess := lexical(s)) is not None]
+                answers = [continue_prompt(model, tokenizer, data.prompt_text(s)) for s in samples]
+                baseline = [(s, answer) for s in samples if (answer := lexical_answer(s)) is not None]
                 rows.append(
                     {
                         "split": split,
                         "family": family,
                         "language": language,
-                        "exact": _share(text == s.answer for s, text in zip(samples, said, strict=True)),
-                        "value": _share(kept(s, text) for s, text in zip(samples, said, strict=True)),
-                        "baseline": _share(kept(s, guess) for s, guess in guesses) if guesses else None,
+                        "exact": _share(text == s.answer for s, text in zip(samples, answers, strict=True)),
+                        "value": _share(contains_values(s, text) for s, text in zip(samples, answers, strict=True)),
+                        "baseline": _share(contains_values(s, answer) for s, answer in baseline) if baseline else None,
                     }
                 )
                 log.info("%s", rows[-1])
     return rows
 
 
-def _share(hits: Any) -> float:
-    marks = [bool(hit) for hit in hits]
-    return sum(marks) / len(marks)
+def _share(hits: Iterable[bool]) -> float:
+    values = [bool(hit) for hit in hits]
+    return sum(values) / len(values)
 
 
 _CARD = """---
@@ -112,62 +112,62 @@ pipeline_tag: text-generation
 ---
 # pocket
 
-The model that EGOS-RAG runs on when no other is given: {parameters:.2f} million parameters, Qwen2 architecture,
-{layers} layers of width {width}, {vocab} tokens, {context} tokens of context, {size:.1f} MB. It is there so that
-everything works offline a minute after set-up. It is no language model in the usual sense: it knows nothing of the
-world and reads only what its prompt says. A real one is a flag away: `--model Qwen/Qwen2.5-1.5B-Instruct`.
+The default model of EGOS-RAG: {parameters:.2f} million parameters, Qwen2 architecture, {layers} layers of width
+{width}, {vocab} tokens, {context} tokens of context, {size:.1f} MB. With it everything works offline a minute after
+set-up. It is not a language model in the usual sense: it has no knowledge of the world and uses only what is in its
+prompt. For a real one, add `--model Qwen/Qwen2.5-1.5B-Instruct`.
 
-## What it was trained on
+## Training data
 
-Nothing but sentences of a grammar that stands in this repository (`finetune/pocket/grammar`): role cards and
-conversations, passages of invented manuals, conversations to summarize, prose to extract from, and follow-up questions,
-Chinese and English in equal parts, rendered with the very prompts that EGOS-RAG serves. Names, places and many words
-are made of syllables and random characters, and some values are everyday words in no order, so it has to copy them.
-{tokens:.1f} million tokens, {steps} steps, {minutes:.0f} minutes of a processor at work. The command, resumable:
+Only sentences of a grammar in this repository (`finetune/pocket/grammar`): role cards and conversations, passages of
+invented manuals, conversations to summarize, prose to extract from, and follow-up questions, Chinese and English in
+equal parts, rendered with the same prompts that EGOS-RAG serves. Names, places and many words are made of syllables and
+random characters, and some values are everyday words in random order, so it has to copy them. {tokens:.1f} million
+tokens, {steps} steps, {minutes:.0f} minutes of CPU time. The command, which can be interrupted and resumed:
 
     {command}
 {changes}
-## Scores on what it never saw
+## Scores on unseen samples
 
-{number} samples a row, greedy. *exact*: the answer word for word. *value*: the name, number or steps asked for stand in
-the answer. *baseline*: the sentence of the prompt that shares most words with the question, scored like *value*
-(for follow-ups: the question as it was asked); it never refuses, so questions without an answer count against it.
-Everyday words and units are those of training in both splits; only what the first column names is new.
+{number} samples per row, greedy. *exact*: the answer word for word. *value*: the answer contains the name, number or
+steps that the question is about. *baseline*: the sentence of the prompt that shares most words with the question,
+scored like *value* (for follow-ups: the question itself); it never refuses, so questions without an answer count
+against it. Everyday words and units are those of training in both splits; only what the first column names is new.
 
 | unseen | task | language | exact | value | baseline |
 |---|---|---|---:|---:|---:|
 {table}
 
 Tasks: `role` answers from the card, the history or the summary, or says that it does not know; `manual` quotes the
-sentence that answers, or refuses; `summarize` and `extract` must keep every value; `condense` makes a follow-up stand
-alone.
+sentence that answers, or refuses; `summarize` and `extract` must keep every value; `condense` rewrites a follow-up as a
+standalone question.
 
 {verdict}
 
 ## Limits
 
-Plain, short sentences near those of its grammar; no reasoning, no arithmetic, no passage numbers (the citation check
-finds the passage). It can copy a wrong sentence, so EGOS-RAG checks what it says against the text. What is not in the
-prompt, it does not know. Cards written freely it reads far less well than those of its grammar (*natural cards_written*
-of `evals.pocket`), so in a conversation the card's own sentence is said in the first person where it fits the question
-better than what the model would say (*natural cards*). Chinese characters outside the 3,755 common ones are read byte
-by byte and copied less reliably.
+Plain, short sentences close to those of its grammar; no reasoning, no arithmetic, no passage numbers (the citation
+check finds the passage). It can copy a wrong sentence, so EGOS-RAG checks its answers against the text. It does not
+know what is not in the prompt. It reads freely written cards far less well than those of its grammar (*natural
+cards_written* of `evals.pocket`), so in a conversation the card's own sentence is put into the first person if it fits
+the question better than the model's answer (*natural cards*). Chinese characters outside the 3,755 common ones are
+encoded byte by byte and copied less reliably.
 """
 
 
 def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
-    """In words, where the baseline is as good or better: a reader should not have to search the table for it."""
-    lost = [r for r in rows if r["baseline"] is not None and r["baseline"] >= r["value"]]
-    if not lost:
+    """Name the rows in which the baseline is as good or better, so that nobody has to search the table for them."""
+    behind = [r for r in rows if r["baseline"] is not None and r["baseline"] >= r["value"]]
+    if not behind:
         return "It is ahead of the baseline in every row that has one."
-    named = "; ".join(f"{r['family']} {r['language']} ({SPLITS[r['split']]})" for r in lost)
+    named = "; ".join(f"{r['family']} {r['language']} ({SPLITS[r['split']]})" for r in behind)
     return f"**The baseline is as good or better at:** {named}."
 
 
-def card(
+def model_card(
     rows: Sequence[Mapping[str, Any]], state: Mapping[str, Any], model: Qwen2ForCausalLM, size: int, number: int
 ) -> str:
-    """The model card; every figure in it comes from ``rows`` (see ``evaluate``) and from the run's ``state``."""
+    """The model card; all its figures come from ``rows`` (see ``evaluate``) and from the run's ``state``."""
     lines = [
         f"| {SPLITS[r['split']]} | {r['family']} | {r['language']} | {r['exact']:.0%} | {r['value']:.0%} | "
         + ("-" if r["baseline"] is None else f"{r['baseline']:.0%}")
@@ -192,12 +192,14 @@ def card(
     )
 
 
-def finish(model: Qwen2ForCausalLM, tokenizer: Tokenizer, state: Mapping[str, Any], out: str, number: int) -> None:
-    """Export, measure and describe."""
+def export_and_evaluate(
+    model: Qwen2ForCausalLM, tokenizer: Tokenizer, state: Mapping[str, Any], out: str, number: int
+) -> None:
+    """Export the model; with ``number`` samples per kind, evaluate it and write model card and scores."""
     folder = export(model, tokenizer, out)
     if not number:
         return
     rows = evaluate(model.eval(), tokenizer, number)
     size = (folder / "model.safetensors").stat().st_size
-    (folder / "README.md").write_text(card(rows, state, model, size, number), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(rows, state, model, size, number), encoding="utf-8")
     (folder / "scores.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Muon (Jordan et al. 2024) for matrices, in a precision of one's choice, the matrices of one shape in one batch.
+"""The Muon optimizer (Jordan et al. 2024) for matrices, in any precision, batched over matrices of the same shape.
 
-``torch.optim.Muon`` orthogonalizes in bfloat16, which processors without it emulate many times slower.
+``torch.optim.Muon`` orthogonalizes in bfloat16, which CPUs without it emulate many times slower.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from transformers import Qwen2ForCausalLM
 
 from finetune.pocket.args import PocketArgs
 
-_A, _B, _C = 3.4445, -4.775, 2.0315
+_A, _B, _C = 3.4445, -4.775, 2.0315  # coefficients of the Newton-Schulz iteration, from Jordan et al.
 
 
-def orthogonal(gradients: torch.Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Newton-Schulz iteration: ``gradients`` [n, rows, columns] with singular values drawn towards one."""
+def orthogonalize(gradients: torch.Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Move the singular values of ``gradients``, shape (n, rows, columns), towards one by Newton-Schulz iteration."""
     wide = gradients.size(-2) > gradients.size(-1)
     x = gradients.mT if wide else gradients
     x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
@@ -27,13 +27,13 @@ def orthogonal(gradients: torch.Tensor, steps: int = 5, dtype: torch.dtype = tor
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, Nesterov, orthogonalized; matrices of one shape are handled in one batch.
+    """Nesterov momentum, orthogonalized; matrices of the same shape are updated in one batch.
 
     Args:
         params: two-dimensional parameters.
         lr: step size; scaled by sqrt(max(1, rows / columns)).
         momentum: of the gradient average.
-        dtype: that the products are computed in.
+        dtype: of the matrix products.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Muon(torch.optim.Optimizer):
                     state["average"].lerp_(p.grad, 1 - group["momentum"])
                     updates.append(p.grad.lerp(state["average"], group["momentum"]))
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                for p, update in zip(parameters, orthogonal(torch.stack(updates), dtype=self._dtype), strict=True):
+                for p, update in zip(parameters, orthogonalize(torch.stack(updates), dtype=self._dtype), strict=True):
                     p.add_(update, alpha=-scale)
 
 
-def optimizers(
+def make_optimizers(
     model: Qwen2ForCausalLM, config: PocketArgs, dtype: torch.dtype = torch.float32
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embedding, the biases and the norms."""

@@ -1,8 +1,8 @@
-"""The loss without waste: no padding, no logits at tokens that are not learned, never all logits at once.
+"""Fused loss on packed sequences: no padding, no logits at tokens without a label, never all logits at once.
 
-A batch is one row of sequences end to end (``DataCollatorWithFlattening``); position ids that start again keep them
-apart. On a GPU transformers' own kernels do that; on a CPU its mask would be a dense square over the whole batch, so
-attention is computed sequence by sequence there.
+A batch is one row of packed sequences (``DataCollatorWithFlattening``) whose position ids restart at each sequence. On
+a GPU transformers' own kernels keep the sequences apart; on a CPU its mask would be a dense square over the whole
+batch, so attention is computed sequence by sequence there.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from finetune.data.tokenization import IGNORED
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-IGNORED = -100
-PACKED = "egosrag_packed"  # the name under which transformers knows _packed
-# Logits in one piece, at most: a gigabyte in fp32. Above it they are computed in pieces, and again for the gradient.
-LOGITS_AT_ONCE = 2**28
+PACKED = "egosrag_packed"  # the name under which transformers knows _packed_attention
+# Most logits computed at once: one gigabyte in fp32. More are computed in chunks, and again for the gradient.
+MAX_LOGITS = 2**28
 
 
-def attention() -> str:
-    """The attention implementation for packed sequences on this machine."""
+def attention_implementation() -> str:
+    """The name of the attention implementation for packed sequences on this machine."""
     from transformers.utils import is_flash_attn_2_available
 
     if torch.cuda.is_available():
         return "flash_attention_2" if is_flash_attn_2_available() else "sdpa"
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    AttentionInterface.register(PACKED, _packed)
+    AttentionInterface.register(PACKED, _packed_attention)
     AttentionMaskInterface.register(PACKED, lambda *_, **__: None)
     return PACKED
 
 
-def _packed(
+def _packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -47,26 +48,26 @@ def _packed(
     cu_seq_lens_q: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within each sequence of a flattened batch.
+    """Causal attention within each sequence of a packed batch; the signature is transformers'.
 
     Args:
         module: the attention layer.
-        query: (1, heads, tokens, width).
-        key: (1, key-value heads, tokens, width); ``value`` likewise.
+        query: (1, heads, tokens, head size).
+        key: (1, key-value heads, tokens, head size); ``value`` likewise.
         value: see ``key``.
-        attention_mask: none is ever made for this implementation.
+        attention_mask: unused; no mask is made for this implementation.
         dropout: of attention weights.
         scaling: of the scores.
-        cu_seq_lens_q: where the sequences begin and end, (sequences + 1).
-        _: what other implementations need.
+        cu_seq_lens_q: offsets of the sequences, (sequences + 1).
+        _: arguments of other implementations.
 
     Returns:
-        (1, tokens, heads, width), and no weights.
+        (1, tokens, heads, head size), and None for the attention weights.
     """
     bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
     lengths = [end - start for start, end in pairwise(bounds)]
     grouped = query.shape[1] != key.shape[1]
-    # split, not slices: the gradient of each slice is a zeroed tensor of the whole batch.
+    # split, not slices: the gradient of each slice would be a zeroed tensor of the whole batch.
     parts = [
         F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=grouped)
         for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
@@ -74,15 +75,14 @@ def _packed(
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
-def fuse(model: PreTrainedModel) -> None:
-    """Let ``model(..., labels=...)`` compute the head at learned tokens only, and give back the loss without logits.
+def use_fused_loss(model: PreTrainedModel) -> None:
+    """Make ``model(..., labels=...)`` compute the head at labelled tokens only and return the loss without logits.
 
-    The forward is replaced on the instance, below PEFT, DDP and FSDP, so each of them works as it does with the
-    model's own.
+    The forward is replaced on the instance, below PEFT, DDP and FSDP, so each of them works as with the model's own.
     """
     from transformers.modeling_outputs import CausalLMOutputWithPast
 
-    plain = model.forward
+    original = model.forward
 
     def forward(
         self: Any,
@@ -91,7 +91,7 @@ def fuse(model: PreTrainedModel) -> None:
         **inputs: Any,
     ) -> CausalLMOutputWithPast:
         if labels is None:
-            return plain(**inputs)  # type: ignore[no-any-return]
+            return original(**inputs)  # type: ignore[no-any-return]
         inputs = {name: value for name, value in inputs.items() if value is not None}
         hidden = self.get_decoder()(**{**inputs, "use_cache": False}).last_hidden_state
         loss = answer_loss(hidden, self.get_output_embeddings(), labels, num_items_in_batch)
@@ -101,33 +101,35 @@ def fuse(model: PreTrainedModel) -> None:
 
 
 def answer_loss(
-    hidden: torch.Tensor, head: torch.nn.Module, labels: torch.Tensor, learned: torch.Tensor | int | None = None
+    hidden: torch.Tensor, head: torch.nn.Module, labels: torch.Tensor, items: torch.Tensor | int | None = None
 ) -> torch.Tensor:
-    """Cross-entropy at the tokens whose label is not ``IGNORED``: their sum over ``learned``.
+    """Cross-entropy summed over the tokens whose label is not ``IGNORED``, divided by ``items``.
 
     Args:
-        hidden: the decoder's last states, (batch, tokens, width).
-        head: from states to logits over the vocabulary.
+        hidden: the decoder's last hidden states, (batch, tokens, width).
+        head: from hidden states to logits over the vocabulary.
         labels: (batch, tokens); the token at t is predicted by the state at t - 1.
-        learned: learned tokens of the whole step, over micro-batches and processes; those of this batch unless given.
+        items: labelled tokens of the whole step, over micro-batches and processes; None: those of this batch.
 
     Returns:
         A scalar in nats.
     """
     targets = labels[:, 1:].reshape(-1)
-    kept = (targets != IGNORED).nonzero().squeeze(-1)
-    states = hidden[:, :-1].reshape(-1, hidden.shape[-1])[kept]
-    targets = targets[kept]
+    labelled = (targets != IGNORED).nonzero().squeeze(-1)
+    states = hidden[:, :-1].reshape(-1, hidden.shape[-1])[labelled]
+    targets = targets[labelled]
     vocabulary = int(head.weight.shape[0])  # type: ignore[index, arg-type]
-    pieces = max(1, -(-len(kept) * vocabulary // LOGITS_AT_ONCE))
-    total = states.sum() * 0.0  # a batch with nothing to learn still takes part in the backward pass
-    for some, wanted in zip(states.chunk(pieces), targets.chunk(pieces), strict=True):
-        if pieces == 1:
-            total = total + _piece(some, head, wanted)
+    chunks = max(1, -(-len(labelled) * vocabulary // MAX_LOGITS))
+    total = states.sum() * 0.0  # a batch without labels still takes part in the backward pass
+    for some_states, some_targets in zip(states.chunk(chunks), targets.chunk(chunks), strict=True):
+        if chunks == 1:
+            total = total + _summed_cross_entropy(some_states, head, some_targets)
         else:
-            total = total + torch.utils.checkpoint.checkpoint(_piece, some, head, wanted, use_reentrant=False)
-    return total / (max(len(kept), 1) if learned is None else learned)
+            total = total + torch.utils.checkpoint.checkpoint(
+                _summed_cross_entropy, some_states, head, some_targets, use_reentrant=False
+            )
+    return total / (max(len(labelled), 1) if items is None else items)
 
 
-def _piece(states: torch.Tensor, head: torch.nn.Module, targets: torch.Tensor) -> torch.Tensor:
+def _summed_cross_entropy(states: torch.Tensor, head: torch.nn.Module, targets: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(head(states).float(), targets, reduction="sum")

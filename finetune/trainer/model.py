@@ -1,8 +1,8 @@
-"""The model that a run starts from: its dtypes, its LoRA adapter, the tokens that stop it, and its loss.
+"""Load the model to train: tokenizer, stop tokens, weights and their dtypes, LoRA adapter, fused loss.
 
-Trained weights are fp32 whatever the checkpoint's dtype: an AdamW step at lr 2e-5 is smaller than half a bf16 ulp
-of most weights, and would be lost. ``precision: bf16`` computes in bf16 under autocast. The frozen base of a LoRA
-run is never stepped, so it stays in bf16 there.
+Trained weights are fp32 whatever the checkpoint's dtype: an AdamW step at lr 2e-5 is smaller than half a bf16 ulp of
+most weights, and would be lost. ``precision: bf16`` computes in bf16 under autocast. The frozen base of a LoRA run is
+never updated, so it stays in bf16 there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import TrainingError
 from egosrag.prompts.encode import end_of_turn_id
-from finetune.data.fit import Stops
+from finetune.data.tokenization import StopTokens
 from finetune.trainer.args import SftArgs
 
 if TYPE_CHECKING:
@@ -21,51 +21,51 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def reader(args: SftArgs) -> tuple[PreTrainedTokenizerBase, Stops]:
-    """The tokenizer and the stop tokens: all that the data needs, long before the weights are loaded.
+def load_tokenizer_and_stops(args: SftArgs) -> tuple[PreTrainedTokenizerBase, StopTokens]:
+    """The tokenizer and the stop tokens: all that the data needs, before the weights are loaded.
 
     Raises:
         TrainingError: no such model, no chat template, or no device for bf16.
     """
     check_device(args.precision)
     tokenizer = load_tokenizer(args.model)
-    return tokenizer, find_stops(tokenizer, args.template and args.shape != "text", args.model)
+    return tokenizer, find_stop_tokens(tokenizer, args.template and args.shape != "text", args.model)
 
 
-def load(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> PreTrainedModel | PeftModel:
-    """The model ready to train; ``stops`` are declared in it and in ``tokenizer``.
+def load_model(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens) -> PreTrainedModel | PeftModel:
+    """Load the model ready to train; ``stops`` are set in its configurations and in ``tokenizer``.
 
     Raises:
-        TrainingError: no such model, a checkpoint of another shape, rows longer than its window, or no such modules
-            for LoRA.
+        TrainingError: no such model, weights of another shape than the configuration's, a ``max_length`` beyond the
+            context window, or no such modules for LoRA.
     """
     import torch
+
+    from finetune.trainer.loss import use_fused_loss
 
     frozen_bf16 = args.lora and args.precision == "bf16"
     model = load_weights(args.model, torch.bfloat16 if frozen_bf16 else torch.float32)
     window = getattr(model.config, "max_position_embeddings", None)
     if window and args.max_length > window:
-        raise TrainingError(f"max_length {args.max_length} is over the model's window of {window}: lower it")
-    _declare_stops(model, tokenizer, stops)
-    from finetune.trainer.loss import fuse
-
-    fuse(model)
+        raise TrainingError(f"max_length {args.max_length} exceeds the model's context window of {window}: lower it")
+    _set_stop_tokens(model, tokenizer, stops)
+    use_fused_loss(model)
     return _with_lora(model, args, tokenizer) if args.lora else model
 
 
 def check_device(precision: str) -> None:
-    """Fail early where bf16 was asked for and nothing here computes in it.
+    """Fail early if bf16 is requested and no device computes in it.
 
     Raises:
-        TrainingError: no such device.
+        TrainingError: there is no such device.
     """
     from transformers.utils import is_torch_bf16_gpu_available
 
     if precision == "bf16" and not is_torch_bf16_gpu_available():
-        raise TrainingError("bf16 needs a GPU and there is none that computes in it: add --precision fp32")
+        raise TrainingError("bf16 needs a GPU that computes in it, and there is none: add --precision fp32")
 
 
-def place(name: str) -> str:
+def checkpoint_path(name: str) -> str:
     """The hub id or folder of ``name``: ``pocket`` is the embedded model, as for ``egosrag --model``."""
     return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
 
@@ -79,61 +79,65 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(place(name))  # type: ignore[no-any-return]
+        return AutoTokenizer.from_pretrained(checkpoint_path(name))  # type: ignore[no-any-return]
     except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"no tokenizer in {name}: {_short(error)}; give a hub id or a folder") from error
+        raise TrainingError(f"no tokenizer in {name}: {_one_line(error)}; give a hub id or a folder") from error
 
 
 def load_weights(name: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model of a hub id or folder, every weight of it from the checkpoint.
+    """The causal language model of a hub id or folder, with every weight from the checkpoint.
 
     Raises:
-        TrainingError: there is none, or its weights are of another shape than its configuration says.
+        TrainingError: there is none, or its weights do not fit its configuration.
     """
     from transformers import AutoModelForCausalLM
 
-    from finetune.trainer.loss import attention
+    from finetune.trainer.loss import attention_implementation
 
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            place(name), dtype=dtype, use_safetensors=True, attn_implementation=attention(), output_loading_info=True
+            checkpoint_path(name),
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation=attention_implementation(),
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"cannot load {name}: {_short(error)}; give a hub id or a checkpoint folder") from error
+        raise TrainingError(f"cannot load {name}: {_one_line(error)}; give a hub id or a checkpoint folder") from error
     except RuntimeError as error:
-        raise TrainingError(f"the weights in {name} do not fit its config.json: {_short(error)}") from error
-    lacking = sorted(info["missing_keys"]) + sorted(key for key, *_ in info.get("mismatched_keys") or ())
-    if lacking:  # transformers would fill them with random numbers
-        raise TrainingError(f"{name} lacks {len(lacking)} weights, {lacking[0]} first: it does not fit its config.json")
+        raise TrainingError(f"the weights in {name} do not fit its config.json: {_one_line(error)}") from error
+    missing = sorted(info["missing_keys"]) + sorted(key for key, *_ in info.get("mismatched_keys") or ())
+    if missing:  # transformers would initialize them with random numbers
+        raise TrainingError(f"{name} lacks {len(missing)} weights ({missing[0]} ...): it does not fit its config.json")
     return model  # type: ignore[no-any-return]
 
 
-def _short(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def find_stops(tokenizer: PreTrainedTokenizerBase, template: bool, name: str = "the model") -> Stops:
-    """The token that the template puts after a reply, and the one that ends a document.
+def find_stop_tokens(tokenizer: PreTrainedTokenizerBase, template: bool, name: str = "the model") -> StopTokens:
+    """The token with which the chat template ends a reply, and the one that ends a document.
 
     Raises:
-        TrainingError: there is no chat template, or it ends a reply with no special token.
+        TrainingError: there is no chat template, or it ends a reply without a special token.
     """
-    known = tokenizer.get_vocab()
-    text = known.get("<|endoftext|>", tokenizer.eos_token_id)
+    vocabulary = tokenizer.get_vocab()
+    text = vocabulary.get("<|endoftext|>", tokenizer.eos_token_id)
     if text is None:
         raise TrainingError(f"{name} has no end-of-text token: set eos_token in its tokenizer_config.json")
     if not template:
-        return Stops(turn=text, text=text)
+        return StopTokens(turn=text, text=text)
     if not tokenizer.chat_template:
         raise TrainingError(f"{name} has no chat template: train with --template false, or start from one that has")
     turn = end_of_turn_id(tokenizer)
     if turn is None:
-        raise TrainingError(f"the chat template of {name} ends a reply with no special token: use --template false")
-    return Stops(turn=turn, text=text)
+        raise TrainingError(f"the chat template of {name} ends a reply without a special token: use --template false")
+    return StopTokens(turn=turn, text=text)
 
 
-def _declare_stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stops: Stops) -> None:
-    """Say in every place that a server may look at that a reply ends with the token that is trained."""
+def _set_stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stops: StopTokens) -> None:
+    """Set the trained stop token in every place that a server may read it from."""
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(stops.turn)
     if tokenizer.pad_token_id in (None, stops.turn):
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(stops.text)
@@ -163,7 +167,7 @@ def _with_lora(model: PreTrainedModel, args: SftArgs, tokenizer: PreTrainedToken
     try:
         peft = get_peft_model(model, config)
     except ValueError as error:
-        raise TrainingError(f"no LoRA on lora_targets {args.lora_targets}: {_short(error)}") from error
+        raise TrainingError(f"no LoRA on lora_targets {args.lora_targets}: {_one_line(error)}") from error
     for weight in peft.parameters():
         if weight.requires_grad:
             weight.data = weight.data.to(torch.float32)
@@ -173,16 +177,16 @@ def _with_lora(model: PreTrainedModel, args: SftArgs, tokenizer: PreTrainedToken
 
 
 def template_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens that the chat template writes around a conversation."""
+    """The ids of the special tokens that the chat template writes around a conversation."""
     messages = [{"role": role, "content": "?"} for role in ("system", "user", "assistant")]
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     return sorted(set(ids) & set(tokenizer.all_special_ids))
 
 
-def dtypes(model: Any) -> dict[str, list[str]]:
-    """The dtypes of trained and of frozen weights, for the run record."""
-    found: dict[str, set[str]] = {"trained": set(), "frozen": set()}
+def weight_dtypes(model: Any) -> dict[str, list[str]]:
+    """The dtypes of trained and of frozen weights, for ``run.json``."""
+    dtypes: dict[str, set[str]] = {"trained": set(), "frozen": set()}
     for weight in model.parameters():
-        found["trained" if weight.requires_grad else "frozen"].add(str(weight.dtype).removeprefix("torch."))
-    return {key: sorted(value) for key, value in found.items()}
+        dtypes["trained" if weight.requires_grad else "frozen"].add(str(weight.dtype).removeprefix("torch."))
+    return {key: sorted(value) for key, value in dtypes.items()}

@@ -1,4 +1,4 @@
-"""Rows of every shape, a quick run of the trainer, and the end of its noise."""
+"""Rows of every format, settings of a quick run on a tiny model, and a quiet transformers."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def alpaca_file(tmp_path: Path) -> Path:
 
 @pytest.fixture()
 def settings(tiny_qwen: Path, alpaca_file: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Settings of a run of three steps on the tiny model; keywords change them."""
+    """Makes settings of a run of three steps on the tiny model; keyword arguments override them."""
     from finetune.trainer.args import SftArgs
 
     def make(**changes: Any) -> SftArgs:
-        given: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "model": str(tiny_qwen),
             "data": [str(alpaca_file)],
             "out": str(tmp_path / "out"),
@@ -80,6 +80,6 @@ def settings(tiny_qwen: Path, alpaca_file: Path, tmp_path: Path) -> Callable[...
             "log_steps": 1,
             "max_length": 512,
         }
-        return SftArgs(**{**given, **changes})
+        return SftArgs(**{**defaults, **changes})
 
     return make

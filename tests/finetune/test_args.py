@@ -1,4 +1,4 @@
-"""Settings: one set of keys for the file and the command line; what is not known fails and is corrected."""
+"""Settings: the same keys in the YAML file and on the command line; unknown keys fail with a suggestion."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import SettingsError
-from finetune.trainer.args import SftArgs, parse
+from finetune.cli import parse
+from finetune.trainer.args import SftArgs
 
-NEEDED = ["--model", "m", "--out", "o", "--data", "a", "b"]
+REQUIRED = ["--model", "m", "--out", "o", "--data", "a", "b"]
 
 
 def test_the_command_line_alone_is_enough() -> None:
-    args = parse(SftArgs, [*NEEDED, "--lr", "1e-4", "--lora", "true", "--max-steps", "7"])
+    args = parse(SftArgs, [*REQUIRED, "--lr", "1e-4", "--lora", "true", "--max-steps", "7"])
     assert (args.model, args.data, args.lr, args.lora, args.max_steps) == ("m", ["a", "b"], 1e-4, True, 7)
 
 
-def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("model: m\nout: o\ndata: [a]\nlr: 2e-5\nlora: true\nmax_steps: -1\nmax_rows: null\nepochs: 2\n")
     args = parse(SftArgs, ["--config", str(file), "--epochs", "6", "--lora", "false"])
@@ -28,17 +29,17 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     ("key", "meant"),
     [("learning_rate", "lr"), ("num_train_epoch", "epochs"), ("batchsize", "batch_size"), ("warmup_ratio", "warmup")],
 )
-def test_an_unknown_key_fails_and_says_what_was_meant(tmp_path: Path, key: str, meant: str) -> None:
+def test_an_unknown_key_fails_and_the_message_suggests_the_right_one(tmp_path: Path, key: str, meant: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(f"model: m\nout: o\ndata: [a]\n{key}: 3\n")
     with pytest.raises(SettingsError, match=rf"{key} \(did you mean {meant}\?\)"):
         parse(SftArgs, ["--config", str(file)])
     with pytest.raises(SettingsError, match=rf"{key} \(did you mean {meant}\?\)"):
-        parse(SftArgs, [*NEEDED, f"--{key}", "3"])
+        parse(SftArgs, [*REQUIRED, f"--{key}", "3"])
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("- a\n- b\n", "is not a configuration"),
         ("model: [\n", "is not YAML"),
@@ -49,14 +50,14 @@ def test_an_unknown_key_fails_and_says_what_was_meant(tmp_path: Path, key: str, 
         ("model: m\nout: o\ndata: [a]\nresume: true\noverwrite: true\n", "choose one"),
     ],
 )
-def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_file_is_reported_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(text)
     with pytest.raises(SettingsError) as error:
         parse(SftArgs, ["--config", str(file)])
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_missing_file_is_named() -> None:
+def test_the_message_names_a_missing_file() -> None:
     with pytest.raises(SettingsError, match=r"cannot read --config nope\.yaml"):
         parse(SftArgs, ["--config", "nope.yaml"])

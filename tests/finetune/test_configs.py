@@ -1,9 +1,8 @@
-"""Every shipped configuration runs in miniature by its own command, and what it leaves talks."""
+"""Every shipped configuration runs in miniature with its own command, and the result can be loaded and used."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,17 @@ import yaml
 from langchain_core.messages import HumanMessage
 from safetensors.torch import load_file
 
-from finetune.inverse import InverseArgs
-from finetune.trainer.args import SftArgs, parse
+from finetune.cli import parse
+from finetune.inverse.args import InverseArgs
+from finetune.trainer.args import SftArgs
 from tests.finetune.conftest import alpaca, roleplay, texts, write_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIGS = sorted((ROOT / "finetune" / "configs").glob("*.yaml"))
 KINDS = {"finetune.sft": SftArgs, "finetune.inverse": InverseArgs}
-OURS = [c for c in CONFIGS if c.read_text(encoding="utf-8").startswith(tuple(f"# python -m {name}" for name in KINDS))]
+SFT_AND_INVERSE = [
+    c for c in CONFIGS if c.read_text(encoding="utf-8").startswith(tuple(f"# python -m {name}" for name in KINDS))
+]
 
 
 def name_of(path: Path) -> str:
@@ -32,7 +34,7 @@ def command_of(path: Path) -> list[str]:
     return shlex.split(path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
 
 
-@pytest.mark.parametrize("path", OURS, ids=name_of)
+@pytest.mark.parametrize("path", SFT_AND_INVERSE, ids=name_of)
 def test_a_configuration_opens_with_its_command_hardware_and_time(path: Path) -> None:
     head = path.read_text(encoding="utf-8").split("\n\n")[0]
     words = command_of(path)
@@ -40,8 +42,8 @@ def test_a_configuration_opens_with_its_command_hardware_and_time(path: Path) ->
     assert "# Hardware: " in head and "# Expected time: " in head
 
 
-@pytest.mark.parametrize("path", OURS, ids=name_of)
-def test_a_configuration_parses_as_it_stands(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", SFT_AND_INVERSE, ids=name_of)
+def test_a_configuration_parses_unchanged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     words = command_of(path)
     args = parse(KINDS[words[2]], words[3:])
@@ -50,31 +52,34 @@ def test_a_configuration_parses_as_it_stands(path: Path, monkeypatch: pytest.Mon
 
 
 def miniature(path: Path, tiny: Path, folder: Path) -> tuple[Any, list[str]]:
-    """The configuration's own command with a tiny model, 20 rows and 3 steps."""
-    given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    rows = {"roleplay": roleplay, "text": texts}.get(given.get("shape", ""), alpaca)(20)
+    """The module and arguments of the configuration's own command, with a tiny model, 20 rows and 3 steps."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows = {"roleplay": roleplay, "text": texts}.get(config.get("shape", ""), alpaca)(20)
     data = write_jsonl(folder / "rows.jsonl", rows)
     words = ["--config", str(path), "--model", str(tiny), "--data", str(data), "--out", str(folder / "out")]
     words += ["--precision", "fp32", "--max_length", "512", "--lr", "1e-3", "--warmup", "0", "--log_steps", "1"]
-    if "arm" in given:
-        return import_module("finetune.inverse"), [
+    if "arm" in config:
+        return import_module("finetune.inverse.__main__"), [
             *words, "--rows", "8", "--probe", "2", "--epochs", "4", "--seeds", "1", "--min_output", "1",
         ]  # fmt: skip
     return import_module("finetune.sft"), [*words, "--max_steps", "3", "--batch_size", "4"]
 
 
-@pytest.mark.parametrize("path", OURS, ids=name_of)
-def test_a_configuration_runs_in_miniature_and_the_result_talks(path: Path, tiny_qwen: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", SFT_AND_INVERSE, ids=name_of)
+def test_a_configuration_runs_in_miniature_and_the_result_generates(
+    path: Path, tiny_qwen: Path, tmp_path: Path
+) -> None:
     from egosrag.models import load_chat_model
 
     module, words = miniature(path, tiny_qwen, tmp_path)
     assert module.main(words) == 0
-    args: Any = parse(module.InverseArgs if module.__name__ == "finetune.inverse" else SftArgs, words)
-    out = tmp_path / "out" / ("seed-1" if module.__name__ == "finetune.inverse" else "")
+    is_inverse = module.__name__ == "finetune.inverse.__main__"
+    args: Any = parse(InverseArgs if is_inverse else SftArgs, words)
+    out = tmp_path / "out" / ("seed-1" if is_inverse else "")
     before = load_file(tiny_qwen / "model.safetensors")
     if args.lora:
         moved = load_file(out / "adapter_model.safetensors")
-        # B starts at zero and the special tokens at the base's rows: both have moved, each of them.
+        # The B matrices start at zero and the special tokens at the base's embeddings: all of them have changed.
         assert all(weight.any() for name, weight in moved.items() if "lora_B" in name)
         tokens = [weight for name, weight in moved.items() if "trainable_tokens" in name]
         assert len(tokens) == args.train_special_tokens
@@ -91,26 +96,27 @@ def test_a_configuration_runs_in_miniature_and_the_result_talks(path: Path, tiny
     assert (out / "run.json").exists() and (out / "loss.png").exists()
 
 
-def test_the_report_s_recipes_are_as_it_says() -> None:
-    def given(name: str) -> dict[str, Any]:
+def test_the_recipes_are_those_of_the_report() -> None:
+    def config(name: str) -> dict[str, Any]:
         return yaml.safe_load((ROOT / "finetune" / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
 
-    want: Callable[..., dict[str, Any]] = dict
-    sft = want(lr="2e-5", schedule="cosine", batch_size=8, epochs=6, warmup=400, precision="bf16")
-    assert sft.items() <= given("sft_05b").items()
-    lora = want(lora_r=8, lora_alpha=32, lora_dropout=0.1, lora_targets="all-linear", lr="5e-4", schedule="linear")
-    assert {**lora, "batch_size": 24, "epochs": 5, "warmup": 400}.items() <= given("lora_3b").items()
+    sft = dict(lr="2e-5", schedule="cosine", batch_size=8, epochs=6, warmup=400, precision="bf16")
+    assert sft.items() <= config("sft_05b").items()
+    lora = dict(lora_r=8, lora_alpha=32, lora_dropout=0.1, lora_targets="all-linear", lr="5e-4", schedule="linear")
+    assert {**lora, "batch_size": 24, "epochs": 5, "warmup": 400}.items() <= config("lora_3b").items()
     presets = {"yaml": ("1e-4", 8, 0.1), "webui": ("5e-5", 16, 0)}
     for name, (lr, batch, warmup) in presets.items():
-        theirs = want(lr=lr, batch_size=batch, warmup=warmup, epochs=3, schedule="cosine", max_length=2048, lora_r=8)
-        theirs |= want(lora_alpha=16, lora_dropout=0.0, lora_targets="all-linear")
-        assert theirs.items() <= given(f"lora_3b_lf_{name}").items()
-        assert given(f"lora_3b_lf_{name}")["system"].startswith("You are Qwen, created by Alibaba Cloud.")
+        llama_factory = dict(
+            lr=lr, batch_size=batch, warmup=warmup, epochs=3, schedule="cosine", max_length=2048, lora_r=8
+        )
+        llama_factory |= dict(lora_alpha=16, lora_dropout=0.0, lora_targets="all-linear")
+        assert llama_factory.items() <= config(f"lora_3b_lf_{name}").items()
+        assert config(f"lora_3b_lf_{name}")["system"].startswith("You are Qwen, created by Alibaba Cloud.")
     for arm in ("normal", "first", "last", "mixed"):
-        inverse = want(arm=arm, lr="1e-4", schedule="cosine", batch_size=8, warmup=0.1, rows=1000, epochs=10)
-        assert inverse.items() <= given(f"inverse_{arm}").items()
+        inverse = dict(arm=arm, lr="1e-4", schedule="cosine", batch_size=8, warmup=0.1, rows=1000, epochs=10)
+        assert inverse.items() <= config(f"inverse_{arm}").items()
     differs = {"lr", "schedule", "out", "template", "system"}
-    assert {k for k in given("sft_l") if given("sft_l")[k] != given("sft_05b").get(k)} == {"lr", "schedule", "out"}
-    assert {k: v for k, v in given("sft_notemplate").items() if k not in differs} == {
-        k: v for k, v in given("sft_l").items() if k not in differs
+    assert {k for k in config("sft_l") if config("sft_l")[k] != config("sft_05b").get(k)} == {"lr", "schedule", "out"}
+    assert {k: v for k, v in config("sft_notemplate").items() if k not in differs} == {
+        k: v for k, v in config("sft_l").items() if k not in differs
     }

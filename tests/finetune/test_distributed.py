@@ -1,4 +1,4 @@
-"""The same command under torchrun: two processes on a CPU have the loss of one."""
+"""The same command under torchrun: two processes on a CPU have the same loss as one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def torchrun(args: SftArgs, *more: str) -> dict[str, Any]:
-    """The run of ``args`` by two processes."""
+    """The record of a run of ``args`` with two processes."""
     words = ["--model", args.model, "--data", *args.data, "--out", args.out, "--precision", args.precision]
     for key in ("lr", "max_steps", "batch_size", "log_steps", "max_length"):
         words += [f"--{key}", str(getattr(args, key))]
@@ -38,7 +38,7 @@ def torchrun(args: SftArgs, *more: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("more", [(), ("--fsdp", "true")], ids=["ddp", "fsdp2"])
-def test_two_processes_have_the_loss_of_one(
+def test_two_processes_have_the_same_loss_as_one(
     settings: Callable[..., SftArgs], tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     one = sft(settings(out=str(tmp_path / "one")))
@@ -50,7 +50,7 @@ def test_two_processes_have_the_loss_of_one(
     assert max((a[name] - b[name]).abs().max().item() for name in a) < 1e-4
 
 
-def test_a_batch_is_the_same_however_many_processes_share_it() -> None:
+def test_a_step_has_the_same_number_of_rows_with_any_number_of_processes() -> None:
     assert split_batch(8, None, 1) == (8, 1)
     assert split_batch(8, None, 2) == (4, 1)
     assert split_batch(24, 4, 2) == (4, 3)

@@ -1,4 +1,4 @@
-"""The domain embedder: pairs from the documents alone, kept only where held-out retrieval gets better."""
+"""The domain embedder: pairs from the documents alone, saved only if held-out retrieval improves."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.schema import Passage
 from finetune import embedder
+from finetune.cli import parse
 from finetune.data.embedder_pairs import hard_negatives, make_pairs
 from finetune.embedder import EmbedderArgs
-from finetune.trainer.args import parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "finetune" / "configs" / "embedder.yaml"
@@ -33,20 +33,20 @@ PASSAGES = [
 ]
 
 
-def test_pairs_are_headings_sentences_rare_words_and_other_words_of_the_same_meaning() -> None:
+def test_pairs_are_headings_sentences_rare_words_questions_and_synonyms() -> None:
     bm25 = Bm25.build("words", [p.text for p in PASSAGES])
     pairs = make_pairs(PASSAGES, bm25, lambda text: f"这里讲{text[:4]}吗？", seed=1)
     assert {p.kind for p in pairs} == {"title", "sentence", "keywords", "question", "meaning"}
-    assert {(p.question, p.row) for p in pairs if p.kind == "title"} == {("后备箱", 0), ("机油", 1)}
-    meant = [p for p in pairs if p.kind == "meaning"]
-    assert meant and not any("后备箱" in p.question for p in meant)
+    assert {(p.query, p.passage) for p in pairs if p.kind == "title"} == {("后备箱", 0), ("机油", 1)}
+    synonyms = [p for p in pairs if p.kind == "meaning"]
+    assert synonyms and not any("后备箱" in p.query for p in synonyms)
     assert pairs == make_pairs(PASSAGES, bm25, lambda text: f"这里讲{text[:4]}吗？", seed=1)
 
 
-def test_a_hard_negative_is_of_another_page() -> None:
+def test_a_hard_negative_is_from_another_page() -> None:
     bm25 = Bm25.build("words", [p.text for p in PASSAGES])
     pairs = make_pairs(PASSAGES, bm25, None, seed=1)
-    assert hard_negatives(pairs, PASSAGES, bm25) == [1 - p.row for p in pairs]
+    assert hard_negatives(pairs, PASSAGES, bm25) == [1 - p.passage for p in pairs]
 
 
 def test_the_configuration_opens_with_its_command_and_parses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_the_configuration_opens_with_its_command_and_parses(monkeypatch: pytest
     assert set(yaml.safe_load(head)) <= {f.name for f in args.__dataclass_fields__.values()}
 
 
-def test_a_static_embedder_from_nothing_gets_better_and_serves_an_index(
+def test_a_static_embedder_improves_and_can_be_used_by_an_index(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "embedder"
@@ -87,16 +87,15 @@ def test_a_static_embedder_from_nothing_gets_better_and_serves_an_index(
     assert "is not empty" in capsys.readouterr().err
 
 
-def test_what_is_not_better_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedder_that_is_not_better_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedder, "measure", lambda *_: {"hit@1": 0.5, "hit@5": 0.5, "mrr": 0.5})
-    monkeypatch.setattr(embedder, "_train", lambda *_: None)
     out = tmp_path / "embedder"
-    with pytest.raises(TrainingError, match="nothing was kept"):
+    with pytest.raises(TrainingError, match="nothing was saved"):
         embedder.embedder(EmbedderArgs(data=[str(SAMPLE)], out=str(out), batch_size=16, vocabulary=1500))
     assert not out.exists()
 
 
-def test_too_little_to_learn_from_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_documents_are_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.md").write_text("# 机油\n检查机油。\n", encoding="utf-8")
     assert embedder.main(["--data", str(tmp_path / "a.md"), "--out", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A data set of the hub, by the hub's own client: the hub is a server on this machine."""
+"""A data set of the hub, with the hub's own client; the hub is a server on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = {"type": "file", "path": "train.jsonl", "size": len(ROWS), "oid": COMMIT}
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Knows one repository, tiny/rows, with one file."""
+    """Serves one repository, tiny/rows, with one file."""
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
@@ -60,15 +60,15 @@ def hub() -> Iterator[str]:
         server.shutdown()
 
 
-def test_rows_of_the_hub_come_with_their_place(hub: str, tmp_path: Path) -> None:
+def test_rows_of_the_hub_have_locations(hub: str, tmp_path: Path) -> None:
     code = """
 import json
-from finetune.data.rows import read
+from finetune.data.rows import read_rows
 from egosrag.errors import TrainingError
-print(json.dumps([(row.where, row.value) for row in read("tiny/rows")]))
+print(json.dumps([(row.location, row.columns) for row in read_rows("tiny/rows")]))
 for name, split in (("tiny/none", "train"), ("tiny/rows", "test")):
     try:
-        list(read(name, split))
+        list(read_rows(name, split))
     except TrainingError as error:
         print(error)
 """

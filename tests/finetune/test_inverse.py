@@ -1,4 +1,4 @@
-"""The inverse-data experiment: equal steps in every arm, in the order that its name says, and a measure of recall."""
+"""The inverse-data experiment: equal steps in every arm, in the order of the arm, and inverse recall."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from egosrag.errors import SettingsError, TrainingError
-from finetune.inverse import InverseArgs, Task, experiment, pick, plan
-from finetune.trainer.recall import rouge_l
+from finetune.inverse.args import InverseArgs
+from finetune.inverse.experiment import experiment
+from finetune.inverse.recall import rouge_l
+from finetune.inverse.rows import Task, order_examples, select_tasks
 from tests.finetune.conftest import alpaca, write_jsonl
 
 TASKS = [Task(f"r:{n}", f"Do {n}.", "", f"Done {n}, as you said.") for n in range(8)]
@@ -21,7 +23,7 @@ Make = Callable[..., InverseArgs]
 @pytest.fixture()
 def inverse(tiny_qwen: Path, tmp_path: Path) -> Make:
     def make(**changes: Any) -> InverseArgs:
-        given = {
+        defaults = {
             "model": str(tiny_qwen),
             "data": [str(write_jsonl(tmp_path / "rows.jsonl", alpaca(20)))],
             "out": str(tmp_path / "out"),
@@ -34,19 +36,19 @@ def inverse(tiny_qwen: Path, tmp_path: Path) -> Make:
             "max_length": 512,
             "lr": 3e-3,
         }
-        return InverseArgs(**{**given, **changes})
+        return InverseArgs(**{**defaults, **changes})
 
     return make
 
 
 def directions(args: InverseArgs, seed: int = 1) -> list[str]:
-    """One letter a row, in order: f or i; a bar between two schedules."""
+    """One letter per row, in order: f (forward) or i (inverse); a bar between two schedules."""
     ask = "Write the instruction"
-    lists = plan(args, TASKS, seed)
-    return "|".join("".join("i" if ask in e.prompt[-1].text else "f" for e in part) for part in lists)
+    schedules = order_examples(args, TASKS, seed)
+    return "|".join("".join("i" if ask in e.prompt[-1].text else "f" for e in part) for part in schedules)
 
 
-def test_every_arm_takes_equally_many_rows_in_its_own_order(inverse: Make) -> None:
+def test_every_arm_has_the_same_number_of_rows_in_its_own_order(inverse: Make) -> None:
     assert directions(inverse(arm="normal")) == "f" * 32
     assert directions(inverse(arm="first")) == "i" * 16 + "f" * 16
     assert directions(inverse(arm="last")) == "f" * 16 + "i" * 16
@@ -59,17 +61,17 @@ def test_two_phases_are_two_schedules_of_the_same_rows(inverse: Make) -> None:
     assert directions(inverse(arm="mixed", phases="two")) == directions(inverse(arm="mixed"))
 
 
-def test_every_pass_has_an_order_of_its_own_and_a_seed_repeats_it(inverse: Make) -> None:
-    (rows,) = plan(inverse(arm="normal"), TASKS, 1)
+def test_every_pass_is_shuffled_anew_and_a_seed_reproduces_it(inverse: Make) -> None:
+    (rows,) = order_examples(inverse(arm="normal"), TASKS, 1)
     first, second = rows[:8], rows[8:16]
-    assert first != second and sorted(e.where for e in first) == sorted(e.where for e in second)
-    assert plan(inverse(arm="normal"), TASKS, 1) == [rows] != plan(inverse(arm="normal"), TASKS, 2)
+    assert first != second and sorted(e.location for e in first) == sorted(e.location for e in second)
+    assert order_examples(inverse(arm="normal"), TASKS, 1) == [rows] != order_examples(inverse(arm="normal"), TASKS, 2)
 
 
-def test_arms_share_their_rows_and_probes_are_others(inverse: Make) -> None:
-    one, other = pick(inverse(arm="normal")), pick(inverse(arm="last", seeds=[9]))
+def test_all_arms_share_their_rows_and_the_probes_are_held_out(inverse: Make) -> None:
+    one, other = select_tasks(inverse(arm="normal")), select_tasks(inverse(arm="last", seeds=[9]))
     assert one == other
-    assert not {task.where for task in one[0]} & {task.where for task in one[1]}
+    assert not {task.location for task in one[0]} & {task.location for task in one[1]}
 
 
 def test_an_inverse_row_asks_for_the_instruction_in_the_language_of_its_output() -> None:
@@ -94,11 +96,11 @@ def test_training_on_inverse_rows_raises_inverse_recall(inverse: Make, phases: s
     assert all(rates)
 
 
-def test_a_run_that_was_killed_goes_on_with_the_seeds_that_are_left(inverse: Make, tmp_path: Path) -> None:
+def test_a_resumed_run_trains_only_the_missing_seeds(inverse: Make, tmp_path: Path) -> None:
     experiment(inverse(seeds=[1]))
     first = tmp_path / "out" / "seed-1" / "model.safetensors"
     written = first.stat().st_mtime_ns
-    with pytest.raises(TrainingError, match="holds a finished run"):
+    with pytest.raises(TrainingError, match="contains a finished run"):
         experiment(inverse(seeds=[1, 2]))
     summary = experiment(inverse(seeds=[1, 2], resume=True))
     assert [result["seed"] for result in summary["seeds"]] == [1, 2] and first.stat().st_mtime_ns == written
@@ -106,17 +108,17 @@ def test_a_run_that_was_killed_goes_on_with_the_seeds_that_are_left(inverse: Mak
         experiment(inverse(seeds=[1, 2], resume=True, lr=1e-4))
 
 
-def test_bad_rows_are_named_and_skipped_or_fatal(
+def test_bad_rows_are_reported_and_skipped_or_fatal(
     inverse: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_jsonl(tmp_path / "bad.jsonl", [{"instruction": "", "output": "nothing was asked"}, *alpaca(20)])
-    assert len(pick(inverse(data=[str(file)]))[0]) == 8
-    assert "not usable: bad.jsonl:1: instruction is empty" in capsys.readouterr().err
-    with pytest.raises(TrainingError, match=r"bad\.jsonl:1: instruction is empty; mend the row"):
-        pick(inverse(data=[str(file)], bad_rows="fatal"))
+    assert len(select_tasks(inverse(data=[str(file)]))[0]) == 8
+    assert "skipped: bad.jsonl:1: instruction is empty" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match=r"bad\.jsonl:1: instruction is empty; correct the row"):
+        select_tasks(inverse(data=[str(file)], bad_rows="fatal"))
     other = write_jsonl(tmp_path / "other.jsonl", [{"text": "a story"}])
     with pytest.raises(TrainingError, match="has the columns text, but rows need alpaca"):
-        pick(inverse(data=[str(other)]))
+        select_tasks(inverse(data=[str(other)]))
 
 
 def test_rouge_l() -> None:
@@ -126,10 +128,10 @@ def test_rouge_l() -> None:
     assert rouge_l("", "a") == 0.0
 
 
-def test_what_makes_no_sense_is_one_line(inverse: Make) -> None:
+def test_inconsistent_settings_are_reported_in_one_line(inverse: Make) -> None:
     wrong = (({"arm": "first", "epochs": 5}, "even"), ({"max_steps": 3}, "equal steps"), ({"probe": 0}, "at least 1"))
-    for changes, said in wrong:
-        with pytest.raises(SettingsError, match=said):
+    for changes, message in wrong:
+        with pytest.raises(SettingsError, match=message):
             inverse(**changes)
     with pytest.raises(TrainingError, match=r"has 20 rows with .* or more, but rows \+ probe is 54"):
-        pick(inverse(rows=50))
+        select_tasks(inverse(rows=50))

@@ -1,4 +1,4 @@
-"""LoRA on a base model: only the adapter moves, it learns to stop, and merged it is the same model."""
+"""LoRA on a base model: only the adapter changes, it learns to stop, and the merged model is the same."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from safetensors.torch import load_file
 from egosrag.errors import TrainingError
 from finetune.merge import MergeArgs, merge
 from finetune.sft import sft
-from finetune.trainer.model import load, reader, template_tokens
-from finetune.trainer.train import run
+from finetune.trainer.model import load_model, load_tokenizer_and_stops, template_tokens
+from finetune.trainer.train import train
 from tests.finetune.conftest import WORDS, write_jsonl
 
 Make = Callable[..., Any]
 
 
-def test_the_adapter_moves_and_the_base_does_not(settings: Make) -> None:
-    from finetune.data import dataset as data
+def test_the_adapter_changes_and_the_base_does_not(settings: Make) -> None:
+    from finetune.data.dataset import load_data
 
     args = settings(lora=True, lora_dropout=0.1, train_special_tokens=True)
-    tokenizer, stops = reader(args)
-    net = load(args, tokenizer, stops)
-    before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
-    run(net, tokenizer, data.load(args, tokenizer, stops).rows, args)
-    moved = {name for name, weight in net.named_parameters() if not torch.equal(weight, before[name])}
-    trained = {name for name, weight in net.named_parameters() if weight.requires_grad}
-    assert moved == trained and trained < before.keys()
+    tokenizer, stops = load_tokenizer_and_stops(args)
+    model = load_model(args, tokenizer, stops)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    train(model, tokenizer, load_data(args, tokenizer, stops).rows, args)
+    changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert changed == trained and trained < before.keys()
     assert all("lora_" in name or "trainable_tokens" in name for name in trained)
-    layers = net.config.num_hidden_layers
+    layers = model.config.num_hidden_layers
     assert sum("lora_A" in name for name in trained) == 7 * layers  # q, k, v, o, gate, up, down; not the head
 
 
 def test_head_and_embedding_share_the_trained_tokens(settings: Make) -> None:
     args = settings(lora=True, train_special_tokens=True)
-    tokenizer, stops = reader(args)
-    net = load(args, tokenizer, stops)
+    tokenizer, stops = load_tokenizer_and_stops(args)
+    model = load_model(args, tokenizer, stops)
     tokens = template_tokens(tokenizer)
     assert tokenizer.convert_ids_to_tokens(tokens) == ["<|im_start|>", "<|im_end|>"]
-    (delta,) = [weight for name, weight in net.named_parameters() if "trainable_tokens" in name]
-    assert delta.shape == (2, net.config.hidden_size)
+    (delta,) = [weight for name, weight in model.named_parameters() if "trainable_tokens" in name]
+    assert delta.shape == (2, model.config.hidden_size)
     with torch.no_grad():
         delta[1] += 1.0
-        logits = net(input_ids=torch.tensor([[1, 2, 3]])).logits
-        frozen = net.get_base_model().model(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state
+        logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits
+        frozen = model.get_base_model().model(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state
     torch.testing.assert_close(logits[..., tokens[1]], frozen @ delta[1])
 
 
 @pytest.fixture(scope="module")
 def chatty(tiny_qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """An adapter trained on short answers, as the report's: its folder, and 100 questions."""
+    """An adapter trained on short answers, as in the report: its folder, and 100 questions."""
     from finetune.trainer.args import SftArgs
 
     folder = tmp_path_factory.mktemp("chatty")
@@ -91,7 +91,9 @@ def test_it_stops_on_at_least_95_of_100_prompts(chatty: tuple[Path, list[str]], 
     assert stopped >= 95, stopped
 
 
-def test_merged_it_is_the_same_model(chatty: tuple[Path, list[str]], tiny_qwen: Path, tmp_path: Path) -> None:
+def test_the_merged_model_has_the_logits_of_the_adapter(
+    chatty: tuple[Path, list[str]], tiny_qwen: Path, tmp_path: Path
+) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -109,7 +111,7 @@ def test_merged_it_is_the_same_model(chatty: tuple[Path, list[str]], tiny_qwen: 
     assert merged.generation_config.eos_token_id[0] == end
 
 
-def test_merging_rounds_once_and_says_how_far_logits_moved(chatty: tuple[Path, list[str]], tmp_path: Path) -> None:
+def test_merging_rounds_once_and_reports_how_far_logits_moved(chatty: tuple[Path, list[str]], tmp_path: Path) -> None:
     result = merge(MergeArgs(adapter=str(chatty[0]), out=str(tmp_path / "merged")))
     saved = load_file(tmp_path / "merged" / "model.safetensors")
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
@@ -117,7 +119,7 @@ def test_merging_rounds_once_and_says_how_far_logits_moved(chatty: tuple[Path, l
     assert json.loads((tmp_path / "merged" / "merge.json").read_text()) == result
 
 
-def test_a_merge_on_a_full_disk_leaves_nothing_and_can_be_made_again(
+def test_a_merge_on_a_full_disk_leaves_nothing_and_can_be_repeated(
     chatty: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import PreTrainedTokenizerBase
@@ -130,24 +132,26 @@ def test_a_merge_on_a_full_disk_leaves_nothing_and_can_be_made_again(
         patch.setattr(PreTrainedTokenizerBase, "save_pretrained", full)
         merge(MergeArgs(adapter=str(chatty[0]), out=str(out)))
     assert not list(out.iterdir())
-    (out / ".partial").mkdir()  # of a merge that was killed
+    (out / ".partial").mkdir()  # of an interrupted merge
     merge(MergeArgs(adapter=str(chatty[0]), out=str(out)))
     assert (out / "merge.json").exists() and not (out / ".partial").exists()
 
 
-def test_what_cannot_be_merged_is_one_line(chatty: tuple[Path, list[str]], tiny_qwen: Path, tmp_path: Path) -> None:
+def test_an_impossible_merge_is_reported_in_one_line(
+    chatty: tuple[Path, list[str]], tiny_qwen: Path, tmp_path: Path
+) -> None:
     from tests.tiny import make_tiny_qwen
 
     make_tiny_qwen(tmp_path / "other", vocab=400)
     out = str(tmp_path / "merged")
-    for args, said in (
+    for args, message in (
         (MergeArgs(adapter=str(tiny_qwen), out=out), "has no adapter_config.json"),
         (MergeArgs(adapter=str(chatty[0]), out=str(tmp_path)), "is in use"),
         (MergeArgs(adapter=str(chatty[0]), out=out, base=str(tmp_path / "other")), "does not merge into"),
     ):
         with pytest.raises(TrainingError) as error:
             merge(args)
-        assert said in str(error.value) and "\n" not in str(error.value)
+        assert message in str(error.value) and "\n" not in str(error.value)
         assert not Path(out).exists()
 
 

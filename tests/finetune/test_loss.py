@@ -1,4 +1,4 @@
-"""The loss without padding is the loss: packed or not, in pieces or whole, however the batch is split."""
+"""The fused loss on packed sequences equals the plain loss, computed at once or in chunks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from finetune.trainer.model import load_weights
 @pytest.fixture()
 def rows() -> list[dict[str, list[int]]]:
     generator = torch.Generator().manual_seed(0)
-    found = []
+    rows = []
     for length in (5, 17, 9, 30):
         ids = torch.randint(0, 400, (length,), generator=generator).tolist()
-        found.append({"input_ids": ids, "labels": [-100] * 3 + ids[3:]})
-    return found
+        rows.append({"input_ids": ids, "labels": [-100] * 3 + ids[3:]})
+    return rows
 
 
 @pytest.fixture()
@@ -30,7 +30,7 @@ def packed(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
 
 
 def reference(path: Path, rows: list[dict[str, list[int]]]) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Logits of every row by itself under transformers' own attention and forward, and their loss."""
+    """Logits of every row alone with transformers' own attention and forward, and their loss."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([row["input_ids"]])).logits[0] for row in rows]
@@ -38,7 +38,7 @@ def reference(path: Path, rows: list[dict[str, list[int]]]) -> tuple[list[torch.
     return logits, F.cross_entropy(torch.cat([one[:-1] for one in logits]), targets)
 
 
-def test_packed_logits_are_those_of_each_row_alone(
+def test_packed_logits_equal_those_of_each_row_alone(
     tiny_qwen: Path, rows: list[dict[str, list[int]]], packed: dict[str, Any]
 ) -> None:
     model = load_weights(str(tiny_qwen), torch.float32).eval()
@@ -48,30 +48,30 @@ def test_packed_logits_are_those_of_each_row_alone(
     torch.testing.assert_close(logits, torch.cat(reference(tiny_qwen, rows)[0]), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("at_once", [2**28, 640 * 7])
-def test_the_fused_loss_is_cross_entropy_over_learned_tokens(
+@pytest.mark.parametrize("max_logits", [2**28, 640 * 7])
+def test_the_fused_loss_is_cross_entropy_over_labelled_tokens(
     tiny_qwen: Path,
     rows: list[dict[str, list[int]]],
     packed: dict[str, Any],
-    at_once: int,
+    max_logits: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(loss, "MAX_LOGITS", max_logits)
     model = load_weights(str(tiny_qwen), torch.float32)
-    loss.fuse(model)
+    loss.use_fused_loss(model)
     output = model(**packed)
     torch.testing.assert_close(output.loss.detach(), reference(tiny_qwen, rows)[1], atol=1e-6, rtol=1e-6)
     assert output.logits is None
     output.loss.backward()
-    torch.testing.assert_close(gradients(model), _plain_gradients(tiny_qwen, rows), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(gradients(model), padded_gradients(tiny_qwen, rows), atol=1e-6, rtol=1e-4)
 
 
 def gradients(model: Any) -> torch.Tensor:
     return torch.cat([weight.grad.flatten() for weight in model.parameters()])
 
 
-def _plain_gradients(path: Path, rows: list[dict[str, list[int]]]) -> torch.Tensor:
-    """Of the usual way: padded rows and an attention mask."""
+def padded_gradients(path: Path, rows: list[dict[str, list[int]]]) -> torch.Tensor:
+    """The gradients with padded rows and an attention mask."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     longest = max(len(row["input_ids"]) for row in rows)
 
@@ -83,16 +83,16 @@ def _plain_gradients(path: Path, rows: list[dict[str, list[int]]]) -> torch.Tens
     return gradients(model)
 
 
-def test_a_batch_with_nothing_to_learn_has_no_gradient_and_no_nan(tiny_qwen: Path) -> None:
+def test_a_batch_without_labels_has_zero_gradients_and_no_nan(tiny_qwen: Path) -> None:
     model = load_weights(str(tiny_qwen), torch.float32)
-    loss.fuse(model)
+    loss.use_fused_loss(model)
     ids = torch.tensor([[1, 2, 3]])
     output = model(input_ids=ids, labels=torch.full_like(ids, -100), num_items_in_batch=torch.tensor(5))
     output.loss.backward()
     assert output.loss.item() == 0.0 and not gradients(model).any()
 
 
-def test_the_fused_model_still_generates(tiny_qwen: Path) -> None:
+def test_without_labels_the_fused_model_returns_logits(tiny_qwen: Path) -> None:
     model = load_weights(str(tiny_qwen), torch.float32)
-    loss.fuse(model)
+    loss.use_fused_loss(model)
     assert model(input_ids=torch.tensor([[1, 2, 3]])).logits.shape[:2] == (1, 3)

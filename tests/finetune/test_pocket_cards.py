@@ -1,4 +1,4 @@
-"""The cards that pocket learns from: written freely, with the facts still to be read from them."""
+"""The cards in pocket's training samples: freely written, and still containing their facts."""
 
 from __future__ import annotations
 
@@ -8,82 +8,82 @@ import pytest
 
 from finetune.pocket.data import train_tokenizer
 from finetune.pocket.grammar import Dice, cards, draw, roles
-from finetune.pocket.grammar.names import LEVEL_1, spelt
+from finetune.pocket.grammar.conversation import RandomConversation
+from finetune.pocket.grammar.names import COMMON_CHARACTERS, in_words
 from finetune.pocket.grammar.sample import table
-from finetune.pocket.grammar.talk import Talk
 
 LANGUAGES = ("en", "zh")
 
 
-def _texts(talk: Talk) -> list[str]:
+def _texts(talk: RandomConversation) -> list[str]:
     role = talk.role
     return [s.text for part in (role.background, role.personality, role.speaking_style, role.relations) for s in part]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_fact_stands_on_the_card_however_freely_it_is_written(language: str) -> None:
+def test_every_fact_is_on_the_card_however_freely_it_is_written(language: str) -> None:
     joined = more = 0
     for n in range(300):
-        talk = Talk(Dice(f"free/{n}", language))
+        talk = RandomConversation(Dice(f"free/{n}", language))
         texts = "\n".join(_texts(talk)).lower()
         for fact in talk.facts:
-            restated = fact.value == fact.answer[:-1]  # the question named the value: the whole answer is wanted
+            restated = fact.value == fact.answer[:-1]  # the question names the value, so the whole answer is expected
             assert restated or fact.value.lower() in texts, (fact, texts)
         joined += len(_texts(talk)) < len(talk.facts)
         more += len(_texts(talk)) > len(talk.facts)
     assert joined > 20 and more > 20
 
 
-def test_no_sentence_of_a_card_breaks_off_or_begins_small() -> None:
+def test_every_sentence_of_a_card_is_complete_and_capitalized() -> None:
     for n in range(200):
-        for text in _texts(Talk(Dice(f"whole/{n}", "en"))):
+        for text in _texts(RandomConversation(Dice(f"whole/{n}", "en"))):
             assert text[0].isupper() or not text[0].isalpha()
             assert text.endswith((".", '"', '."')) and ".." not in text and ".," not in text and "{" not in text
             assert not re.search(r", and [A-Z][a-z]+ (?:has|is|was)\b", text) or " and and " not in text
-        for text in _texts(Talk(Dice(f"whole/{n}", "zh"))):
+        for text in _texts(RandomConversation(Dice(f"whole/{n}", "zh"))):
             assert text.endswith("。") and "。，" not in text and "。。" not in text and "{" not in text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_happened_is_told_in_the_first_person(language: str) -> None:
+def test_a_past_event_is_answered_in_the_first_person(language: str) -> None:
     for n in range(100):
         fact = roles.fact(Dice(str(n), language), "story")
-        told = roles.named(fact, "Ida" if language == "en" else "阿安", language)
+        statement = roles.by_name(fact, "Ida" if language == "en" else "阿安", language)
         assert fact.answer.startswith("I ") if language == "en" else "我" in fact.answer
         whom = fact.value if fact.value != fact.answer[:-1] else ""
-        assert whom in told and whom in fact.answer and "Ida" not in fact.answer
+        assert whom in statement and whom in fact.answer and "Ida" not in fact.answer
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_framed_question_keeps_its_words(language: str) -> None:
     ask = "Where do you live?" if language == "en" else "你住在哪里？"
-    framed = {cards.framed(Dice(str(n), language), ask, "Bo") for n in range(200)}
+    framed = {cards.framed_question(Dice(str(n), language), ask, "Bo") for n in range(200)}
     assert len(framed) > 15
     for text in framed:
         assert ask[1:-1] in text and "{" not in text
     assert any("Bo" in text for text in framed)
-    assert cards.framed(Dice("1", "zh"), "你怕水吗？", "Bo").count("吗") == 1
+    assert cards.framed_question(Dice("1", "zh"), "你怕水吗？", "Bo").count("吗") == 1
 
 
-def test_numbers_are_spelt_as_people_write_them() -> None:
-    assert [spelt(n, "zh") for n in (4, 10, 11, 20, 26, 99)] == ["四", "十", "十一", "二十", "二十六", "九十九"]
-    assert [spelt(n, "en") for n in (4, 11, 20, 26)] == ["four", "eleven", "twenty", "twenty-six"]
+def test_numbers_are_written_in_words() -> None:
+    assert [in_words(n, "zh") for n in (4, 10, 11, 20, 26, 99)] == ["四", "十", "十一", "二十", "二十六", "九十九"]
+    assert [in_words(n, "en") for n in (4, 11, 20, 26)] == ["four", "eleven", "twenty", "twenty-six"]
     for language in LANGUAGES:
         drawn = {Dice(str(n), language).amount(5, 60) for n in range(200)}
         assert any(text.isdecimal() for text in drawn) and not all(text.isdecimal() for text in drawn)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_no_card_tells_is_declined(language: str) -> None:
+def test_a_question_that_no_card_answers_is_declined(language: str) -> None:
     unknown = table("talk", language)["unknown"]
-    asked = {cards.outside(Dice(str(n), language)) for n in range(300)}
-    assert len(asked) > 100
-    talk = Talk(Dice("3", language))
+    questions = {cards.unanswerable_question(Dice(str(n), language)) for n in range(300)}
+    assert len(questions) > 100
+    talk = RandomConversation(Dice("3", language))
     answers = [talk.exchange("unknown")[1] for _ in range(60)]
     assert any(unknown.strip(".。") in answer for answer in answers)
 
 
-def test_every_common_character_is_a_token() -> None:
+def test_every_common_character_is_one_token() -> None:
     samples = [draw("role", "zh", str(n)) for n in range(40)]
     vocabulary = train_tokenizer(samples, 6400)
-    assert all(len(vocabulary.encode(character).ids) == 1 for character in LEVEL_1)
+    assert all(len(vocabulary.encode(character).ids) == 1 for character in COMMON_CHARACTERS)

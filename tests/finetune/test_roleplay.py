@@ -1,4 +1,4 @@
-"""Role-play rows become exactly what Generate prompts, and the role's words up to the closing quotation mark."""
+"""Role-play rows become exactly the prompts of Generate, with labels on the speech up to the closing quotation mark."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from egosrag.errors import TrainingError
 from egosrag.schema import Role
-from finetune.data.roleplay import Cast, examples, load_cast
+from finetune.data.roleplay import Cast, load_cast, roleplay_examples
 from tests.finetune.conftest import roleplay, write_jsonl
-from tests.finetune.test_data import built, learned
+from tests.finetune.test_data import labelled_text, load
 
 Make = Callable[..., Any]
 ZH = {
@@ -29,36 +29,40 @@ def test_prompts_are_those_of_a_session(row: dict[str, Any], mark: str, quote: b
     from egosrag.sessions.conversation import Conversation
 
     role = Role.model_validate(row["role"])
-    speeches = [turn["text"] for turn in row["turns"] if turn["speaker"] == role.name]
+    replies = [turn["text"] for turn in row["turns"] if turn["speaker"] == role.name]
     lines = [turn["text"] for turn in row["turns"] if turn["speaker"] != role.name]
-    model = ScriptedChatModel(responses=[speech + mark * quote for speech in speeches])
+    model = ScriptedChatModel(responses=[reply + mark * quote for reply in replies])
     session = Conversation(model, role, quote=quote)
     for line in lines:
         session.say(line)
-    learned_from = [example.prompt for example in examples(row, "here", Cast(quote=quote))]
+    trained = [example.prompt for example in roleplay_examples(row, "here", Cast(quote=quote))]
     served = [[(m.type, m.text) for m in call.messages] for call in model.calls]
-    assert [[(m.type, m.text) for m in prompt] for prompt in learned_from] == served
+    assert [[(m.type, m.text) for m in prompt] for prompt in trained] == served
 
 
-def test_only_the_speech_is_learned_and_it_ends_at_the_quote(settings: Make, tmp_path: Path) -> None:
+def test_only_the_speech_up_to_the_closing_quote_has_labels(settings: Make, tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "r.jsonl", [*roleplay(1), ZH])
-    found, tokenizer, stops = built(settings(data=[str(file)]))
-    assert [learned(row, tokenizer) for row in found.rows] == ['No, it is two."', 'The last one."', "俺是‘行者’。”"]
-    text = tokenizer.decode(found.rows[1]["input_ids"])
+    data, tokenizer, stops = load(settings(data=[str(file)]))
+    assert [labelled_text(row, tokenizer) for row in data.rows] == [
+        'No, it is two."',
+        'The last one."',
+        "俺是‘行者’。”",
+    ]
+    text = tokenizer.decode(data.rows[1]["input_ids"])
     assert text.endswith(
         'Me: "Is it one?"\nTim: "No, it is two."\nMe: "What \'far\' stop is it?"<|im_end|>\n'
         '<|im_start|>assistant\nTim: "The last one."'
     )
-    assert "我：“你是谁？”<|im_end|>" in tokenizer.decode(found.rows[2]["input_ids"])
+    assert "我：“你是谁？”<|im_end|>" in tokenizer.decode(data.rows[2]["input_ids"])
 
 
 def test_without_quotes_the_stop_token_ends_the_speech(settings: Make, tmp_path: Path) -> None:
-    found, tokenizer, _ = built(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", roleplay(1)))], quote=False))
-    assert learned(found.rows[0], tokenizer) == "No, it is two.<|im_end|>"
+    data, tokenizer, _ = load(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", roleplay(1)))], quote=False))
+    assert labelled_text(data.rows[0], tokenizer) == "No, it is two.<|im_end|>"
 
 
 @pytest.mark.parametrize(
-    ("row", "asked", "answer"),
+    ("row", "line", "answer"),
     [
         ({"role": "Tim", "question": "Who?", "generated": ["Me.", "Not me."]}, 'Me: "Who?"', 'Me."'),
         ({"agent_role": "春日", "user_role": "阿虚", "user_question": "阿虚:「喂」",
@@ -67,50 +71,50 @@ def test_without_quotes_the_stop_token_ends_the_speech(settings: Make, tmp_path:
         ({"text": "旁白:雨停了\n阿虚:「喂 春日」\n春日:「什么啊」"}, "我：“喂 春日”", "什么啊”"),
     ],
 )  # fmt: skip
-def test_other_projects_shapes(row: dict[str, Any], asked: str, answer: str) -> None:
-    (one,) = examples(row, "here", Cast(role="凉宫春日"))
-    assert one.prompt[-2].text.endswith(asked) and one.answer == answer and not one.closed
+def test_row_formats_of_other_projects(row: dict[str, Any], line: str, answer: str) -> None:
+    (one,) = roleplay_examples(row, "here", Cast(role="凉宫春日"))
+    assert one.prompt[-2].text.endswith(line) and one.answer == answer and not one.closed
 
 
 def test_three_speakers_keep_their_names() -> None:
     row = {"role": "Tim", "turns": [{"speaker": name, "text": name.lower()} for name in ("Ann", "Bob", "Tim")]}
-    (one,) = examples(row, "here", Cast())
+    (one,) = roleplay_examples(row, "here", Cast())
     assert one.prompt[-2].text == 'Ann: "ann"\nBob: "bob"'
 
 
-def test_scenes_stand_at_the_head() -> None:
+def test_scenes_are_at_the_beginning_of_the_prompt() -> None:
     row = {**roleplay(1)[0], "scenes": ["Ann has lost her key."]}
-    assert "Ann has lost her key." in examples(row, "here", Cast())[0].prompt[-2].text.split("Me:")[0]
+    assert "Ann has lost her key." in roleplay_examples(row, "here", Cast())[0].prompt[-2].text.split("Me:")[0]
 
 
 def test_profiles_are_role_files_or_descriptions(tmp_path: Path) -> None:
     (tmp_path / "tim.json").write_text(json.dumps({"name": "Tim", "background": ["Tim drives a tram."]}))
     (tmp_path / "desc.json").write_text(json.dumps({"Ann": "She is a nurse.", "老默": {"工作": "鱼贩子"}}))
     cast = load_cast(str(tmp_path), None, True)
-    told = {name: cast.card(name).background[0].text for name in ("tim", "Ann", "老默")}
-    assert told == {"tim": "Tim drives a tram.", "Ann": "She is a nurse.", "老默": "工作：鱼贩子"}
+    background = {name: cast.card(name).background[0].text for name in ("tim", "Ann", "老默")}
+    assert background == {"tim": "Tim drives a tram.", "Ann": "She is a nurse.", "老默": "工作：鱼贩子"}
     assert cast.card("Nobody").background == ()
 
 
-def test_unusable_profiles_are_one_line(tmp_path: Path) -> None:
+def test_unusable_profiles_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[1]")
     for path in (tmp_path / "none.json", tmp_path / "list.json"):
         with pytest.raises(TrainingError, match="cannot use the profiles"):
             load_cast(str(path), None, True)
 
 
-def test_rows_without_a_speech_of_the_role_are_bad(settings: Make, tmp_path: Path) -> None:
+def test_rows_without_a_reply_of_the_role_are_skipped(settings: Make, tmp_path: Path) -> None:
     silent = {"role": "Tim", "turns": [{"speaker": "Tim", "text": "Hello."}]}
     rows = [silent, {"role": {"no": 1}, "turns": []}, *roleplay(1)]
-    counts = built(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", rows))]))[0].counts
-    assert counts.examples == 2 and [bad.split(": ")[1] for bad in counts.bad] == [
-        "Tim answers nobody in it",
+    counts = load(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", rows))]))[0].counts
+    assert counts.examples == 2 and [problem.split(": ")[1] for problem in counts.skipped] == [
+        "Tim answers no other speaker in it",
         "role is not a card, or turns are not speakers with texts",
     ]
 
 
-def test_a_real_character(settings: Make, shared_data: Path) -> None:
+def test_transcripts_of_a_real_character(settings: Make, shared_data: Path) -> None:
     args = settings(data=[str(shared_data / "chatharuhi" / "haruhi")], shape="roleplay", role="凉宫春日", max_rows=20)
-    found, tokenizer, _ = built(args)
-    assert found.counts.examples > 15
-    assert all(learned(row, tokenizer).endswith("”") for row in found.rows)
+    data, tokenizer, _ = load(args)
+    assert data.counts.examples > 15
+    assert all(labelled_text(row, tokenizer).endswith("”") for row in data.rows)

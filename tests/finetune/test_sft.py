@@ -1,9 +1,10 @@
-"""A training run: what it trains, what it leaves, and that it can be stopped, split, repeated and resumed."""
+"""A training run: what it trains and writes, and that it can be interrupted, split, repeated and resumed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from egosrag.errors import TrainingError
+from egosrag.traits import read_traits
 from finetune.sft import main, sft
-from finetune.trainer import folder, model, record, train
+from finetune.trainer import run_folder, train
+from finetune.trainer.model import checkpoint_path, load_tokenizer_and_stops
+from finetune.trainer.record import git_commit
 
 Make = Callable[..., Any]
 
@@ -26,7 +30,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path / "model.safetensors")
 
 
-def test_every_weight_moves_and_is_kept_in_fp32(settings: Make, tiny_qwen: Path, tmp_path: Path) -> None:
+def test_every_weight_changes_and_is_saved_in_fp32(settings: Make, tiny_qwen: Path, tmp_path: Path) -> None:
     result = sft(settings())
     before, after = weights(tiny_qwen), weights(tmp_path / "out")
     assert before.keys() == after.keys()
@@ -35,7 +39,9 @@ def test_every_weight_moves_and_is_kept_in_fp32(settings: Make, tiny_qwen: Path,
     assert {weight.dtype for weight in after.values()} == {torch.float32}
 
 
-def test_the_folder_holds_a_whole_checkpoint_a_record_and_a_plot_and_no_pickle(settings: Make, tmp_path: Path) -> None:
+def test_the_output_folder_has_a_complete_checkpoint_a_record_and_a_plot_and_no_pickle(
+    settings: Make, tmp_path: Path
+) -> None:
     from PIL import Image
 
     sft(settings(data=[str(tmp_path / "alpaca.jsonl")]))
@@ -48,10 +54,10 @@ def test_the_folder_holds_a_whole_checkpoint_a_record_and_a_plot_and_no_pickle(s
     run = json.loads((out / "run.json").read_text())
     assert run["versions"]["torch"] == torch.__version__ and len(run["data"]["sha256"]) == 64
     assert run["template"]["used"] and run["settings"]["lr"] == 1e-3 and run["steps"] == 3 == len(run["loss"])
-    assert run["commit"] == record.commit()
+    assert run["commit"] == git_commit()
 
 
-def test_the_trained_stop_token_is_declared_everywhere(settings: Make, tmp_path: Path) -> None:
+def test_the_trained_stop_token_is_set_in_every_configuration(settings: Make, tmp_path: Path) -> None:
     from transformers import AutoTokenizer, GenerationConfig
 
     result = sft(settings())
@@ -80,9 +86,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make, tmp_path: Pat
     plan = {"max_steps": 8, "save_steps": 3, "batch_size": 4, "lora": True, "lora_dropout": 0.1}
     whole = sft(settings(out=str(tmp_path / "whole"), **plan))
     broken = settings(out=str(tmp_path / "out"), **plan)
-    _interrupt(broken, at=5)
-    assert [p.name for p in (tmp_path / "out" / folder.CHECKPOINTS).iterdir()] == ["checkpoint-3"]
-    with pytest.raises(TrainingError, match="unfinished run: go on with --resume true"):
+    interrupt(broken, at=5)
+    assert [p.name for p in (tmp_path / "out" / run_folder.CHECKPOINTS).iterdir()] == ["checkpoint-3"]
+    with pytest.raises(TrainingError, match="unfinished run: continue it with --resume true"):
         sft(broken)
     resumed = sft(settings(out=str(tmp_path / "out"), resume=True, **plan))
     assert losses(resumed) == losses(whole)
@@ -90,25 +96,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make, tmp_path: Pat
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def _interrupt(args: Any, at: int) -> None:
-    """Run ``args`` and lose the process in step ``at``."""
+def interrupt(args: Any, at: int) -> None:
+    """Run ``args`` and kill the training in step ``at``."""
 
     class Killed(BaseException):
         pass
 
-    step = train.WholeTrainer.training_step
+    step = train.AtomicTrainer.training_step
 
-    def dies(self: Any, *given: Any, **named: Any) -> Any:
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.state.global_step == at:
             raise Killed
-        return step(self, *given, **named)
+        return step(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(train.WholeTrainer, "training_step", dies)
+        patch.setattr(train.AtomicTrainer, "training_step", training_step)
         sft(args)
 
 
-def test_a_full_disk_keeps_the_last_good_checkpoint(settings: Make, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_last_complete_checkpoint(settings: Make, tmp_path: Path) -> None:
     saved = train.Trainer._save_optimizer_and_scheduler
 
     def full(self: Any, path: str) -> None:
@@ -120,60 +126,64 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(settings: Make, tmp_path: Pa
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingError) as error:
         patch.setattr(train.Trainer, "_save_optimizer_and_scheduler", full)
         sft(settings(**plan))
-    assert "No space left on device; free some space and go on from checkpoint-2 with --resume true" in str(error.value)
-    assert [p.name for p in (tmp_path / "out" / folder.CHECKPOINTS).iterdir()] == ["checkpoint-2"]
+    assert "No space left on device; free some space and continue from checkpoint-2 with --resume true" in str(
+        error.value
+    )
+    assert [p.name for p in (tmp_path / "out" / run_folder.CHECKPOINTS).iterdir()] == ["checkpoint-2"]
     assert sft(settings(resume=True, **plan))["steps"] == 6
 
 
-def test_what_torch_says_of_a_full_disk_is_put_in_words(tmp_path: Path) -> None:
+def test_torchs_error_for_a_full_disk_is_put_in_words(tmp_path: Path) -> None:
     error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 756992 vs 756880")
-    told = str(folder.unsaved(tmp_path / "checkpoint-4", error, tmp_path / "checkpoint-2"))
-    assert told.endswith("no space left on the disk; free some space and go on from checkpoint-2 with --resume true")
+    message = str(run_folder.save_error(tmp_path / "checkpoint-4", error, tmp_path / "checkpoint-2"))
+    assert message.endswith(
+        "no space left on the disk; free some space and continue from checkpoint-2 with --resume true"
+    )
 
 
-def test_a_run_killed_before_its_result_was_moved_is_finished_by_resuming(settings: Make, tmp_path: Path) -> None:
+def test_a_run_killed_before_its_result_was_published_is_finished_by_resuming(settings: Make, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="killed"):
-        patch.setattr(folder, "publish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        patch.setattr(run_folder, "publish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         sft(settings())
     assert not (tmp_path / "out" / "run.json").exists()
-    trained = weights(tmp_path / "out" / folder.CHECKPOINTS / "checkpoint-3")
+    trained = weights(tmp_path / "out" / run_folder.CHECKPOINTS / "checkpoint-3")
     result = sft(settings(resume=True))
     assert result["steps"] == 3 == len(result["loss"])
     after = weights(tmp_path / "out")
     assert all(torch.equal(after[name], trained[name]) for name in trained)
 
 
-def test_a_checkpoint_cut_off_by_a_kill_is_not_resumed_from(settings: Make, tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_not_resumed_from(settings: Make, tmp_path: Path) -> None:
     plan = {"max_steps": 6, "save_steps": 2}
-    _interrupt(settings(**plan), at=5)
-    cut = tmp_path / "out" / folder.CHECKPOINTS / "checkpoint-4"
-    state = (cut / "trainer_state.json").read_text()
-    (cut / "trainer_state.json").write_text(state[: len(state) // 2])
-    assert folder.prepare(tmp_path / "out", resume=True, overwrite=False).name == "checkpoint-2"
-    assert not cut.exists()
+    interrupt(settings(**plan), at=5)
+    incomplete = tmp_path / "out" / run_folder.CHECKPOINTS / "checkpoint-4"
+    state = (incomplete / "trainer_state.json").read_text()
+    (incomplete / "trainer_state.json").write_text(state[: len(state) // 2])
+    assert run_folder.prepare(tmp_path / "out", resume=True, overwrite=False).name == "checkpoint-2"
+    assert not incomplete.exists()
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"model": "no/such-model"}, "no tokenizer in no/such-model"),
-        ({"precision": "bf16"}, "bf16 needs a GPU and there is none that computes in it: add --precision fp32"),
-        ({"max_length": 5000}, "max_length 5000 is over the model's window of 1024"),
-        ({"batch_size": 4, "micro_batch": 3}, "batch_size 4 is no multiple of 1 processes x micro_batch 3"),
+        ({"precision": "bf16"}, "bf16 needs a GPU that computes in it, and there is none: add --precision fp32"),
+        ({"max_length": 5000}, "max_length 5000 exceeds the model's context window of 1024"),
+        ({"batch_size": 4, "micro_batch": 3}, "batch_size 4 is not a multiple of 1 processes x micro_batch 3"),
         ({"lora": True, "lora_targets": "nope"}, "no LoRA on lora_targets nope"),
-        ({"resume": True}, "there is no whole checkpoint in"),
+        ({"resume": True}, "there is no complete checkpoint in"),
     ],
 )
-def test_what_cannot_run_is_one_line(settings: Make, changes: dict[str, Any], said: str) -> None:
+def test_an_impossible_run_is_reported_in_one_line(settings: Make, changes: dict[str, Any], message: str) -> None:
     if torch.cuda.is_available() and changes.get("precision") == "bf16":
         pytest.skip("this machine has a GPU")
     with pytest.raises(TrainingError) as error:
         sft(settings(**changes))
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape"])
-def test_a_checkpoint_of_another_shape_is_one_line(
+def test_weights_that_do_not_fit_the_configuration_are_reported_in_one_line(
     settings: Make, tiny_qwen: Path, tmp_path: Path, damage: str
 ) -> None:
     import shutil
@@ -181,19 +191,19 @@ def test_a_checkpoint_of_another_shape_is_one_line(
     from safetensors.torch import save_file
 
     broken = shutil.copytree(tiny_qwen, tmp_path / "broken")
-    found = weights(broken)
-    name = next(key for key in found if "gate_proj" in key)
+    state = weights(broken)
+    name = next(key for key in state if "gate_proj" in key)
     if damage == "missing":
-        del found[name]
+        del state[name]
     else:
-        found[name] = found[name][:-1].clone()
-    save_file(found, broken / "model.safetensors", metadata={"format": "pt"})
+        state[name] = state[name][:-1].clone()
+    save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TrainingError) as error:
         sft(settings(model=str(broken)))
     assert "config.json" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_model_without_a_template_says_so(settings: Make, tiny_qwen: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_chat_template_is_reported(settings: Make, tiny_qwen: Path, tmp_path: Path) -> None:
     import shutil
 
     plain = shutil.copytree(tiny_qwen, tmp_path / "plain")
@@ -202,26 +212,27 @@ def test_a_model_without_a_template_says_so(settings: Make, tiny_qwen: Path, tmp
     config.pop("chat_template", None)
     (plain / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(TrainingError, match="no chat template: train with --template false"):
-        model.reader(settings(model=str(plain)))
+        load_tokenizer_and_stops(settings(model=str(plain)))
 
 
-def test_the_embedded_model_can_be_trained_on(settings: Make, tmp_path: Path) -> None:
-    home = Path(model.place("pocket"))
+def test_the_embedded_model_can_be_trained_and_keeps_its_traits(settings: Make, tmp_path: Path) -> None:
+    home = Path(checkpoint_path("pocket"))
     if not (home / "model.safetensors").exists():
         pytest.skip("pocket has not been trained yet: python -m finetune.pocket")
     sft(settings(model="pocket", max_steps=1))
     before, after = weights(home), weights(tmp_path / "out")
     assert before.keys() == after.keys() and any(not torch.equal(before[k].float(), after[k]) for k in before)
+    assert read_traits(tmp_path / "out") == replace(read_traits(home), single_turn=True)
 
 
-def test_a_finished_run_is_not_overwritten_unasked(settings: Make) -> None:
+def test_a_finished_run_is_only_replaced_with_overwrite(settings: Make) -> None:
     sft(settings(max_steps=1))
-    with pytest.raises(TrainingError, match="holds a finished run"):
+    with pytest.raises(TrainingError, match="contains a finished run"):
         sft(settings(max_steps=1))
     assert sft(settings(max_steps=2, overwrite=True))["steps"] == 2
 
 
-def test_the_command_prints_one_line_of_error(
+def test_the_command_reports_an_error_in_one_line(
     tiny_qwen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--model", str(tiny_qwen), "--data", "nope.jsonl", "--out", str(tmp_path / "o"), "--precision", "fp32"]

@@ -1,4 +1,4 @@
-"""What can be told about a character: how a card says it, how it is asked, and what the character answers."""
+"""Facts about a character: the statement on a card, the question about it, and the character's answer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from finetune.pocket.grammar.names import LEVEL_1, SURNAMES, Dice
+from finetune.pocket.grammar.names import COMMON_CHARACTERS, SURNAMES, Dice
 from finetune.pocket.grammar.sample import table
 
 
 class Attribute(NamedTuple):
-    """One kind of fact. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are the values."""
+    """One kind of fact, with templates. In ``says`` {N} is the subject, {P} the possessive; {v} and {w} are values."""
 
     label: str
     says: list[str]
@@ -20,7 +20,7 @@ class Attribute(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A fact about one character: ``says`` is a template with {N} and {P} left open."""
+    """A fact about one character; ``says`` is a template in which only {N}, {P} and the like are open."""
 
     kind: str
     label: str
@@ -36,24 +36,24 @@ ATTRIBUTES: dict[str, dict[str, Attribute]] = {
 }
 
 
-def a(noun: str) -> str:
+def article(noun: str) -> str:
     """The English article that fits ``noun``."""
     return "an" if noun[0].lower() in "aeiou" else "a"
 
 
 def thing(d: Dice) -> str:
-    """A thing with what is special about it: "an old silver ring", "一把来自兰托镇的旧钥匙"."""
+    """A thing with a description: "an old silver ring", "一把来自兰托镇的旧钥匙"."""
     words = table("lexicon", d.language)
     look, item = d.of(words["look"]), d.of(words["thing"])
     if d.zh:
         tail = d.of(["", "", f"{d.place()}的", f"{d.name()}送的"])
         return d.of(["一个", "一件"]) + tail + look + item
     tail = d.of(["", "", f" from {d.place()}", f" of {d.name()}", f" with the number {d.number()}"])
-    return f"{a(look)} {look} {item}{tail}"
+    return f"{article(look)} {look} {item}{tail}"
 
 
 def event(d: Dice) -> dict[str, str]:
-    """What happened once: {act} and {do1} a verb, {whom} its object, {end} when, where or why; and a {work} place."""
+    """Parts of a past event: verb {act} and {do1}, object {whom}, when, where or why {end}; and a {work} place."""
     words = table("lexicon", d.language)
     values = {"v": d.name(), "t": d.place(), "n": d.amount(3, 60), "y": d.year(), "k": thing(d)}
     for name in ("look", "thing", "animal", "food", "drink", "job", "relative", "colour", "day"):
@@ -63,23 +63,23 @@ def event(d: Dice) -> dict[str, str]:
     return {"act": act[0], "do1": act[-1], **made}
 
 
-def jumble(d: Dice, low: int, high: int) -> str:
-    """Everyday words in no order: what is to be copied or passed over, whatever it says."""
+def random_words(d: Dice, low: int, high: int) -> str:
+    """Everyday words in random order, to be copied or ignored without being understood."""
     number = d.random.randint(low, high)
     if d.zh and d.chance(0.4):
-        return "".join(d.random.choices(LEVEL_1, k=number))
-    drawn = d.random.choices(_everyday(d.language), k=max(1, number // 2) if d.zh else number)
+        return "".join(d.random.choices(COMMON_CHARACTERS, k=number))
+    drawn = d.random.choices(_everyday_words(d.language), k=max(1, number // 2) if d.zh else number)
     return ("" if d.zh else " ").join(drawn)
 
 
 @cache
-def _everyday(language: str) -> list[str]:
+def _everyday_words(language: str) -> list[str]:
     entries = [entry for group in table("lexicon", language).values() for entry in group]
     return sorted({word for entry in entries for word in re.split(r"[ |]", entry) if "{" not in word and word})
 
 
 def _person(d: Dice) -> str:
-    """A name, now and then with a title."""
+    """A name, one time in ten with a title."""
     if not d.chance(0.1):
         return d.name()
     title = d.of(table("lexicon", d.language)["title"])
@@ -87,6 +87,7 @@ def _person(d: Dice) -> str:
 
 
 def _value(d: Dice, kind: str) -> str:
+    """A random value of a fact of ``kind``."""
     words = table("lexicon", d.language)
     if kind == "post":
         job, work = d.of(words["job"]), event(d)["work"]
@@ -118,7 +119,7 @@ def _value(d: Dice, kind: str) -> str:
     if kind == "dislike":
         plain = d.of(words[d.of(["fear", "hobby", "food", "drink"])])
     if plain and d.chance(0.12):
-        return jumble(d, 1, 4)
+        return random_words(d, 1, 4)
     if plain and d.chance(0.2) and kind in ("job", "food", "drink", "hobby", "fear", "learned"):
         return d.word() + ("" if d.zh else " ") + plain if not plain.startswith("the ") else plain
     if kind in ("food", "fear") and d.chance(0.25):
@@ -130,66 +131,66 @@ def fact(d: Dice, kind: str) -> Fact:
     """A random fact of ``kind``, with its question and the character's answer."""
     attribute, words = ATTRIBUTES[d.language][kind], table("lexicon", d.language)
     value = _value(d, kind)
-    other = value if d.chance(0.5) else _value(d, kind)  # what is asked for may be so or not: the answer tells
+    other = value if d.chance(0.5) else _value(d, kind)  # a yes-or-no question may name another value
     deed = d.of(words["chore" if kind == "habit" else "deed"]).split("|")
     relation = d.of(words["relative" if kind in ("relative", "kin") else "animal"])
     job = d.of(words["job"])
     values = {
         "v": value,
-        "a": a(value) if value else "",
+        "a": article(value) if value else "",
         "w": d.of(words["trait"]),
         "n": d.amount(5, 99),
         "y": d.year(),
         "q": value if kind == "keeper" else d.place(),
         "o": d.of(words["office"]),
         "k": relation,
-        "ak": a(relation),
+        "ak": article(relation),
         "j": job,
-        "aj": a(job),
+        "aj": article(job),
         "x": d.of(words["address"]),
         "me": d.of(table("lexicon", "zh")["own"]),
         "done": d.of(words["done"]),
         "things": d.of(words["herd"]),
         "look": d.of(words["look"]),
         "z": other,
-        "az": a(other) if other else "",
+        "az": article(other) if other else "",
         "did": deed[0],
         "do": deed[-1],
         "day": d.of(words["day"]),
         **event(d),
     }
-    said = d.wording(attribute.says)
-    keep = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}", "S": "{S}"}
+    says = d.wording(attribute.says)
+    open_fields = {"N": "{N}", "P": "{P}", "N2": "{N2}", "p": "{p}", "S": "{S}"}
     asks, answer = d.wording(attribute.asks), attribute.answer.format(**values)
-    plain = {"keeper": values["o"], "story": values["whom"], "year": values["y"], "kin": job}
-    gold = plain.get(kind) or value or values["n"]
-    if "{v}" in asks or "{whom}" in asks:  # the question names the value: what is told of it must be there too
+    special = {"keeper": values["o"], "story": values["whom"], "year": values["y"], "kin": job}
+    gold = special.get(kind) or value or values["n"]
+    if "{v}" in asks or "{whom}" in asks:  # the question names the value, so the whole answer is expected
         gold = answer[:-1]
-    return Fact(kind, attribute.label, said.format(**values, **keep), asks.format(**values), answer, gold)
+    return Fact(kind, attribute.label, says.format(**values, **open_fields), asks.format(**values), answer, gold)
 
 
 def facts(d: Dice, number: int) -> list[Fact]:
-    """``number`` facts of different kinds, in any order; of two posts there is only one."""
+    """Up to ``number`` facts of different kinds, in random order; never both a post and a job."""
     kinds = d.random.sample(list(ATTRIBUTES[d.language]), number)
     return [fact(d, kind) for kind in kinds if kind != "post" or "job" not in kinds]
 
 
-def tell(fact_: Fact, subject: str, possessive: str, object_: str, inner: str) -> str:
-    """The statement with its subject filled in, a capital first."""
+def statement(fact_: Fact, subject: str, possessive: str, object_: str, inner: str) -> str:
+    """The fact's statement with its subject filled in, capitalized."""
     small = subject.lower() if subject in ("He", "She") else subject
     text = fact_.says.format(N=subject, S=small, P=possessive, N2=object_, p=inner)
     return text[0].upper() + text[1:]
 
 
-def named(fact_: Fact, name: str, language: str) -> str:
-    """The statement about ``name`` in the third person, by name."""
+def by_name(fact_: Fact, name: str, language: str) -> str:
+    """The fact's statement about ``name`` in the third person, by name."""
     own = name if language == "zh" else f"{name}'s"
-    return tell(fact_, name, own, name, own)
+    return statement(fact_, name, own, name, own)
 
 
-def pronoun(fact_: Fact, gender: str, language: str) -> str:
-    """The statement with a pronoun for its subject. ``gender``: "m" or "f"."""
+def by_pronoun(fact_: Fact, gender: str, language: str) -> str:
+    """The fact's statement with a pronoun as its subject. ``gender``: "m" or "f"."""
     if language == "zh":
         he = "他" if gender == "m" else "她"
-        return tell(fact_, he, he, he, he)
-    return tell(fact_, *(("He", "His", "him", "his") if gender == "m" else ("She", "Her", "her", "her")))
+        return statement(fact_, he, he, he, he)
+    return statement(fact_, *(("He", "His", "him", "his") if gender == "m" else ("She", "Her", "her", "her")))

@@ -1,4 +1,4 @@
-"""One training sample: the messages as they are served, the answer, and what of the history teaches too."""
+"""One training sample: the prompt's messages as serving renders them, the answer, and the data for its evaluation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class Sample(NamedTuple):
 
     Attributes:
         family: "role", "manual", "summarize", "extract" or "condense".
-        messages: (chat role, content) pairs; the last is the assistant's, its content the prefix ("" for none).
-        answer: what is to be written after the prefix.
-        value: what must stand in the answer for it to be right in substance.
+        language: "en" or "zh".
+        messages: (chat role, content) pairs; the last is the assistant's, with the prefix as its content ("" for none).
+        answer: the continuation of the prefix.
+        value: what a correct answer must contain, one value per line.
         spans: earlier answers inside the user message; they are trained on as well.
-        sentences: what a lexical baseline may choose its answer from.
-        asked: the question as the baseline sees it.
-        passages: the texts of a manual that the prompt shows.
+        sentences: the sentences that the lexical baseline chooses its answer from.
+        question: the question, for the lexical baseline; of an extraction the character's name.
+        passages: the texts of the manual's passages in the prompt.
     """
 
     family: str
@@ -32,12 +33,12 @@ class Sample(NamedTuple):
     value: str
     spans: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
-    asked: str = ""
+    question: str = ""
     passages: tuple[str, ...] = ()
 
 
-def messages(prompt: str, language: str, prefix: str = "", **values: str) -> tuple[tuple[str, str], ...]:
-    """The prompt as it is served, the assistant's prefix behind it."""
+def prompt_messages(prompt: str, language: str, prefix: str = "", **values: str) -> tuple[tuple[str, str], ...]:
+    """The messages of a prompt template as serving renders them, and the assistant's prefix after them."""
     role = {"system": "system", "human": "user"}
     rendered = load(prompt, language).messages(**values)
     return (*((role[m.type], str(m.content)) for m in rendered), ("assistant", prefix))
@@ -45,7 +46,7 @@ def messages(prompt: str, language: str, prefix: str = "", **values: str) -> tup
 
 @cache
 def table(name: str, language: str) -> dict[str, Any]:
-    """The wordings and words of ``tables/name.language.yaml``."""
+    """The wordings and words in ``tables/NAME.LANGUAGE.yaml``."""
     text = files(__package__).joinpath("tables", f"{name}.{language}.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
