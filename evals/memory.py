@@ -1,8 +1,10 @@
 """Measure the dynamic memory: are the turns that answer a question among the first 1, 3, 5, 10 recalled?
 
-    python -m evals.memory --conversations locomo/ --json
+    python -m evals.memory --conversations locomo/ --json              a folder of LoCoMo's JSON files
+    python -m evals.memory --conversations dialogues.jsonl --json      a dialogue and a question a row
 
-any@k: at least one evidence turn is among the k best; all@k: every one is; tokens@k: estimated
+A row: {"role", "turns": [{"speaker", "text"}, ...], "question", "evidence": [turn numbers from 0]}; the speaker
+"character" is the role. any@k: at least one evidence turn is among the k best; all@k: every one is; tokens@k: estimated
 tokens of those k in a prompt. LoCoMo questions of category 5 have no answer and are left out.
 """
 
@@ -13,7 +15,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ from egosrag.schema import Turn
 from egosrag.text.language import language_of
 from evals.common import experiment
 from evals.common.estimates import estimate, percent
-from evals.common.records import Record, Records, measure_values
+from evals.common.records import Record, Records, measure_values, read_jsonl
 
 ANY_DEPTHS = (1, 3, 5, 10)
 ALL_DEPTHS = (5, 10)  # also of tokens@k
@@ -71,15 +73,18 @@ def score(evidence: frozenset[str], recalled: Sequence[str]) -> dict[str, float]
 
 
 def read_conversations(path: Path) -> list[Conversation]:
-    """The conversations of a folder of LoCoMo files, by file name.
+    """The conversations of a folder of LoCoMo files, by file name, or of a JSONL file of dialogues.
 
     Raises:
         SourceError: There are none, one is malformed, or no question has known evidence.
     """
-    files = sorted(path.glob("*.json"))
-    if not files:
-        raise SourceError(f"{path} has no JSON files: give a folder of LoCoMo conversations")
-    conversations = [read_locomo(file) for file in files]
+    if path.is_file():
+        conversations = list(read_dialogues(path))
+    else:
+        files = sorted(path.glob("*.json"))
+        if not files:
+            raise SourceError(f"{path} has no JSON files: give a folder of LoCoMo conversations, or a JSONL file")
+        conversations = [read_locomo(file) for file in files]
     if not any(conversation.questions for conversation in conversations):
         raise SourceError(f"{path} has no question with known evidence (LoCoMo: of category 1 to 4)")
     return conversations
@@ -109,13 +114,44 @@ def read_locomo(path: Path) -> Conversation:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise SourceError(
-            f"{path} is not a conversation in LoCoMo's format ({reason}): give LoCoMo's JSON files"
+            f"{path} is not a conversation in LoCoMo's format ({reason}): give LoCoMo's JSON files, or JSONL"
         ) from error
     return Conversation(path.stem, turns, dates, [question for question in questions if question.evidence])
 
 
 def _ids(*texts: str) -> list[str]:
     return [f"D{int(session)}:{int(turn)}" for text in texts for session, turn in _TURN_ID.findall(text)]
+
+
+def read_dialogues(path: Path) -> Iterator[Conversation]:
+    """The rows of a JSONL file, a conversation with one question each, named after the file and the row.
+
+    Raises:
+        SourceError: The file cannot be read, or a row is malformed.
+    """
+    for n, row in enumerate(read_jsonl(path), 1):
+        try:
+            yield _dialogue(f"{path.stem}/{row.get('id', n)}", row)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SourceError(
+                f"{path}: row {n} is not a dialogue with a question ({type(error).__name__}: {error}): "
+                "give role, turns (speaker, text), question and evidence (turn numbers from 0)"
+            ) from error
+
+
+def _dialogue(name: str, row: Record) -> Conversation:
+    names = {"character": row["role"]}
+    turns = [
+        Turn(id=str(n), speaker=names.get(turn["speaker"], turn["speaker"]), text=turn["text"])
+        for n, turn in enumerate(row["turns"])
+    ]
+    unknown = [number for number in row["evidence"] if number not in range(len(turns))]
+    if unknown:
+        raise ValueError(f"evidence {unknown[0]!r} is not the number of one of the {len(turns)} turns")
+    if not isinstance(row["question"], str):
+        raise TypeError("the question is not a text")
+    evidence = frozenset(str(number) for number in row["evidence"])
+    return Conversation(name, turns, {}, [Question(row["question"], None, evidence)] if evidence else [])
 
 
 class _TimedEmbedder(Embedder):
@@ -252,8 +288,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--conversations",
         required=True,
         type=Path,
-        metavar="DIR",
-        help="folder of LoCoMo JSON files",
+        metavar="DIR|FILE.jsonl",
+        help="folder of LoCoMo JSON files, or JSONL of dialogues with a question each",
     )
     parser.add_argument("--embedder", default=MINILM, help="hub id or folder of an embedder; none: lexical search only")
     parser.add_argument("--predictions", type=Path, help="JSONL for the recalled turns, to resume from")

@@ -1,4 +1,4 @@
-"""``python -m evals.memory``: LoCoMo files, the measures, and the command."""
+"""``python -m evals.memory``: LoCoMo files, JSONL dialogues, the measures, and the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from egosrag.rag.retrieval.turn_memory import TurnMemory
 from evals.common.records import read_jsonl
-from evals.memory import main, read_locomo, score, summary
+from evals.memory import main, read_conversations, read_locomo, score, summary
 from tests.evals.langsmith_fake import FakeLangSmith
 
 LOCOMO: dict[str, Any] = {
@@ -137,6 +137,98 @@ def test_an_empty_folder_says_what_to_give(tmp_path: Path, capsys: pytest.Captur
     assert "LoCoMo" in capsys.readouterr().err
 
 
+# JSONL: a dialogue and a question a row
+
+DIALOGUE: dict[str, Any] = {
+    "role": "Edda",
+    "turns": [
+        {"speaker": "user", "text": "I keep seven bees in a blue hive."},
+        {"speaker": "character", "text": "I cook soup for the crew."},
+        {"speaker": "user", "text": "Lovely weather, is it not?"},
+    ],
+    "question": "What colour is the hive of the bees?",
+    "evidence": [0],
+}
+
+
+def write_rows(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_row_is_a_conversation_with_one_question(tmp_path: Path) -> None:
+    first, second = read_conversations(write_rows(tmp_path / "d.jsonl", DIALOGUE, DIALOGUE | {"id": 7, "evidence": []}))
+    assert [(turn.id, turn.speaker) for turn in first.turns] == [("0", "user"), ("1", "Edda"), ("2", "user")]
+    assert (first.name, first.dates) == ("d/1", {})
+    assert first.questions == [("What colour is the hive of the bees?", None, {"0"})]
+    assert (second.name, second.questions) == ("d/7", [])
+
+
+def test_dialogues_have_the_same_figures_as_locomo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soup = DIALOGUE | {"question": "What does Edda cook for the crew?", "evidence": [1, 2]}
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE, soup, DIALOGUE | {"evidence": []})
+    arguments = ["--conversations", str(path), "--embedder", "none"]
+    assert main([*arguments, "--json"]) == 0
+    printed = capsys.readouterr()
+    figures = json.loads(printed.out)
+    shares = {"any@1", "any@3", "any@5", "all@5", "any@10", "all@10"}
+    assert set(figures) == {"n", *shares, "tokens@5", "tokens@10", "query_ms", "ci95"}
+    assert (figures["n"], figures["any@1"], figures["all@5"]) == (2, 1.0, 1.0)
+    assert "embed" not in printed.err and "questions: 2/2" in printed.err
+    assert main(arguments) == 0
+    assert "conversation d/1" in capsys.readouterr().out
+
+
+def test_dialogues_are_resumed_and_uploaded(
+    tmp_path: Path, langsmith: FakeLangSmith, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE, DIALOGUE | {"question": "Who keeps bees?"})
+    arguments = [
+        "--conversations",
+        str(path),
+        "--embedder",
+        "none",
+        "--predictions",
+        str(tmp_path / "p.jsonl"),
+        "--json",
+    ]
+    assert main(arguments) == 0
+    first = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(TurnMemory, "recall", None)
+    assert main([*arguments, "--upload"]) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    (example, _) = sorted(langsmith.examples.values(), key=lambda example: example["inputs"]["id"])
+    assert (example["inputs"]["id"], example["outputs"]["reference"]) == ("d/1/1", ["0"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"evidence": [3]}, "evidence 3 is not the number of one of the 3 turns"),
+        ({"evidence": [-1]}, "evidence -1 is not the number"),
+        ({"evidence": ["0"]}, "evidence '0' is not the number"),
+        ({"turns": [{"speaker": "user"}]}, "KeyError"),
+        ({"question": None}, "the question is not a text"),
+        ({"turns": None}, "TypeError"),
+    ],
+)
+def test_a_malformed_dialogue_is_named(
+    tmp_path: Path, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE, DIALOGUE | change)
+    assert main(["--conversations", str(path), "--embedder", "none"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "d.jsonl: row 2 is not a dialogue with a question" in line and message in line
+
+
+def test_a_jsonl_file_without_evidence_has_nothing_to_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE | {"evidence": []})
+    assert main(["--conversations", str(path)]) == 1
+    assert "no question with known evidence" in capsys.readouterr().err
+
+
 # Real data
 
 
@@ -148,3 +240,17 @@ def test_lexical_search_recalls_a_real_conversation(
     figures = json.loads(capsys.readouterr().out)
     assert figures["n"] == 150
     assert figures["any@10"] > 0.8 and figures["all@10"] > 0.68
+
+
+@pytest.mark.parametrize(("language", "n", "any_at_5"), [("zh", 122, 0.89), ("en", 120, 0.82)])
+def test_lexical_search_recalls_real_dialogues(
+    shared_data: Path, language: str, n: int, any_at_5: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shared_data / "characterbench" / f"memory.{language}.jsonl"
+    if not path.is_file():
+        pytest.skip("the dialogues of CharacterBench are not in the shared data")
+    assert main(["--conversations", str(path), "--embedder", "none", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["n"] == n
+    assert figures["any@5"] >= any_at_5
+    assert figures["any@1"] <= figures["any@3"] <= figures["any@5"] <= figures["any@10"]
