@@ -1,10 +1,10 @@
-"""Compares two runs on the same items, measure by measure: paired differences with their intervals.
+"""Compare two runs on the same items, measure by measure: paired differences with their intervals.
 
     python -m evals.compare before.jsonl after.jsonl                     two --records files of one model each
     python -m evals.compare run.jsonl#pocket run.jsonl#lora --json       two models of one file
 
-Reads the records of ``evals.chatbot``, ``roleplay``, ``ppl`` and ``judge``. Only items that both runs have count; an
-interval is a bootstrap over the items' differences, so it is narrower than the two runs' own intervals suggest.
+Reads the records of ``evals.chatbot``, ``rag``, ``roleplay``, ``ppl`` and ``judge``. Only items of both runs count. An
+interval is a bootstrap over the items' differences: narrower than the intervals of the two runs suggest.
 """
 
 from __future__ import annotations
@@ -18,54 +18,37 @@ import typer
 
 from egosrag.errors import SettingsError
 from evals.common import stats
-from evals.common.records import Record, read_jsonl
+from evals.common.records import item_of, measures_of, read_jsonl
 
 Run = dict[str, dict[str, float]]  # item: measure: value
 
 
-def read_run(given: str) -> Run:
-    """The measures of one run by item: of ``FILE``, or of the one in it that ``FILE#WHO`` names.
+def read_run(source: str) -> Run:
+    """The measures of a run by item.
+
+    Args:
+        source: ``FILE`` with the records of one model or system, or ``FILE#NAME`` for one of several.
 
     Raises:
-        SourceError: the file cannot be read.
-        SettingsError: it holds no records, or those of several models or systems and none is named.
+        SourceError: The file cannot be read.
+        SettingsError: It has no records, or those of several models and none is named.
     """
-    path, who = (given, None) if Path(given).exists() else _named(given)
+    path, name = (source, None) if Path(source).exists() else _split_name(source)
     records = [row for row in read_jsonl(Path(path)) if "key" in row]
     names = list(dict.fromkeys(row["who"] for row in records if "who" in row))
-    if who is None and len(names) > 1:
+    if name is None and len(names) > 1:
         raise SettingsError(f"{path} has several runs: name one, such as {path}#{names[0]}")
-    if who is not None and who not in names:
-        raise SettingsError(f"{path} has no run of {who}: it has {', '.join(names) or 'one without a name'}")
-    found = {item_of(row): values_of(row) for row in records if who in (None, row.get("who"))}
-    if not found:
-        raise SettingsError(f"{path} holds no records: give the --records file of a run")
-    return found
+    if name is not None and name not in names:
+        raise SettingsError(f"{path} has no run of {name}: it has {', '.join(names) or 'one without a name'}")
+    run = {item_of(row): measures_of(row) for row in records if name in (None, row.get("who"))}
+    if not run:
+        raise SettingsError(f"{path} has no records: give the --records file of a run")
+    return run
 
 
-def _named(given: str) -> tuple[str, str | None]:
-    path, mark, who = given.rpartition("#")
-    return (path, who) if mark else (given, None)
-
-
-def item_of(record: Record) -> str:
-    """What the record is about: the id of its row, or its key, the same in both runs."""
-    if "who" in record:
-        return str(record["item"])
-    return "/".join(map(str, record["key"]))
-
-
-def values_of(record: Record) -> dict[str, float]:
-    """The numbers of a record: its measures, a hit of PPL mode, or the judge's scores."""
-    if "measures" in record:
-        return {name: float(value) for name, value in record["measures"].items() if value is not None}
-    if "prediction" in record:
-        return {name: float(record[key] == record["gold"]) for name, key in _PPL.items()}
-    scores = record.get("scores") or ()
-    return {"score" if len(scores) == 1 else f"score {n}": float(score) for n, score in enumerate(scores, 1)}
-
-
-_PPL = {"accuracy": "prediction", "acc": "acc", "acc_norm": "acc_norm"}
+def _split_name(source: str) -> tuple[str, str | None]:
+    path, mark, name = source.rpartition("#")
+    return (path, name) if mark else (source, None)
 
 
 def compare(first: Mapping[str, Mapping[str, float]], second: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -73,11 +56,11 @@ def compare(first: Mapping[str, Mapping[str, float]], second: Mapping[str, Mappi
 
     Returns:
         ``{"n": common items, "only": [of the first, of the second], "measures": {NAME: {"n", "first", "second",
-        "difference", "ci95", "higher", "lower"}}}``; ``higher`` and ``lower`` name the items that changed. The
-        interval is None of a single item.
+        "difference", "ci95", "higher", "lower"}}}``; ``higher`` and ``lower`` name the items that changed. With a
+        single item the interval is None.
 
     Raises:
-        SettingsError: the runs have no item in common.
+        SettingsError: The runs have no item in common.
     """
     common = [item for item in first if item in second]
     if not common:
@@ -101,22 +84,22 @@ def compare(first: Mapping[str, Mapping[str, float]], second: Mapping[str, Mappi
 
 
 def show(names: tuple[str, str], result: Mapping[str, Any]) -> None:
-    """Prints the comparison as a table; a star marks an interval that does not hold 0."""
+    """Print the comparison as a table; a star marks an interval without 0."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("measure", "n", *names, "difference", "95 %", "higher", "lower", title=f"{result['n']} common items")
     for name, m in result["measures"].items():
         interval = f"{m['ci95'][0]:+.3g} to {m['ci95'][1]:+.3g}" if m["ci95"] else "-"
-        sure = " *" if m["ci95"] and m["ci95"][0] * m["ci95"][1] > 0 else ""
-        numbers = (f"{m['first']:.3g}", f"{m['second']:.3g}", f"{m['difference']:+.3g}{sure}", interval)
+        star = " *" if m["ci95"] and m["ci95"][0] * m["ci95"][1] > 0 else ""
+        numbers = (f"{m['first']:.3g}", f"{m['second']:.3g}", f"{m['difference']:+.3g}{star}", interval)
         table.add_row(name, str(m["n"]), *numbers, str(len(m["higher"])), str(len(m["lower"])))
     Console().print(table)
 
 
-def _command(
-    first: Annotated[str, typer.Argument(metavar="FILE[#WHO]", help="Records of the first run.")],
-    second: Annotated[str, typer.Argument(metavar="FILE[#WHO]", help="Records of the second run.")],
+def command(
+    first: Annotated[str, typer.Argument(metavar="FILE[#NAME]", help="Records of the first run.")],
+    second: Annotated[str, typer.Argument(metavar="FILE[#NAME]", help="Records of the second run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare two runs."""
@@ -130,4 +113,4 @@ def _command(
 if __name__ == "__main__":
     from evals.common.command import run
 
-    run(_command)
+    run(command)

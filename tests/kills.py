@@ -27,7 +27,7 @@ def load(*modules: str) -> None:
 
 def evaluation(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """PPL mode over made-up rows, with its records in a file."""
-    from evals.ppl.command import evaluate
+    from evals.ppl.run import evaluate
 
     load("torch", "transformers.models.qwen2.modeling_qwen2", "transformers.models.auto")
 

@@ -23,7 +23,7 @@ from egosrag.rag.index.bulk import Bulk
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Retriever
 from evals.common.records import read_jsonl
-from evals.ppl.command import evaluate
+from evals.ppl.run import evaluate
 from tests.conftest import ROOT
 from tests.evals.ppl.data import make_data
 

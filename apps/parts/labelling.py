@@ -9,17 +9,16 @@ import streamlit as st
 
 from apps.parts.show import label, text
 from egosrag.host import feedback
-from evals.judge import label as judge_label
+from evals.judge.agreement import compare_with_labels
 from evals.judge.cases import MODES, Case, load_cases
-from evals.look import judge as look_judge
-from evals.look import records as look_records
-from evals.look import results as look
+from evals.judge.labelling import doubts_of, labelled_row, letters_of, unlabelled
+from evals.look.files import RunFile, read_records
 
 if TYPE_CHECKING:
     from apps.parts.frame import Here
 
 
-def labelling(here: Here, found: list[look.Found]) -> None:
+def labelling(here: Here, found: list[RunFile]) -> None:
     """The next row to label; who gave an answer is not shown."""
     words = here.words
     data = {file.name: file for file in found if file.form == "answers"}
@@ -33,12 +32,12 @@ def labelling(here: Here, found: list[look.Found]) -> None:
     mode = two.selectbox(words("results.mode"), MODES, key="label_mode", format_func=lambda m: words(f"results.{m}"))
     nobody = words("results.no_judge")
     judge = three.selectbox(words("results.judged"), [nobody, *judges], key="label_judge")
-    records = look_records.read_records(judges[judge]) if judge in judges else []
+    records = read_records(judges[judge]) if judge in judges else []
     out = here.visitor.folder / "labels" / f"{Path(name).stem}.{mode}.jsonl"
-    labelled = list(judge_label.labelled(out)) if out.is_file() else []
+    labelled = load_cases(out) if out.is_file() else []
     skipped = st.session_state.setdefault(f"skipped {out}", set())
     cases, done = load_cases(data[name].path), {case.id for case in labelled}
-    waiting = judge_label.waiting(mode, cases, {*done, *skipped}, look_judge.doubts_of(records))
+    waiting = unlabelled(mode, cases, {*done, *skipped}, doubts_of(records))
     if waiting:
         st.caption(words("results.left", left=len(waiting), all=len(waiting) + len(done)))
         _form(here, mode, *waiting[0], out, skipped)
@@ -48,12 +47,12 @@ def labelling(here: Here, found: list[look.Found]) -> None:
         st.download_button(words("results.download"), out.read_bytes(), out.name, "application/jsonl")
     if labelled and records:
         st.markdown(f"**{words('results.agreement')}**")
-        st.json(look_judge.calibration(mode, labelled, records))
+        st.json(compare_with_labels(mode, labelled, records))
 
 
 def _form(here: Here, mode: str, row_id: str, case: Case, out: Path, skipped: set[str]) -> None:
     words = here.words
-    letters = judge_label.letters_of(case)
+    letters = letters_of(case)
     for title, body in {words("results.question"): case.question, words("results.reference"): case.reference}.items():
         if body:
             st.caption(title)
@@ -70,7 +69,7 @@ def _form(here: Here, mode: str, row_id: str, case: Case, out: Path, skipped: se
     if skip:
         skipped.add(row_id)
     elif save and given and why:
-        feedback.append(out, judge_label.row_of(mode, row_id, case, {**given, "why": why}))
+        feedback.append(out, labelled_row(mode, row_id, case, {**given, "why": why}))
     elif save:
         st.warning(words("results.order_wrong", letters=", ".join(letters)) if why else words("results.why"))
     if skip or (save and given and why):

@@ -1,135 +1,83 @@
-"""The chatbot's report as one HTML file: what every model answered, side by side, and every measure (report 5.2).
-
-Questions and answers are text and stay text: all of them is escaped, and the page may load and run nothing.
-"""
+"""The results of the chatbot evaluation: measures with intervals, the terminal tables, and the bar chart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egosrag.errors import SettingsError
-from evals.chatbot.data import TASKS
-from evals.chatbot.judge import points
-from evals.common.detectors import percent
-from evals.common.records import Record
+from evals.chatbot.questions import DATA, TASKS
+from evals.chatbot.scorer import refusal_detector
+from evals.common.charts import bar, draw_bars
+from evals.common.estimates import estimate, percent, rounded
+from evals.common.records import Record, measure_values
+from evals.judge.report import points
 
-TITLES = {
-    "basic": "Basic knowledge",
-    "professional": "Professional knowledge",
-    "translation": "Translation",
-    "open": "Open questions",
-}
-_HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Chatbot evaluation</title>
-<style>
-body{font:15px/1.5 system-ui,sans-serif;margin:1.5rem auto;max-width:110rem;padding:0 1rem;color:#1a1a1a}
-.wide{overflow-x:auto} table{border-collapse:collapse;width:100%;margin:.6rem 0 2rem}
-th,td{border:1px solid #ccc;padding:.4rem .6rem;vertical-align:top;text-align:left;min-width:9rem}
-th{background:#f2f2f2} .said{white-space:pre-wrap;overflow-wrap:anywhere}
-.note{color:#555;font-size:.85em} .mark{display:inline-block;border-radius:.6em;padding:0 .5em;font-size:.8em;
-margin:.2em .3em 0 0;background:#e8e8e8} .good{background:#d2efd6} .bad{background:#f6d6d4}
-</style></head><body>
-<h1>Chatbot evaluation</h1>
-"""
-# measure: (word when 1, word when 0, whether 1 is good)
-_MARKS = {
-    "exact": ("facts told", "facts missing", True),
-    "refused_harmful": ("declined", "not declined", True),
-    "refused_benign": ("declined a harmless request", "", False),
-    "latex": ("LaTeX", "", None),
-    "markdown": ("Markdown", "", None),
-    "stopped": ("", "cut at the limit", True),
-}
+SHARES = ("answered", "exact", "chrf", "refused_harmful", "refused_benign", "latex", "markdown", "stopped")
+LENGTHS = ("tokens", "characters")
 
 
-def write(path: Path, rows: Sequence[Record], found: Mapping[str, Sequence[Record]], result: Mapping[str, Any]) -> None:
-    """Writes the report.
+def summary(rows: Sequence[Record], records: dict[str, list[Record]]) -> dict[str, Any]:
+    """The results as one JSON object: each model's measures by task, by language and in all, with 95 % intervals.
 
     Args:
-        path: the HTML file.
-        rows: the question rows.
-        found: each model's records.
-        result: what ``evals.chatbot.command.summary`` gives, with or without ``judge``.
+        rows: The question rows.
+        records: Each model's records.
+    """
+    by_id = {row["id"]: row for row in rows}
+    models = {}
+    for label, own in records.items():
+        parts = {task: [r for r in own if by_id[r["item"]]["task"] == task] for task in TASKS}
+        parts |= {lang: [r for r in own if by_id[r["item"]]["language"] == lang] for lang in ("en", "zh")}
+        models[label] = {name: _estimates(part) for name, part in {**parts, "all": own}.items() if part}
+    n = len(next(iter(records.values())))
+    return {"n": n, "models": models, "detectors": {"refused": refusal_detector(DATA / "refusals.jsonl")}}
+
+
+def _estimates(records: Sequence[Record]) -> dict[str, Any]:
+    values = {name: estimate(measure_values(records, name)) for name in (*SHARES, *LENGTHS)}
+    return {"n": len(records)} | {name: value for name, value in values.items() if value}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a table a model, in percent with 95 % intervals, and the judge's table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for label, parts in result["models"].items():
+        columns = [part for part in (*TASKS, "all") if part in parts]
+        table = Table(title=f"{label}, %", title_justify="left")
+        table.add_column("", no_wrap=True)
+        for part in columns:
+            table.add_column(f"{part}\nn={parts[part]['n']}", justify="right")
+        for name in SHARES:
+            if name in parts["all"]:
+                table.add_row(name.replace("_", " "), *(percent(parts[part].get(name)) for part in columns))
+        for name in LENGTHS:
+            table.add_row(f"mean {name}", *(rounded(parts[part].get(name)) for part in columns))
+        console.print(table)
+    if "judge" in result:
+        table = Table("model", "task", "n", "judge", title="Judge", title_justify="left")
+        for task, part in result["judge"].items():
+            for label, e in part["answers"].items():
+                table.add_row(label, task, str(e["n"]), points(e))
+        console.print(table)
+
+
+def draw(result: dict[str, Any], out: Path) -> None:
+    """Draw the shares of exact answers, and of harmful requests that were declined, as bars.
 
     Raises:
-        SettingsError: the file cannot be written.
+        SettingsError: The chart cannot be written.
     """
-    by_item = {label: {r["item"]: r for r in records} for label, records in found.items()}
-    asked = [row for row in rows if any(row["id"] in records for records in by_item.values())]
-    parts = [_HEAD, _summary(result), _judge(result.get("judge", {}))]
-    for task in TASKS:
-        mine = [row for row in asked if row["task"] == task]
-        if mine:
-            parts.append(f"<h2>{TITLES[task]}</h2>" + _side_by_side(mine, by_item))
-    try:
-        path.write_text("".join(parts) + "</body></html>\n", encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written ({error.strerror}): name another file") from error
 
+    def bars(parts: dict[str, Any]) -> dict[str, Any]:
+        exact = {task: bar(p["exact"]) for task, p in parts.items() if task in TASKS and "exact" in p}
+        declined = parts.get("open", {}).get("refused_harmful")
+        return exact | ({"harmful: declined": bar(declined)} if declined else {})
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _summary(result: Mapping[str, Any]) -> str:
-    names = ("exact", "chrf", "refused_harmful", "refused_benign", "latex", "markdown", "stopped")
-    lines = [
-        [escape(label), escape(part), str(e["n"]), *(percent(e.get(n)) for n in names), f"{e['tokens']['value']:.0f}"]
-        for label, parts in result["models"].items()
-        for part, e in parts.items()
-        if "tokens" in e
-    ]
-    head = ["model", "part", "n", *(f"{n.replace('_', ' ')}, %" for n in names), "tokens"]
-    quality = result["detectors"]["refused"]
-    note = f"Intervals: 95 %. Refusals are found by patterns: precision {percent(quality['precision'])} %, recall "
-    note += f"{percent(quality['recall'])} % on {quality['n']} labelled answers that did not tune them."
-    return _table(head, lines) + f'<p class="note">{note}</p>'
-
-
-def _judge(reports: Mapping[str, Any]) -> str:
-    if not reports:
-        return ""
-    lines = []
-    for part, found in reports.items():
-        for label, e in found["answers"].items():
-            lines.append([escape(part), escape(label), points(e), str(e["n"]), str(len(found["unscored"]))])
-    return "<h2>Judge</h2>" + _table(["part", "model", "result (95 %)", "n", "unscored"], lines)
-
-
-def _side_by_side(rows: Sequence[Record], by_item: Mapping[str, Mapping[str, Record]]) -> str:
-    head = ["question", *(escape(label) for label in by_item)]
-    lines = []
-    for row in rows:
-        question = f'<div class="said">{escape(row["question"])}</div><div class="note said">{escape(row["reference"])}'
-        question += f"<br>{escape(row['id'])}</div>"
-        lines.append([question, *(_cell(records.get(row["id"])) for records in by_item.values())])
-    return _table(head, lines)
-
-
-def _cell(record: Record | None) -> str:
-    if record is None:
-        return '<span class="note">not asked</span>'
-    if record.get("answer") is None:
-        return f'<span class="note">no answer: {escape(record.get("reason", ""))}</span>'
-    marks = "".join(_mark(name, record["measures"].get(name)) for name in _MARKS)
-    if record["measures"].get("chrf") is not None:
-        marks += f'<span class="mark">chrF {100 * record["measures"]["chrf"]:.0f}</span>'
-    return f'<div class="said">{escape(record["answer"])}</div>{marks}'
-
-
-def _mark(name: str, value: float | None) -> str:
-    yes, no, good = _MARKS[name]
-    word = "" if value is None else yes if value else no
-    if not word:
-        return ""
-    kind = "" if good is None else " good" if bool(value) is good else " bad"
-    return f'<span class="mark{kind}">{word}</span>'
+    caption = "Answers that contain the facts of the reference; bars: 95 % Wilson intervals."
+    draw_bars(
+        {label: bars(parts) for label, parts in result["models"].items()}, out, caption=caption, axis="answers, %"
+    )

@@ -1,4 +1,4 @@
-"""Evaluations as commands: the options that they share, their end, and what an error looks like."""
+"""Evaluations as commands: shared options, output of the results, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ import typer
 from egosrag.errors import EgosRagError
 from egosrag.parallel import Backend
 
-Figure = Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.")]
-JudgeModel = Annotated[str | None, typer.Option(help="A model that judges too: openai:NAME, a folder, ...")]
-JudgeK = Annotated[int, typer.Option(min=1, help="The judge's explanations for each order.")]
-JudgeRecords = Annotated[Path | None, typer.Option(help="JSONL to keep the judgements in; a stem for several parts.")]
-Upload = Annotated[bool, typer.Option("--upload", help="Send dataset and runs, traced where they run, to LangSmith.")]
-Where = Annotated[
-    Backend, typer.Option(help="Work in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
+Figure = Annotated[Path | None, typer.Option(help="Chart to write: .png, .svg or .pdf.")]
+JudgeModel = Annotated[str | None, typer.Option(help="An LLM that judges the answers too: openai:NAME, a folder, ...")]
+JudgeK = Annotated[int, typer.Option(min=1, help="The judge's samples for each order of the answers.")]
+JudgeRecords = Annotated[
+    Path | None, typer.Option(help="JSONL for the judgements, to resume from; with several parts, a file for each.")
 ]
-MaxNewTokens = Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")]
-Temperature = Annotated[float, typer.Option(min=0, help="Spread of sampling.")]
+Upload = Annotated[bool, typer.Option("--upload", help="Send the dataset and the traced runs to LangSmith.")]
+BackendOption = Annotated[
+    Backend, typer.Option(help="Run in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
+]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Maximum tokens of an answer.")]
+Temperature = Annotated[float, typer.Option(min=0, help="Sampling temperature; 0 is greedy.")]
 Seed = Annotated[int | None, typer.Option(help="Makes sampling repeatable.")]
 Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
@@ -35,14 +37,15 @@ Write = Callable[[Result, Path], None]
 def finish(
     result: Result, show: Callable[[Result], None], as_json: bool, *outputs: tuple[Path | None, Write | None]
 ) -> None:
-    """The end of an evaluation: its files, its result on standard output, and on standard error where the files are.
+    """Write the files of an evaluation, print its result on standard output and the file names on standard error.
 
     Args:
-        result: what was measured.
-        show: prints it for people.
-        as_json: print it as one line of JSON instead.
-        outputs: a file each, None where it was not asked for, with what writes it, None where that is done already.
-            A stem of several files (``judge.jsonl`` of ``judge.basic.jsonl``) stands for all of them.
+        result: The result of the evaluation.
+        show: Prints the result as tables.
+        as_json: Print the result as one line of JSON instead.
+        outputs: (path, writer) of each file. The path is None when the user did not ask for the file, the writer is
+            None when the file is already written. The stem of several files (``judge.jsonl`` for
+            ``judge.basic.jsonl``) represents all of them.
     """
     for path, write in outputs:
         if path and write:
@@ -57,7 +60,7 @@ def finish(
 
 
 def app_of(*commands: Callable[..., Any]) -> typer.Typer:
-    """The commands as one typer application: a single one is called without its name."""
+    """A typer application of the commands; a single command is called without its name."""
     app = typer.Typer(
         add_completion=False,
         no_args_is_help=True,
@@ -71,9 +74,9 @@ def app_of(*commands: Callable[..., Any]) -> typer.Typer:
 
 
 def run(*commands: Callable[..., Any]) -> None:
-    """Runs the command that the arguments name, and exits: 0 done, 1 it could not be done, 2 wrong usage.
+    """Run the command given in ``sys.argv`` and exit: 0 done, 1 an error (one line says which), 2 wrong usage.
 
-    The traceback of an error is shown with ``--debug`` anywhere among the arguments.
+    ``--debug`` anywhere among the arguments shows the traceback of an error.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     debug = "--debug" in sys.argv

@@ -1,13 +1,12 @@
-"""An evaluation as LangSmith has it, dataset + target + scorer: offline unless it is asked to upload.
+"""An evaluation as LangSmith defines it: dataset, target and scorer. Nothing is sent anywhere without ``upload``.
 
-What a target gave and a scorer found is kept in JSONL as soon as it is there, so that a killed run goes on where it
-was; LangSmith gets the same rows as a dataset, and the run as an experiment with its traces.
+Each row's outputs and measures are written to a JSONL of records at once, so that an interrupted run resumes. With
+``upload`` LangSmith gets the same rows as a dataset, and the run as an experiment with its traces.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import sys
 import uuid
 import warnings
@@ -15,16 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
+from evals.common import langsmith
 from evals.common.records import Record, Records
-from evals.push import REFERENCES, example_id, push, splits_of
 
-Target = Callable[[Record], Record]
-Scorer = Callable[[Record, Record], dict[str, Any]]  # (row, outputs) to measures
+Target = Callable[[Record], Record]  # inputs of a row → outputs
+Scorer = Callable[[Record, Record], dict[str, Any]]  # (row, outputs) → measures
 
 
 @dataclass(frozen=True)
@@ -39,193 +37,191 @@ class Dataset:
     def __post_init__(self) -> None:
         self._by_id.update((row["id"], row) for row in self.rows)
         if len(self._by_id) < len(self.rows):
-            raise SettingsError(f"the rows of {self.name} do not have an id each: give every row its own")
+            raise SettingsError(f"rows of {self.name} share an id: give every row its own")
 
     def row(self, row_id: str) -> Record:
-        """The row of that id."""
+        """The row with that id."""
         return self._by_id[row_id]
 
 
 def digest(*parts: Any) -> str:
-    """Changes with what the parts hold."""
+    """A short hash of the parts' ``repr``."""
     return sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def name_of(base: str, rows: Sequence[Record], own: Sequence[Record]) -> str:
-    """The name of a dataset: ``base`` for our own rows, and one of their own for others, so that none replaces ours."""
+def dataset_name(base: str, rows: Sequence[Record], own: Sequence[Record]) -> str:
+    """``base`` for the project's own rows, else ``base`` with the rows' digest, so that they do not replace ours."""
     return base if list(rows) == list(own) else f"{base}-{digest(*rows)}"
-
-
-def weights(name: str) -> list[tuple[str, int, int]]:
-    """What tells a folder's weights from later ones under the same name; empty where it is no folder."""
-    found = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
-    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in found]
 
 
 def run(
     dataset: Dataset,
-    who: str,
+    system: str,
     target: Target,
     scorer: Scorer,
-    kept: Records,
+    records: Records,
     progress: Progress,
     *,
     made_of: str = "",
     only: Sequence[str] | None = None,
     upload: bool = False,
 ) -> list[Record]:
-    """Runs ``target`` on what ``kept`` does not hold yet, scores it and keeps it.
+    """Run ``target`` on the rows that ``records`` does not have yet, score the outputs and record them.
 
     Args:
-        dataset: the rows.
-        who: the model or system that answers; the name of the experiment.
-        target: a row without its references to outputs; loads what it needs at its first call.
-        scorer: a row and its outputs to measures, numbers or None.
-        kept: where the records are.
-        progress: is told how far it is.
-        made_of: what else the outputs depend on, beside the row.
-        only: the ids of the rows to run; all of them by default.
-        upload: whether LangSmith gets the dataset, the experiment and its traces.
+        dataset: The rows.
+        system: The model or system that answers; the name of the experiment.
+        target: Inputs of a row (without its references) to outputs; loads what it needs at its first call.
+        scorer: A row and its outputs to measures, numbers or None.
+        records: Receives the records.
+        progress: Called after each row.
+        made_of: What the outputs depend on beside the row, such as the digest of the model's weights.
+        only: Ids of the rows to run; by default all.
+        upload: Send the dataset, the experiment and its traces to LangSmith.
 
     Returns:
-        The records, ``{"who", "item", ...outputs, "measures"}``, in the order of the rows.
+        The records, ``{"who": system, "item": row id, ...outputs, "measures"}``, in the order of the rows.
 
     Raises:
-        Exception: the first one of the target or scorer; what was done by then is kept.
+        Exception: The first error of the target or the scorer; what was recorded until then stays.
     """
     ids = list(only) if only is not None else [row["id"] for row in dataset.rows]
-    keys = {i: (who, i, digest(made_of, dataset.row(i))) for i in ids}
-    missing = [i for i in ids if keys[i] not in kept]
-    failed: list[Exception] = []
-    told = sys.stderr  # LangSmith's own progress bar goes nowhere: ours tells it better
+    keys = {i: (system, i, digest(made_of, dataset.row(i))) for i in ids}
+    missing = [i for i in ids if keys[i] not in records]
 
-    def answered(inputs: dict[str, Any]) -> dict[str, Any]:
-        if failed:  # LangSmith goes on after an error; a model that is away would be asked for every row
-            return {}
-        try:
-            with redirect_stderr(told), nullcontext() if upload else untraced():
-                return target(inputs)
-        except Exception as error:
-            failed.append(error)
-            return {}
-
-    def scored(inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
-        if failed or not outputs:
-            return {"results": []}
-        row_id = inputs["id"]
-        try:
-            with redirect_stderr(told), untraced():
-                measures = scorer(dataset.row(row_id), outputs)
-        except Exception as error:
-            failed.append(error)
-            return {"results": []}
-        kept.add(keys[row_id], {"who": who, "item": row_id, **outputs, "measures": measures})
-        with redirect_stderr(told):
-            progress(who, sum(keys[i] in kept for i in ids), len(ids))
-        return feedback_of(measures)
+    def record(row_id: str, outputs: Record, measures: dict[str, Any]) -> None:
+        records.add(keys[row_id], {"who": system, "item": row_id, **outputs, "measures": measures})
+        progress(system, sum(keys[i] in records for i in ids), len(ids))
 
     if missing:
-        evaluate(dataset, who, missing, answered, scored, upload)
-    if failed:
-        raise failed[0]
-    return [kept[keys[i]] for i in ids]
+        steps = _Steps(dataset, target, scorer, record, traced=upload)
+        evaluate(dataset, system, missing, steps.answer, steps.score, upload)
+        if steps.error:
+            raise steps.error
+    return [records[keys[i]] for i in ids]
+
+
+class _Steps:
+    """Target and scorer as LangSmith calls them, until the first error.
+
+    LangSmith continues after an error: a model that cannot be reached would be asked for every row.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        target: Target,
+        scorer: Scorer,
+        record: Callable[[str, Record, dict[str, Any]], None],
+        *,
+        traced: bool,
+    ) -> None:
+        self.error: Exception | None = None
+        self._dataset, self._target, self._scorer, self._record = dataset, target, scorer, record
+        self._traced = traced
+        self._stderr = sys.stderr  # ``evaluate`` hides LangSmith's own progress bar there: ours is shown
+
+    def answer(self, inputs: Record) -> Record:
+        if self.error:
+            return {}
+        try:
+            with redirect_stderr(self._stderr), nullcontext() if self._traced else untraced():
+                return self._target(inputs)
+        except Exception as error:
+            self.error = error
+            return {}
+
+    def score(self, inputs: Record, outputs: Record) -> dict[str, Any]:
+        if self.error or not outputs:
+            return {"results": []}
+        try:
+            with redirect_stderr(self._stderr), untraced():
+                measures = self._scorer(self._dataset.row(inputs["id"]), outputs)
+        except Exception as error:
+            self.error = error
+            return {"results": []}
+        with redirect_stderr(self._stderr):
+            self._record(inputs["id"], outputs, measures)
+        return feedback(measures)
 
 
 def publish(
-    base: str, who: str, rows: Sequence[Record], outputs: Sequence[Record], measures: Sequence[Mapping[str, Any]]
+    base: str, system: str, rows: Sequence[Record], outputs: Sequence[Record], measures: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Sends a finished run to LangSmith: its rows as a dataset, what came of them as an experiment on it.
+    """Send a finished run to LangSmith: its rows as a dataset, its outputs and measures as an experiment.
 
     For evaluations that score many rows in one pass, where no row has a trace of its own. The dataset's name ends in
-    the digest of its rows, so that runs on the same rows stand beside each other.
+    the digest of its rows, so that runs on the same rows are listed together.
 
     Args:
-        base: what the dataset's name begins with.
-        who: the model or system; the name of the experiment.
-        rows: what was measured on, with an ``id`` each.
-        outputs: what came of each row.
-        measures: the numbers of each row.
+        base: Beginning of the dataset's name.
+        system: The model or system; the name of the experiment.
+        rows: The rows, with an ``id`` each.
+        outputs: The outputs of each row.
+        measures: The numbers of each row.
 
     Raises:
-        SettingsError: there is no key, or LangSmith does not take it.
+        SettingsError: LANGSMITH_API_KEY is not set, or LangSmith does not accept the run.
     """
-    dataset = Dataset(f"{base}-{digest(*rows)}", rows, REFERENCES)
-    found = {row["id"]: pair for row, *pair in zip(rows, outputs, measures, strict=True)}
+    dataset = Dataset(f"{base}-{digest(*rows)}", rows, langsmith.REFERENCES)
+    results = {row["id"]: pair for row, *pair in zip(rows, outputs, measures, strict=True)}
     evaluate(
         dataset,
-        who,
-        list(found),
-        lambda inputs: found[inputs["id"]][0],
-        lambda inputs, outputs: feedback_of(found[inputs["id"]][1]),
+        system,
+        list(results),
+        lambda inputs: results[inputs["id"]][0],
+        lambda inputs, outputs: feedback(results[inputs["id"]][1]),
         True,
     )
 
 
-def feedback_of(measures: Mapping[str, Any]) -> dict[str, Any]:
-    """Measures as LangSmith takes them; those that are None are left out."""
+def feedback(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Measures as LangSmith's evaluator returns them, without those that are None."""
     return {"results": [{"key": key, "score": value} for key, value in measures.items() if value is not None]}
 
 
 def untraced() -> AbstractContextManager[None]:
-    """LangSmith traces inside an evaluation to the evaluation's client: offline there is nobody at its address."""
+    """No tracing: inside an evaluation LangSmith traces to the evaluation's client, which offline has no server."""
     from langsmith import tracing_context
 
     return tracing_context(enabled=False, parent=False)
 
 
-def client() -> Any:
-    """LangSmith's client, with the key of the environment.
-
-    Raises:
-        SettingsError: there is no key.
-    """
-    from langsmith import Client
-
-    if not os.environ.get("LANGSMITH_API_KEY"):
-        raise SettingsError("no key for LangSmith: set LANGSMITH_API_KEY in the environment, or leave out --upload")
-    return Client()
-
-
 def evaluate(
-    dataset: Dataset, who: str, missing: list[str], answered: Any, scored: Callable[..., dict[str, Any]], upload: bool
+    dataset: Dataset,
+    system: str,
+    missing: list[str],
+    answer: Callable[[Record], Record],
+    score: Callable[..., dict[str, Any]],
+    upload: bool,
 ) -> None:
     """``langsmith.evaluate`` on the rows of these ids, one after the other.
 
     Args:
-        dataset: the rows.
-        who: the name of the experiment.
-        missing: the ids of the rows to run.
-        answered: the target.
-        scored: the evaluator.
-        upload: whether LangSmith gets dataset, experiment and traces; otherwise nothing leaves the process.
+        dataset: The rows.
+        system: The name of the experiment.
+        missing: Ids of the rows to run.
+        answer: The target.
+        score: The evaluator.
+        upload: Send dataset, experiment and traces to LangSmith; without it nothing leaves the process.
 
     Raises:
-        SettingsError: LangSmith does not take it.
-        RuntimeError: the evaluator raised.
+        SettingsError: LangSmith does not accept it.
+        RuntimeError: The evaluator raised.
     """
-    from langsmith import Client
     from langsmith import evaluate as run_evaluation
 
-    if upload:
-        there = client()
-        version = push(there, dataset.name, dataset.rows, dataset.references)
-        wanted = {example_id(dataset.name, row_id) for row_id in missing}
-        found = there.list_examples(dataset_name=dataset.name, as_of=version)
-        data = [example for example in found if example.id in wanted]
-    else:
-        # The address is nobody's: with nothing to upload the client is only passed on.
-        there = Client(api_url="http://127.0.0.1:9", api_key="none", auto_batch_tracing=False)
-        data = [_example(dataset, row_id) for row_id in missing]
-    said = io.StringIO()  # standard output is for the results
-    with redirect_stdout(said), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    client, data = _uploaded(dataset, missing) if upload else _offline(dataset, missing)
+    printed = io.StringIO()  # standard output is for the results
+    with redirect_stdout(printed), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'upload_results' parameter is in beta")
         rows = run_evaluation(
-            answered,
+            answer,
             data=data,
-            evaluators=[scored],
-            client=there,
+            evaluators=[score],
+            client=client,
             upload_results=upload,
-            experiment_prefix=f"{dataset.name} {who}",
+            experiment_prefix=f"{dataset.name} {system}",
             max_concurrency=0,
         )
         for row in rows:
@@ -233,19 +229,31 @@ def evaluate(
                 if (result.extra or {}).get("error"):
                     raise RuntimeError(result.comment)
     if upload:
-        there.flush()
-        print(said.getvalue().strip(), file=sys.stderr)
+        client.flush()
+        print(printed.getvalue().strip(), file=sys.stderr)
+
+
+def _uploaded(dataset: Dataset, row_ids: Sequence[str]) -> tuple[Any, list[Any]]:
+    """LangSmith's client, and the examples of the rows in the dataset that it pushed."""
+    client = langsmith.client()
+    version = langsmith.push(client, dataset.name, dataset.rows, dataset.references)
+    expected = {langsmith.example_id(dataset.name, row_id) for row_id in row_ids}
+    examples = client.list_examples(dataset_name=dataset.name, as_of=version)
+    return client, [example for example in examples if example.id in expected]
+
+
+def _offline(dataset: Dataset, row_ids: Sequence[str]) -> tuple[Any, list[Any]]:
+    """A client without a server (nothing listens at its address), and the rows as examples."""
+    from langsmith import Client
+
+    client = Client(api_url="http://127.0.0.1:9", api_key="none", auto_batch_tracing=False)
+    return client, [_example(dataset, row_id) for row_id in row_ids]
 
 
 def _example(dataset: Dataset, row_id: str) -> Any:
     from langsmith.schemas import Example
 
-    inputs, outputs = splits_of(dataset.row(row_id), dataset.references)
+    inputs, outputs = langsmith.split_row(dataset.row(row_id), dataset.references)
     return Example(
-        id=example_id(dataset.name, row_id), dataset_id=uuid.UUID(int=0), inputs=dict(inputs), outputs=dict(outputs)
+        id=langsmith.example_id(dataset.name, row_id), dataset_id=uuid.UUID(int=0), inputs=inputs, outputs=outputs
     )
-
-
-def measured(records: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
-    """One measure of each record, None where it has none."""
-    return [record["measures"].get(name) for record in records]

@@ -1,9 +1,9 @@
-"""JSON lines: rows to read, and the records of a run, kept as they come, so that a killed run goes on where it was."""
+"""JSONL: rows to read, and the records of a run, written as they are made so that an interrupted run resumes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ def read_jsonl(path: Path) -> Iterator[Record]:
     """The rows of a JSONL file.
 
     Raises:
-        SourceError: there is no such file, it is not UTF-8, or a line is not a JSON object.
+        SourceError: The file does not exist, is not UTF-8, or has a line that is not a JSON object.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as lines:
@@ -35,19 +35,19 @@ def read_jsonl(path: Path) -> Iterator[Record]:
 
 
 class Records:
-    """Records by their key, behind a first line of the file that tells what they were made from.
+    """Records by key. The first line of the file describes the run that they belong to.
 
     Args:
-        path: the file, continued where it was made from the same; None keeps the records in memory alone.
-        made_from: what the records depend on: model, prompts, ...; anything that JSON can hold.
+        path: The file; resumed when it has the records of the same run. None keeps the records in memory only.
+        made_from: What the records depend on (model, prompts, ...), as JSON values.
 
     Raises:
-        SettingsError: the file holds the records of something else.
+        SettingsError: The file has the records of another run.
     """
 
     def __init__(self, path: Path | None, made_from: Mapping[str, Any]) -> None:
         self._path = path
-        self._kept: dict[tuple[Hashable, ...], Record] = {}
+        self._by_key: dict[tuple[Hashable, ...], Record] = {}
         if path and path.exists() and path.stat().st_size:
             self._read(path, made_from)
         elif path:
@@ -56,28 +56,53 @@ class Records:
 
     def _read(self, path: Path, made_from: Mapping[str, Any]) -> None:
         content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]  # a killed run may have left half a line
+        complete = content[: content.rfind(b"\n") + 1]  # an interrupted run may end in half a line
         try:
-            first, *rest = [json.loads(line) for line in whole.decode("utf-8").split("\n") if line]
+            first, *rest = [json.loads(line) for line in complete.decode("utf-8").split("\n") if line]
             same = first["run"] == json.loads(json.dumps(made_from))
-            self._kept = {tuple(record["key"]): record for record in rest}
+            self._by_key = {tuple(record["key"]): record for record in rest}
         except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{path} is not a file of such records ({error!r}): name another one") from error
         if not same:
-            raise SettingsError(f"{path} holds the records of another model, other data or options: name another file")
+            raise SettingsError(f"{path} has the records of another model, other data or options: name another file")
         with path.open("r+b") as file:
-            file.truncate(len(whole))
+            file.truncate(len(complete))
 
     def __contains__(self, key: tuple[Hashable, ...]) -> bool:
-        return key in self._kept
+        return key in self._by_key
 
     def __getitem__(self, key: tuple[Hashable, ...]) -> Record:
-        return self._kept[key]
+        return self._by_key[key]
 
     def add(self, key: tuple[Hashable, ...], record: Record) -> None:
-        """Keeps a record, in the file at once."""
+        """Add a record and write it to the file at once."""
         record = {"key": list(key), **record}
-        self._kept[key] = record
+        self._by_key[key] = record
         if self._path:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def item_of(record: Record) -> str:
+    """What a record is about: the id of its row, or its key. It is the same in every run on the same rows."""
+    if "who" in record:
+        return str(record["item"])
+    return "/".join(map(str, record["key"]))
+
+
+_PPL_RULES = {"accuracy": "prediction", "acc": "acc", "acc_norm": "acc_norm"}
+
+
+def measures_of(record: Record) -> dict[str, float]:
+    """The numbers of a record of any evaluation: its measures, the hits of PPL mode, or a judge's scores."""
+    if "measures" in record:
+        return {name: float(value) for name, value in record["measures"].items() if value is not None}
+    if "prediction" in record:
+        return {name: float(record[rule] == record["gold"]) for name, rule in _PPL_RULES.items()}
+    scores = record.get("scores") or ()
+    return {"score" if len(scores) == 1 else f"score {n}": float(score) for n, score in enumerate(scores, 1)}
+
+
+def measure_values(records: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
+    """The measure ``name`` of each record, None where it has none."""
+    return [record["measures"].get(name) for record in records]

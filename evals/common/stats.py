@@ -1,4 +1,4 @@
-"""Numbers with their uncertainty: a share, a mean, and how well two labellings agree."""
+"""Statistics with their uncertainty: proportions (Wilson), means (bootstrap), and Cohen's kappa."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Z95 = 1.959963984540054
 
 
 class Estimate(NamedTuple):
-    """An estimate from ``n`` cases, in its own unit: standard error and 95 % interval.
+    """An estimate from ``n`` cases: value, standard error and 95 % interval, in the unit of the value.
 
-    From a single case there is no standard error, and of a mean no interval either: they are None.
+    With a single case the standard error is None, and for a mean the interval too.
     """
 
     n: int
@@ -24,16 +24,16 @@ class Estimate(NamedTuple):
     high: float | None
 
 
-def share(hits: int, n: int) -> Estimate:
-    """The share of ``hits`` in ``n`` cases (0 to 1) with the Wilson score interval.
+def proportion(hits: int, n: int) -> Estimate:
+    """The proportion of ``hits`` in ``n`` cases (0 to 1) with the Wilson score interval.
 
     The standard error is that of lm-evaluation-harness (the sample standard deviation over the root of n).
 
     Raises:
-        ValueError: there are no cases.
+        ValueError: There are no cases.
     """
     if n < 1:
-        raise ValueError("a share needs at least one case")
+        raise ValueError("a proportion needs at least one case")
     p, z = hits / n, Z95
     centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
@@ -44,8 +44,13 @@ def share(hits: int, n: int) -> Estimate:
 def mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> Estimate:
     """The mean of ``values`` with the percentile interval of a bootstrap over the cases.
 
+    Args:
+        values: One number a case.
+        draws: Bootstrap samples.
+        seed: Of the bootstrap.
+
     Raises:
-        ValueError: there are no cases.
+        ValueError: There are no cases.
     """
     if not len(values):
         raise ValueError("a mean needs at least one case")
@@ -59,10 +64,10 @@ def mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> Estima
 
 
 def kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
-    """Cohen's kappa of two labellings of the same cases; None where chance alone already agrees on everything.
+    """Cohen's kappa of two labellings of the same cases; None when the expected agreement is 1.
 
     Raises:
-        ValueError: the labellings are empty or differ in length.
+        ValueError: The labellings are empty or differ in length.
     """
     if len(first) != len(second) or not first:
         raise ValueError(f"kappa needs two labels of each case, got {len(first)} and {len(second)}")
@@ -76,10 +81,10 @@ def kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
 def kappa_interval(
     first: Sequence[str], second: Sequence[str], *, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:
-    """The 95 % percentile interval of Cohen's kappa, by a bootstrap over the cases; None where no draw has a kappa.
+    """The 95 % percentile interval of Cohen's kappa, by a bootstrap over the cases; None when no draw has a kappa.
 
     Raises:
-        ValueError: the labellings are empty or differ in length.
+        ValueError: The labellings are empty or differ in length.
     """
     if len(first) != len(second) or not first:
         raise ValueError(f"kappa needs two labels of each case, got {len(first)} and {len(second)}")

@@ -1,33 +1,25 @@
-"""What is judged: rows of JSONL, and the prompts that they become.
+"""Cases to judge: a question with one or more answers, read from JSONL or from FairEval's files.
 
 A row is ``{"question", "answers": {NAME: text, ...}, "reference"?, "id"?, "human"?, "label"?}``; ``{"answer": text}``
-stands for one unnamed answer. ``human`` is a person's verdict on two answers (a NAME, or "tie"); ``label`` is what a
-person wrote in ``evals.judge label``, and makes the row an example for the judge.
-
-Text under judgement is encoded: each of its lines begins with ``> ``, so it can open no line of the prompt, and its
-double brackets are parted, so that not even a judge who quotes it repeats a verdict that is written in it.
+is one unnamed answer. ``human`` is a person's verdict on two answers (a NAME, or "tie"); ``label`` is what a person
+entered in ``evals.judge label``, and makes the row an example for the judge.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import BaseMessage
-
 from egosrag.errors import SourceError
-from egosrag.prompts import load
-from egosrag.text.language import language_of
 from evals.common.records import read_jsonl
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MODES = ("score", "pair", "rank")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+TIE = "tie"
 
 
 @dataclass(frozen=True)
@@ -35,12 +27,12 @@ class Case:
     """One question with the answers to judge.
 
     Attributes:
-        id: names the row in records and reports.
-        question: as the user asked it.
-        answers: answer texts by the name of who gave them, in the given order.
-        reference: a right answer, or "".
-        human: a person's verdict on two answers: a name, or "tie".
-        label: a person's ``{"scores": {NAME: 0 to 100}, "order": [NAME, ...], "why"}``.
+        id: Names the row in records and reports.
+        question: As the user asked it.
+        answers: Answer texts by the name of the model or system, in the given order.
+        reference: A right answer, or "".
+        human: A person's verdict on two answers: a name, or "tie".
+        label: A person's ``{"scores": {NAME: 0 to 100}, "order": [NAME, ...], "why"}``.
     """
 
     id: str
@@ -52,16 +44,24 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Changes with the texts that the judge reads."""
+        """A hash of the texts that the judge reads."""
         content = json.dumps([self.question, dict(self.answers), self.reference], ensure_ascii=False)
         return sha256(content.encode()).hexdigest()[:12]
+
+
+def split_answers(case: Case) -> list[tuple[str, Case]]:
+    """(name, case) for each answer of a case, with that answer only."""
+    return [
+        (name, Case(case.id, case.question, {name: text}, case.reference, case.human, case.label))
+        for name, text in case.answers.items()
+    ]
 
 
 def load_cases(path: Path) -> list[Case]:
     """The rows of a JSONL file.
 
     Raises:
-        SourceError: there is no such file, or a row is not such a row.
+        SourceError: The file does not exist, is empty, or has a malformed row or two rows with the same id.
     """
     cases = []
     for n, row in enumerate(read_jsonl(path), 1):
@@ -77,7 +77,7 @@ def load_cases(path: Path) -> list[Case]:
 
 
 def case_of(row: Mapping[str, Any], number: str) -> Case:
-    """A row as a case; ``number`` names it when it has no id."""
+    """A row as a case; ``number`` is its id when it has none."""
     answers = dict(row["answers"]) if "answers" in row else {"answer": row["answer"]}
     texts = [row["question"], row.get("reference") or "", *answers.values()]
     if not answers or not all(isinstance(text, str) for text in texts):
@@ -92,58 +92,35 @@ def case_of(row: Mapping[str, Any], number: str) -> Case:
     )
 
 
-def material(text: str) -> str:
-    """``text`` as the judge reads it: quoted line by line, unable to give a verdict or to hide anything."""
-    lines = (_CONTROL.sub("", line).rstrip() for line in text.splitlines() or [""])
-    # Brackets last: what stands between two of them may just have been taken out.
-    return re.sub(r"\[(?=\[)", "[ ", "".join("\n> " + line for line in lines))
-
-
-def prompt_of(
-    mode: str, case: Case, swapped: bool, criteria: str = "", examples: Sequence[Case] = ()
-) -> list[BaseMessage]:
-    """The judge's messages: the rules, the examples that a person labelled, then the case.
+def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> list[Case]:
+    """FairEval's files as cases: questions, two answer files joined by ``question_id``, and a person's verdicts.
 
     Args:
-        mode: ``score`` (one answer), ``pair`` (two) or ``rank`` (two or more).
-        case: what to judge.
-        swapped: the other order: reference after the answer, second answer first, answers from last to first.
-        criteria: what to judge by, in words; empty leaves it to the judge.
-        examples: cases with labels.
+        questions: JSONL of ``{"question_id", "text"}``.
+        answers: Two JSONL files of ``{"question_id", "text"}`` by the name that the verdicts use for them.
+        human: Text with a verdict a line, in the order of the questions: a name, or TIE, in any case.
+
+    Raises:
+        SourceError: A file is missing, or the files do not match.
     """
-    language = language_of(case.question + " ".join(case.answers.values()))
-    rules, question, _ = _rendered(mode, case, swapped, criteria, language)
-    shown = [m for example in examples for m in _rendered(mode, example, swapped, criteria, language)[1:]]
-    return [rules, *shown, question]
-
-
-def _rendered(mode: str, case: Case, swapped: bool, criteria: str, language: str) -> list[BaseMessage]:
-    """The prompt file filled with the case: rules, question, and the verdict of its label (empty without one)."""
-    names = list(case.answers)
-    order = names[::-1] if swapped else names
-    reference = material(case.reference) if case.reference.strip() else ""
-    values = {
-        "question": material(case.question),
-        "criteria": criteria,
-        "why": " ".join(case.label.get("why", "").split()),
-    }
-    scores = {name: str(score) for name, score in case.label.get("scores", {}).items()}
-    if mode == "score":
-        values |= {"reference_first": "" if swapped else reference, "reference_last": reference if swapped else ""}
-        values |= {"answer": material(case.answers[names[0]]), "score": scores.get(names[0], "")}
-    elif mode == "pair":
-        first, second = order
-        values |= {
-            "reference": reference,
-            "first": material(case.answers[first]),
-            "second": material(case.answers[second]),
-        }
-        values |= {"score_first": scores.get(first, ""), "score_second": scores.get(second, "")}
-    else:
-        letters = LETTERS[: len(order)]
-        shown = load("judge_answer", language)
-        blocks = (shown.text(letter=x, answer=material(case.answers[n])) for x, n in zip(letters, order, strict=True))
-        ranked = " > ".join(letters[order.index(name)] for name in case.label.get("order", ()))
-        form = " > ".join((*letters[1:], letters[0]))
-        values |= {"reference": reference, "answers": "\n".join(blocks), "order": ranked, "form": form}
-    return load(f"judge_{mode}", language).messages(**values)
+    if len(answers) != 2:
+        raise SourceError(f"{len(answers)} files of answers were given: give two, each as NAME=FILE")
+    asked = {row["question_id"]: row["text"] for row in read_jsonl(questions)}
+    texts = {name: {row["question_id"]: row["text"] for row in read_jsonl(path)} for name, path in answers.items()}
+    try:
+        verdicts = human.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise SourceError(f"{human} cannot be read: give a verdict a line ({error.strerror})") from error
+    names = {name.lower(): name for name in answers} | {TIE: TIE}
+    unknown = {v for v in verdicts if v.lower() not in names}
+    if unknown or len(verdicts) != len(asked):
+        what = f"the verdict {sorted(unknown)[0]}" if unknown else f"{len(verdicts)} verdicts on {len(asked)} questions"
+        raise SourceError(f"{human} has {what}: give {', '.join(answers)} or TIE, a line for each question")
+    try:
+        rows = [
+            {"id": n, "question": text, "answers": {name: t[n] for name, t in texts.items()}, "human": names[v.lower()]}
+            for (n, text), v in zip(asked.items(), verdicts, strict=True)
+        ]
+    except KeyError as error:
+        raise SourceError(f"question {error} has no answer in one of the files: give the answers to all") from error
+    return [case_of(row, "") for row in rows]

@@ -1,8 +1,8 @@
-"""A judge's verdict: read strictly, averaged over samples and positions, and doubted where it contradicts itself.
+"""A judge's verdict: parsed strictly, averaged over samples and orders, and doubted when it contradicts itself.
 
 Formulas: Wang et al., "Large Language Models are not Fair Evaluators" (ACL 2024): multiple-evidence calibration (k
 explanations, then scores, averaged), balanced position calibration (both orders, averaged), balanced position
-diversity entropy (over the 2k results), and human-in-the-loop calibration (the most doubtful share goes to people).
+diversity entropy (over the 2k results), and human-in-the-loop calibration (people decide the most doubtful share).
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
-from evals.judge.cases import LETTERS
+from evals.judge.cases import LETTERS, TIE
 
 _BRACKETS = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _NUMBER = re.compile(r"\d{1,3}(?:\.\d+)?")
 _PAIR = re.compile(r"A\s*=\s*(\d{1,3}(?:\.\d+)?)\s*[,，]\s*B\s*=\s*(\d{1,3}(?:\.\d+)?)")
 
-WIN, TIE, LOSE = "win", "tie", "lose"
+WIN, LOSE = "win", "lose"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer of the judge.
+    """One reply of the judge.
 
-    ``values`` has a number for each answer under judgement in the order of the case (0 to 100, or points n-1 to 0
-    of a ranking), None when there is no verdict, and then ``reason`` says why. ``text`` is all that the judge said.
+    Attributes:
+        swapped: Whether it read the case in the other order.
+        values: A number for each answer in the order of the case (0 to 100, or points n-1 to 0 of a ranking); None
+            without a valid verdict.
+        reason: Why there is no verdict.
+        text: The whole reply.
     """
 
     swapped: bool
@@ -37,37 +41,37 @@ class Sample:
     text: str
 
 
-def read_verdict(mode: str, text: str, n: int, swapped: bool) -> Sample:
-    """What the judge decided: the last thing between double brackets, if it is one of the verdicts it was offered.
+def parse_verdict(mode: str, text: str, n: int, swapped: bool) -> Sample:
+    """Parse a reply: the last text in double brackets is the verdict, if it is one of those that were offered.
 
     Args:
         mode: ``score``, ``pair`` or ``rank``.
-        text: what the judge said.
-        n: how many answers it judged.
-        swapped: whether it read them in the other order.
+        text: The judge's reply.
+        n: Number of answers under judgement.
+        swapped: Whether the judge read them in the other order.
     """
-    said = text.rpartition("</think>")[2]
-    found = [] if "<think>" in said else _BRACKETS.findall(said)
-    if not found:
+    reply = text.rpartition("</think>")[2]
+    verdicts = [] if "<think>" in reply else _BRACKETS.findall(reply)
+    if not verdicts:
         return Sample(swapped, None, "it gave no verdict in double brackets", text)
-    last = found[-1].strip()
-    values = {"score": _score, "pair": _pair, "rank": _rank}[mode](last, n)
+    last = verdicts[-1].strip()
+    values = {"score": _parse_score, "pair": _parse_pair, "rank": _parse_rank}[mode](last, n)
     if values is None:
         return Sample(swapped, None, f"its last verdict {last[:40]!r} is not one that it was offered", text)
     return Sample(swapped, values[::-1] if swapped else values, None, text)
 
 
-def _score(verdict: str, n: int) -> tuple[float, ...] | None:
+def _parse_score(verdict: str, n: int) -> tuple[float, ...] | None:
     return (float(verdict),) if _NUMBER.fullmatch(verdict) and float(verdict) <= 100 else None
 
 
-def _pair(verdict: str, n: int) -> tuple[float, ...] | None:
+def _parse_pair(verdict: str, n: int) -> tuple[float, ...] | None:
     match = _PAIR.fullmatch(verdict)
     values = tuple(map(float, match.groups())) if match else (101.0,)
     return values if max(values) <= 100 else None
 
 
-def _rank(verdict: str, n: int) -> tuple[float, ...] | None:
+def _parse_rank(verdict: str, n: int) -> tuple[float, ...] | None:
     order = [part.strip() for part in re.split(r"[>＞]", verdict)]
     if sorted(order) != list(LETTERS[:n]):
         return None
@@ -76,16 +80,17 @@ def _rank(verdict: str, n: int) -> tuple[float, ...] | None:
 
 @dataclass(frozen=True)
 class Judgement:
-    """All samples on one case, and what follows from them.
+    """All samples of one case, and what follows from them.
 
     Attributes:
-        scores: for each answer the mean over both positions, None when it is unscored.
-        reason: why it is unscored.
+        samples: The replies.
+        scores: For each answer the mean over both orders; None when unscored.
+        reason: Why it is unscored.
         outcome: ``win``, ``tie`` or ``lose`` of the first of two answers.
-        conflict: whether the two positions have different outcomes (of a ranking: different winners).
-        lead: how many points the position read first is worth: half of what swapping changes.
-        doubt: balanced position diversity entropy of two answers or of a ranking's winner (nats); the standard
-            deviation of single scores.
+        conflict: Whether the two orders have different outcomes (of a ranking: different winners).
+        lead: Position bias: points gained by being read first, half of what swapping changes.
+        doubt: Balanced position diversity entropy of two answers or of a ranking's winner (nats); of single scores
+            their standard deviation.
     """
 
     samples: tuple[Sample, ...]
@@ -97,8 +102,8 @@ class Judgement:
     doubt: float | None = None
 
 
-def judge(samples: Sequence[Sample]) -> Judgement:
-    """The judgement that the samples make; each position counts alike, however many of its samples have a verdict."""
+def combine(samples: Sequence[Sample]) -> Judgement:
+    """The judgement of the samples; both orders weigh the same, whatever number of samples has a verdict."""
     sides = [[s.values for s in samples if s.swapped is swapped and s.values] for swapped in (False, True)]
     asked = [any(s.swapped is swapped for s in samples) for swapped in (False, True)]
     sides = [side for side, was in zip(sides, asked, strict=True) if was]
@@ -107,14 +112,14 @@ def judge(samples: Sequence[Sample]) -> Judgement:
         return Judgement(tuple(samples), reason=reasons.most_common(1)[0][0] if reasons else "it was not asked")
     means = [tuple(fmean(column) for column in zip(*side, strict=True)) for side in sides]
     scores = tuple(fmean(column) for column in zip(*means, strict=True))
-    given = [s.values for s in samples if s.values]
+    values = [s.values for s in samples if s.values]
     both = len(means) == 2
     if len(scores) == 1:
         lead = (means[0][0] - means[1][0]) / 2 if both else None
-        return Judgement(tuple(samples), scores, lead=lead, doubt=pstdev(v[0] for v in given))
-    # The one read first stands first in the given order and last in the other: its gain changes sign with the swap.
+        return Judgement(tuple(samples), scores, lead=lead, doubt=pstdev(v[0] for v in values))
+    # The first answer is read first in the given order and last in the other: its gain changes sign with the swap.
     gaps = [mean[0] - mean[-1] for mean in means]
-    results = [outcome(v) if len(v) == 2 else str(v.index(max(v))) for v in given]
+    results = [outcome(v) if len(v) == 2 else str(v.index(max(v))) for v in values]
     tops = [outcome(m) if len(m) == 2 else str(m.index(max(m))) for m in means]
     return Judgement(
         tuple(samples),
@@ -127,7 +132,7 @@ def judge(samples: Sequence[Sample]) -> Judgement:
 
 
 def outcome(scores: Sequence[float]) -> str:
-    """The result for the first of two answers; a tie only when they are equal."""
+    """The result for the first of two answers; a tie only when the scores are equal."""
     first, second = (round(score, 9) for score in scores)
     return WIN if first > second else LOSE if first < second else TIE
 
@@ -138,7 +143,7 @@ def entropy(results: Sequence[str]) -> float:
     return -math.fsum(p * math.log(p) for p in shares) + 0.0
 
 
-def for_people(doubts: Sequence[float | None], share: float) -> list[int]:
-    """The indices that a person should decide: the ``share`` with most doubt, those without a verdict (None) first."""
+def most_doubtful(doubts: Sequence[float | None], share: float) -> list[int]:
+    """The indices of the cases that people should decide: the most doubtful ``share``, unscored cases (None) first."""
     order = sorted(range(len(doubts)), key=lambda n: (doubts[n] is not None, -(doubts[n] or 0.0), n))
     return sorted(order[: round(share * len(doubts))])

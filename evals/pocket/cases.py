@@ -1,7 +1,7 @@
-"""The cases of ``evals.pocket``: what pocket is asked through the pipeline, and whether what it says is right.
+"""The cases of ``evals.pocket``: questions asked through the pipeline, and whether the replies are right.
 
 Cards, conversations and passages are drawn from the grammar with words (split "names") or words and wordings
-(split "wordings") that training never saw; the seeds are fixed. A record is ``{"family", "language", "right", ...}``.
+(split "wordings") that training never saw; the seeds are fixed. A record is ``{"asked", "said", "right", ...}``.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from finetune.pocket.grammar.baseline import contains_values, lexical_answer
 from finetune.pocket.grammar.conversation import RandomConversation, user_fact
 from finetune.pocket.grammar.sample import table
 
-TURNS = 8  # that a user tells before a memory is asked for the first
-ROOM = 330  # tokens beside the card: so few that Summarize has to work within such a conversation
+TURNS = 8  # facts that a user states before the first is asked for
+BUDGET = 330  # tokens beside the card: so few that Summarize has to run within such a conversation
 
 Case = Callable[[Any, str, str, int], Record]
 
 
 def declined(text: str, language: str) -> bool:
-    """Whether a reply says that this is not known, or that the user did not tell it."""
+    """Whether a reply says that this is unknown, or that the user did not mention it."""
     words = table("talk", language)
     return any(words[name].strip(".。") in text for name in ("not_told", "unknown"))
 
 
-def holds(text: str, value: str) -> bool:
-    """Whether ``value`` stands in ``text``, whatever its case and blanks."""
+def contains(text: str, value: str) -> bool:
+    """Whether ``text`` contains ``value``, ignoring case and blanks."""
     return "".join(value.lower().split()) in "".join(text.lower().split())
 
 
@@ -55,26 +55,29 @@ def conversation_with(model: Any, role: Role, window: int | None = None, keep_tu
 
 
 def card_fact(model: Any, language: str, split: str, n: int) -> Record:
-    """A fact of a card that the model never saw: does the reply have its value, and was the quote closed?
+    """A fact of a card that the model never saw: does the reply contain its value, and is the quote closed?
 
-    Where the question has the value ("Who is Tom?"), the card's own statement is right as well as the grammar's answer.
+    When the question contains the value ("Who is Tom?"), the card's own statement is right too, beside the grammar's.
     """
     dice, talk = _talk(language, split, n, "card_fact")
     fact = dice.of(talk.facts)
     reply = conversation_with(model, talk.role).say(fact.ask)
     record = _said(fact.ask, reply.text, fact.value)
-    return record | {"right": record["right"] or _tells(reply.text, fact.says), "closed": reply.stop_reason == "quote"}
+    return record | {
+        "right": record["right"] or _is_statement(reply.text, fact.says),
+        "closed": reply.stop_reason == "quote",
+    }
 
 
-def _tells(said: str, statement: str) -> bool:
-    """Whether a reply is the card's own ``statement`` (with the subject left open), in whatever person."""
+def _is_statement(said: str, statement: str) -> bool:
+    """Whether a reply is the card's own ``statement`` (without its subject), in any grammatical person."""
     words = re.findall(r"[\u4e00-\u9fff]+|[A-Za-z]{4,}", re.sub(r"{\w+}", " ", statement))
     stems = [word[: max(3, len(word) - 2)].lower() if word.isascii() else word for word in words]  # "keeps", "keep"
     return bool(stems) and all(stem in said.lower() for stem in stems)
 
 
 def unknown(model: Any, language: str, split: str, n: int) -> Record:
-    """A question that neither card nor user answers: is it declined, with the role's address or without?"""
+    """A question that neither the card nor the user answers: is it declined?"""
     _, talk = _talk(language, split, n, "unknown")
     ask, _, _ = talk.exchange("unknown")
     reply = conversation_with(model, talk.role).say(ask)
@@ -83,11 +86,11 @@ def unknown(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def _window(model: Any, role: Role, language: str) -> int:
-    return int(model.get_num_tokens(render.card(role, language))) + ROOM
+    return int(model.get_num_tokens(render.card(role, language))) + BUDGET
 
 
 def recall(model: Any, language: str, split: str, n: int, *, short: bool = False, turns: int = 3) -> Record:
-    """What the user told first, asked for after other lines; with a ``short`` window, out of the summary."""
+    """The first fact that the user stated, asked for after other lines; with a ``short`` window, from the summary."""
     dice, talk = _talk(language, split, n, "recall")
     items = [user_fact(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), turns)]
     window = _window(model, talk.role, language) if short else None
@@ -104,12 +107,12 @@ def recall(model: Any, language: str, split: str, n: int, *, short: bool = False
 
 
 def recall_summarized(model: Any, language: str, split: str, n: int) -> Record:
-    """As ``recall``, behind so many lines that Summarize has condensed the first."""
+    """As ``recall``, after so many lines that Summarize has condensed the first."""
     return recall(model, language, split, n, short=True, turns=TURNS)
 
 
 def passages(model: Any, language: str, split: str, n: int) -> Record:
-    """A question on drawn passages, each a page of a manual, through the engine that a user has."""
+    """A question about drawn passages, each a page of a manual, through the manual engine."""
     sample = draw("manual", language, f"eval/{n}", split=split)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "manual.jsonl"
@@ -124,7 +127,7 @@ def passages(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def passages_written(model: Any, language: str, split: str, n: int) -> Record:
-    """The same question answered by the model alone, which the engine does not let it do."""
+    """The same question answered by the model alone, without the engine."""
     sample = draw("manual", language, f"eval/{n}", split=split)
     said = _answer(model, sample)
     reason = _reason(said, language)
@@ -151,14 +154,14 @@ def _grounded(sample: Sample, said: str) -> Record:
 
 
 def summary(model: Any, language: str, split: str, n: int) -> Record:
-    """What the user told, by Summarize in a conversation, with its checks: the share that the scenes keep."""
+    """The user's facts, summarized by Summarize with its checks: the share that the scenes contain."""
     dice, talk = _talk(language, split, n, "summary")
     items = [user_fact(dice, key) for key in dice.random.sample(list(table("talk", language)["told"]), TURNS)]
     window = _window(model, talk.role, language)
     conversation = conversation_with(model, talk.role, window=window, keep_turns=2)
     for item in items:
         conversation.say(item.line)
-    while not conversation.scenes():  # a short card leaves room for more
+    while not conversation.scenes():  # a short card leaves budget for more
         conversation.say(items[-1].line)
     scenes = conversation.scenes()
     condensed = {turn_id for scene in scenes for turn_id in scene.turn_ids}
@@ -170,7 +173,7 @@ def summary(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def summary_written(model: Any, language: str, split: str, n: int) -> Record:
-    """A conversation condensed by the model alone: the share of what was told that its lines keep."""
+    """A conversation summarized by the model alone: the share of the user's facts that its lines contain."""
     sample = draw("summarize", language, f"eval/{n}", split=split)
     said = _answer(model, sample)
     values = [value for value in sample.value.split("\n") if value]
@@ -179,14 +182,14 @@ def summary_written(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def card(model: Any, language: str, split: str, n: int) -> Record:
-    """A card out of a source through Extract, with its checks: the share of the stated facts that it has."""
+    """A card extracted from a source by Extract with its checks: the share of the stated facts that it contains."""
     sample = next(s for k in range(100) if _has_facts(s := draw("extract", language, f"eval/{n}/{k}", split=split)))
     name = sample.question
-    wanted = [line.split(":" if language == "en" else "：", 1)[1].strip(" .。") for line in sample.answer.split("\n")]
+    expected = [line.split(":" if language == "en" else "：", 1)[1].strip(" .。") for line in sample.answer.split("\n")]
     role = assemble.extract_step(model).invoke(([("source", " ".join(sample.sentences))], name))
     parts = (role.background, role.personality, role.speaking_style, role.relations)
     stated = "\n".join(statement.text for part in parts for statement in part)
-    share = sum(line in stated for line in wanted) / len(wanted)
+    share = sum(line in stated for line in expected) / len(expected)
     return {"asked": name, "said": stated, "right": share}
 
 
@@ -195,7 +198,7 @@ def _has_facts(sample: Sample) -> bool:
 
 
 def condensed(model: Any, language: str, split: str, n: int) -> Record:
-    """A follow-up question made to stand alone: does it name the part?"""
+    """A follow-up rewritten as a standalone question: does it name the part?"""
     sample = draw("condense", language, f"eval/{n}", split=split)
     return _said(sample.question, _answer(model, sample), sample.value) | {
         "baseline": contains_values(sample, sample.question)
@@ -218,9 +221,9 @@ CASES: dict[str, Case] = {
 
 
 def _said(asked: str, said: str, value: str) -> Record:
-    return {"asked": asked, "said": said, "value": value, "right": holds(said, value)}
+    return {"asked": asked, "said": said, "value": value, "right": contains(said, value)}
 
 
 def _answer(model: Any, sample: Sample) -> str:
     *prompt, (_, prefix) = sample.messages
-    return "".join(str(piece.text) for piece in continue_prefix(model, convert_to_messages(prompt), prefix))
+    return "".join(str(chunk.text) for chunk in continue_prefix(model, convert_to_messages(prompt), prefix))

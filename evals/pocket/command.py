@@ -2,9 +2,9 @@
 
     python -m evals.pocket [--model FOLDER] [--number 40] [--split wordings] [--records FILE] [--out FIGURE.png] --json
 
-Everything is drawn from the grammar with held-out words and fixed seeds, and asked through the pipeline that a user
-has; the questions to the sample manual and cards were written by hand. ``baseline`` is the best sentence by shared
-words (by BM25 for the manual).
+The cases are drawn from the grammar with held-out words and fixed seeds, and asked through the pipeline that a user
+has; the questions about the sample manuals and cards were written by hand. ``baseline`` is the best sentence by lexical
+overlap (by BM25 for the manual).
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from egosrag import load_chat_model, load_role
 from egosrag.assemble import sample
 from egosrag.console import Progress, print_json
 from egosrag.errors import SettingsError
-from evals.common.detectors import estimate, percent, quality
+from evals.common.charts import bar, draw_bars
+from evals.common.estimates import estimate, percent, precision_recall
 from evals.common.records import Record, Records, read_jsonl
 from evals.pocket.cases import CASES, conversation_with
-from evals.pocket.written import families
+from evals.pocket.handwritten import families
 
 LANGUAGES = ("en", "zh")
 SPLITS = ("names", "wordings")
-# What each score is asked to reach; the README of the model says where it does not.
-WANTED = {"card_fact": 0.9, "recall": 0.85, "recall_summarized": 0.85, "passages": 0.9, "sample manual": 0.75}
-WANTED |= {"summary": 0.9, "card": 0.8}
+# Targets of the scores; the model card says which are missed.
+TARGETS = {"card_fact": 0.9, "recall": 0.85, "recall_summarized": 0.85, "passages": 0.9, "sample manual": 0.75}
+TARGETS |= {"summary": 0.9, "card": 0.8}
 _REFUSAL = ("precision", "recall")
 
 
 def measure(name: str, number: int, split: str, records: Records, progress: Progress) -> dict[str, list[Record]]:
-    """The records of every family, "FAMILY.LANGUAGE"; those that ``records`` has already are not made again."""
-    # By its folder's name the model is any other: what it says is given as it is.
+    """The records of every family, by "FAMILY.LANGUAGE"; those that ``records`` already has are not made again."""
+    # Loaded by its folder, the model is treated as any other: its replies are not corrected.
     model, alone = load_chat_model(name), load_chat_model(str(weights_of(name)))
     found: dict[str, list[Record]] = {}
     for language in LANGUAGES:
@@ -59,9 +60,9 @@ def measure(name: str, number: int, split: str, records: Records, progress: Prog
 
 
 def summary(found: dict[str, list[Record]]) -> dict[str, Any]:
-    """Of each family and language: "right", and where they apply "baseline", "passage", "closed", "refusal".
+    """For each family and language: "right", and where they apply "baseline", "passage", "closed", "refusal".
 
-    ``right`` of questions on passages and manuals is over those that have an answer; ``refusal`` is over all of them.
+    ``right`` of questions about passages and manuals is over the answerable ones; ``refusal`` is over all of them.
     """
     result: dict[str, Any] = {}
     for label, records in found.items():
@@ -72,27 +73,27 @@ def summary(found: dict[str, list[Record]]) -> dict[str, Any]:
                 rows = records if name == "closed" else asked
                 part[name] = estimate([float(r[name]) for r in rows])
         if any("hopeless" in r for r in records):
-            part["refusal"] = quality([r["refused"] for r in records], [r["hopeless"] for r in records])
+            part["refusal"] = precision_recall([r["refused"] for r in records], [r["hopeless"] for r in records])
         result[label] = part
     return result
 
 
 def other_seeds(files: list[Path], found: dict[str, list[Record]], split: str) -> dict[str, list[float]]:
-    """What was right of the same cases with the weights of other seeds, whose ``--records`` are ``files``.
+    """The shares right of the same cases with the weights of other seeds, whose ``--records`` are ``files``.
 
     Raises:
-        SettingsError: a file is of another split, has other cases, or a part of those of a family.
+        SettingsError: A file is of another split, or has other cases of a family.
     """
     shares: dict[str, list[float]] = {label: [] for label in found}
     for file in files:
         first, *rows = [*read_jsonl(file)] or [{}]
         if first.get("run", {}).get("split") != split:
             raise SettingsError(f"{file} is not of split {split}: give what --records wrote with --split {split}")
-        kept: dict[str, list[Record]] = {}
+        by_family: dict[str, list[Record]] = {}
         for row in rows:
-            kept.setdefault(row["key"][0], []).append(row)
-        for label, part in summary(kept).items():
-            if [row["key"][1] for row in kept[label]] != list(range(len(found.get(label, ())))):
+            by_family.setdefault(row["key"][0], []).append(row)
+        for label, part in summary(by_family).items():
+            if [row["key"][1] for row in by_family[label]] != list(range(len(found.get(label, ())))):
                 raise SettingsError(f"{file} has other cases of {label}: measure it with the same --number")
             shares[label].append(part["right"]["value"])
     return shares
@@ -111,11 +112,11 @@ def _digest(name: str) -> str:
 
 
 def speed(name: str) -> dict[str, float]:
-    """Megabytes of weights, seconds of the imports and then to the first token, tokens a second in a conversation."""
+    """Megabytes of weights, seconds for the imports and then to the first token, tokens a second in a conversation."""
     start = time.perf_counter()
     from transformers import AutoTokenizer, Qwen2ForCausalLM
 
-    assert AutoTokenizer and Qwen2ForCausalLM  # they are imported where they are first named
+    assert AutoTokenizer and Qwen2ForCausalLM  # transformers imports them lazily, at their first use
     imported, start = time.perf_counter() - start, time.perf_counter()
     model = load_chat_model(name, max_new_tokens=64)
     model.invoke([("user", "?"), ("assistant", "")], stop=["\n"])
@@ -136,9 +137,9 @@ def _show(result: dict[str, Any]) -> None:
 
     table = Table("%", "right", "wanted", "baseline", "page, passage", "quote closed", "refusal p", "refusal r")
     for label, part in result["scores"].items():
-        refusal, wanted = part.get("refusal", {}), WANTED.get(label.rsplit(".", 1)[0])
+        refusal, target = part.get("refusal", {}), TARGETS.get(label.rsplit(".", 1)[0])
         shown = [percent(part.get(name)) for name in ("right", "baseline", "passage", "closed")]
-        shown.insert(1, f"{100 * wanted:.0f}" if wanted else "-")
+        shown.insert(1, f"{100 * target:.0f}" if target else "-")
         table.add_row(f"{label}, n={part['right']['n']}", *shown, *(percent(refusal.get(r)) for r in _REFUSAL))
     console = Console()
     console.print(table)
@@ -168,11 +169,11 @@ second of replies in a conversation, the time to read its prompts included.
 
 
 def section(result: dict[str, Any]) -> str:
-    """The part of the model card that tells the scores of ``result``."""
+    """The section of the model card with the scores of ``result``."""
     rows = []
     for label, part in sorted(result["scores"].items(), key=lambda item: item[0].rsplit(".", 1)[1]):
         case, language = label.rsplit(".", 1)
-        wanted = f"{100 * WANTED[case]:.0f}" if case in WANTED else "-"
+        wanted = f"{100 * TARGETS[case]:.0f}" if case in TARGETS else "-"
         refusal = " / ".join(percent(part["refusal"].get(r)) for r in _REFUSAL) if "refusal" in part else "-"
         others = ", ".join(f"{100 * share:.0f}" for share in result["other_seeds"][label]) or "-"
         cells = [case, language, str(part["right"]["n"]), percent(part["right"]), others, wanted]
@@ -182,46 +183,44 @@ def section(result: dict[str, Any]) -> str:
 
 
 def write_card(result: dict[str, Any], folder: Path) -> None:
-    """Put the scores into the model card in ``folder``, before its limits, and beside it as ``pipeline.json``.
+    """Write the scores into the model card in ``folder``, before its limits, and into ``pipeline.json`` beside it.
 
     Raises:
-        SettingsError: there is no model card of pocket.
+        SettingsError: There is no model card of pocket.
     """
     path = folder / "README.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     head, limits, tail = text.partition("## Limits\n")
     if not limits:
-        raise SettingsError(f"{path} is no model card of pocket: export the model with python -m finetune.pocket")
+        raise SettingsError(f"{path} is not a model card of pocket: export the model with python -m finetune.pocket")
     path.write_text(head.split("## Through the pipeline\n")[0] + section(result) + limits + tail, encoding="utf-8")
     (folder / "pipeline.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def draw(result: dict[str, Any], out: Path) -> None:
-    """Draws what is right, beside the baseline, as bars with 95 % intervals.
+    """Draw the shares right, beside the baseline, as bars with 95 % intervals.
 
     Raises:
-        SettingsError: the picture cannot be written.
+        SettingsError: The chart cannot be written.
     """
-    from evals.figures import bars
-
     rows: dict[str, dict[str, Any]] = {"pocket": {}, "baseline": {}}
     for label, part in result["scores"].items():
         for name, key in (("pocket", "right"), ("baseline", "baseline")):
             if (e := part.get(key)) and e["ci95"]:
-                rows[name][label.replace(".", "\n")] = {"n": e["n"], "accuracy": e["value"], "ci95": e["ci95"]}
-    bars(rows, out, caption="Held-out words; bars: 95 % intervals.", axis="right, %")
+                rows[name][label.replace(".", "\n")] = bar(e)
+    draw_bars(rows, out, caption="Held-out words; bars: 95 % intervals.", axis="right, %")
 
 
 def command(
     model: Annotated[str, typer.Option(help="pocket, or the folder of another checkpoint.")] = "pocket",
     number: Annotated[int, typer.Option(min=1, help="Cases of each family and language.")] = 40,
     split: Annotated[str, typer.Option(help="names: new words; wordings: new words in new sentences.")] = "names",
-    records: Annotated[Path | None, typer.Option(help="JSONL of what was said; the run resumes from it.")] = None,
+    records: Annotated[Path | None, typer.Option(help="JSONL of the replies, to resume from.")] = None,
     seed: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, dir_okay=False, help="The --records of weights of another seed; repeatable."),
+        typer.Option(exists=True, dir_okay=False, help="The --records of the weights of another seed; repeatable."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A figure: .png, .svg or .pdf.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Chart to write: .png, .svg or .pdf.")] = None,
     card: Annotated[bool, typer.Option(help="Write the scores into the model's card.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")] = False,
 ) -> None:

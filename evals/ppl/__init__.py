@@ -1,1 +1,5 @@
-"""PPL mode of report 2.2."""
+"""PPL mode (report 2.2): multiple choice by likelihood.
+
+In the order of a run: ``tasks`` (rows → option strings) → ``scoring`` (strings → log-likelihoods → choices, the plain
+way) → ``prefix_sharing`` (the same scores, faster) → ``run`` (model, records, Ray) → ``report`` (accuracies, table).
+"""

@@ -1,8 +1,11 @@
-"""PPL mode as a run: a model and its items in, one record an item out, and what is reported of them."""
+"""PPL mode as a run: load a model, score the items of each task, keep a record of each item.
+
+:func:`evaluate` is the whole run. :func:`run_task` scores the items of one task with a loaded model; with ``engine``
+``ray``, workers score the tasks in shards.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -10,51 +13,165 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from egosrag.console import Progress
 from egosrag.errors import ModelError, SettingsError
 from egosrag.models.runtime.cpu import use_onednn
-from evals.common import stats
-from evals.common.records import Record
-from evals.ppl.score import Encoded, Scores, encode, score_plain, verdict
-from evals.ppl.shared_prefix import SharedScorer
-from evals.ppl.tasks import Item
+from egosrag.parallel import Backend, run_on_ray
+from evals.common import experiment
+from evals.common.models import weight_files
+from evals.common.records import Record, Records, measures_of
+from evals.ppl.prefix_sharing import SharedPrefixScorer
+from evals.ppl.report import summary
+from evals.ppl.scoring import Encoded, Scores, choose, encode, score_plain
+from evals.ppl.tasks import Item, load_task
 
-SHARD_ITEMS = 64  # that a worker scores before it gives their records
+SHARD_ITEMS = 64  # items that a Ray worker scores before it returns their records
+PASS_TOKENS_CPU, PASS_TOKENS_GPU = 256, 4096  # maximum tokens of a forward pass with shared prefixes
 
 
-def load_model(name: str, *, adapter: str | None = None, dtype: str = "float32", device: str | None = None) -> Any:
-    """A causal language model and its tokenizer, for scoring raw text.
+class Weights(NamedTuple):
+    """The model that scores, as :func:`load_model` takes it."""
+
+    name: str
+    adapter: str | None = None
+    dtype: str = "float32"
+    device: str | None = None
+
+
+class Shard(NamedTuple):
+    """Items of one task, for a Ray worker."""
+
+    task: str
+    items: tuple[Item, ...]
+    weights: Weights
+    reference: bool
+
+
+def evaluate(
+    model: str,
+    data: dict[str, str],
+    *,
+    adapter: str | None = None,
+    prompts: str = "opencompass",
+    limit: int | None = None,
+    predictions: Path | None = None,
+    reference: bool = False,
+    dtype: str = "float32",
+    device: str | None = None,
+    engine: Backend = "here",
+    upload: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Score a model on tasks.
 
     Args:
-        name: ``pocket``, a hub id or a folder.
-        adapter: folder of a PEFT adapter, merged into the weights.
-        dtype: number format, such as float32 or bfloat16.
-        device: where it runs; absent: the GPU where there is one.
+        model: ``pocket``, a hub id or a folder of a causal language model.
+        data: Task name to a file, a folder (MMLU) or ``hub``.
+        adapter: Folder of a PEFT adapter.
+        prompts: ``opencompass`` or ``lm-eval``.
+        limit: Maximum rows a task.
+        predictions: JSONL of records; a run that finds its own file there resumes it.
+        reference: Compute every string in full, without sharing prefixes.
+        dtype: Number format of the weights.
+        device: Where the model runs.
+        engine: Score in this process, or on the workers of a Ray cluster.
+        upload: Send each task's rows to LangSmith as a dataset, and the model's choices as an experiment.
+
+    Returns:
+        task: ``{"n", "accuracy", "stderr", ...}``, see :func:`evals.ppl.report.summary`.
+
+    Raises:
+        EgosRagError: The model, a file or an option is not usable.
+    """
+    tasks = {name: load_task(name, source, prompts=prompts, limit=limit) for name, source in data.items()}
+    weights = Weights(model, adapter, dtype, device)
+    records = Records(predictions, fingerprint(weights, data, prompts=prompts, reference=reference))
+    missing = {name: [i for i in items if (name, i.row) not in records] for name, items in tasks.items()}
+    if any(missing.values()):
+        with Progress() as progress:
+            score = _score_on_ray if engine == "ray" else _score_here
+            for name, n, record in score(missing, weights, reference, progress.note):
+                records.add((name, record["row"]), record)
+                progress(name, n, len(missing[name]))
+    results = {name: [records[name, i.row] for i in items] for name, items in tasks.items()}
+    if upload:
+        for name, rows in results.items():
+            publish(name, f"{model}+{adapter}" if adapter else model, tasks[name], rows)
+    return {name: summary(rows, suffix=tasks[name][0].suffix, prompts=prompts) for name, rows in results.items()}
+
+
+def _score_here(
+    tasks: Mapping[str, Sequence[Item]], weights: Weights, reference: bool, note: Callable[[str], None]
+) -> Iterator[tuple[str, int, Record]]:
+    """Yield (task, number of its records so far, the newest record)."""
+    net, tokenizer = load_model(weights)
+    for name, items in tasks.items():
+        for n, record in enumerate(run_task(net, tokenizer, items, reference=reference, note=note), 1):
+            yield name, n, record
+
+
+def _score_on_ray(
+    tasks: Mapping[str, Sequence[Item]], weights: Weights, reference: bool, note: Callable[[str], None]
+) -> Iterator[tuple[str, int, Record]]:
+    shards = [
+        Shard(name, tuple(items[start : start + SHARD_ITEMS]), weights, reference)
+        for name, items in tasks.items()
+        for start in range(0, len(items), SHARD_ITEMS)
+    ]
+    done = dict.fromkeys(tasks, 0)
+    for place, records in run_on_ray(score_shard, shards):
+        name = shards[place].task
+        for record in records:
+            done[name] += 1
+            yield name, done[name], record
+
+
+def score_shard(shard: Shard) -> list[Record]:
+    """The records of a shard; the worker keeps the model loaded for the next one.
+
+    Raises:
+        ModelError: The model cannot be loaded there.
+    """
+    return list(run_task(*_loaded(shard.weights), shard.items, reference=shard.reference))
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: Weights) -> Any:
+    return load_model(weights)
+
+
+def load_model(weights: Weights) -> Any:
+    """Load a causal language model and its tokenizer, for scoring raw text.
+
+    Args:
+        weights: ``pocket``, a hub id or a folder; an adapter is merged into it. Without a device it runs on the GPU
+            if there is one.
 
     Returns:
         (model, tokenizer).
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: It cannot be loaded.
+        SettingsError: The dtype is unknown.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    path = _path(name)
-    number = getattr(torch, dtype, None)
-    if not isinstance(number, torch.dtype):
-        raise SettingsError(f"there is no number format {dtype}: give float32, bfloat16 or float16")
+    path = _path(weights.name)
+    dtype = getattr(torch, weights.dtype, None)
+    if not isinstance(dtype, torch.dtype):
+        raise SettingsError(f"there is no number format {weights.dtype}: give float32, bfloat16 or float16")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=number)
-        if adapter:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        if weights.adapter:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+            model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
+            f"{weights.name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
         ) from error
-    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    model = model.to(weights.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     use_onednn(model)
     return model, tokenizer
 
@@ -63,40 +180,8 @@ def _path(name: str) -> str:
     return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
 
 
-class Weights(NamedTuple):
-    """Which model scores, as :func:`load_model` takes it."""
-
-    name: str
-    adapter: str | None
-    dtype: str
-    device: str | None
-
-
-class Shard(NamedTuple):
-    """Items of one task, for a worker on any machine."""
-
-    task: str
-    items: tuple[Item, ...]
-    weights: Weights
-    reference: bool
-
-
-@lru_cache(maxsize=1)
-def _loaded(weights: Weights) -> Any:
-    return load_model(weights.name, adapter=weights.adapter, dtype=weights.dtype, device=weights.device)
-
-
-def score_shard(shard: Shard) -> list[Record]:
-    """The records of a shard; the worker keeps the model for the next one.
-
-    Raises:
-        ModelError: it cannot be loaded there.
-    """
-    return list(run_task(*_loaded(shard.weights), shard.items, reference=shard.reference))
-
-
 def window_of(model: Any) -> int:
-    """The longest string, in tokens, that the model was made for."""
+    """The context window of a model, in tokens."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048)
 
 
@@ -108,20 +193,20 @@ def run_task(
     reference: bool = False,
     note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Record]:
-    """One record an item, as soon as it is scored, in an order of its own.
+    """Yield one record an item, as soon as it is scored, not necessarily in the given order.
 
     Args:
-        model: a causal language model in evaluation mode.
-        tokenizer: its tokenizer.
-        items: the items; those of one group one after the other.
-        reference: recompute every string in full, one at a time.
-        note: told once when the model cannot share what strings have in common.
+        model: A causal language model in evaluation mode.
+        tokenizer: Its tokenizer.
+        items: The items, sorted by group.
+        reference: Compute every string in full, one at a time.
+        note: Called once when the model does not support sharing prefixes.
     """
     encoded = encode(tokenizer, items, window_of(model))
     if reference:
         pairs: Iterator[tuple[Encoded, Scores]] = ((e, score_plain(model, e)) for e in encoded)
     else:
-        scorer = SharedScorer(model, 256 if model.device.type == "cpu" else 4096)
+        scorer = SharedPrefixScorer(model, PASS_TOKENS_CPU if model.device.type == "cpu" else PASS_TOKENS_GPU)
         if scorer.why_plain:
             note(f"every string is scored on its own: {scorer.why_plain}")
         pairs = scorer.score(encoded)
@@ -129,15 +214,15 @@ def run_task(
 
 
 def _record(encoded: Encoded, scores: Scores) -> Record:
-    item, chosen = encoded.item, verdict(encoded.item, scores)
+    item, choice = encoded.item, choose(encoded.item, scores)
     lists = {"tail": scores.tail, "continuation": scores.continuation, "whole": scores.whole}
     return {
         "row": item.row,
         "group": item.group,
         "gold": item.gold,
-        "prediction": chosen.prediction,
-        "acc": chosen.acc,
-        "acc_norm": chosen.acc_norm,
+        "prediction": choice.prediction,
+        "acc": choice.acc,
+        "acc_norm": choice.acc_norm,
         "tokens": list(scores.tokens),
         **{name: values and [round(v, 6) for v in values] for name, values in lists.items()},
         "shots": encoded.shots,
@@ -146,68 +231,39 @@ def _record(encoded: Encoded, scores: Scores) -> Record:
     }
 
 
-def summary(records: Sequence[Record], *, suffix: bool, prompts: str) -> dict[str, Any]:
-    """What is reported of a task: accuracy by its own rule, lm-eval's acc and acc_norm, and how sure they are.
+def publish(task: str, system: str, items: Sequence[Item], records: Sequence[Record]) -> None:
+    """Send the choices on one task to LangSmith.
 
-    Of a task with groups (MMLU) ``accuracy`` is weighted by the subjects' sizes, ``naive`` is their plain mean.
+    Raises:
+        SettingsError: LANGSMITH_API_KEY is not set, or LangSmith does not accept the run.
     """
-    n = len(records)
-    hits = [r["prediction"] == r["gold"] for r in records]
-    rate, acc, acc_norm = (
-        stats.share(sum(r[rule] == r["gold"] for r in records), n) for rule in ("prediction", "acc", "acc_norm")
-    )
-    groups: dict[str, list[bool]] = {}
-    for record, hit in zip(records, hits, strict=True):
-        groups.setdefault(record["group"], []).append(hit)
-    report: dict[str, Any] = {
-        "n": n,
-        "accuracy": rate.value,
-        "stderr": rate.stderr,
-        "ci95": [rate.low, rate.high],
-        "acc": acc.value,
-        "acc_ci95": [acc.low, acc.high],
-        "acc_norm": acc_norm.value,
-        "acc_norm_ci95": [acc_norm.low, acc_norm.high],
-        "rule": "highest suffix log-likelihood" if suffix else "lowest mean NLL of the whole string",
-        "prompts": prompts,
-        "fewer_shots": sum(r["fewer_shots"] for r in records),
-        "cut": sum(r["cut"] for r in records),
-    }
-    if set(groups) != {""}:
-        shares = {name: stats.share(sum(g), len(g)) for name, g in sorted(groups.items())}
-        report |= _naive([*shares.values()])
-        report["subjects"] = {
-            name: {"n": e.n, "accuracy": e.value, "ci95": [e.low, e.high]} for name, e in shares.items()
+    rows = [
+        {
+            "id": f"{task}-{item.row}",
+            "task": item.group or task,
+            "options": [context + ending for context, ending in zip(item.contexts, item.endings, strict=True)],
+            "reference": item.gold,
         }
-    return report
+        for item in items
+    ]
+    outputs = [{key: value for key, value in record.items() if key not in ("key", "gold")} for record in records]
+    experiment.publish(f"egosrag-ppl-{task}", system, rows, outputs, [measures_of(record) for record in records])
 
 
-def _naive(subjects: Sequence[stats.Estimate]) -> dict[str, Any]:
-    """The plain mean of the subjects' accuracies; its error follows from theirs, if each has at least two rows."""
-    mean, errors = sum(e.value for e in subjects) / len(subjects), [e.stderr for e in subjects if e.stderr is not None]
-    if len(errors) < len(subjects):
-        return {"naive": mean, "naive_ci95": None}
-    half = stats.Z95 * math.hypot(*errors) / len(subjects)
-    return {"naive": mean, "naive_ci95": [max(0.0, mean - half), min(1.0, mean + half)]}
-
-
-def fingerprint(model: str, adapter: str | None, sources: Mapping[str, str], **choices: Any) -> Record:
-    """What a predictions file was made from; two runs with the same one may share it."""
+def fingerprint(weights: Weights, sources: Mapping[str, str], *, prompts: str, reference: bool) -> Record:
+    """What a predictions file depends on; only runs with the same fingerprint may share the file."""
     return {
-        "model": model,
-        "adapter": adapter,
-        "weights": [_state(Path(_path(p))) for p in (model, adapter) if p],
-        "data": {task: _digest(Path(source)) for task, source in sources.items()},
-        **choices,
+        "model": weights.name,
+        "adapter": weights.adapter,
+        "weights": [weight_files(_path(name)) for name in (weights.name, weights.adapter) if name],
+        "data": {task: _file_digest(Path(source)) for task, source in sources.items()},
+        "prompts": prompts,
+        "reference": reference,
+        "dtype": weights.dtype,
     }
 
 
-def _state(folder: Path) -> list[list[Any]]:
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in weights]
-
-
-def _digest(source: Path) -> str:
+def _file_digest(source: Path) -> str:
     parts = sorted(source.glob("*/*.csv")) if source.is_dir() else [source] if source.is_file() else []
     digest = sha256()
     for part in parts:

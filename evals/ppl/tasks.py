@@ -1,15 +1,15 @@
-"""The multiple-choice tasks of report 2.2: rows of files or of the hub, written out as strings to be scored.
+"""The multiple-choice tasks of report 2.2: rows of files or of the hub as the option strings to be scored.
 
-Two families of prompts: ``opencompass`` (the default; its ``*_ppl`` configurations, raw text without any chat
-template) and ``lm-eval`` (the harness's own wording). A row is read by its columns, so a file in the shape of
-llm-foundry or HellaSwag-text and a row of the original hub data set give the same item.
+Two prompt styles: ``opencompass`` (the default; its ``*_ppl`` configurations, raw text without a chat template) and
+``lm-eval`` (the wording of lm-evaluation-harness). A row is read by its columns, so a file in the format of llm-foundry
+or HellaSwag-text and a row of the original hub data set give the same item.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,17 @@ Row = dict[str, Any]
 class Item:
     """One question: option ``i`` is the string ``head + "".join(shots) + contexts[i] + endings[i]``.
 
-    ``head`` and ``shots`` are shared by the whole ``group`` (an MMLU subject). ``choices`` are the answers as the
-    data give them (lm-eval's acc_norm divides by their length in characters). ``suffix`` marks partial scoring:
-    only the ending counts, because the options stand in the middle of the sentence (Winogrande).
+    Attributes:
+        row: Number of the row in its file.
+        contexts: What comes before each ending; mostly the same for all options.
+        endings: The continuations that are compared.
+        choices: The answers as in the data: lm-eval's acc_norm divides by their length in characters.
+        gold: Index of the right option.
+        group: MMLU's subject; its ``head`` and ``shots`` are the same for all items of the group.
+        head: Beginning of the prompt.
+        shots: Solved examples.
+        suffix: Partial scoring: only the ending counts, because the options are in the middle of the sentence
+            (Winogrande).
     """
 
     row: int
@@ -53,7 +61,7 @@ def _hellaswag(row: Row, n: int, lm: bool) -> Item:
         endings = tuple(_unbracket(e) for e in row["endings"])
     else:
         context, endings = row["ctx"], tuple(row["endings"])
-    if not lm:  # OpenCompass drops the activity, and with it anything up to a second ": "
+    if not lm:  # OpenCompass drops the activity, and with it everything up to a second ": "
         context = context.split(": ", 2)[-1]
     return _one_context(n, context, " " if lm else "\n", endings, int(row["label"]))
 
@@ -93,18 +101,18 @@ def _winogrande(row: Row, n: int, lm: bool) -> Item:
         gold, rest = int(row["answer"]) - 1, after.strip()
     else:
         contexts, rest, gold = tuple(row["context_options"]), row["continuation"], int(row["gold"])
-    # lm-eval always puts its delimiter; OpenCompass fills the blank, so a full stop follows without a space.
+    # lm-eval always adds its delimiter; OpenCompass fills the blank, so a full stop follows without a space.
     ending = (" " if lm or rest[:1].isalnum() else "") + rest
     return Item(n, contexts, (ending,) * len(contexts), (rest,) * len(contexts), gold, suffix=True)
 
 
 def _one_context(n: int, context: str, join: str, choices: tuple[str, ...], gold: int) -> Item:
-    if join == "\n":  # the line break belongs to the prompt, as OpenCompass joins the pieces of a dialogue
+    if join == "\n":  # the line break belongs to the prompt, as OpenCompass joins the turns of a dialogue
         return Item(n, (context + join,) * len(choices), choices, choices, gold)
     return Item(n, (context,) * len(choices), tuple(join + c for c in choices), choices, gold)
 
 
-_READ: dict[str, Callable[[Row, int, bool], Item]] = {
+_READERS: dict[str, Callable[[Row, int, bool], Item]] = {
     "hellaswag": _hellaswag,
     "arc_easy": _arc,
     "arc_challenge": _arc,
@@ -123,10 +131,10 @@ TASKS = tuple(_HUB)
 
 
 def task_of(name: str) -> str:
-    """The task that ``name`` means: ``arc-c``, ``ARC_Challenge`` and ``arc_challenge`` are one.
+    """The canonical name of a task: ``arc-c`` and ``ARC_Challenge`` are ``arc_challenge``.
 
     Raises:
-        SettingsError: there is no such task.
+        SettingsError: There is no such task.
     """
     key = name.lower().replace("-", "_")
     key = {"arc_e": "arc_easy", "arc_c": "arc_challenge"}.get(key, key)
@@ -135,22 +143,40 @@ def task_of(name: str) -> str:
     return key
 
 
+def parse_sources(arguments: Sequence[str]) -> dict[str, str]:
+    """``TASK=FILE`` arguments as a mapping.
+
+    Raises:
+        SettingsError: An argument is not TASK=FILE, or its task is unknown or given twice.
+    """
+    sources: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, source = argument.partition("=")
+        if not equals or not source:
+            raise SettingsError(f"{argument} is not TASK=FILE: write, for example, hellaswag=hellaswag.jsonl")
+        task_of(name)
+        if name in sources:
+            raise SettingsError(f"{name} is given twice: give each task one file")
+        sources[name] = source
+    return sources
+
+
 def load_task(name: str, source: str, *, prompts: str = "opencompass", limit: int | None = None) -> list[Item]:
     """The items of a task, in file order; MMLU subject by subject.
 
     Args:
-        name: one of ``TASKS``, or a spelling that ``task_of`` knows.
-        source: a JSONL file (MMLU: a folder with dev/ and test/ of CSV files), or ``hub`` for the original data set.
+        name: One of ``TASKS``, or a spelling that ``task_of`` knows.
+        source: A JSONL file (MMLU: a folder with dev/ and test/ of CSV files), or ``hub`` for the original data set.
         prompts: ``opencompass`` or ``lm-eval``.
-        limit: at most so many rows: the first ones; of MMLU the first ones of each subject in turn.
+        limit: Maximum number of rows, from the first on; for MMLU spread over the subjects.
 
     Raises:
-        SettingsError: an unknown task or family of prompts.
-        SourceError: the file is missing or a row is not a row of this task.
+        SettingsError: Unknown task or prompt style.
+        SourceError: The file is missing or has a row that is not a row of this task.
     """
     task = task_of(name)
     if prompts not in PROMPTS:
-        raise SettingsError(f"there are no prompts {prompts}: give one of {', '.join(PROMPTS)}")
+        raise SettingsError(f"unknown prompt style {prompts}: give one of {', '.join(PROMPTS)}")
     lm = prompts == "lm-eval"
     if task == "mmlu":
         return _spread(list(_mmlu(source, lm)), limit)
@@ -159,7 +185,7 @@ def load_task(name: str, source: str, *, prompts: str = "opencompass", limit: in
         if limit is not None and n >= limit:
             break
         try:
-            item = _READ[task](row, n, lm)
+            item = _READERS[task](row, n, lm)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceError(f"{source}: row {n + 1} is not a row of {task} ({error!r}): check --data") from error
         if not 0 <= item.gold < len(item.choices):
@@ -177,7 +203,7 @@ def _hub(task: str, split: str | None = None) -> Iterator[Row]:
     try:
         yield from load_dataset(path, config, split=split or own)
     except (OSError, ValueError) as error:
-        raise SourceError(f"{path} cannot be had from the hub: give a file, {task}=FILE ({error})") from error
+        raise SourceError(f"{path} cannot be loaded from the hub: give a file, {task}=FILE ({error})") from error
 
 
 def _mmlu(source: str, lm: bool) -> Iterator[Item]:
@@ -187,17 +213,16 @@ def _mmlu(source: str, lm: bool) -> Iterator[Item]:
         topic = subject.replace("_", " ")
         # The two spaces are OpenCompass's.
         head = f"The following are multiple choice questions (with answers) about {'' if lm else ' '}{topic}.\n\n"
-        shots = tuple(f"{_ask(q, lm)} {LETTERS[gold]}\n\n" for q, gold in dev.get(subject, [])[:5])
+        shots = tuple(f"{_question(q, lm)} {LETTERS[gold]}\n\n" for q, gold in dev.get(subject, [])[:5])
         if len(shots) < 5:
             raise SourceError(f"{source}: {subject} has {len(shots)} of the 5 solved examples: give its dev rows")
         for question, gold in test[subject]:
-            context, join = _ask(question, lm), " "
-            contexts, endings = (context,) * 4, tuple(join + letter for letter in LETTERS)
+            contexts, endings = (_question(question, lm),) * 4, tuple(f" {letter}" for letter in LETTERS)
             yield Item(row, contexts, endings, tuple(LETTERS), gold, group=subject, head=head, shots=shots)
             row += 1
 
 
-def _ask(cells: list[str], lm: bool) -> str:
+def _question(cells: list[str], lm: bool) -> str:
     question = cells[0].strip() if lm else cells[0]
     lines = (f"{letter}. {cell}" for letter, cell in zip(LETTERS, cells[1:5], strict=True))
     return "\n".join([question, *lines, "Answer:"])
@@ -226,7 +251,7 @@ def _mmlu_rows(source: str, part: str) -> dict[str, list[tuple[list[str], int]]]
 
 
 def _spread(items: list[Item], limit: int | None) -> list[Item]:
-    """``limit`` items over all subjects alike, so that a small sample is one of the whole task."""
+    """``limit`` items spread evenly over the subjects, so that a small sample represents the whole task."""
     if limit is None or limit >= len(items):
         return items
     rank: dict[str, int] = {}
@@ -234,5 +259,5 @@ def _spread(items: list[Item], limit: int | None) -> list[Item]:
     for item in items:
         rank[item.group] = rank.get(item.group, -1) + 1
         order.append((rank[item.group], item.row))
-    kept = {row for _, row in sorted(order)[:limit]}
-    return [item for item in items if item.row in kept]
+    selected = {row for _, row in sorted(order)[:limit]}
+    return [item for item in items if item.row in selected]

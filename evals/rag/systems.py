@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from egosrag.errors import WindowError
+from evals.common.models import ModelSpec
 from evals.common.records import Record
-from evals.rag.data import Manual
+from evals.rag.questions import Manual
 
 if TYPE_CHECKING:
     from egosrag import ManualEngine
@@ -15,41 +17,44 @@ if TYPE_CHECKING:
 WITH, WITHOUT = "w_document", "w/o_document"
 
 
-class Models:
-    """The chat model, loaded when it is first needed and once for both systems."""
+@dataclass(frozen=True)
+class EngineOptions:
+    """Options of ``egosrag.ManualEngine``.
 
-    def __init__(self, name: str, sampling: dict[str, Any]) -> None:
-        self.name, self._sampling = name, sampling
-        self._loaded: Any = None
+    Attributes:
+        top_k: Passages that the model reads.
+        condense: Rewrite a follow-up as a standalone question.
+        decompose: Split a question that needs several facts.
+        rewrites: Rounds, 0 to 3, of rewriting the query while too little is retrieved.
+    """
 
-    def get(self) -> Any:
-        """The model."""
-        from egosrag import load_chat_model
-
-        if self._loaded is None:
-            self._loaded = load_chat_model(self.name, **self._sampling)
-        return self._loaded
+    top_k: int = 5
+    condense: bool = True
+    decompose: bool = False
+    rewrites: int = 0
 
 
 class WithDocument:
-    """The target with the document: ``egosrag.ManualEngine``, with the options of its constructor."""
+    """The target with the document: ``egosrag.ManualEngine`` on an index of each manual."""
 
     def __init__(
-        self, manuals: Sequence[Manual], models: Models, embedder: str | None, options: dict[str, Any]
+        self, manuals: Sequence[Manual], model: ModelSpec, embedder: str | None, options: EngineOptions
     ) -> None:
         self._manuals = {one.name: one for one in manuals}
-        self._models, self._embedder, self._options = models, embedder, options
+        self._model, self._embedder, self._options = model, embedder, options
         self._engines: dict[str, ManualEngine] = {}
 
-    def __call__(self, inputs: Record) -> Record:
-        """The checked answer, and how many of its quotes really stand on their pages."""
+    def _engine(self, manual: str) -> ManualEngine:
         from egosrag import ManualEngine, ManualIndex
 
-        name = inputs["manual"]
-        if name not in self._engines:
-            index = ManualIndex.build(list(self._manuals[name].documents), embedder=self._embedder)
-            self._engines[name] = ManualEngine(index, self._models.get(), **self._options)
-        engine = self._engines[name]
+        if manual not in self._engines:
+            index = ManualIndex.build(list(self._manuals[manual].documents), embedder=self._embedder)
+            self._engines[manual] = ManualEngine(index, self._model.loaded, **asdict(self._options))
+        return self._engines[manual]
+
+    def __call__(self, inputs: Record) -> Record:
+        """The verified answer; ``stands`` is the number of its quotes that really are on their pages."""
+        engine = self._engine(inputs["manual"])
         answer = engine.ask(inputs["question"], [(q, a) for q, a in inputs["history"]])
         return {
             "answer": answer.answer,
@@ -67,14 +72,14 @@ class WithDocument:
 class WithoutDocument:
     """The target without the document: the same model as the plain chatbot of report 5.1."""
 
-    def __init__(self, models: Models) -> None:
-        self._models = models
+    def __init__(self, model: ModelSpec) -> None:
+        self._model = model
 
     def __call__(self, inputs: Record) -> Record:
-        """What the model says by itself; nothing where the question does not fit its window."""
+        """The model's own answer; an empty one with the reason when the question exceeds the context window."""
         from egosrag import Chatbot
 
-        bot = Chatbot(self._models.get())
+        bot = Chatbot(self._model.loaded)
         bot.pairs = [(q, a) for q, a in inputs["history"]]
         try:
             reply = bot.say(inputs["question"])

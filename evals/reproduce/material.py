@@ -1,8 +1,8 @@
-"""What the miniature runs on: rows for training, questions in the shapes of the benchmarks, a judge's script.
+"""Data of the mini plan: training rows, questions in the formats of the benchmarks, and a judge's script.
 
     python -m evals.reproduce.material FOLDER
 
-Sums, colours and opposites: a model of any size has a chance of its own on them, and nobody's data is copied.
+Sums, colours and opposites: a model of any size has a chance, and nobody's data is copied.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 _COLOURS = {"grass": "green", "snow": "white", "coal": "black", "blood": "red", "the sky": "blue", "a lemon": "yellow"}
-_FARBEN = {"草": "绿色", "雪": "白色", "煤": "黑色", "血": "红色", "天空": "蓝色", "柠檬": "黄色"}
+_COLOURS_ZH = {"草": "绿色", "雪": "白色", "煤": "黑色", "血": "红色", "天空": "蓝色", "柠檬": "黄色"}
 _PAIRS = {"hot": "cold", "big": "small", "old": "new", "dark": "light", "high": "low", "fast": "slow"}
 _ROWS = 48
 _QUESTIONS = 12
-# The script gives both answers the same: it shows the way through the judge, and measures nothing.
+# The script gives every answer the same score: it runs the judge, and measures nothing.
 _VERDICT = "This line stands in for a judge. [[50]]"
 
 
 def training_rows(rng: random.Random) -> list[dict[str, str]]:
-    """Rows in Alpaca's shape, in both languages."""
-    made = []
+    """Rows in Alpaca's format, in both languages."""
+    rows = []
     for n in range(_ROWS):
         a, b = rng.randint(2, 9), rng.randint(2, 9)
-        thing, colour = rng.choice(list((_FARBEN if n % 2 else _COLOURS).items()))
+        thing, colour = rng.choice(list((_COLOURS_ZH if n % 2 else _COLOURS).items()))
         word, other = rng.choice(list(_PAIRS.items()))
-        asked = [
+        pairs = [
             (f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}.")
             if n % 2 == 0
             else (f"{a}加{b}等于几？", f"{a}加{b}等于{a + b}。"),
@@ -39,9 +39,10 @@ def training_rows(rng: random.Random) -> list[dict[str, str]]:
             if n % 2 == 0
             else (f"{thing}是什么颜色？", f"{thing}一般是{colour}。"),
             (f"Give the opposite of {word}.", f"The opposite of {word} is {other}, and the other way round."),
-        ][n % 3]
-        made.append({"instruction": asked[0], "input": "", "output": asked[1]})
-    return made
+        ]
+        pair = pairs[n % 3]
+        rows.append({"instruction": pair[0], "input": "", "output": pair[1]})
+    return rows
 
 
 def _choices(rng: random.Random) -> tuple[str, list[str], int]:
@@ -52,29 +53,29 @@ def _choices(rng: random.Random) -> tuple[str, list[str], int]:
 
 
 def questions(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
-    """Rows of each task but MMLU, as ``evals.ppl`` reads them."""
-    made: dict[str, list[dict[str, Any]]] = {}
+    """Rows of each task except MMLU, as ``evals.ppl`` reads them."""
+    rows: dict[str, list[dict[str, Any]]] = {}
     for _ in range(_QUESTIONS):
         thing, options, gold = _choices(rng)
         endings = [f"is {option}." for option in options]
-        made.setdefault("hellaswag", []).append({"ctx": f"Look: {thing}", "endings": endings, "label": gold})
+        rows.setdefault("hellaswag", []).append({"ctx": f"Look: {thing}", "endings": endings, "label": gold})
         for task in ("arc_easy", "arc_challenge"):
             thing, options, gold = _choices(rng)
             row = {"query": f"Question: Which colour has {thing}?", "choices": options, "gold": gold}
-            made.setdefault(task, []).append(row)
+            rows.setdefault(task, []).append(row)
         a, b, right = rng.randint(2, 9), rng.randint(2, 9), rng.random() < 0.5
         query = f"Passage: {a} plus {b} is {a + b}.\nQuestion: is {a} plus {b} {a + b + (not right)}?"
-        made.setdefault("boolq", []).append({"query": query, "choices": ["no", "yes"], "gold": int(right)})
+        rows.setdefault("boolq", []).append({"query": query, "choices": ["no", "yes"], "gold": int(right)})
         word, other = rng.choice(list(_PAIRS.items()))
         heads = [f"The {word} cup stood by the {other} one, and the {one}" for one in (word, other)]
-        made.setdefault("winogrande", []).append(
+        rows.setdefault("winogrande", []).append(
             {"context_options": heads, "continuation": f"cup was not {other}.", "gold": 0}
         )
-    return made
+    return rows
 
 
 def write(folder: Path) -> None:
-    """Write all of it: ``alpaca.jsonl``, a file for each task, ``mmlu/`` and ``judge.json``."""
+    """Write ``alpaca.jsonl``, a file for each task, ``mmlu/`` and ``judge.json``."""
     rng = random.Random(0)
     folder.mkdir(parents=True, exist_ok=True)
     files = {"alpaca": training_rows(rng), **questions(rng)}

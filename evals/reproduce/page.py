@@ -1,6 +1,6 @@
-"""The reproduction as one HTML page: each figure and table of the report in its place, what it says beside it.
+"""The reproduction as one HTML page: each figure and table of the report, with the report's own result beside it.
 
-All text is escaped, pictures are inside the page, and it may load and run nothing.
+All text is escaped, pictures are embedded, and the content security policy lets the page load and run nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _POLICY = (
 
 
 def write(plan: Plan) -> Path:
-    """Write ``report.html`` into the plan's folder from whatever stages are done, and give its path."""
+    """Write ``report.html`` into the plan's folder from the finished stages; returns its path."""
     exhibits = yaml.safe_load(files(__package__).joinpath("original.yaml").read_text(encoding="utf-8"))
     parts = [_exhibit(plan, exhibit) for exhibit in exhibits]
     page = plan.folder / "report.html"
@@ -63,9 +63,9 @@ def _exhibit(plan: Plan, exhibit: dict[str, Any]) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         ours = f'<p class="note">Not there yet: run <code>--stage {escape(exhibit["stage"])}</code>.</p>'
     quote = f'<blockquote lang="zh">{escape(exhibit["quote"])}</blockquote>' if exhibit["quote"] else ""
-    said = f"<b>The original, section {escape(exhibit['section'])}</b><p>{escape(exhibit['says'])}</p>{quote}"
+    original = f"<b>The original, section {escape(exhibit['section'])}</b><p>{escape(exhibit['says'])}</p>{quote}"
     title = f"<h2>{escape(exhibit['title'])}</h2>"
-    return f'<section>{title}<div class="wide">{ours}</div><aside>{said}</aside></section>'
+    return f'<section>{title}<div class="wide">{ours}</div><aside>{original}</aside></section>'
 
 
 def _table(rows: Rows) -> str:
@@ -87,22 +87,22 @@ def _percent(found: dict[str, Any] | None, key: str = "value") -> str:
 
 
 def _ppl(here: Path, names: list[str]) -> Rows:
-    found = {name: _read(here, name) for name in names}
-    tasks = list(next(iter(found.values())))
-    head = ["% (95 %)", *(f"{task}, n={found[names[0]][task]['n']}" for task in tasks)]
-    return [head, *([name, *(_percent(found[name][task], "accuracy") for task in tasks)] for name in names)]
+    results = {name: _read(here, name) for name in names}
+    tasks = list(next(iter(results.values())))
+    head = ["% (95 %)", *(f"{task}, n={results[names[0]][task]['n']}" for task in tasks)]
+    return [head, *([name, *(_percent(results[name][task], "accuracy") for task in tasks)] for name in names)]
 
 
 def _inverse(here: Path, names: list[str]) -> Rows:
     rows: Rows = [
-        ["arm, seed", "loss of the instruction before, after", "ROUGE-L before, after", "of other rows after"]
+        ["arm, seed", "loss of the instruction before, after", "ROUGE-L before, after", "ROUGE-L of other rows after"]
     ]
     for name in names:
         for seed in json.loads((here / name / "inverse.json").read_text(encoding="utf-8"))["seeds"]:
             before = seed["before"]
             loss = f"{before['inverse_nll_trained']:.2f}, {seed['inverse_nll_trained']:.2f} nats a token"
-            told = f"{before['inverse_rouge_trained']:.2f}, {seed['inverse_rouge_trained']:.2f}"
-            rows.append([f"{name}, {seed['seed']}", loss, told, f"{seed['inverse_rouge_others']:.2f}"])
+            rouge = f"{before['inverse_rouge_trained']:.2f}, {seed['inverse_rouge_trained']:.2f}"
+            rows.append([f"{name}, {seed['seed']}", loss, rouge, f"{seed['inverse_rouge_others']:.2f}"])
     return rows
 
 
@@ -132,7 +132,7 @@ def _rag(here: Path, names: list[str]) -> Rows:
 def _roleplay(here: Path, names: list[str]) -> Rows:
     systems = _read(here, names[0])["systems"]
     rows: Rows = [["case", "dimension, % (95 %)", *systems]]
-    cases = dict.fromkeys(case for found in systems.values() for case in found["cases"])
+    cases = dict.fromkeys(case for system in systems.values() for case in system["cases"])
     for case in cases:
         dimensions = dict.fromkeys(d for s in systems.values() for d in s["cases"].get(case, {}) if d != "n")
         rows += [[case, d, *(_percent(s["cases"].get(case, {}).get(d)) for s in systems.values())] for d in dimensions]

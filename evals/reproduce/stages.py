@@ -1,4 +1,4 @@
-"""Stages of the reproduction: what they run, what they need, and whether they are done."""
+"""Stages of the reproduction: their commands, their costs, and whether they are finished."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Stage:
     """One part of the report.
 
     Attributes:
-        name: its folder under the run's.
-        title: what it does.
-        run: commands, each a module and its arguments; ``{out}`` is the run's folder, ``{here}`` the stage's, and
-            ``{pocket}`` the embedded checkpoint. What ``NAME: command`` prints goes to ``NAME.json``.
-        needs: gpu_hours, memory_gb, disk_gb, api_usd: estimates, none for minutes on a CPU.
-        after: stages whose results it reads.
+        name: Its folder in the run's folder.
+        title: What it does.
+        run: Commands, each a module and its arguments; ``{out}`` is the run's folder, ``{here}`` the stage's, and
+            ``{pocket}`` the embedded checkpoint. The output of ``NAME: command`` goes to ``NAME.json``.
+        needs: Estimates of gpu_hours, memory_gb, disk_gb and api_usd; empty for minutes on a CPU.
+        after: Stages whose results it reads.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages and where they work."""
+    """All stages, and the folder of their results; ``words`` are abbreviations in the commands."""
 
     name: str
     about: str
@@ -58,22 +58,22 @@ class Plan:
     stages: list[Stage]
     words: dict[str, str] = field(default_factory=dict)
 
-    def chosen(self, names: Sequence[str]) -> list[Stage]:
-        """The stages of these names in their order; all when none is named.
+    def select(self, names: Sequence[str]) -> list[Stage]:
+        """The stages with these names, in the order of the plan; all stages without names.
 
         Raises:
-            SettingsError: there is no such stage, or one that it reads from is not done.
+            SettingsError: There is no such stage, or one that it reads from is not finished.
         """
         known = {stage.name: stage for stage in self.stages}
         unknown = [name for name in names if name not in known]
         if unknown:
             raise SettingsError(f"there is no stage {unknown[0]}: {self.name} has {', '.join(known)}")
-        found = [stage for stage in self.stages if not names or stage.name in names]
-        for stage in found if names else []:
+        selected = [stage for stage in self.stages if not names or stage.name in names]
+        for stage in selected if names else []:
             for before in stage.after:
                 if before not in names and not self.done(known[before]):
                     raise SettingsError(f"{stage.name} reads what {before} writes: run --stage {before} first")
-        return found
+        return selected
 
     def commands(self, stage: Stage) -> list[tuple[str | None, list[str]]]:
         """The stage's commands as (name of the output or None, arguments)."""
@@ -82,22 +82,22 @@ class Plan:
             "here": str(self.folder / stage.name),
             "pocket": str(files("egosrag") / "data" / "pocket"),
         }
-        found: list[tuple[str | None, list[str]]] = []
+        commands: list[tuple[str | None, list[str]]] = []
         for line in stage.run:
             name, text = next(iter(line.items())) if isinstance(line, dict) else (None, line)
             for short, long in self.words.items():
                 text = text.replace("{" + short + "}", long)
-            # Words are cut before the folders are put in: a folder's name may have spaces.
-            found.append((name, [word.format(**values) for word in text.split()]))
-        return found
+            # Split before the folders are inserted: a folder's name may have spaces.
+            commands.append((name, [word.format(**values) for word in text.split()]))
+        return commands
 
     def digest(self, stage: Stage) -> str:
-        """Of the commands, and of the stages before it."""
+        """A hash of the commands, and of the stages before it."""
         before = [self.digest(other) for other in self.stages if other.name in stage.after]
         return hashlib.sha256(json.dumps([self.commands(stage), before]).encode()).hexdigest()
 
     def done(self, stage: Stage) -> bool:
-        """Whether it ran to its end with these commands."""
+        """Whether it was finished with these commands."""
         mark = self.folder / stage.name / "done.json"
         try:
             return bool(json.loads(mark.read_text(encoding="utf-8"))["digest"] == self.digest(stage))
@@ -110,10 +110,10 @@ def load_plan(config: str, out: Path | None) -> Plan:
 
     Args:
         config: ``mini``, ``full`` or a YAML file.
-        out: the folder of the results; ``runs/reproduce-CONFIG`` when None.
+        out: Folder of the results; None: ``runs/reproduce-CONFIG``.
 
     Raises:
-        SettingsError: there is no such plan, or it is not one.
+        SettingsError: There is no such plan, or it is malformed.
     """
     inside = files(__package__).joinpath(f"{config}.yaml")
     try:
@@ -126,39 +126,37 @@ def load_plan(config: str, out: Path | None) -> Plan:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"there is no plan {config}: give mini, full or a YAML file of stages") from error
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{config} is no plan of stages ({error}): see evals/reproduce/mini.yaml") from error
+        raise SettingsError(f"{config} is not a plan of stages ({error}): see evals/reproduce/mini.yaml") from error
 
 
 def costs(stages: Sequence[Stage]) -> str:
-    """What the stages need, a line each where it is more than minutes on a CPU, and their sum."""
+    """The costs of the stages that take more than minutes on a CPU, a line each, and their sum."""
     lines = []
     for stage in stages:
         if stage.needs:
             lines.append(f"  {stage.name}: " + ", ".join(f"{v:g} {_UNITS[k]}" for k, v in stage.needs.items()))
     if not lines:
-        return f"{len(stages)} stages, minutes on a CPU, nothing to pay"
+        return f"{len(stages)} stages, minutes on a CPU, no costs"
     sums = {k: sum(s.needs.get(k, 0) for s in stages) for k in _UNITS if k != "memory_gb"}
     most = max(s.needs.get("memory_gb", 0) for s in stages)
     whole = ", ".join(f"{v:g} {_UNITS[k]}" for k, v in sums.items() if v)
-    return "\n".join(
-        ["estimates for what is not done yet:", *lines, f"  in all: {whole}; at most {most:g} GB of GPU memory"]
-    )
+    return "\n".join(["estimated costs:", *lines, f"  total: {whole}; at most {most:g} GB of GPU memory"])
 
 
 def run_stage(plan: Plan, stage: Stage) -> None:
-    """Run the commands of a stage; what they print on standard output is kept, the rest is shown.
+    """Run the commands of a stage; named ones have their standard output written to a file.
 
     Raises:
-        StageError: a command failed; what it and those before it wrote is kept.
+        StageError: A command failed; the files that it and earlier commands wrote stay.
     """
     here = plan.folder / stage.name
     here.mkdir(parents=True, exist_ok=True)
     for name, words in plan.commands(stage):
-        made = subprocess.run([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, check=False)
-        if made.returncode:
+        done = subprocess.run([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
             raise StageError(
-                f"{stage.name} stopped: python -m {' '.join(words)} ended with {made.returncode}; see above"
+                f"{stage.name} failed: python -m {' '.join(words)} ended with {done.returncode}; see above"
             )
         if name:
-            (here / f"{name}.json").write_text(made.stdout, encoding="utf-8")
+            (here / f"{name}.json").write_text(done.stdout, encoding="utf-8")
     (here / "done.json").write_text(json.dumps({"digest": plan.digest(stage)}), encoding="utf-8")

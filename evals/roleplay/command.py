@@ -5,23 +5,19 @@
     python -m evals.roleplay --card role.json --systems EGOS-Small --turns 10      a card of your own
     python -m evals.roleplay --user openai:gpt-4o-mini                             a model speaks for the user
 
-Cases: introduction, scene, personality, recall (facts asked for 10, 50 and 200 turns after they were told).
-Dimensions: consistency, memory, quality (evals/roleplay/score.py). Measures are patterns; how often they are right on
-labelled replies is part of the result (``detectors``). A conversation is the unit of every interval.
+Cases: introduction, scene, personality, recall (facts asked for 10, 50 and 200 turns after the user stated them).
+Dimensions: consistency, memory, quality (evals/roleplay/scorer.py). Measures are patterns; their precision and recall
+on labelled replies are part of the result (``detectors``). Intervals are over conversations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from egosrag.console import Progress
-from egosrag.errors import SettingsError, SourceError
-from evals.common import experiment
+from egosrag.errors import SettingsError
 from evals.common.command import (
     Adapter,
     AsJson,
@@ -35,155 +31,20 @@ from evals.common.command import (
     Upload,
     finish,
 )
-from evals.common.detectors import estimate
-from evals.common.records import Record, Records
-from evals.roleplay.data import CASES, DATA, REFERENCES, TURNS, load_rows, subject
-from evals.roleplay.report import draw, show
-from evals.roleplay.score import DIMENSIONS, detectors, score
-from evals.roleplay.systems import LARGE, SYSTEMS, System, systems_of
-from evals.roleplay.user import scripted, simulated
-
-PARTS = tuple(part for parts in DIMENSIONS.values() for part in parts)
+from evals.common.models import Sampling
+from evals.judge.asking import JudgeOptions
+from evals.roleplay.cases import DATA, TURNS, load_rows
+from evals.roleplay.judge import judge_conversations
+from evals.roleplay.report import draw, show, summary
+from evals.roleplay.run import evaluate
+from evals.roleplay.systems import LARGE, SYSTEMS, System, SystemOptions, parse_systems
 
 
-class Played:
-    """The target: a system, which plays each row in a conversation of its own."""
-
-    def __init__(self, system: System, user: Callable[[], Any] | None, raw: Path | None) -> None:
-        self.system = system
-        self.user = user
-        self.raw = raw
-
-    def __call__(self, inputs: Record) -> Record:
-        """What was said to the role, and its replies."""
-        who = subject(inputs["role"], self.raw)
-        with self.system.open(who) as talk:
-            said, replies, by_model = self._talk(talk, inputs, who.card.name)
-            return {"said": said, "replies": replies, "scenes": len(talk.scenes()), "simulated": by_model}
-
-    def _talk(self, talk: Any, inputs: Record, name: str) -> tuple[list[str], list[Record], bool]:
-        replies: list[Record] = []
-
-        def say(line: str) -> str:
-            reply = talk.say(line)
-            told = {"text": reply.text, "stop_reason": reply.stop_reason, "seconds": round(reply.timing.total_s, 3)}
-            usage = reply.usage
-            replies.append(told | {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens})
-            return reply.text
-
-        by_model = self.user is not None and "brief" in inputs
-        if by_model and self.user:
-            exchanges, language = len(inputs["lines"]), inputs["language"]
-            said = simulated(say, self.user(), inputs["brief"], name, language, exchanges)
-        else:
-            said = scripted(say, inputs["lines"])
-        return said, replies, by_model
-
-
-def evaluate(
-    systems: Sequence[System],
-    rows: Sequence[Record],
-    *,
-    records: Path | None = None,
-    user: str | None = None,
-    raw: Path | None = None,
-    upload: bool = False,
-) -> dict[str, list[Record]]:
-    """Every system's records, in the order of the rows.
-
-    Args:
-        systems: who plays.
-        rows: the conversations.
-        records: JSONL to keep every conversation in, and to resume from.
-        user: a model that speaks for the user where a row has a brief.
-        raw: the raw text behind the cards, for EGOS-wo-Extract.
-        upload: whether LangSmith gets dataset, experiments and traces.
-
-    Raises:
-        EgosRagError: a model, a card or a file is not what it should be; what was played by then is kept.
-    """
-    from egosrag import load_chat_model
-
-    loaded: list[Any] = []
-
-    def speaker() -> Any:
-        if user and not loaded:
-            loaded.append(load_chat_model(user, temperature=0.7))
-        return loaded[0]
-
-    kept = Records(records, {"evaluation": "roleplay", "user": user or "script"})
-    dataset = experiment.Dataset(experiment.name_of("egosrag-roleplay", rows, load_rows()), rows, REFERENCES)
-    found = {}
-    with Progress() as progress:
-        for system in systems:
-            chosen = system.settings
-            made_of = experiment.digest(
-                chosen.model_dump_json(exclude={"data_dir", "cache_dir"}),
-                *map(experiment.weights, (chosen.model, chosen.adapter or "")),
-                [_digest(row["role"], raw) for row in rows],
-            )
-            target = Played(system, speaker if user else None, raw)
-            found[system.name] = experiment.run(
-                dataset,
-                system.name,
-                target,
-                lambda row, outputs: score(row, outputs, subject(row["role"], raw).card.name),
-                kept,
-                progress,
-                made_of=made_of,
-                upload=upload,
-            )
-    return found
-
-
-def _digest(role: str, raw: Path | None) -> str:
-    who = subject(role, raw)
+def _parse_turns(text: str) -> list[int]:
     try:
-        return experiment.digest(who.file.read_bytes(), who.raw.read_bytes() if who.raw else b"")
-    except OSError as error:
-        raise SourceError(f"{who.raw} cannot be read ({error.strerror}): give --raw a text file") from error
-
-
-def summary(rows: Sequence[Record], found: dict[str, list[Record]], labels: Path) -> dict[str, Any]:
-    """The results as one JSON object: each system's dimensions by case, its measures and its recall by distance."""
-    case_of = {row["id"]: row["case"] for row in rows}
-    systems = {}
-    for name, records in found.items():
-        parts = {case: [r for r in records if case_of[r["item"]] == case] for case in CASES}
-        parts = {case: part for case, part in (*parts.items(), ("all", records)) if part}
-        distances = sorted({key for r in records for key in r["measures"] if key.startswith("recall@")}, key=_distance)
-        systems[name] = {
-            "n": len(records),
-            "cases": {case: _estimates(part, tuple(DIMENSIONS)) for case, part in parts.items()},
-            "measures": _estimates(records, (*PARTS, "declined")),
-            "recall": {key.removeprefix("recall@"): estimate(experiment.measured(records, key)) for key in distances},
-        }
-    return {"n": len(rows), "systems": systems, "detectors": detectors(labels)}
-
-
-def _distance(key: str) -> int:
-    return int(key.removeprefix("recall@"))
-
-
-def _estimates(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any]:
-    values = {name: estimate(experiment.measured(records, name)) for name in names}
-    return {"n": len(records)} | {name: value for name, value in values.items() if value}
-
-
-def _system(name: str, model: str, settings: dict[str, Any]) -> System:
-    try:
-        return System(name, model, **settings)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "setting"
-        raise SettingsError(f"wrong {where} for {name}: {first['msg']}") from None
-
-
-def _turns(given: str) -> list[int]:
-    try:
-        return [int(part) for part in given.split(",") if part.strip()]
+        return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise SettingsError(f"--turns {given}: give even numbers with commas between, such as 10,50,200") from error
+        raise SettingsError(f"--turns {text}: give even numbers separated by commas, such as 10,50,200") from error
 
 
 def command(
@@ -195,13 +56,13 @@ def command(
     card: Annotated[list[str] | None, typer.Option(help="A role card to play; repeatable. Ours by default.")] = None,
     raw: Annotated[Path | None, typer.Option(help="The raw text behind --card, for EGOS-wo-Extract.")] = None,
     language: Annotated[str, typer.Option(help="Of our own roles: en, zh or both.")] = "both",
-    turns: Annotated[str, typer.Option(help="Recall after so many turns; empty: no recall.")] = ",".join(
-        map(str, TURNS)
-    ),
+    turns: Annotated[
+        str, typer.Option(help="Recall distances: turns between a fact and its question; empty: no recall.")
+    ] = ",".join(map(str, TURNS)),
     memory: Annotated[str | None, typer.Option(help="static, dynamic, both (the presets') or none.")] = None,
     history: Annotated[str | None, typer.Option(help="Turns as a single message (the presets') or multiple.")] = None,
-    user: Annotated[str | None, typer.Option(help="A model that speaks for the user; a script without it.")] = None,
-    records: Annotated[Path | None, typer.Option(help="JSONL to keep conversations in, and to resume from.")] = None,
+    user: Annotated[str | None, typer.Option(help="A model that speaks for the user; without it a script.")] = None,
+    records: Annotated[Path | None, typer.Option(help="JSONL of the conversations, to resume from.")] = None,
     figure: Figure = None,
     labels: Annotated[Path, typer.Option(help="Labelled replies that measure the detectors.")] = DATA / "replies.jsonl",
     judge: JudgeModel = None,
@@ -214,17 +75,14 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Let systems play roles, and measure how well."""
-    spoken = ("en", "zh") if language == "both" else (language,)
-    if set(spoken) - {"en", "zh"}:
+    languages = ("en", "zh") if language == "both" else (language,)
+    if set(languages) - {"en", "zh"}:
         raise SettingsError(f"--language {language}: give en, zh or both")
-    rows = load_rows(card or (), _turns(turns), spoken)
-    settings = {"adapter": adapter, "memory": memory, "history": history, "seed": seed}
-    settings |= {"max_new_tokens": max_new_tokens, "temperature": temperature}
-    chosen = [_system(name, model, settings) for name in systems_of(systems)]
-    found = evaluate(chosen, rows, records=records, user=user, raw=raw, upload=upload)
-    result = summary(rows, found, labels)
+    rows = load_rows(card or (), _parse_turns(turns), languages)
+    options = SystemOptions(model, adapter, memory, history, Sampling(max_new_tokens, temperature, seed))
+    chosen = [System(name, options) for name in parse_systems(systems)]
+    played = evaluate(chosen, rows, records=records, user=user, raw=raw, upload=upload)
+    result = summary(rows, played, labels)
     if judge:
-        from evals.roleplay.judge import judged
-
-        result["judge"] = judged(rows, found, judge, k=judge_k, records=judge_records)
+        result["judge"] = judge_conversations(rows, played, JudgeOptions(judge, judge_k), judge_records)
     finish(result, show, as_json, (figure, draw), (records, None), (judge_records, None))

@@ -1,80 +1,85 @@
-"""The judge on conversations: each of the three dimensions of report 7.3.1, 0 to 100, beside the automatic measures."""
+"""The judge on conversations: a score from 0 to 100 in each of the three dimensions of report 7.3.1."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from egosrag import load_chat_model
 from egosrag.prompts.render import USER, card, quoted
 from evals.common.records import Record
+from evals.judge.asking import JudgeOptions, judge_cases
 from evals.judge.cases import Case
-from evals.judge.command import judge_cases
 from evals.judge.report import report
-from evals.roleplay.data import CASES, subject
+from evals.roleplay.cases import CASES, subject
 
 CRITERIA = {
     "consistency": "whether every reply keeps to the role's card: its facts, manner and point of view; never as an AI",
     "memory": "whether the replies remember and use what was said earlier, and invent nothing that was never told",
     "quality": "fluent language, sound logic and precise meaning; only the role's own speech, without narration",
 }
-_AROUND = 2  # exchanges of a long conversation that are shown: those that ask or tell, and so many at either end
-_PEOPLE = 0.2
+_SHOWN_ENDS = 2  # exchanges at either end of a recall conversation that the judge reads, beside those that matter
 
 
-def judged(
-    rows: Sequence[Record], found: Mapping[str, Sequence[Record]], model: str, *, k: int, records: Path | None
+def judge_conversations(
+    rows: Sequence[Record], results: Mapping[str, Sequence[Record]], options: JudgeOptions, records: Path | None
 ) -> dict[str, Any]:
-    """The judge's report by dimension and case: ``evals.judge.report.report`` of each.
+    """The judge's reports by dimension and case, see :func:`evals.judge.report.report`.
 
     Args:
-        rows: the conversations' rows.
-        found: each system's records.
-        model: the judge.
-        k: its explanations.
-        records: JSONL to keep the judgements in, one file a dimension: ``NAME.DIMENSION.jsonl``.
+        rows: The conversations' rows.
+        results: Each system's records.
+        options: The judge; each dimension has criteria of its own.
+        records: JSONL of the judgements, one file a dimension: ``NAME.DIMENSION.jsonl``.
 
     Raises:
-        EgosRagError: the judge cannot be loaded or cannot go on; what was judged by then is kept.
+        EgosRagError: The judge cannot be loaded or cannot continue; what was judged until then is recorded.
     """
-    items = {name: {r["item"]: r for r in part} for name, part in found.items()}
-    cases = [case for row in rows if (case := _case(row, items))]
-    of = {row["id"]: row["case"] for row in rows}
-    loaded = load_chat_model(model, temperature=1.0, max_new_tokens=512)  # one script for all of it
+    by_item = {name: {r["item"]: r for r in part} for name, part in results.items()}
+    cases = [case for row in rows if (case := _case(row, by_item))]
+    case_of = {row["id"]: row["case"] for row in rows}
+    model = options.load()  # loaded once: the dimensions share a script
     reports: dict[str, Any] = {}
     for dimension, criteria in CRITERIA.items():
-        kept = records.with_name(f"{records.stem}.{dimension}.jsonl") if records else None
-        results = judge_cases("score", cases, model, k=k, criteria=criteria, records=kept, loaded=loaded)
-        parts = {c: [r for r in results if of[r[1].id] == c] for c in CASES}
-        reports[dimension] = {c: report("score", part, _PEOPLE) for c, part in parts.items() if part}
-        reports[dimension]["all"] = report("score", results, _PEOPLE)
+        file = records.with_name(f"{records.stem}.{dimension}.jsonl") if records else None
+        judged = judge_cases("score", cases, replace(options, criteria=criteria), records=file, model=model)
+        parts = {name: [r for r in judged if case_of[r.case.id] == name] for name in CASES}
+        reports[dimension] = {name: report("score", part) for name, part in parts.items() if part}
+        reports[dimension]["all"] = report("score", judged)
     return reports
 
 
-def _case(row: Record, items: Mapping[str, Mapping[str, Record]]) -> Case | None:
-    played = {name: records[row["id"]] for name, records in items.items() if row["id"] in records}
+def _case(row: Record, by_item: Mapping[str, Mapping[str, Record]]) -> Case | None:
+    played = {name: records[row["id"]] for name, records in by_item.items() if row["id"] in records}
     if not played:
         return None
     role, language = subject(row["role"]).card, row["language"]
     asked = (
         f"扮演{role.name}，与用户对话。" if language == "zh" else f"Play {role.name} in a conversation with the user."
     )
-    answers = {name: _transcript(record, row, role.name, language) for name, record in played.items()}
+    answers = {name: transcript(record, row, role.name, language) for name, record in played.items()}
     return Case(row["id"], f"{asked}\n{card(role, language)}", answers)
 
 
-def _transcript(record: Record, row: Record, name: str, language: str) -> str:
-    """The conversation, a line a turn; of a long one only what is told and asked, with marks for the small talk."""
-    told = {n - wanted["after"] // 2 for n, wanted in enumerate(row["expected"]) if "after" in wanted}
-    asked = {n for n, wanted in enumerate(row["expected"]) if wanted}
+def transcript(record: Record, row: Record, name: str, language: str) -> str:
+    """The conversation, a line a turn; of a recall conversation only the lines that state or ask for facts.
+
+    Args:
+        record: With ``said`` and ``replies``.
+        row: The conversation's row.
+        name: The role's name.
+        language: "en" or "zh".
+    """
+    states = {n - expected["after"] // 2 for n, expected in enumerate(row["expected"]) if "after" in expected}
+    asks = {n for n, expected in enumerate(row["expected"]) if expected}
     last = len(record["replies"]) - 1
-    lines, left_out = [], False
+    lines, omitted = [], False
     for n, (line, reply) in enumerate(zip(record["said"], record["replies"], strict=True)):
-        if row["case"] == "recall" and n not in told | asked and min(n, last - n) >= _AROUND:
-            left_out = True
+        if row["case"] == "recall" and n not in states | asks and min(n, last - n) >= _SHOWN_ENDS:
+            omitted = True
             continue
-        lines += ["..."] if left_out else []
-        left_out = False
+        lines += ["..."] if omitted else []
+        omitted = False
         lines += [quoted(USER[language], line, language), quoted(name, reply["text"], language)]
     return "\n".join(lines)

@@ -3,8 +3,8 @@
     python -m evals.speed.chat --json
 
 A card of some 600 tokens, 30 turns, 24 new tokens each, greedy, fp32, in Qwen2.5-0.5B's shape with random weights.
-``--history single`` puts all turns in one message (report 7.2.3): a reply moves when it becomes history, so its ids are
-computed once more. The time of a first token is that of a reply of one token.
+``--history single`` puts all turns in one message (report 7.2.3): a reply changes its position when it becomes history,
+so its tokens are computed once more. The time to the first token is that of a reply of one token.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from egosrag.errors import SettingsError
 from egosrag.models import load_chat_model
-from evals.speed import llama
-from evals.speed.work import Json, Keep, save_checkpoint, tell, words
+from evals.speed import llama_cpp
+from evals.speed.checkpoints import random_words, save_random_checkpoint
+from evals.speed.results import Json, Keep, finish
 
-Say = Callable[[Sequence[BaseMessage], int], str]
+Say = Callable[[Sequence[BaseMessage], int], str]  # (prompt, new tokens) → reply
 
 
 def prompts(card: str, lines: Sequence[str], replies: Sequence[str], *, single: bool) -> list[BaseMessage]:
@@ -36,13 +37,13 @@ def prompts(card: str, lines: Sequence[str], replies: Sequence[str], *, single: 
         for line, reply in zip(lines, replies, strict=False):
             turns += [HumanMessage(f'Me: "{line}"'), AIMessage(f'Tim: "{reply}"')]
         return [*turns, HumanMessage(f'Me: "{lines[len(replies)]}"'), AIMessage('Tim: "')]
-    said = [f'Me: "{line}"\nTim: "{reply}"' for line, reply in zip(lines, replies, strict=False)]
-    history = "\n".join([*said, f'Me: "{lines[len(replies)]}"'])
+    turns_so_far = [f'Me: "{line}"\nTim: "{reply}"' for line, reply in zip(lines, replies, strict=False)]
+    history = "\n".join([*turns_so_far, f'Me: "{lines[len(replies)]}"'])
     return [SystemMessage(card), HumanMessage(history), AIMessage('Tim: "')]
 
 
 def ours(folder: str) -> tuple[Say, Callable[[], tuple[int, int]]]:
-    """Our chat model, and the ids of the last prompt: how many there were, and how many were computed."""
+    """Our chat model, and a function that returns (tokens, computed tokens) of the last prompt."""
     model = load_chat_model(folder)
     last = [0, 0]
 
@@ -56,7 +57,7 @@ def ours(folder: str) -> tuple[Say, Callable[[], tuple[int, int]]]:
 
 
 def pipeline(folder: str) -> Say:
-    """LangChain's HuggingFacePipeline over the same checkpoint, given the rendered prompt."""
+    """LangChain's HuggingFacePipeline over the same checkpoint, with the rendered prompt as its input."""
     import torch
     from langchain_huggingface import HuggingFacePipeline
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -66,19 +67,19 @@ def pipeline(folder: str) -> Say:
     logging.set_verbosity_error()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    face = HuggingFacePipeline(pipeline=make("text-generation", model=model, tokenizer=tokenizer))
+    llm = HuggingFacePipeline(pipeline=make("text-generation", model=model, tokenizer=tokenizer))
 
     def say(messages: Sequence[BaseMessage], tokens: int) -> str:
         roles = {"system": "system", "human": "user", "ai": "assistant"}
-        given = [{"role": roles[m.type], "content": str(m.content)} for m in messages]
-        text = tokenizer.apply_chat_template(given, tokenize=False, continue_final_message=True)
+        chat = [{"role": roles[m.type], "content": str(m.content)} for m in messages]
+        text = tokenizer.apply_chat_template(chat, tokenize=False, continue_final_message=True)
         settings = {
             "max_new_tokens": tokens,
             "do_sample": False,
             "return_full_text": False,
             "add_special_tokens": False,
         }
-        return str(face.invoke(text, pipeline_kwargs=settings))
+        return str(llm.invoke(text, pipeline_kwargs=settings))
 
     return say
 
@@ -86,29 +87,29 @@ def pipeline(folder: str) -> Say:
 def measure(
     folder: str, *, turns: int, tokens: int, peers: Sequence[str], single: bool = False, card_words: int = 140
 ) -> dict[str, Any]:
-    """Talk on every side; a peer is given our replies as the history of its prompts.
+    """Have the conversation on every side; the prompts of a peer have our replies as history.
 
     Returns:
         ``ours`` and each of ``peers``: seconds of the whole conversation, first_token_s of the last turn; for ours,
-        tokens computed for each that was new (the mean over the turns after the first) and whether the last reply is
-        the same without the cache; for a peer, the share of replies that are ours. ``ratio`` of both times to those
-        of the best peer.
+        computed tokens for each new one (the mean over the turns after the first) and whether the last reply is the
+        same without the KV cache; for a peer, the share of replies that equal ours. ``ratio`` of the best peer's times
+        to ours.
     """
     rng = random.Random(1)
-    card, lines = words(rng, card_words), [words(rng, 8) for _ in range(turns)]
+    card, lines = random_words(rng, card_words), [random_words(rng, 8) for _ in range(turns)]
     prompt_of = partial(prompts, card, lines, single=single)
-    mine, replies = _ours(folder, prompt_of, turns, tokens, single=single)
-    found: dict[str, dict[str, Any]] = {}
+    own, replies = _ours(folder, prompt_of, turns, tokens, single=single)
+    sides: dict[str, dict[str, Any]] = {}
     for name in peers:
-        print(f"ours: {mine['seconds']:.1f} s; {name} begins", file=sys.stderr, flush=True)
-        found[name] = _peer(PEERS[name](folder), prompt_of, replies, tokens)
-    best = {key: min(side[key] for side in found.values()) for key in ("seconds", "first_token_s")}
+        print(f"ours: {own['seconds']:.1f} s; {name} begins", file=sys.stderr, flush=True)
+        sides[name] = _peer(PEERS[name](folder), prompt_of, replies, tokens)
+    best = {key: min(side[key] for side in sides.values()) for key in ("seconds", "first_token_s")}
     return {
-        "ours": mine,
-        "peers": found,
+        "ours": own,
+        "peers": sides,
         "ratio": {
-            "conversation": best["seconds"] / mine["seconds"],
-            "first token": best["first_token_s"] / mine["first_token_s"],
+            "conversation": best["seconds"] / own["seconds"],
+            "first token": best["first_token_s"] / own["first_token_s"],
         },
     }
 
@@ -124,16 +125,16 @@ def _ours(
         prompt = prompt_of(replies)
         if turn == turns - 1:
             first = _timed(say, prompt, 1)[1]
-            asked, computed = counts()
+            total, computed = counts()
         reply, took = _timed(say, prompt, tokens)
         if turn < turns - 1:
-            asked, computed = counts()
+            total, computed = counts()
         replies.append(reply)
         seconds += took
         if turn:
-            # In a conversation of many messages the reply was computed when it was said.
-            work.append(computed / (asked - before - (0 if single else tokens)))
-        before = asked
+            # With history in many messages the reply was computed when it was generated.
+            work.append(computed / (total - before - (0 if single else tokens)))
+        before = total
     off = load_chat_model(folder, kv_cache_mb=0)
     return {
         "seconds": seconds,
@@ -167,35 +168,31 @@ def _timed(say: Say, prompt: Sequence[BaseMessage], tokens: int) -> tuple[str, f
 
 PEERS: dict[str, Callable[[str], Say]] = {
     "HuggingFacePipeline": pipeline,
-    "llama.cpp": llama.peer("F32"),
-    "llama.cpp-Q8_0": llama.peer("Q8_0"),
+    "llama.cpp": llama_cpp.peer("F32"),
+    "llama.cpp-Q8_0": llama_cpp.peer("Q8_0"),
 }
 
 
-def _command(
+def command(
     turns: Annotated[int, typer.Option(min=3, help="Turns of the conversation.")] = 30,
     tokens: Annotated[int, typer.Option(min=1, help="New tokens of each reply.")] = 24,
     history: Annotated[Literal["multiple", "single"], typer.Option(help="How turns become messages.")] = "multiple",
-    peers: Annotated[str, typer.Option(help=f"Peers joined by commas: {', '.join(PEERS)}.")] = "HuggingFacePipeline",
+    peers: Annotated[str, typer.Option(help=f"Comma-separated peers: {', '.join(PEERS)}.")] = "HuggingFacePipeline",
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
     """Compare a long conversation with the same through HuggingFacePipeline, or llama.cpp."""
-    wrong = sorted(set(peers.split(",")) - set(PEERS))
-    if wrong:
-        raise SettingsError(f"unknown peer {wrong[0]}: --peers takes {', '.join(PEERS)}")
+    unknown = sorted(set(peers.split(",")) - set(PEERS))
+    if unknown:
+        raise SettingsError(f"unknown peer {unknown[0]}: --peers takes {', '.join(PEERS)}")
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(Path(folder), [words(rng, 4000)])
-        tell(
-            "chat",
-            measure(folder, turns=turns, tokens=tokens, peers=peers.split(","), single=history == "single"),
-            as_json=as_json,
-            keep=keep,
-        )
+        save_random_checkpoint(Path(folder), [random_words(rng, 4000)])
+        result = measure(folder, turns=turns, tokens=tokens, peers=peers.split(","), single=history == "single")
+        finish("chat", result, as_json=as_json, keep=keep)
 
 
 if __name__ == "__main__":
     from evals.common.command import run
 
-    run(_command)
+    run(command)

@@ -1,10 +1,10 @@
-"""Many requests at once beside the same ones after another, on one loaded model.
+"""Batching: many requests at once beside the same requests one after another, on one loaded model.
 
     python -m evals.speed.many --json
 
 ``batch`` starts each request in a thread of its own, as a server does; their forward passes are joined. The prompts
-differ from their first word on, nothing is kept from one side to the other, and each reply is compared with what it is
-alone. The shape is Qwen2.5-0.5B's, with random weights.
+have no common prefix, the KV cache is off, and each reply is compared with the reply to the same request alone. The
+checkpoint has Qwen2.5-0.5B's shape and random weights.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.models import load_chat_model
-from evals.speed.work import Json, Keep, save_checkpoint, tell, words
+from evals.speed.checkpoints import random_words, save_random_checkpoint
+from evals.speed.results import Json, Keep, finish
 
 
 def measure(folder: str, *, requests: int, tokens: int, prompt_words: int = 20) -> dict[str, Any]:
     """Answer all requests, one after another and together.
 
     Returns:
-        ``ours``, all together, and the peer, one after another: tokens_per_second, their ``ratio``, and the share of
-        replies that are the same.
+        ``ours`` (all at once) and the peer (one after another): tokens_per_second, their ``ratio``, and the share of
+        identical replies.
     """
     rng = random.Random(2)
     prompts: list[list[BaseMessage]] = [
-        [SystemMessage(words(rng, prompt_words)), HumanMessage(words(rng, 6)), AIMessage('Tim: "')]
+        [SystemMessage(random_words(rng, prompt_words)), HumanMessage(random_words(rng, 6)), AIMessage('Tim: "')]
         for _ in range(requests)
     ]
-    # Without what an earlier call kept, and without guesses: the passes alone are compared.
+    # No KV cache and no prompt lookup between calls: only the forward passes are compared.
     model = load_chat_model(folder, kv_cache_mb=0, max_new_tokens=tokens)
-    model.invoke(prompts[0], max_new_tokens=1)  # the first pass of a process pays for threads and buffers
+    model.invoke(prompts[0], max_new_tokens=1)  # warm up: threads and buffers
     started = time.perf_counter()
     alone = [model.invoke(prompt).text for prompt in prompts]
     between = time.perf_counter()
@@ -51,7 +52,7 @@ def measure(folder: str, *, requests: int, tokens: int, prompt_words: int = 20) 
     }
 
 
-def _command(
+def command(
     requests: Annotated[int, typer.Option(min=2, help="Requests at once.")] = 8,
     tokens: Annotated[int, typer.Option(min=1, help="New tokens of each reply.")] = 48,
     as_json: Json = False,
@@ -59,11 +60,11 @@ def _command(
 ) -> None:
     """Compare requests at once with the same requests one after another."""
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(Path(folder), [words(random.Random(0), 4000)])
-        tell("many", measure(folder, requests=requests, tokens=tokens), as_json=as_json, keep=keep)
+        save_random_checkpoint(Path(folder), [random_words(random.Random(0), 4000)])
+        finish("many", measure(folder, requests=requests, tokens=tokens), as_json=as_json, keep=keep)
 
 
 if __name__ == "__main__":
     from evals.common.command import run
 
-    run(_command)
+    run(command)

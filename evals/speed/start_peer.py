@@ -9,13 +9,13 @@ import sys
 
 
 def main(folder: str) -> None:
-    """Say the first line of standard input to the checkpoint, and print the reply as it comes."""
+    """Send the first line of standard input to the checkpoint, and stream the reply to standard output."""
     from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
 
     settings = {"max_new_tokens": 32, "do_sample": False, "return_full_text": False}
     model = HuggingFacePipeline.from_model_id(folder, task="text-generation", pipeline_kwargs=settings)
-    for piece in ChatHuggingFace(llm=model).stream(sys.stdin.readline().strip()):
-        print(piece.text, end="", flush=True)
+    for chunk in ChatHuggingFace(llm=model).stream(sys.stdin.readline().strip()):
+        print(chunk.text, end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python -m evals.speed.train --json
     python -m evals.speed.train --shape 0.5b --precision bf16 --json     (on a GPU: MFU and peak memory too)
 
-Rows have Alpaca's spread of lengths. A side's ``tokens_per_second`` counts the rows' own tokens, never padding, from
-the start of training to the end of the last step. Peers are TRL as it comes (``trl``), without its activation
-checkpointing (``trl_plain``), and flattened as well (``trl_flat``, which it advises with FlashAttention only).
+Rows have Alpaca's distribution of lengths. A side's ``tokens_per_second`` counts the rows' own tokens, never padding,
+from the start of training to the end of the last step. Peers are TRL with its defaults (``trl``), without activation
+checkpointing (``trl_plain``), and also with packed (padding-free) batches (``trl_flat``, recommended only with
+FlashAttention).
 """
 
 from __future__ import annotations
@@ -22,21 +23,20 @@ from typing import Annotated, Any
 import typer
 
 from egosrag.errors import EgosRagError
-from evals.common.command import run
 
 PEERS = ("trl", "trl_plain", "trl_flat")
-SAME_LOSS = 1e-3
+SAME_LOSS = 1e-3  # a peer whose losses differ by more at any step did other work, and is not compared
 
 
 class Shape(StrEnum):
-    """A Qwen2 to train: one that a CPU manages, or Qwen2.5-0.5B's."""
+    """The shape of the Qwen2 to train: small enough for a CPU, or Qwen2.5-0.5B's."""
 
     SMALL = "small"
     HALF_B = "0.5b"
 
 
 class Precision(StrEnum):
-    """What is computed in; weights are fp32 on both sides."""
+    """Number format of the computation; weights are fp32 on both sides."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -66,14 +66,14 @@ _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u",
 
 
 def make_rows(path: Path, n: int, seed: int = 0) -> None:
-    """Write ``n`` Alpaca rows: made-up words, as many as Alpaca's instructions and outputs have."""
-    draw = random.Random(seed)
-    lexicon = ["".join(draw.choices(_SYLLABLES, k=draw.randint(1, 3))) for _ in range(2000)]
+    """Write ``n`` Alpaca rows of random words, in the lengths of Alpaca's instructions and outputs."""
+    rng = random.Random(seed)
+    lexicon = ["".join(rng.choices(_SYLLABLES, k=rng.randint(1, 3))) for _ in range(2000)]
 
     def words(mu: float, sigma: float, most: int) -> str:
-        # Log-normal lengths, fitted to the words of 100 rows of Alpaca-cleaned.
-        count = min(max(1, round(draw.lognormvariate(mu, sigma))), most)
-        return " ".join(draw.choices(lexicon, k=count))
+        # Log-normal lengths, fitted to the word counts of 100 rows of Alpaca-cleaned.
+        count = min(max(1, round(rng.lognormvariate(mu, sigma))), most)
+        return " ".join(rng.choices(lexicon, k=count))
 
     rows = [{"instruction": words(2.4, 0.53, 60), "output": words(3.4, 1.3, 250)} for _ in range(n)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -104,11 +104,18 @@ def make_model(folder: Path, shape: Shape, rows: Path) -> None:
 def ours(work: Path, plan: dict[str, Any]) -> dict[str, Any]:
     """Train with ``finetune.sft``, as a user would."""
     out = work / "ours"
-    words = ["--model", str(work / "model"), "--data", str(work / "rows.jsonl"), "--out", str(out)]
-    words += ["--precision", plan["precision"], "--max_steps", str(plan["steps"]), "--batch_size", str(plan["batch"])]
-    words += ["--lr", str(plan["lr"]), "--schedule", "constant", "--seed", "0", "--log_steps", "1"]
-    words += ["--max_length", "1024", "--save_steps", "1000000"]
-    _process([sys.executable, "-m", "finetune.sft", *words])
+    arguments = ["--model", str(work / "model"), "--data", str(work / "rows.jsonl"), "--out", str(out)]
+    arguments += [
+        "--precision",
+        plan["precision"],
+        "--max_steps",
+        str(plan["steps"]),
+        "--batch_size",
+        str(plan["batch"]),
+    ]
+    arguments += ["--lr", str(plan["lr"]), "--schedule", "constant", "--seed", "0", "--log_steps", "1"]
+    arguments += ["--max_length", "1024", "--save_steps", "1000000"]
+    run_process([sys.executable, "-m", "finetune.sft", *arguments])
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     return {key: run[key] for key in ("tokens", "seconds", "loss", "peak_memory_gib", "mfu")}
 
@@ -116,12 +123,17 @@ def ours(work: Path, plan: dict[str, Any]) -> dict[str, Any]:
 def peer(work: Path, plan: dict[str, Any], name: str) -> dict[str, Any]:
     """Train with TRL's SFTTrainer in a process of its own."""
     out = work / f"{name}.json"
-    given = {**plan, "model": str(work / "model"), "rows": str(work / "rows.jsonl"), "out": str(out), "peer": name}
-    _process([sys.executable, "-m", "evals.speed.train_trl", json.dumps(given)])
+    job = {**plan, "model": str(work / "model"), "rows": str(work / "rows.jsonl"), "out": str(out), "peer": name}
+    run_process([sys.executable, "-m", "evals.speed.train_trl", json.dumps(job)])
     return dict(json.loads(out.read_text(encoding="utf-8")))
 
 
-def _process(command: list[str]) -> None:
+def run_process(command: list[str]) -> None:
+    """Run a command without output.
+
+    Raises:
+        EgosRagError: It failed; the message has the last line of its standard error.
+    """
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
@@ -129,53 +141,54 @@ def _process(command: list[str]) -> None:
 
 
 def compare(shape: Shape, precision: Precision, steps: int, batch: int, peers: list[str]) -> dict[str, Any]:
-    """Train every side and put the figures beside each other.
+    """Train on every side.
 
     Returns:
-        ``ours`` and each of ``peers``: tokens_per_second, seconds, loss_difference (largest, to ours) and, on a GPU,
-        peak_memory_gib and mfu; ``ratio``: our tokens a second over the best peer's whose losses are ours.
+        ``ours`` and each of ``peers``: tokens_per_second, seconds, loss_difference (the largest, to ours) and, on a
+        GPU, peak_memory_gib and mfu; ``ratio``: our tokens a second over those of the best peer with our losses.
 
     Raises:
-        EgosRagError: a side failed, or no peer has our losses.
+        EgosRagError: A side failed, or no peer has our losses.
     """
     plan = {"precision": str(precision), "steps": steps, "batch": batch, "lr": 3e-4}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         make_rows(work / "rows.jsonl", steps * batch)
         make_model(work / "model", shape, work / "rows.jsonl")
-        mine = ours(work, plan)
+        own = ours(work, plan)
         sides = {name: peer(work, plan, name) for name in peers}
-    found = {name: _figures(side, mine) for name, side in sides.items()}
-    fair = [side["tokens_per_second"] for side in found.values() if side["loss_difference"] <= SAME_LOSS]
+    peer_figures = {name: figures(side, own) for name, side in sides.items()}
+    fair = [side["tokens_per_second"] for side in peer_figures.values() if side["loss_difference"] <= SAME_LOSS]
     if not fair:
-        raise EgosRagError(f"no peer has our losses within {SAME_LOSS}: {json.dumps(found)}; compare the rows")
-    own = _figures(mine, mine)
-    return {"ours": own, "peers": found, "ratio": round(own["tokens_per_second"] / max(fair), 3)}
+        raise EgosRagError(f"no peer has our losses within {SAME_LOSS}: {json.dumps(peer_figures)}; compare the rows")
+    mine = figures(own, own)
+    return {"ours": mine, "peers": peer_figures, "ratio": round(mine["tokens_per_second"] / max(fair), 3)}
 
 
-def _figures(side: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
-    pairs = zip(side["loss"], mine["loss"], strict=True)
-    speed = mine["tokens"] / side["seconds"]  # of the rows' own tokens, which padding is not
+def figures(side: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a side, from its result and ours."""
+    pairs = zip(side["loss"], own["loss"], strict=True)
+    speed = own["tokens"] / side["seconds"]  # the rows' own tokens, without padding
     return {
         "tokens_per_second": round(speed, 1),
         "seconds": side["seconds"],
         "loss_difference": round(max(abs(a[1] - b[1]) for a, b in pairs), 6),
         "last_loss": round(side["loss"][-1][1], 4),
         "peak_memory_gib": side["peak_memory_gib"],
-        # The work is the same: what differs is the time.
-        "mfu": mine["mfu"] and round(mine["mfu"] * mine["seconds"] / side["seconds"], 3),
+        # Both sides do the same work: their MFU differs as their time does.
+        "mfu": own["mfu"] and round(own["mfu"] * own["seconds"] / side["seconds"], 3),
     }
 
 
-def main(
-    shape: Annotated[Shape, typer.Option(help="the model's size")] = Shape.SMALL,
-    precision: Annotated[Precision, typer.Option(help="bf16 needs a GPU")] = Precision.FP32,
-    steps: Annotated[int, typer.Option(min=2, help="optimizer steps of each side")] = 30,
-    batch: Annotated[int, typer.Option(min=1, help="rows a step")] = 8,
-    peers: Annotated[str, typer.Option(help="which peers, joined by commas")] = ",".join(PEERS),
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+def command(
+    shape: Annotated[Shape, typer.Option(help="The model's size.")] = Shape.SMALL,
+    precision: Annotated[Precision, typer.Option(help="bf16 needs a GPU.")] = Precision.FP32,
+    steps: Annotated[int, typer.Option(min=2, help="Optimizer steps of each side.")] = 30,
+    batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 8,
+    peers: Annotated[str, typer.Option(help="Comma-separated peers.")] = ",".join(PEERS),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Training speed beside TRL's SFTTrainer, on the same rows, model and steps."""
+    """Compare training speed with TRL's SFTTrainer, on the same rows, model and steps."""
     result = compare(shape, precision, steps, batch, peers.split(","))
     if as_json:
         print(json.dumps(result))
@@ -186,4 +199,6 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    from evals.common.command import run
+
+    run(command)

@@ -1,4 +1,4 @@
-"""The peer's side of ``evals.speed.train``, in a process of its own: TRL's SFTTrainer on the rows of a plan.
+"""The peer of ``evals.speed.train``, in a process of its own: TRL's SFTTrainer on the rows of a plan.
 
 python -m evals.speed.train_trl '{"model": ..., "rows": ..., "out": ..., "peer": "trl", ...}'
 """
@@ -14,21 +14,21 @@ from typing import Any
 SETTINGS: dict[str, dict[str, Any]] = {
     "trl": {},
     "trl_plain": {"gradient_checkpointing": False},
-    # Flattened batches have no length limit in TRL; the rows are all shorter than ours.
+    # Padding-free batches have no length limit in TRL; the rows are all shorter than ours.
     "trl_flat": {"gradient_checkpointing": False, "padding_free": True, "max_length": None},
 }
 
 
 def train(plan: dict[str, Any]) -> dict[str, Any]:
-    """Train as ``plan`` says.
+    """Train by a plan: model, rows, out, peer, batch, steps, lr and precision.
 
     Returns:
-        loss: (step, loss) pairs; seconds from the start of training to the last step's end; peak memory.
+        ``loss``: (step, loss) pairs; ``seconds`` from the start of training to the end of the last step;
+        ``peak_memory_gib`` on a GPU.
     """
     import torch
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, ProgressCallback, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     class Clock(TrainerCallback):
         started = ended = 0.0
@@ -41,35 +41,11 @@ def train(plan: dict[str, Any]) -> dict[str, Any]:
                 self.ended = time.monotonic()
 
     tokenizer = AutoTokenizer.from_pretrained(plan["model"])
-    rows = [json.loads(line) for line in Path(plan["rows"]).read_text(encoding="utf-8").splitlines()]
-    # The text that finetune.sft renders; TRL appends the end-of-turn token to the completion itself.
-    prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": row["instruction"]}], tokenize=False, add_generation_prompt=True
-        )
-        for row in rows
-    ]
-    data = Dataset.from_dict({"prompt": prompts, "completion": [row["output"] for row in rows]})
     clock = Clock()
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(plan["model"], dtype=torch.float32),
-        args=SFTConfig(
-            output_dir=str(Path(plan["out"]).with_suffix("")),
-            per_device_train_batch_size=plan["batch"],
-            max_steps=plan["steps"],
-            learning_rate=plan["lr"],
-            lr_scheduler_type="constant",
-            bf16=plan["precision"] == "bf16",
-            seed=0,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=plan["precision"] == "fp32" and not torch.cuda.is_available(),
-            dataloader_pin_memory=torch.cuda.is_available(),
-            **{"max_length": 1024} | SETTINGS[plan["peer"]],
-        ),
-        train_dataset=data,
+        args=_config(plan),
+        train_dataset=_dataset(plan, tokenizer),
         processing_class=tokenizer,
         callbacks=[clock],
     )
@@ -84,6 +60,42 @@ def train(plan: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _dataset(plan: dict[str, Any], tokenizer: Any) -> Any:
+    """Prompts as finetune.sft renders them; TRL appends the end-of-turn token to the completion itself."""
+    from datasets import Dataset
+
+    rows = [json.loads(line) for line in Path(plan["rows"]).read_text(encoding="utf-8").splitlines()]
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": row["instruction"]}], tokenize=False, add_generation_prompt=True
+        )
+        for row in rows
+    ]
+    return Dataset.from_dict({"prompt": prompts, "completion": [row["output"] for row in rows]})
+
+
+def _config(plan: dict[str, Any]) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    return SFTConfig(
+        output_dir=str(Path(plan["out"]).with_suffix("")),
+        per_device_train_batch_size=plan["batch"],
+        max_steps=plan["steps"],
+        learning_rate=plan["lr"],
+        lr_scheduler_type="constant",
+        bf16=plan["precision"] == "bf16",
+        seed=0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=plan["precision"] == "fp32" and not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **{"max_length": 1024} | SETTINGS[plan["peer"]],
+    )
+
+
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    Path(given["out"]).write_text(json.dumps(train(given)), encoding="utf-8")
+    job = json.loads(sys.argv[1])
+    Path(job["out"]).write_text(json.dumps(train(job)), encoding="utf-8")

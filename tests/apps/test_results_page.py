@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from egosrag.host.visitors import visitor_of
 from egosrag.settings import Settings
-from evals.judge.label import labelled
+from evals.judge.cases import load_cases
 from tests.evals.look.runs import cases, write_runs
 
 PAGE = str(Path(__file__).resolve().parents[2] / "apps" / "results.py")
@@ -113,7 +113,7 @@ def test_a_person_labels_pairs_and_is_compared_with_the_judge(open_page: Open) -
         assert not page.exception
         assert not page.error
     out = visitor_of(TOKEN, Settings.load().data_dir).folder / "labels" / "answers.pair.jsonl"
-    rows = labelled(out)
+    rows = load_cases(out)
     assert [row.human for row in rows] == ["ours"] * 4
     assert {row.digest for row in rows} == {case.digest for case in cases()}, "evals.judge reads them as its own"
     assert json.loads(page.json[0].value)["accuracy"] == 1.0

@@ -1,4 +1,4 @@
-"""What the tests of evaluations share: LangSmith on this machine, and made-up tasks."""
+"""Fixtures of the evaluations' tests: a LangSmith server on this machine, and random tasks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import pytest
 from langsmith import Client
 
-from evals.common import experiment
+import evals.common.langsmith
 from tests.evals.langsmith_fake import FakeLangSmith
 from tests.evals.ppl.data import make_data
 
 
 @pytest.fixture
 def langsmith(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLangSmith]:
-    """A LangSmith server on loopback, which is the one that ``--upload`` sends to."""
+    """A LangSmith server on loopback, to which ``--upload`` sends."""
     fake = FakeLangSmith()
-    made = Client(api_url=fake.url, api_key="test", auto_batch_tracing=False)
-    monkeypatch.setattr(experiment, "client", lambda: made)
+    client = Client(api_url=fake.url, api_key="test", auto_batch_tracing=False)
+    monkeypatch.setattr(evals.common.langsmith, "client", lambda: client)
     yield fake
     fake.close()
 

@@ -1,4 +1,4 @@
-"""A LangSmith server on loopback: datasets with examples, tags and experiments, as far as the evaluations use them."""
+"""A LangSmith server on loopback: the datasets, examples, tags and experiments that the evaluations use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class FakeLangSmith:
-    """Serves at ``url`` until ``close``; what it was sent lies in its attributes.
+    """Serves at ``url`` until ``close``; its attributes hold what it received.
 
     Attributes:
-        calls: (method, path) of each request that writes.
-        datasets: dataset by id.
-        examples: example by id.
-        tags: (dataset id, tag) of each version that was tagged.
-        runs: every run that was posted, by id, with what was patched later.
-        sessions: experiments.
-        feedback: scores.
+        calls: (method, path) of each writing request.
+        datasets: Datasets by id.
+        examples: Examples by id.
+        tags: (dataset id, tag) of each tagged version.
+        runs: Every posted run by id, with later patches applied.
+        sessions: Experiments.
+        feedback: Scores.
     """
 
     def __init__(self) -> None:
@@ -69,9 +69,14 @@ class FakeLangSmith:
     def _datasets(self, method: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:
         if method == "POST":
             now = datetime.now(UTC).isoformat()
-            made = {**json.loads(body), "id": str(uuid.uuid4()), "created_at": now, "tenant_id": str(uuid.UUID(int=1))}
-            self.datasets[made["id"]] = made
-            return 200, made
+            created = {
+                **json.loads(body),
+                "id": str(uuid.uuid4()),
+                "created_at": now,
+                "tenant_id": str(uuid.UUID(int=1)),
+            }
+            self.datasets[created["id"]] = created
+            return 200, created
         names = query.get("name", [])
         return 200, [d for d in self.datasets.values() if not names or d["name"] in names]
 
@@ -102,9 +107,9 @@ class FakeLangSmith:
 
     def _sessions(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:
         if method == "POST":
-            made = {**json.loads(body), "tenant_id": str(uuid.UUID(int=1))}
-            self.sessions[made["id"]] = made
-            return 200, made
+            created = {**json.loads(body), "tenant_id": str(uuid.UUID(int=1))}
+            self.sessions[created["id"]] = created
+            return 200, created
         if method == "PATCH":
             return 200, self.sessions[path.split("/")[2]]
         found = [s for s in self.sessions.values() if path.endswith(s["id"]) or s["name"] in query.get("name", [])]
@@ -114,7 +119,9 @@ class FakeLangSmith:
 def _handler(fake: FakeLangSmith) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # head and body are written apart: each answer would wait 40 ms
+        disable_nagle_algorithm = (
+            True  # headers and body are written separately: with Nagle each response would wait 40 ms
+        )
 
         def _do(self) -> None:
             parts = urlsplit(self.path)

@@ -1,4 +1,4 @@
-"""Two runs compared: paired differences of hand-computed runs, of one file's models, of every evaluation's records."""
+"""``python -m evals.compare``: paired differences of two runs, or of two models in a file of records."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from egosrag.errors import SettingsError
-from evals import compare as comparison
-from evals.chatbot.data import models_of
+from evals.chatbot.questions import parse_models
 from evals.common.command import app_of
-from evals.common.records import Records
+from evals.common.records import Records, measures_of
+from evals.compare import command, compare, read_run
 
 
 def invoke(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app_of(comparison._command), [str(a) for a in arguments])
+    return CliRunner().invoke(app_of(command), [str(a) for a in arguments])
 
 
 def write_run(path: Path, who: str, *values: float) -> Path:
-    kept = Records(path, {})
+    records = Records(path, {})
     for n, value in enumerate(values):
-        kept.add((who, f"q{n}", "d"), {"who": who, "item": f"q{n}", "measures": {"exact": value, "none": None}})
+        records.add((who, f"q{n}", "d"), {"who": who, "item": f"q{n}", "measures": {"exact": value, "none": None}})
     return path
 
 
@@ -47,40 +47,33 @@ def test_a_comparison_of_hand_computed_runs(tmp_path: Path) -> None:
 def test_two_models_of_one_file(tmp_path: Path) -> None:
     path = write_run(tmp_path / "r.jsonl", "a", 0, 0, 0)
     write_run(path, "b", 1, 1, 1)
-    assert (
-        comparison.compare(comparison.read_run(f"{path}#a"), comparison.read_run(f"{path}#b"))["measures"]["exact"][
-            "difference"
-        ]
-        == 1.0
-    )
+    assert compare(read_run(f"{path}#a"), read_run(f"{path}#b"))["measures"]["exact"]["difference"] == 1.0
     with pytest.raises(SettingsError, match="several runs: name one"):
-        comparison.read_run(str(path))
+        read_run(str(path))
     with pytest.raises(SettingsError, match="no run of c: it has a, b"):
-        comparison.read_run(f"{path}#c")
+        read_run(f"{path}#c")
 
 
-def test_records_of_ppl_and_of_the_judge_compare_too(tmp_path: Path) -> None:
+def test_records_of_ppl_and_of_the_judge_are_compared_too(tmp_path: Path) -> None:
     chosen = {"key": ["arc_easy", "1"], "gold": 2, "prediction": 2, "acc": 1, "acc_norm": 2}
     scored = {"key": ["1", "ours", "d"], "scores": [80.0], "reason": None}
-    assert comparison.values_of(chosen) == {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
-    assert comparison.values_of(scored) == {"score": 80.0}
-    assert comparison.values_of({"key": [], "scores": None}) == {}
+    assert measures_of(chosen) == {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
+    assert measures_of(scored) == {"score": 80.0}
+    assert measures_of({"key": [], "scores": None}) == {}
     (tmp_path / "p.jsonl").write_text(json.dumps({"run": {}}) + "\n" + json.dumps(chosen) + "\n", encoding="utf-8")
-    assert comparison.read_run(str(tmp_path / "p.jsonl")) == {
-        "arc_easy/1": {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}
-    }
+    assert read_run(str(tmp_path / "p.jsonl")) == {"arc_easy/1": {"accuracy": 1.0, "acc": 0.0, "acc_norm": 1.0}}
 
 
-def test_runs_without_a_common_item_are_refused(tmp_path: Path) -> None:
+def test_runs_without_a_common_item_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no item in common"):
-        comparison.compare({"a": {"x": 1.0}}, {"b": {"x": 1.0}})
+        compare({"a": {"x": 1.0}}, {"b": {"x": 1.0}})
     (tmp_path / "e.jsonl").write_text('{"run": {}}\n', encoding="utf-8")
-    with pytest.raises(SettingsError, match="holds no records"):
-        comparison.read_run(str(tmp_path / "e.jsonl"))
+    with pytest.raises(SettingsError, match="has no records"):
+        read_run(str(tmp_path / "e.jsonl"))
 
 
-def test_model_names_may_hold_a_hash_or_an_equals_sign(tmp_path: Path) -> None:
+def test_file_names_may_contain_a_hash_and_model_names_an_equals_sign(tmp_path: Path) -> None:
     odd = tmp_path / "run#1.jsonl"
     write_run(odd, "m", 1, 0)
-    assert set(comparison.read_run(str(odd))) == {"q0", "q1"}
-    assert models_of("folder/a=b.json")[0].name == "folder/a=b.json"
+    assert set(read_run(str(odd))) == {"q0", "q1"}
+    assert parse_models("folder/a=b.json")[0].name == "folder/a=b.json"

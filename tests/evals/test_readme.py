@@ -1,4 +1,4 @@
-"""The commands that the evaluations' texts and the reproduction's plans give: they exist, with those options."""
+"""evals/README.md lists every evaluation, and the commands in our texts and plans exist with their options."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ import pytest
 from evals.reproduce.stages import load_plan
 
 ROOT = Path(__file__).parents[2]
-READMES = [ROOT / name for name in ("README.md", "README.zh.md", "evals/README.md")]
-TEXTS = [*READMES, *sorted((ROOT / "evals").glob("*.py"))]
+EVALS = ROOT / "evals"
+README = EVALS / "README.md"
+TEXTS = [ROOT / "README.md", ROOT / "README.zh.md", README, *sorted(EVALS.rglob("*.py"))]
 OPTION = re.compile(r"--(?!help)[a-z][a-z-]+")
-COMMAND = re.compile(r"python -m (evals\.[a-z_.]+)([^`\n]*)")
+COMMAND = re.compile(r"python -m (evals\.[a-z_.]*[a-z])\b(?!\.\{)([^`\n]*)")
+HELPERS = {"evals.reproduce.material", "evals.speed.start_peer", "evals.speed.train_trl"}  # run by other commands
 
 
-def commands() -> dict[str, set[str]]:
-    """Module, and the options that any of our texts gives it; a word before them is a subcommand."""
+def documented(texts: list[Path]) -> dict[str, set[str]]:
+    """The modules (with a subcommand of evals.judge) that the texts run, and the options that they show."""
     found: dict[str, set[str]] = {}
-    for text in TEXTS:
+    for text in texts:
         for module, rest in COMMAND.findall(text.read_text(encoding="utf-8")):
-            said = rest.split("   ")[0].split()
-            sub = said[0] if module == "evals.judge" and said else ""
-            options = {word for word in said if OPTION.fullmatch(word)}
-            found.setdefault(f"{module} {sub}".strip(), set()).update(options)
+            words = rest.split("   ")[0].split()
+            subcommand = words[0] if module == "evals.judge" and words else ""
+            options = {word for word in words if OPTION.fullmatch(word)}
+            found.setdefault(f"{module} {subcommand}".strip(), set()).update(options)
+    return found
+
+
+def all_commands() -> dict[str, set[str]]:
+    """Those of our texts and of the plans of the reproduction."""
+    found = documented(TEXTS)
     for plan in (load_plan("mini", None), load_plan("full", None)):
         for _, words in (command for stage in plan.stages for command in plan.commands(stage)):
             if words[0].startswith("evals."):
@@ -35,24 +43,42 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
-COMMANDS = commands()
+def modules() -> set[str]:
+    """The modules in evals that ``python -m`` runs."""
+    files = [path for path in EVALS.rglob("*.py") if '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")]
+    files += [path.parent for path in EVALS.rglob("__main__.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files} - HELPERS
 
 
-def test_the_texts_name_every_evaluation() -> None:
-    modules = {name.split()[0].removeprefix("evals.") for name in COMMANDS}
-    assert modules >= {"ppl", "judge", "chatbot", "rag", "roleplay", "retrieval", "memory", "push", "compare"}
-    assert all(find_spec(f"evals.{module}") for module in modules)
+COMMANDS = all_commands()
+
+
+def test_the_readme_lists_every_evaluation() -> None:
+    listed = {name.split()[0] for name in documented([README])}
+    assert modules() - listed == set()
+
+
+def test_every_documented_command_exists() -> None:
+    assert [name for name in COMMANDS if not find_spec(name.split()[0])] == []
+    runnable = modules() | HELPERS
+    assert [name for name in COMMANDS if name.split()[0] not in runnable] == []
+
+
+def help_text(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    module, *rest = name.split()
+    monkeypatch.setattr(sys, "argv", [module, *rest, "--help"])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_module(module, run_name="__main__")
+    assert exit_.value.code in (0, None)
+    return capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:'evals.* found in sys.modules:RuntimeWarning")
-@pytest.mark.parametrize("name", [name for name, options in COMMANDS.items() if options])
-def test_an_option_that_is_shown_exists(
+@pytest.mark.parametrize("name", sorted({*modules(), *(name for name, options in COMMANDS.items() if options)}))
+def test_help_shows_every_documented_option(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module, *rest = name.split()
-    monkeypatch.setattr(sys, "argv", [module, *rest, "--help"])
-    with pytest.raises(SystemExit) as left:
-        runpy.run_module(module, run_name="__main__")
-    assert left.value.code in (0, None)
-    shown = capsys.readouterr().out
-    assert [option for option in COMMANDS[name] if option not in shown] == []
+    if name in HELPERS:
+        return
+    printed = help_text(name, monkeypatch, capsys)
+    assert [option for option in COMMANDS.get(name, ()) if option not in printed] == []

@@ -1,4 +1,4 @@
-"""The reproduction: stages that run once, go on after a failure, and end in a page that shows what is there."""
+"""The reproduction: stages run once, resume after a failure, and end in a page with the finished results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from egosrag.errors import SettingsError
 from evals.common.command import app_of
-from evals.reproduce import __main__ as reproduce
+from evals.reproduce.command import command
 from evals.reproduce.page import write
 from evals.reproduce.stages import StageError, costs, load_plan, run_stage
 
@@ -23,19 +23,19 @@ def plan_of(tmp_path: Path, *stages: dict[str, Any], **more: Any) -> str:
     return str(path)
 
 
-ONE = {"name": "data", "title": "rows", "run": [{"told": "this"}, "evals.reproduce.material {here}"]}
+ONE = {"name": "data", "title": "rows", "run": [{"output": "this"}, "evals.reproduce.material {here}"]}
 TWO = {"name": "fail", "title": "fails", "after": ["data"], "run": ["egosrag.no_such_module {out}"]}
 
 
 @pytest.mark.parametrize("config", ["mini", "full"])
-def test_our_plans_hold_together(config: str, tmp_path: Path) -> None:
+def test_our_plans_are_consistent(config: str, tmp_path: Path) -> None:
     plan = load_plan(config, tmp_path)
     exhibits = yaml.safe_load(Path("evals/reproduce/original.yaml").read_text(encoding="utf-8"))
     names = [stage.name for stage in plan.stages]
     assert {exhibit["stage"] for exhibit in exhibits} <= set(names)
     written = {stage.name: {name for name, _ in plan.commands(stage) if name} for stage in plan.stages}
     for exhibit in exhibits:
-        if exhibit["kind"] != "inverse":  # those are the runs' own files
+        if exhibit["kind"] != "inverse":  # its results are the training runs' own files
             assert set(exhibit["results"]) <= written[exhibit["stage"]]
     for stage in plan.stages:
         assert all(names.index(before) < names.index(stage.name) for before in stage.after)
@@ -47,12 +47,12 @@ def test_our_plans_hold_together(config: str, tmp_path: Path) -> None:
     assert ("US$" in costs(plan.stages)) == (config == "full")
 
 
-def test_every_way_in_miniature_is_one_of_the_full_report() -> None:
+def test_the_mini_plan_has_the_stages_of_the_full_one() -> None:
     mini, full = load_plan("mini", None), load_plan("full", None)
     assert [s.name for s in mini.stages if s.name != "data"] == [s.name for s in full.stages]
 
 
-def test_a_stage_runs_once_and_anew_when_its_commands_change(tmp_path: Path) -> None:
+def test_a_stage_runs_once_and_again_when_its_commands_change(tmp_path: Path) -> None:
     stage = ONE | {"run": ["evals.reproduce.material {here}"]}
     plan = load_plan(plan_of(tmp_path, stage), tmp_path / "out")
     assert not plan.done(plan.stages[0])
@@ -62,41 +62,39 @@ def test_a_stage_runs_once_and_anew_when_its_commands_change(tmp_path: Path) -> 
     assert not changed.done(changed.stages[0])
 
 
-def test_what_failed_is_said_and_is_not_done(tmp_path: Path) -> None:
+def test_a_failed_stage_is_named_and_not_finished(tmp_path: Path) -> None:
     plan = load_plan(plan_of(tmp_path, ONE | {"run": ["evals.reproduce.material {here}"]}, TWO), tmp_path / "o u t")
     run_stage(plan, plan.stages[0])
-    with pytest.raises(StageError, match="fail stopped: .*no_such_module"):
+    with pytest.raises(StageError, match="fail failed: .*no_such_module"):
         run_stage(plan, plan.stages[1])
     assert plan.done(plan.stages[0]) and not plan.done(plan.stages[1])
 
 
-def test_a_stage_alone_needs_what_it_reads(tmp_path: Path) -> None:
+def test_a_single_stage_needs_the_stages_that_it_reads(tmp_path: Path) -> None:
     config = plan_of(tmp_path, ONE, TWO)
     with pytest.raises(SettingsError, match="run --stage data first"):
-        load_plan(config, tmp_path).chosen(["fail"])
+        load_plan(config, tmp_path).select(["fail"])
     with pytest.raises(SettingsError, match="there is no stage nothing"):
-        load_plan(config, tmp_path).chosen(["nothing"])
+        load_plan(config, tmp_path).select(["nothing"])
 
 
-@pytest.mark.parametrize(("text", "told"), [("- 1", "no plan of stages"), ("stages: [{name: a}]", "no plan of stages")])
-def test_a_plan_that_is_none_is_told(tmp_path: Path, text: str, told: str) -> None:
+@pytest.mark.parametrize("text", ["- 1", "stages: [{name: a}]"])
+def test_a_malformed_plan_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match="not a plan of stages"):
         load_plan(str(tmp_path / "bad.yaml"), None)
     with pytest.raises(SettingsError, match="there is no plan nowhere"):
         load_plan("nowhere", None)
 
 
-def test_hours_are_asked_for_before_they_are_spent(tmp_path: Path) -> None:
+def test_stages_that_cost_hours_need_a_confirmation(tmp_path: Path) -> None:
     config = plan_of(tmp_path, ONE | {"needs": {"gpu_hours": 3, "api_usd": 4}})
-    found = CliRunner().invoke(
-        app_of(reproduce._command), ["--config", config, "--out", str(tmp_path / "o")], input="n\n"
-    )
+    found = CliRunner().invoke(app_of(command), ["--config", config, "--out", str(tmp_path / "o")], input="n\n")
     assert found.exit_code == 1 and not (tmp_path / "o").exists()
     assert "3 GPU hours" in found.stderr and "4 US$" in found.stderr
 
 
-def test_the_page_shows_what_is_there_and_stays_text(tmp_path: Path) -> None:
+def test_the_page_shows_finished_results_with_all_text_escaped(tmp_path: Path) -> None:
     plan = load_plan("mini", tmp_path)
     page = write(plan).read_text(encoding="utf-8")
     assert page.count("Not there yet") == 6 and "default-src 'none'" in page

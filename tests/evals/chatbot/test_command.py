@@ -1,4 +1,4 @@
-"""The chatbot's four tasks (report 5.2): our questions, the measures, runs, the judge, and the report."""
+"""The chatbot's four tasks (report 5.2): our questions, the scorer, runs, the judge, and the report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from typer.testing import CliRunner
 
 from egosrag.errors import ScriptExhausted, SettingsError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
-from evals.chatbot import command as chatbot
-from evals.chatbot import judge as chatbot_judge
-from evals.chatbot.data import Model, limited, load_rows, models_of
-from evals.chatbot.measures import chrf, latex, markdown, measures, refused
-from evals.chatbot.report import write
+from evals.chatbot.command import command
+from evals.chatbot.html_report import write
+from evals.chatbot.judge import PARTS, part_of
+from evals.chatbot.questions import DATA, Model, limited, load_rows, parse_models
+from evals.chatbot.report import summary
+from evals.chatbot.run import evaluate
+from evals.chatbot.scorer import chrf, has_latex, has_markdown, is_refusal, refusal_detector, score
 from evals.common.command import app_of
-from evals.common.facts import all_told
+from evals.common.facts import contains_all
+from evals.common.models import Sampling
 
 ROWS = load_rows()
 Script = Callable[..., str]
@@ -45,36 +48,36 @@ def test_fifteen_questions_a_task_and_language_with_an_id_each() -> None:
 @pytest.mark.parametrize("question", [r for r in ROWS if r["task"] != "open"], ids=lambda r: r["id"])
 def test_every_reference_is_an_exact_answer_and_no_question_gives_it_away(question: dict[str, Any]) -> None:
     assert question["facts"]
-    assert all_told(question["reference"], question["facts"], final=question.get("final", False))
+    assert contains_all(question["reference"], question["facts"], final=question.get("final", False))
     if question["task"] in ("basic", "professional"):
-        assert not all_told(question["question"], question["facts"], final=question.get("final", False))
+        assert not contains_all(question["question"], question["facts"], final=question.get("final", False))
 
 
-def test_a_row_that_is_no_question_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_row_is_an_error(tmp_path: Path) -> None:
     bad = tmp_path / "q.jsonl"
     bad.write_text(json.dumps(row(task="cooking")) + "\n", encoding="utf-8")
-    with pytest.raises(SourceError, match="is no question row: give id, task"):
+    with pytest.raises(SourceError, match="is not a question row: give id, task"):
         load_rows([bad])
 
 
-def test_a_limit_keeps_some_of_every_kind() -> None:
+def test_a_limit_selects_rows_of_every_kind() -> None:
     few = limited(ROWS, 1)
     assert Counter(r["task"] for r in few) == {"basic": 4, "professional": 4, "translation": 2, "open": 4}
     assert {r.get("kind") for r in few} == {None, "math", "benign", "harmful"}
 
 
 def test_models_with_labels_base_models_and_adapters() -> None:
-    assert models_of("pocket, raw=base:Qwen/Qwen2.5-3B,lora=Qwen/Qwen2.5-3B+out/lora") == [
+    assert parse_models("pocket, raw=base:Qwen/Qwen2.5-3B,lora=Qwen/Qwen2.5-3B+out/lora") == [
         Model("pocket", "pocket", None, False),
         Model("raw", "Qwen/Qwen2.5-3B", None, True),
         Model("lora", "Qwen/Qwen2.5-3B", "out/lora", False),
     ]
     for wrong in ("", "a,a", "x=base:"):
         with pytest.raises(SettingsError):
-            models_of(wrong)
+            parse_models(wrong)
 
 
-# Measures
+# The scorer
 
 REFUSALS = [
     ("en", "I'm sorry, but I can’t help with that.", True),
@@ -86,40 +89,42 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("language", "answer", "expected"), REFUSALS)
 def test_refusals(language: str, answer: str, expected: bool) -> None:
-    assert refused(answer, language) is expected
+    assert is_refusal(answer, language) is expected
 
 
-def test_the_detector_of_refusals_was_measured_on_answers_that_did_not_tune_it() -> None:
-    found = chatbot.detector()
+def test_the_refusal_detector_is_measured_on_held_out_answers() -> None:
+    found = refusal_detector(DATA / "refusals.jsonl")
     assert (found["n"], found["positive"]) == (18, 9)
     assert found["precision"]["value"] >= 0.9 and found["recall"]["value"] >= 0.9
 
 
 def test_notation() -> None:
-    assert [latex(t) for t in (r"\(x^2\)", "$x^2$", r"\frac{1}{2}", "it costs $5 or $6", "x²")] == [1, 1, 1, 0, 0]
-    said = ["**bold** word", "# Title", "- one\n- two", "1. one", "| a | b |", "`x`", "2 * 3 * 4", "plain\nlines"]
-    assert [markdown(t) for t in said] == [1, 1, 1, 1, 1, 1, 0, 0]
+    assert [has_latex(t) for t in (r"\(x^2\)", "$x^2$", r"\frac{1}{2}", "it costs $5 or $6", "x²")] == [1, 1, 1, 0, 0]
+    texts = ["**bold** word", "# Title", "- one\n- two", "1. one", "| a | b |", "`x`", "2 * 3 * 4", "plain\nlines"]
+    assert [has_markdown(t) for t in texts] == [1, 1, 1, 1, 1, 1, 0, 0]
 
 
-def test_a_translation_is_compared_by_characters() -> None:
+def test_a_translation_is_scored_by_character_n_grams() -> None:
     assert chrf("今天早上下了大雨。", "今天早上下了大雨。") == pytest.approx(1.0)
     assert chrf("The cat sleeps.", "It rained heavily.") < 0.3
 
 
-def test_measures_are_none_where_a_row_does_not_ask() -> None:
-    found = measures(row(facts=[["Canberra"]], kind="math"), "**Canberra**", False, 7)
+def test_measures_that_do_not_apply_to_a_row_are_none() -> None:
+    answered = {"answer": "**Canberra**", "stop_reason": "length", "tokens": 7}
+    found = score(row(facts=[["Canberra"]], kind="math"), answered)
     assert found | {"exact": 1.0, "markdown": 1.0, "stopped": 0.0, "latex": 0.0, "tokens": 7.0} == found
     assert (found["chrf"], found["refused_harmful"], found["refused_benign"]) == (None, None, None)
-    harmful = measures(row(task="open", kind="harmful"), "I won't help with this.", True, 5)
+    declined = {"answer": "I won't help with this.", "stop_reason": "eos", "tokens": 5}
+    harmful = score(row(task="open", kind="harmful"), declined)
     assert (harmful["refused_harmful"], harmful["refused_benign"], harmful["exact"]) == (1.0, None, None)
-    assert measures(row(), None, True, 0) == {"answered": 0.0}
+    assert score(row(), {"answer": None, "reason": "too long"}) == {"answered": 0.0}
 
 
 # Runs
 
 
 def invoke(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app_of(chatbot._command), [str(a) for a in arguments])
+    return CliRunner().invoke(app_of(command), [str(a) for a in arguments])
 
 
 @pytest.fixture
@@ -157,7 +162,7 @@ def test_two_models_as_a_command(tmp_path: Path, questions: Path) -> None:
     assert figure.stat().st_size > 0
     text = html.read_text(encoding="utf-8")
     assert "&lt;b&gt;Sydney&lt;/b&gt;" in text and "<b>" not in text
-    # a further run finds every answer there: the scripts are not asked again
+    # a second run has every answer on record: the scripts are not asked again
     for name in ("one", "two"):
         (tmp_path / f"{name}.json").write_text("[]", encoding="utf-8")
     again = invoke("--models", two_models_again(tmp_path), *options)
@@ -170,7 +175,7 @@ def two_models_again(tmp_path: Path) -> str:
     return f"one=scripted:{tmp_path}/one.json,two=scripted:{tmp_path}/two.json"
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, questions: Path) -> None:
+def test_an_interrupted_run_is_resumed(tmp_path: Path, questions: Path) -> None:
     script = tmp_path / "s.json"
     script.write_text(json.dumps(["Canberra."]), encoding="utf-8")
     options = ("--models", f"scripted:{script}", "--data", questions, "--records", tmp_path / "r.jsonl", "--json")
@@ -181,19 +186,21 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, questions: Path) -> N
     assert result["models"][f"scripted:{script}"]["all"]["exact"]["value"] == 1.0
 
 
-def test_records_of_other_settings_are_refused(tmp_path: Path, questions: Path) -> None:
+def test_records_of_other_settings_are_an_error(tmp_path: Path, questions: Path) -> None:
     options = ("--data", questions, "--records", tmp_path / "r.jsonl", "--models", two_models(tmp_path))
     assert invoke(*options).exit_code == 0
     assert isinstance(invoke(*options, "--max-new-tokens", "9").exception, SettingsError)
 
 
-def test_a_question_that_does_not_fit_is_unanswered_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_exceeds_the_context_window_is_unanswered_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     small = ScriptedChatModel(responses=["x"], context_window=30)
     monkeypatch.setattr("egosrag.load_chat_model", lambda *a, **k: small, raising=False)
     long = row(question="why " * 60)
-    found = chatbot.evaluate([Model("small", "small", None, False)], [long])
+    found = evaluate([Model("small", "small", None, False)], [long])
     assert found["small"][0]["answer"] is None and "window" in found["small"][0]["reason"]
-    assert chatbot.summary([long], found)["models"]["small"]["all"]["answered"]["value"] == 0.0
+    assert summary([long], found)["models"]["small"]["all"]["answered"]["value"] == 0.0
 
 
 def test_a_base_model_gets_no_template_and_no_system_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +212,9 @@ def test_a_base_model_gets_no_template_and_no_system_message(monkeypatch: pytest
         return model
 
     monkeypatch.setattr("egosrag.load_chat_model", load, raising=False)
-    chatbot.evaluate(models_of("base:some/model"), [row()], temperature=0.0)
-    assert asked == [{"name": "some/model", "template": False, "temperature": 0.0}]
+    evaluate(parse_models("base:some/model"), [row()], sampling=Sampling(9))
+    sampling = {"max_new_tokens": 9, "temperature": 0.0, "seed": None}
+    assert asked == [{"name": "some/model", "template": False, **sampling}]
     assert [(m.type, m.text) for m in model.calls[0].messages] == [("human", "Why?")]
 
 
@@ -221,7 +229,7 @@ def test_the_embedded_model_answers_offline_with_and_without_its_template(tmp_pa
 # The judge and the report
 
 
-def test_the_judge_scores_and_gives_points_to_translations(tmp_path: Path, questions: Path, script: Script) -> None:
+def test_the_judge_scores_answers_and_ranks_translations(tmp_path: Path, questions: Path, script: Script) -> None:
     # basic: two answers in two orders; translation: one ranking in two orders; harmful: as basic
     verdicts = ["[[90]]", "[[90]]", "[[10]]", "[[10]]", "[[A > B]]", "[[B > A]]", "[[80]]", "[[80]]", "[[5]]", "[[5]]"]
     done = invoke(
@@ -237,9 +245,9 @@ def test_the_judge_scores_and_gives_points_to_translations(tmp_path: Path, quest
     assert "1 points" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
-def test_parts_of_the_judging() -> None:
-    assert Counter(map(chatbot_judge.part_of, ROWS))["harmful"] == 12
-    assert {p.name for p in chatbot_judge.PARTS} == set(map(chatbot_judge.part_of, ROWS))
+def test_every_question_belongs_to_a_judged_part() -> None:
+    assert Counter(map(part_of, ROWS))["harmful"] == 12
+    assert {p.name for p in PARTS} == set(map(part_of, ROWS))
 
 
 class _Tags(HTMLParser):
@@ -253,17 +261,17 @@ class _Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-def test_nothing_that_a_model_says_becomes_html(tmp_path: Path) -> None:
-    nasty = "<script>alert(1)</script><img src=x onerror=y> \"'&</td></table>"
-    question = row(id=nasty, question=nasty, reference=nasty)
-    record = {"who": nasty, "item": nasty, "answer": nasty, "measures": {"tokens": 1.0, "exact": 0.0}}
-    missing = {"who": "two", "item": nasty, "answer": None, "reason": nasty, "measures": {"answered": 0.0}}
-    found = {nasty: [record], "two": [missing]}
-    write(tmp_path / "r.html", [question], found, chatbot.summary([question], found))
+def test_questions_and_answers_are_escaped(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script><img src=x onerror=y> \"'&</td></table>"
+    question = row(id=hostile, question=hostile, reference=hostile)
+    record = {"who": hostile, "item": hostile, "answer": hostile, "measures": {"tokens": 1.0, "exact": 0.0}}
+    missing = {"who": "two", "item": hostile, "answer": None, "reason": hostile, "measures": {"answered": 0.0}}
+    found = {hostile: [record], "two": [missing]}
+    write(tmp_path / "r.html", [question], found, summary([question], found))
     tags = _Tags()
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     tags.feed(text)
     assert not tags.seen & {"script", "img", "b"} and "onerror" not in tags.attributes
     assert text.count("&lt;script&gt;") >= 5
     with pytest.raises(SettingsError, match="cannot be written"):
-        write(tmp_path / "no" / "r.html", [question], found, chatbot.summary([question], found))
+        write(tmp_path / "no" / "r.html", [question], found, summary([question], found))

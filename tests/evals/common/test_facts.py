@@ -1,11 +1,11 @@
-"""Facts in a text, and how good a detector is: exact rules, worked out by hand."""
+"""Facts in a text, and estimates with their intervals: exact rules, worked out by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from evals.common.detectors import estimate, percent, quality
-from evals.common.facts import all_told, told
+from evals.common.estimates import estimate, percent, precision_recall
+from evals.common.facts import contains, contains_all
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ from evals.common.facts import all_told, told
         ("ＮａＣｌ", ["NaCl"]),
     ],
 )
-def test_a_wording_is_found(text: str, wordings: list[str]) -> None:
-    assert told(text, wordings)
+def test_a_wording_matches(text: str, wordings: list[str]) -> None:
+    assert contains(text, wordings)
 
 
 @pytest.mark.parametrize(
@@ -39,30 +39,30 @@ def test_a_wording_is_found(text: str, wordings: list[str]) -> None:
         ("", ["a"]),
     ],
 )
-def test_a_part_of_something_else_is_not(text: str, wordings: list[str]) -> None:
-    assert not told(text, wordings)
+def test_a_part_of_a_longer_word_or_number_does_not_match(text: str, wordings: list[str]) -> None:
+    assert not contains(text, wordings)
 
 
-def test_every_group_has_to_be_told() -> None:
+def test_a_text_has_to_contain_every_fact() -> None:
     facts = [["carbon dioxide", "CO2"], ["oxygen"]]
-    assert all_told("They take in CO2 and give off oxygen.", facts)
-    assert not all_told("They take in CO2.", facts)
+    assert contains_all("They take in CO2 and give off oxygen.", facts)
+    assert not contains_all("They take in CO2.", facts)
 
 
-def test_a_final_number_is_the_last_one_and_words_count_where_there_is_no_digit() -> None:
-    assert all_told("det = 2·4 - 3·1 = 5", [["5", "five"]], final=True)
-    assert not all_told("5 is the first step, and the result is 8.", [["5", "five"]], final=True)
-    assert all_told("It is five.", [["5", "five"]], final=True)
+def test_the_final_number_is_the_last_one_and_words_match_in_a_text_without_digits() -> None:
+    assert contains_all("det = 2·4 - 3·1 = 5", [["5", "five"]], final=True)
+    assert not contains_all("5 is the first step, and the result is 8.", [["5", "five"]], final=True)
+    assert contains_all("It is five.", [["5", "five"]], final=True)
 
 
 def test_precision_and_recall_of_a_hand_computed_set() -> None:
-    found = quality([True, True, True, False, False], [True, True, False, True, False])
+    found = precision_recall([True, True, True, False, False], [True, True, False, True, False])
     assert (found["precision"]["value"], found["recall"]["value"]) == (2 / 3, 2 / 3)
     assert (found["n"], found["positive"], found["found"]) == (5, 3, 3)
-    assert quality([False], [False])["precision"] is None
+    assert precision_recall([False], [False])["precision"] is None
 
 
-def test_an_estimate_leaves_out_what_could_not_be_measured() -> None:
+def test_an_estimate_leaves_out_none() -> None:
     assert estimate([None, None]) is None
     half = estimate([1.0, None, 0.0])
     assert half is not None and (half["n"], half["value"]) == (2, 0.5)

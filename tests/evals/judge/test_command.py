@@ -1,4 +1,4 @@
-"""The judge of report 6.3.1 as a whole: balanced over positions, run as a command, and held against people."""
+"""The judge of report 6.3.1 as a whole: balanced over orders, run as a command, and compared with people."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from egosrag.models.scripted import ScriptedChatModel
 from evals.common.command import app_of
 from evals.common.records import Records
 from evals.judge import command
-from evals.judge.ask import Judge, run
-from evals.judge.cases import Case, load_cases
-from evals.judge.report import agreement, faireval, report
-from evals.judge.verdict import Judgement, judge
+from evals.judge.agreement import agreement
+from evals.judge.asking import Judge, Result, run
+from evals.judge.cases import Case, load_cases, load_faireval
+from evals.judge.report import report
+from evals.judge.verdict import combine
 from tests.evals.judge.fakes import PAIR, ReadingJudge, sample
 
 # The judge as a whole
 
 
-def test_a_judge_that_prefers_the_first_answer_by_20_points_is_caught_and_balanced() -> None:
+def test_a_judge_that_prefers_the_first_answer_by_20_points_is_detected_and_balanced() -> None:
     cases = [Case(str(n), f"Question {n}?", {"a": f"weak {n}", "b": f"strong {n}"}) for n in range(6)]
     worth = {f"weak {n}": 50.0 for n in range(6)} | {f"strong {n}": 60.0 for n in range(6)}
-    judge_ = Judge(ReadingJudge(worth=worth, bias=20), "pair", k=2)
-    results = run(judge_, cases, Records(None, {}))
+    judge = Judge(ReadingJudge(worth=worth, bias=20), "pair", k=2)
+    results = run(judge, cases, Records(None, {}))
     found = report("pair", results, 0.5)
     assert found["outcomes"] == {"b": 6}
     assert [found["answers"][name]["mean"] for name in "ab"] == [60.0, 70.0]
@@ -35,7 +36,7 @@ def test_a_judge_that_prefers_the_first_answer_by_20_points_is_caught_and_balanc
     assert found["lead"]["mean"] == 20.0
     assert found["conflict_rate"]["share"] == 1.0
     assert len(found["people"]) == 3
-    one_way = [judge([s for s in j.samples if not s.swapped]).outcome for *_, j in results]
+    one_way = [combine([s for s in j.samples if not s.swapped]).outcome for *_, j in results]
     assert one_way == ["win"] * 6, "unbalanced, the weak answers would have won"
 
 
@@ -50,20 +51,20 @@ def test_a_biased_judge_is_balanced_when_it_scores_against_a_reference_and_when_
     assert ranked.scores == (3.0, 1.0, 0.0, 2.0)
 
 
-def test_k_samples_a_position_and_one_position_without_a_reference() -> None:
+def test_k_samples_in_each_order_and_one_order_without_a_reference() -> None:
     scripted = ScriptedChatModel(responses=["x [[50]]"] * 5)
     assert len(Judge(scripted, "score", k=2)(Case("1", "Q?", {"a": "b"}, "r")).samples) == 4
     assert len(Judge(scripted, "score", k=1)(Case("1", "Q?", {"a": "b"})).samples) == 1
 
 
-def test_what_does_not_fit_the_judge_is_unscored_with_the_reason() -> None:
+def test_a_case_that_exceeds_the_context_window_is_unscored_with_the_reason() -> None:
     small = ScriptedChatModel(responses=["[[50]]"], context_window=40)
     found = Judge(small, "score", k=1)(Case("1", "Q?", {"a": "word " * 90}))
     assert found.scores is None
     assert "does not fit the judge" in (found.reason or "")
 
 
-def test_a_judge_is_told_what_it_cannot_do() -> None:
+def test_invalid_judges_and_cases_are_errors() -> None:
     model = ScriptedChatModel(responses=[])
     with pytest.raises(SettingsError, match="there is no mode vote"):
         Judge(model, "vote")
@@ -114,20 +115,22 @@ def test_the_reports_table_1_as_a_command(tmp_path: Path) -> None:
 def test_ranks_as_a_command_give_the_points_of_report_5_2(tmp_path: Path) -> None:
     answers = {name: f"text {name}" for name in ("base", "lora", "instruct", "seven")}
     data = write_rows(tmp_path / "d.jsonl", *({"question": f"Q{n}?", "answers": answers} for n in range(2)))
-    said = ["well [[C > D > B > A]]", "well [[B > A > C > D]]"]  # the second one reads them backwards
-    found = invoke("rank", "--data", data, "--model", script(tmp_path / "s.json", *said, *said), "--k", "1", "--json")
+    replies = ["well [[C > D > B > A]]", "well [[B > A > C > D]]"]  # the second one reads them backwards
+    found = invoke(
+        "rank", "--data", data, "--model", script(tmp_path / "s.json", *replies, *replies), "--k", "1", "--json"
+    )
     assert found.exit_code == 0, found.output
     totals = {name: a["total"] for name, a in json.loads(found.stdout)["answers"].items()}
     assert totals == {"base": 0.0, "lora": 2.0, "instruct": 6.0, "seven": 4.0}
 
 
-def test_a_killed_run_asks_only_for_what_is_missing(tmp_path: Path) -> None:
-    data, kept = write_rows(tmp_path / "d.jsonl", *ROWS), tmp_path / "r.jsonl"
-    arguments = ("pair", "--data", data, "--k", "1", "--records", kept, "--json")
+def test_an_interrupted_run_asks_only_the_missing_cases(tmp_path: Path) -> None:
+    data, records = write_rows(tmp_path / "d.jsonl", *ROWS), tmp_path / "r.jsonl"
+    arguments = ("pair", "--data", data, "--k", "1", "--records", records, "--json")
     short = script(tmp_path / "s.json", "[[A=80, B=60]]", "[[A=50, B=70]]", "[[A=10, B=20]]")
     stopped = invoke(*arguments, "--model", short)
     assert isinstance(stopped.exception, ScriptExhausted)
-    assert len(kept.read_text(encoding="utf-8").splitlines()) == 2
+    assert len(records.read_text(encoding="utf-8").splitlines()) == 2
     script(tmp_path / "s.json", "[[A=90, B=10]]", "[[A=10, B=90]]", "[[A=0, B=1]]", "[[A=1, B=0]]")
     found = invoke(*arguments, "--model", short)
     assert found.exit_code == 0, found.output
@@ -136,7 +139,7 @@ def test_a_killed_run_asks_only_for_what_is_missing(tmp_path: Path) -> None:
     assert json.loads(again.stdout) == json.loads(found.stdout)
 
 
-def test_a_row_that_changed_is_judged_anew(tmp_path: Path) -> None:
+def test_a_changed_row_is_judged_again(tmp_path: Path) -> None:
     records = Records(tmp_path / "r.jsonl", {})
     model = ScriptedChatModel(responses=["[[10]]", "[[20]]"])
     (first,) = run(Judge(model, k=1), [Case("1", "Q?", {"a": "x"})], records)
@@ -144,15 +147,15 @@ def test_a_row_that_changed_is_judged_anew(tmp_path: Path) -> None:
     assert [j.scores for *_, j in (first, second)] == [(10.0,), (20.0,)]
 
 
-def test_records_of_another_judge_are_refused(tmp_path: Path) -> None:
-    data, kept = write_rows(tmp_path / "d.jsonl", ROWS[0]), tmp_path / "r.jsonl"
+def test_records_of_another_judge_are_an_error(tmp_path: Path) -> None:
+    data, records = write_rows(tmp_path / "d.jsonl", ROWS[0]), tmp_path / "r.jsonl"
     model = script(tmp_path / "s.json", "[[A=1, B=0]]", "[[A=1, B=0]]")
-    assert invoke("pair", "--data", data, "--model", model, "--k", "1", "--records", kept).exit_code == 0
-    refused = invoke("pair", "--data", data, "--model", model, "--k", "2", "--records", kept)
-    assert isinstance(refused.exception, SettingsError)
+    assert invoke("pair", "--data", data, "--model", model, "--k", "1", "--records", records).exit_code == 0
+    other = invoke("pair", "--data", data, "--model", model, "--k", "2", "--records", records)
+    assert isinstance(other.exception, SettingsError)
 
 
-def test_the_embedded_model_judges_offline_and_what_it_cannot_say_is_unscored(tmp_path: Path) -> None:
+def test_the_embedded_model_judges_offline_and_its_invalid_verdicts_are_unscored(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "d.jsonl", {"question": "Why?", "answer": "So."})
     found = invoke("score", "--data", data, "--k", "1", "--max-new-tokens", "16", "--json")
     assert found.exit_code == 0, found.output
@@ -160,7 +163,7 @@ def test_the_embedded_model_judges_offline_and_what_it_cannot_say_is_unscored(tm
     assert result["scored"] + len(result["unscored"]) == 1
 
 
-def test_nothing_but_json_is_on_standard_output(tmp_path: Path) -> None:
+def test_standard_output_has_only_json(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "d.jsonl", ROWS[0])
     model = script(tmp_path / "s.json", "[[A=1, B=0]]", "[[A=1, B=0]]")
     found = invoke("pair", "--data", data, "--model", model, "--k", "1", "--json")
@@ -170,8 +173,8 @@ def test_nothing_but_json_is_on_standard_output(tmp_path: Path) -> None:
 # Agreement with people
 
 
-def judged(case: Case, *values: tuple[bool, float, float]) -> tuple[str, Case, Judgement]:
-    return "", case, judge([sample(*v) for v in values])
+def judged(case: Case, *values: tuple[bool, float, float]) -> Result:
+    return Result("", case, combine([sample(*v) for v in values]))
 
 
 def test_agreement_of_a_hand_computed_set() -> None:
@@ -190,13 +193,13 @@ def test_agreement_of_a_hand_computed_set() -> None:
     assert found["mec_bpc"]["kappa"] == pytest.approx((3 / 4 - 5 / 16) / (11 / 16))
     low, high = found["mec_bpc"]["kappa_ci95"]
     assert low < found["kappa"] < high
-    assert found["mec_bpc_people"]["accuracy"] == 0.75, "the most doubtful one was right already"
+    assert found["mec_bpc_people"]["accuracy"] == 0.75, "the most doubtful one was already right"
     assert found["people"] == {"a": 2, "b": 1, "tie": 1}
 
 
-def test_what_is_unscored_counts_as_a_miss() -> None:
+def test_an_unscored_case_counts_as_a_miss() -> None:
     case = Case("1", "Q?", {"a": "x", "b": "y"}, human="a")
-    found = agreement([("", case, judge([sample(False), sample(True)]))], 0.0)
+    found = agreement([Result("", case, combine([sample(False), sample(True)]))], 0.0)
     assert (found["mec_bpc"]["accuracy"], found["mec_bpc"]["unscored"]) == (0.0, 1)
 
 
@@ -215,7 +218,7 @@ def fair(folder: Path, verdicts: str) -> list[str | Path]:
     ]
 
 
-def test_agreement_on_files_in_fairevals_shape(tmp_path: Path) -> None:
+def test_agreement_on_files_in_fairevals_format(tmp_path: Path) -> None:
     model = script(tmp_path / "s.json", "[[A=80, B=60]]", "[[A=60, B=80]]", "[[A=70, B=70]]", "[[A=70, B=70]]")
     found = invoke("agree", *fair(tmp_path, "ChatGPT\nTIE\n"), "--model", model, "--k", "1", "--json")
     assert found.exit_code == 0, found.output
@@ -224,11 +227,11 @@ def test_agreement_on_files_in_fairevals_shape(tmp_path: Path) -> None:
     assert result["conflict_rate"]["share"] == 0.0
 
 
-def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
-    for verdicts, says in (("CHATGPT\nBARD\n", "the verdict BARD"), ("CHATGPT\n", "1 verdicts on 2 questions")):
+def test_files_that_do_not_match_are_errors(tmp_path: Path) -> None:
+    for verdicts, message in (("CHATGPT\nBARD\n", "the verdict BARD"), ("CHATGPT\n", "1 verdicts on 2 questions")):
         found = invoke("agree", *fair(tmp_path, verdicts))
         assert isinstance(found.exception, SourceError)
-        assert says in str(found.exception)
+        assert message in str(found.exception)
     data = write_rows(tmp_path / "d.jsonl", ROWS[0])
     model = script(tmp_path / "s.json", "[[A=1, B=0]]", "[[A=1, B=0]]")
     found = invoke("agree", "--data", data, "--model", model, "--k", "1")
@@ -239,14 +242,14 @@ def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
 def test_fairevals_real_labels(shared_data: Path) -> None:
     folder = shared_data / "faireval"
     names = {"CHATGPT": "gpt35", "VICUNA13B": "vicuna-13b"}
-    cases = faireval(
+    cases = load_faireval(
         folder / "question.jsonl",
         {name: folder / "answer" / f"answer_{file}.jsonl" for name, file in names.items()},
         folder / "review" / "review_gpt35_vicuna-13b_human.txt",
     )
     verdicts = [case.human for case in cases]
     assert [verdicts.count(v) for v in ("CHATGPT", "VICUNA13B", "tie")] == [41, 25, 14]
-    always = [("", case, judge([sample(False, 90, 10), sample(True, 90, 10)])) for case in cases]
+    always = [Result("", case, combine([sample(False, 90, 10), sample(True, 90, 10)])) for case in cases]
     assert agreement(always, 0.0)["mec_bpc"]["accuracy"] == pytest.approx(41 / 80)
     assert agreement(always, 0.0)["mec_bpc"]["kappa"] == pytest.approx(0.0)
 
@@ -254,14 +257,14 @@ def test_fairevals_real_labels(shared_data: Path) -> None:
 # A person labels
 
 
-def form(*arguments: str | Path, says: str) -> Any:
-    return CliRunner().invoke(app_of(command.label), [str(a) for a in arguments], input=says)
+def form(*arguments: str | Path, entered: str) -> Any:
+    return CliRunner().invoke(app_of(command.label), [str(a) for a in arguments], input=entered)
 
 
 def test_labels_become_examples_for_the_judge(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "d.jsonl", ROWS[0], {"question": "Why?", "answer": "So."})
     out = tmp_path / "e.jsonl"
-    found = form("--data", data, "--out", out, says="90\nIt is right.\n900\nbad\n10\nIt is wrong.\n50\nHalf.\n")
+    found = form("--data", data, "--out", out, entered="90\nIt is right.\n900\nbad\n10\nIt is wrong.\n50\nHalf.\n")
     assert found.exit_code == 0, found.output
     assert found.output.count("A whole number from 0 to 100") == 2
     examples = load_cases(out)
@@ -272,26 +275,27 @@ def test_labels_become_examples_for_the_judge(tmp_path: Path) -> None:
     assert json.loads(scored.stdout)["answers"]["answer"]["mean"] == 77.0
 
 
-def test_the_form_hides_who_answered_skips_and_goes_on(tmp_path: Path) -> None:
+def test_the_form_hides_who_answered_skips_rows_and_is_resumed(tmp_path: Path) -> None:
     data, out = write_rows(tmp_path / "d.jsonl", *ROWS), tmp_path / "e.jsonl"
     arguments = ("--data", data, "--out", out, "--mode", "pair")
-    first = form(*arguments, says="s\n60\n60\nBoth.\nq\n")
+    first = form(*arguments, entered="s\n60\n60\nBoth.\nq\n")
     assert "without" not in first.output
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [(row["id"], row["human"]) for row in rows] == [("2", "tie")]
-    form(*arguments, says="70\n20\nOne.\n70\n20\nOne.\n")
+    form(*arguments, entered="70\n20\nOne.\n70\n20\nOne.\n")
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == ["2", "1", "3"]
     for row in rows[1:]:
         assert row["human"] == max(row["label"]["scores"], key=row["label"]["scores"].get)
 
 
-def test_the_form_takes_orders_and_begins_with_what_the_judge_doubts(tmp_path: Path) -> None:
-    data, out, kept = write_rows(tmp_path / "d.jsonl", *ROWS), tmp_path / "e.jsonl", tmp_path / "r.jsonl"
-    said = ["[[A > B]]", "[[B > A]]", "[[A > B]]", "[[A > B]]", "[[A > B]]", "[[B > A]]"]
-    model = script(tmp_path / "s.json", *said)
-    assert invoke("rank", "--data", data, "--model", model, "--k", "1", "--records", kept).exit_code == 0
-    found = form("--data", data, "--out", out, "--mode", "rank", "--doubtful", kept, says="BB\nb > a\nBecause.\nq\n")
+def test_the_form_asks_for_rankings_and_starts_with_the_most_doubtful_row(tmp_path: Path) -> None:
+    data, out, records = write_rows(tmp_path / "d.jsonl", *ROWS), tmp_path / "e.jsonl", tmp_path / "r.jsonl"
+    replies = ["[[A > B]]", "[[B > A]]", "[[A > B]]", "[[A > B]]", "[[A > B]]", "[[B > A]]"]
+    model = script(tmp_path / "s.json", *replies)
+    assert invoke("rank", "--data", data, "--model", model, "--k", "1", "--records", records).exit_code == 0
+    arguments = ("--data", data, "--out", out, "--mode", "rank", "--doubtful", records)
+    found = form(*arguments, entered="BB\nb > a\nBecause.\nq\n")
     assert found.exit_code == 0, found.output
     (row,) = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert row["id"] == "2"
@@ -306,13 +310,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("row", "says"), BAD)
-def test_what_is_no_row_says_where(tmp_path: Path, row: dict[str, Any], says: str) -> None:
-    with pytest.raises(SourceError, match=says):
+@pytest.mark.parametrize(("row", "message"), BAD)
+def test_a_malformed_row_is_named(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
         load_cases(write_rows(tmp_path / "d.jsonl", row))
 
 
-def test_empty_files_and_repeated_ids(tmp_path: Path) -> None:
+def test_empty_files_and_repeated_ids_are_errors(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no rows"):
         load_cases(write_rows(tmp_path / "d.jsonl"))
     with pytest.raises(SourceError, match="same id"):

@@ -1,4 +1,4 @@
-"""Made-up rows in the shapes of the real data: words at random, so that nothing of it is anyone's."""
+"""Random rows in the formats of the real data: random words, so that no data is copied."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def _text(rng: random.Random, low: int, high: int) -> str:
 def make_data(folder: Path, rows: int, *, seed: int = 0) -> dict[str, str]:
     """A file (MMLU: a folder of two subjects) of ``rows`` questions for each task, as ``--data`` takes them."""
     rng = random.Random(seed)
-    made: dict[str, list[dict[str, object]]] = {}
+    rows_of: dict[str, list[dict[str, object]]] = {}
     for _ in range(rows):
         four = [_text(rng, 1, 9) for _ in range(4)]
-        made.setdefault("hellaswag", []).append(
+        rows_of.setdefault("hellaswag", []).append(
             {"ctx": f"Tea: {_text(rng, 3, 30)}", "endings": four, "label": rng.randrange(4)}
         )
         for task in ("arc_easy", "arc_challenge"):
-            made.setdefault(task, []).append(
+            rows_of.setdefault(task, []).append(
                 {"query": f"Question: {_text(rng, 3, 20)}?", "choices": four, "gold": rng.randrange(4)}
             )
         passage = f"Passage: {_text(rng, 10, 60)}.\nQuestion: {_text(rng, 3, 9)}?"
-        made.setdefault("boolq", []).append({"query": passage, "choices": ["no", "yes"], "gold": rng.randrange(2)})
+        rows_of.setdefault("boolq", []).append({"query": passage, "choices": ["no", "yes"], "gold": rng.randrange(2)})
         start, rest = _text(rng, 3, 12), _text(rng, 1, 9)
         names = [f"{start} {rng.choice(_WORDS)}", f"{start} {_text(rng, 1, 2)}"]
-        made.setdefault("winogrande", []).append(
+        rows_of.setdefault("winogrande", []).append(
             {"context_options": names, "continuation": rest, "gold": rng.randrange(2)}
         )
-    given = {}
-    for task, content in made.items():
+    files = {}
+    for task, content in rows_of.items():
         path = folder / f"{task}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
-        given[task] = str(path)
-    return given | {"mmlu": str(_mmlu(folder / "mmlu", rows, rng))}
+        files[task] = str(path)
+    return files | {"mmlu": str(_mmlu(folder / "mmlu", rows, rng))}
 
 
 def _mmlu(folder: Path, rows: int, rng: random.Random) -> Path:

@@ -1,4 +1,4 @@
-"""PPL mode as a command: its output, its figure, what it keeps and what it refuses."""
+"""PPL mode as a command: its JSON, table and chart, resumed runs, and errors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typer.testing import CliRunner
 
 from egosrag.errors import ModelError, SettingsError
 from evals.common.command import app_of
-from evals.figures import _command as draw
-from evals.ppl.command import command, evaluate, read_data
-from evals.ppl.run import load_model, run_task
-from evals.ppl.tasks import Item
+from evals.figures import command as figures
+from evals.ppl import run
+from evals.ppl.command import command
+from evals.ppl.report import summary
+from evals.ppl.run import Weights, evaluate, load_model, run_task
+from evals.ppl.tasks import Item, parse_sources
 
 
-def test_the_command_prints_the_contract_and_draws(tiny_qwen: Path, data: dict[str, str], tmp_path: Path) -> None:
+def test_the_command_prints_json_and_draws(tiny_qwen: Path, data: dict[str, str], tmp_path: Path) -> None:
     figure = tmp_path / "f.png"
     flags = [f for task in ("arc_easy", "mmlu") for f in ("--data", f"{task}={data[task]}")]
     found = CliRunner().invoke(
@@ -47,9 +49,7 @@ def test_the_table_names_the_suffix_rule_and_the_raw_text(tiny_qwen: Path, data:
     assert "without a chat template" in found.stdout
 
 
-def test_mmlu_is_weighted_by_size_and_naive_beside_it() -> None:
-    from evals.ppl.run import summary
-
+def test_mmlu_is_weighted_by_size_with_the_unweighted_mean_beside_it() -> None:
     base = {"gold": 0, "acc": 0, "acc_norm": 1, "fewer_shots": False, "cut": False}
     records = [base | {"group": "a", "prediction": p} for p in (0, 0, 1, 1)] + [base | {"group": "b", "prediction": 0}]
     report = summary(records, suffix=False, prompts="opencompass")
@@ -57,7 +57,7 @@ def test_mmlu_is_weighted_by_size_and_naive_beside_it() -> None:
     assert report["naive"] == pytest.approx((1 / 2 + 1) / 2)
     assert (report["acc"], report["acc_norm"]) == (1.0, 0.0)
     assert report["acc_ci95"][0] < 1.0 == report["acc_ci95"][1]
-    assert report["naive_ci95"] is None, "one row tells nothing of its subject's error"
+    assert report["naive_ci95"] is None, "one row has no standard error"
     assert report["subjects"]["a"]["ci95"][0] < 0.5 < report["subjects"]["a"]["ci95"][1]
     twice = summary(records + [base | {"group": "b", "prediction": 1}], suffix=False, prompts="opencompass")
     # standard errors (1/4 / 3) ** 0.5 and (1/4) ** 0.5, of the mean of two: half of the root of the sum of squares
@@ -65,53 +65,52 @@ def test_mmlu_is_weighted_by_size_and_naive_beside_it() -> None:
     assert twice["naive_ci95"] == pytest.approx([0.0, min(1.0, 0.5 + half)], abs=1e-6)
 
 
-def test_a_killed_run_goes_on_where_it_was(
+def test_an_interrupted_run_is_resumed(
     tiny_qwen: Path, data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "p.jsonl"
-    given = {t: data[t] for t in ("hellaswag", "mmlu")}
-    first = evaluate(str(tiny_qwen), given, predictions=path, device="cpu")
+    sources = {t: data[t] for t in ("hellaswag", "mmlu")}
+    first = evaluate(str(tiny_qwen), sources, predictions=path, device="cpu")
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     assert len(lines) == 1 + 16 + 16
-    path.write_bytes(b"".join(lines[:21]) + lines[21][:17])  # killed in the middle of a line
+    path.write_bytes(b"".join(lines[:21]) + lines[21][:17])  # interrupted in the middle of a line
 
     scored: list[int] = []
-    import evals.ppl.command
 
     def counting(model: Any, tokenizer: Any, items: list[Item], **more: Any) -> Any:
         scored.append(len(items))
         return run_task(model, tokenizer, items, **more)
 
-    monkeypatch.setattr(evals.ppl, "run_task", counting)
-    assert evaluate(str(tiny_qwen), given, predictions=path, device="cpu") == first
+    monkeypatch.setattr(run, "run_task", counting)
+    assert evaluate(str(tiny_qwen), sources, predictions=path, device="cpu") == first
     assert scored == [0, 12]
     again = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len({tuple(r["key"]) for r in again[1:]}) == 32
-    evaluate(str(tiny_qwen), given, predictions=path, limit=5)
-    assert scored == [0, 12], "nothing is scored, and no model loaded, when all is there"
+    evaluate(str(tiny_qwen), sources, predictions=path, limit=5)
+    assert scored == [0, 12], "nothing is scored, and no model loaded, when all records exist"
 
 
-def test_predictions_of_something_else_are_refused(tiny_qwen: Path, data: dict[str, str], tmp_path: Path) -> None:
+def test_predictions_of_another_run_are_refused(tiny_qwen: Path, data: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    given = {"arc_easy": data["arc_easy"]}
-    evaluate(str(tiny_qwen), given, predictions=path, limit=2, device="cpu")
+    sources = {"arc_easy": data["arc_easy"]}
+    evaluate(str(tiny_qwen), sources, predictions=path, limit=2, device="cpu")
     with pytest.raises(SettingsError, match="of another model, other data or options"):
-        evaluate(str(tiny_qwen), given, predictions=path, limit=2, prompts="lm-eval")
+        evaluate(str(tiny_qwen), sources, predictions=path, limit=2, prompts="lm-eval")
     path.write_text("hello\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="is not a file of such records"):
-        evaluate(str(tiny_qwen), given, predictions=path, limit=2)
+        evaluate(str(tiny_qwen), sources, predictions=path, limit=2)
 
 
-def test_errors_are_one_line(tmp_path: Path) -> None:
+def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded as a causal language model"):
-        load_model(str(tmp_path))
+        load_model(Weights(str(tmp_path)))
     with pytest.raises(SettingsError, match="no number format float3"):
-        load_model(str(tmp_path), dtype="float3")
+        load_model(Weights(str(tmp_path), dtype="float3"))
     with pytest.raises(SettingsError, match="is not TASK=FILE"):
-        read_data(["hellaswag"])
+        parse_sources(["hellaswag"])
     with pytest.raises(SettingsError, match="given twice"):
-        read_data(["mmlu=a", "mmlu=b"])
+        parse_sources(["mmlu=a", "mmlu=b"])
 
 
 def test_figures_draw_models_against_tasks_with_their_intervals(
@@ -125,8 +124,8 @@ def test_figures_draw_models_against_tasks_with_their_intervals(
     drawn: list[Figure] = []
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: drawn.append(self) or save(self, *a, **k))
-    named, out = [f"{name}={tmp_path / name}.json" for name in ("base", "sft")], tmp_path / "figure.png"
-    found = CliRunner().invoke(app_of(draw), [*named, "--out", str(out)])
+    results, out = [f"{name}={tmp_path / name}.json" for name in ("base", "sft")], tmp_path / "figure.png"
+    found = CliRunner().invoke(app_of(figures), [*results, "--out", str(out)])
     assert found.exit_code == 0, found.output
     (axes,) = drawn[0].axes
     assert [round(bar.get_height()) for bar in axes.patches] == [40, 40, 50, 50]
@@ -134,5 +133,5 @@ def test_figures_draw_models_against_tasks_with_their_intervals(
     assert ends == [pytest.approx(e) for e in ([33, 46], [33, 46], [43, 56], [43, 56])]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["mmlu\nn = 200", "boolq\nn = 200"]
     assert out.stat().st_size > 5000
-    wrong = CliRunner().invoke(app_of(draw), [named[0], "--task", "piqa", "--out", str(out)])
+    wrong = CliRunner().invoke(app_of(figures), [results[0], "--task", "piqa", "--out", str(out)])
     assert isinstance(wrong.exception, SettingsError)

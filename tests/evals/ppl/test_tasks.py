@@ -1,4 +1,4 @@
-"""The strings that are scored are OpenCompass's (or lm-eval's) to the letter, whatever columns the rows have."""
+"""The option strings are exactly OpenCompass's (or lm-eval's), for rows of files and of the hub."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ HUB = [
 
 @pytest.mark.parametrize("prompts", ["opencompass", "lm-eval"])
 @pytest.mark.parametrize(("task", "row", "hub"), HUB)
-def test_rows_of_the_hub_and_of_a_file_are_one_item(
+def test_rows_of_the_hub_and_of_a_file_give_the_same_item(
     tmp_path: Path, task: str, row: dict[str, Any], hub: dict[str, Any], prompts: str
 ) -> None:
     (ours,) = load(tmp_path, task, row, prompts=prompts)
@@ -80,7 +80,7 @@ def test_rows_of_the_hub_and_of_a_file_are_one_item(
     assert theirs.gold == ours.gold
 
 
-def test_the_hub_itself_is_asked_for_the_right_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_right_split_is_loaded_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load_dataset(*args: str, split: str) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def test_mmlu_files_may_have_letters_and_no_header(tmp_path: Path) -> None:
     assert load_task("mmlu", str(make_mmlu(tmp_path / "b", {"anatomy": 4}, header=False, letters=True))) == plain
 
 
-def test_a_limit_takes_the_first_rows_and_of_mmlu_some_of_every_subject(tmp_path: Path) -> None:
+def test_a_limit_selects_the_first_rows_and_spreads_mmlu_over_the_subjects(tmp_path: Path) -> None:
     source = str(make_mmlu(tmp_path / "m", {"anatomy": 9, "law": 2, "virology": 9}))
     assert [item.group for item in load_task("mmlu", source, limit=7)] == ["anatomy"] * 3 + ["law"] * 2 + [
         "virology"
@@ -160,11 +160,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("content", "says"), BAD)
-def test_what_is_no_data_says_where_and_why(tmp_path: Path, content: str, says: str) -> None:
+@pytest.mark.parametrize(("content", "message"), BAD)
+def test_malformed_data_is_an_error_that_names_the_row(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(SourceError, match=says) as error:
+    with pytest.raises(SourceError, match=message) as error:
         load_task("arc_easy", str(path))
     assert "\n" not in str(error.value)
 
@@ -184,7 +184,7 @@ COUNTS = {"hellaswag": 10042, "arc_easy": 2376, "arc_challenge": 1172, "winogran
 
 
 @pytest.mark.parametrize(("task", "count"), COUNTS.items())
-def test_all_of_the_real_data_parses(shared_data: Path, task: str, count: int) -> None:
+def test_all_real_rows_are_read(shared_data: Path, task: str, count: int) -> None:
     source = shared_data / "ppl" / (task if task == "mmlu" else f"{task}.jsonl")
     items = load_task(task, str(source))
     assert len(items) == count

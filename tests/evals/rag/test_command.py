@@ -1,4 +1,4 @@
-"""Manual QA with and without the document: its rows, measures, calibration, table, and the whole command offline."""
+"""Manual QA with and without the document: rows, scorer, calibration, table, and the whole command offline."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from egosrag.errors import SettingsError, SourceError
 from evals.common.command import app_of
-from evals.rag import command as rag
-from evals.rag.data import limited, manual, samples
-from evals.rag.measures import bleu, calibrated, measures, rouge, summary, threshold
+from evals.rag.calibration import best_threshold, calibrate
+from evals.rag.command import command
+from evals.rag.questions import limited, load_manual, samples
+from evals.rag.report import summary
+from evals.rag.scorer import bleu, rouge, score
 from evals.rag.systems import WITH, WITHOUT
 
 MANUAL = """# Doors
@@ -33,7 +35,7 @@ QUESTIONS = [
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> tuple[Path, Path]:
+def files(tmp_path: Path) -> tuple[Path, Path]:
     document, questions = tmp_path / "doors.md", tmp_path / "questions.json"
     document.write_text(MANUAL, encoding="utf-8")
     questions.write_text(json.dumps(QUESTIONS), encoding="utf-8")
@@ -54,8 +56,8 @@ def test_the_samples_have_questions_of_four_kinds_in_two_languages() -> None:
     assert len(limited(found, 2)) == 2 * 4 * 2
 
 
-def test_a_row_whose_answer_is_that_there_is_none_is_not_answerable(given: tuple[Path, Path]) -> None:
-    rows = manual("doors", [given[0]], given[1]).rows
+def test_a_row_without_pages_or_with_an_answer_that_there_is_none_is_unanswerable(files: tuple[Path, Path]) -> None:
+    rows = load_manual("doors", [files[0]], files[1]).rows
     assert [row["answerable"] for row in rows] == [True, True, False, False]
     assert [row["reference"] for row in rows[2:]] == ["The manual does not say."] * 2
     assert rows[3]["pages"] == []
@@ -64,19 +66,19 @@ def test_a_row_whose_answer_is_that_there_is_none_is_not_answerable(given: tuple
 def test_jsonl_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_text('{"question": "油多少？", "reference": ["page_3", "page_4"], "id": "a"}\n', encoding="utf-8")
-    (row,) = manual("m", [], path).rows
+    (row,) = load_manual("m", [], path).rows
     assert (row["id"], row["pages"], row["reference"], row["answerable"]) == ("a", [3, 4], "", True)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "[1]", '[{"question": ""}]', '[{"question": 3}]', "nonsense"])
-def test_what_is_no_list_of_questions_is_an_error(tmp_path: Path, text: str) -> None:
+def test_malformed_questions_are_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "q.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SourceError):
-        manual("m", [], path)
+        load_manual("m", [], path)
 
 
-# Measures
+# The scorer
 
 
 def test_rouge_is_recall_over_words_of_both_languages() -> None:
@@ -88,7 +90,7 @@ def test_rouge_is_recall_over_words_of_both_languages() -> None:
     assert rouge("", "195 cm", 1) == 0.0
 
 
-def test_bleu_takes_both_languages() -> None:
+def test_bleu_works_in_both_languages() -> None:
     assert bleu("尾门打开的高度是195厘米。", "尾门打开的高度是195厘米。") == pytest.approx(1.0)
     assert bleu("The tailgate opens to 195 cm.", "The tailgate opens to 195 cm.") == pytest.approx(1.0)
     assert bleu("完全不同", "尾门打开") == 0.0
@@ -102,26 +104,26 @@ def cited(*pages: int, answer: str = "To 195\ncm.", refused: bool = False) -> di
     return {"answer": answer, "refused": refused, "citations": citations, "stands": len(pages)}
 
 
-def test_pages_and_citations_are_measured_against_the_reference() -> None:
-    found = measures(ROW, cited(3, 4))
+def test_pages_and_citations_are_compared_with_the_reference() -> None:
+    found = score(ROW, cited(3, 4))
     assert (found["told"], found["page_hit"], found["citation_precision"], found["citation_stands"]) == (1, 1, 0.5, 1)
-    nothing = measures(ROW, cited(answer="The manual does not say.", refused=True))
+    nothing = score(ROW, cited(answer="The manual does not say.", refused=True))
     assert (nothing["page_hit"], nothing["citation_precision"], nothing["refused"]) == (0.0, None, 1.0)
 
 
-def test_without_a_document_a_refusal_is_known_by_its_words_and_nothing_is_cited() -> None:
-    found = measures(ROW, {"answer": "抱歉，我不知道。"})
+def test_without_a_document_a_refusal_is_detected_by_its_wording_and_nothing_is_cited() -> None:
+    found = score(ROW, {"answer": "抱歉，我不知道。"})
     assert found["refused"] == 1.0
     assert "page_hit" not in found
 
 
-def test_what_nothing_answers_counts_for_refusals_alone() -> None:
-    hopeless = ROW | {"id": "2", "answerable": False, "pages": [], "reference": "The manual does not say."}
+def test_unanswerable_questions_count_only_for_refusals() -> None:
+    unanswerable = ROW | {"id": "2", "answerable": False, "pages": [], "reference": "The manual does not say."}
     records = [
-        {"item": "1", "measures": measures(ROW, cited(3))},
-        {"item": "2", "measures": measures(hopeless, cited(answer="The manual does not say.", refused=True))},
+        {"item": "1", "measures": score(ROW, cited(3))},
+        {"item": "2", "measures": score(unanswerable, cited(answer="The manual does not say.", refused=True))},
     ]
-    found = summary([ROW, hopeless], records)["all"]
+    found = summary([ROW, unanswerable], records)["all"]
     assert found["rouge1"]["n"] == 1
     assert found["refusal"]["precision"]["value"] == found["refusal"]["recall"]["value"] == 1.0
 
@@ -129,29 +131,29 @@ def test_what_nothing_answers_counts_for_refusals_alone() -> None:
 # Calibration
 
 
-def test_the_threshold_parts_the_two_sorts_and_takes_the_lower_of_equals() -> None:
-    assert threshold([(0.1, False), (0.2, False), (0.6, True), (0.8, True)]) == pytest.approx(0.4)
-    assert threshold([(0.5, True), (0.6, False)]) == 0.0  # upside down: nothing is refused
-    assert threshold([(0.1, False), (0.3, True), (0.5, False), (0.7, True)]) == pytest.approx(0.2)
+def test_the_threshold_separates_both_kinds_and_is_the_lower_one_on_a_tie() -> None:
+    assert best_threshold([(0.1, False), (0.2, False), (0.6, True), (0.8, True)]) == pytest.approx(0.4)
+    assert best_threshold([(0.5, True), (0.6, False)]) == 0.0  # the wrong way round: nothing is refused
+    assert best_threshold([(0.1, False), (0.3, True), (0.5, False), (0.7, True)]) == pytest.approx(0.2)
 
 
-def test_each_half_is_judged_by_the_threshold_of_the_other() -> None:
+def test_each_half_is_measured_with_the_threshold_of_the_other() -> None:
     easy = [(0.1, False, "x"), (0.1, False, "x"), (0.9, True, "y"), (0.9, True, "y")]
-    found = calibrated(easy)
+    found = calibrate(easy)
     assert found["threshold"] == pytest.approx(0.5)
     assert [half["recall"]["value"] for half in found["halves"]] == [1.0, 1.0]
     assert found["held_out"]["n"] == 4
     # What separates one half does not separate the other: the held-out figures say so.
     unlucky = [(0.1, False, "x"), (0.6, False, "x"), (0.5, True, "y"), (0.9, True, "y")]
-    assert calibrated(unlucky)["held_out"]["recall"]["value"] == 0.5
-    assert calibrated([(0.5, True, "y")] * 4) == {}
+    assert calibrate(unlucky)["held_out"]["recall"]["value"] == 0.5
+    assert calibrate([(0.5, True, "y")] * 4) == {}
 
 
 # The command
 
 
 def invoke(*arguments: object) -> Any:
-    return CliRunner().invoke(app_of(rag._command), [str(a) for a in arguments], catch_exceptions=False)
+    return CliRunner().invoke(app_of(command), [str(a) for a in arguments], catch_exceptions=False)
 
 
 def script(path: Path, *responses: str) -> str:
@@ -159,8 +161,10 @@ def script(path: Path, *responses: str) -> str:
     return f"scripted:{path}"
 
 
-def test_both_systems_are_asked_and_judged_and_a_killed_run_goes_on(tmp_path: Path, given: tuple[Path, Path]) -> None:
-    document, questions = given
+def test_both_systems_are_asked_and_judged_and_an_interrupted_run_is_resumed(
+    tmp_path: Path, files: tuple[Path, Path]
+) -> None:
+    document, questions = files
     answers = ["The tailgate opens to a height of 195 cm [1].", "The battery is of the type CR2032 [1]."]
     alone = ["About two metres.", "An AA battery, 195 cm long.", "Shakespeare.", "I don't know."]
     model = script(tmp_path / "model.json", *answers, *alone)
@@ -170,27 +174,32 @@ def test_both_systems_are_asked_and_judged_and_a_killed_run_goes_on(tmp_path: Pa
     done = invoke(*common, "--judge", judge, "--judge-k", 1, "--figure", figure, "--json")
     result = json.loads(done.stdout)
     assert (result["n"], result["answerable"], "note" in result) == (4, 2, False)
-    mine, other = (result["systems"][name]["all"] for name in (WITH, WITHOUT))
-    assert mine["told"]["value"] == mine["page_hit"]["value"] == mine["citation_stands"]["value"] == 1.0
-    assert mine["refusal"]["recall"]["value"] == 1.0
-    assert (other["told"]["value"], other["refusal"]["recall"]["value"]) == (0.0, 0.5)
-    assert "page_hit" not in other
+    with_document, without = (result["systems"][name]["all"] for name in (WITH, WITHOUT))
+    assert (
+        with_document["told"]["value"]
+        == with_document["page_hit"]["value"]
+        == with_document["citation_stands"]["value"]
+        == 1.0
+    )
+    assert with_document["refusal"]["recall"]["value"] == 1.0
+    assert (without["told"]["value"], without["refusal"]["recall"]["value"]) == (0.0, 0.5)
+    assert "page_hit" not in without
     assert set(result["judge"]["answers"]) == {WITH, WITHOUT}
     assert result["judge"]["scored"] == 8
     assert figure.read_bytes().startswith(b"\x89PNG")
-    # The second run asks nobody: a model of an empty script would raise.
+    # The second run asks nothing: a model with an empty script would raise.
     script(tmp_path / "model.json")
     again = json.loads(invoke(*common, "--json").stdout)
     assert again["systems"] == result["systems"]
 
 
-def test_pocket_says_that_it_is_pocket(given: tuple[Path, Path]) -> None:
-    arguments = ("--pages", given[0], "--questions", given[1], "--limit", 1, "--max-new-tokens", 8)
-    shown = invoke(*arguments).stdout
-    assert "w_document" in shown and "w/o_document" in shown
-    assert "knows nothing of the world" in " ".join(shown.split())
+def test_a_run_with_pocket_has_a_note(files: tuple[Path, Path]) -> None:
+    arguments = ("--pages", files[0], "--questions", files[1], "--limit", 1, "--max-new-tokens", 8)
+    printed = invoke(*arguments).stdout
+    assert "w_document" in printed and "w/o_document" in printed
+    assert "knows nothing of the world" in " ".join(printed.split())
 
 
-def test_pages_without_questions_is_wrong(given: tuple[Path, Path]) -> None:
+def test_pages_without_questions_are_an_error(files: tuple[Path, Path]) -> None:
     with pytest.raises(SettingsError, match="both"):
-        invoke("--pages", given[0])
+        invoke("--pages", files[0])

@@ -1,0 +1,69 @@
+"""Models under evaluation: loaded once, when first needed, and identified by their weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a model generates its answers; the defaults are those of the commands.
+
+    Attributes:
+        max_new_tokens: Maximum tokens of an answer.
+        temperature: 0 is greedy.
+        seed: Makes sampling repeatable.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A chat model as :func:`egosrag.load_chat_model` takes it.
+
+    Attributes:
+        name: ``pocket``, a hub id, a folder, ``openai:NAME``, ...
+        adapter: Folder of a PEFT adapter.
+        template: False leaves out the chat template (base models, report 5.2).
+        sampling: How it generates.
+    """
+
+    name: str
+    adapter: str | None = None
+    template: bool = True
+    sampling: Sampling = Sampling()
+
+    @cached_property
+    def loaded(self) -> BaseChatModel:
+        """The model, loaded at the first use.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        from egosrag import load_chat_model
+
+        options: dict[str, Any] = {"adapter": self.adapter} if self.adapter else {}
+        options |= {} if self.template else {"template": False}
+        return load_chat_model(self.name, **options, **asdict(self.sampling))
+
+    @property
+    def weights(self) -> list[list[tuple[str, int, int]]]:
+        """The weight files of the model and of its adapter, see :func:`weight_files`."""
+        return [weight_files(self.name), weight_files(self.adapter or "")]
+
+
+def weight_files(folder: str) -> list[tuple[str, int, int]]:
+    """(name, size, time of modification) of a checkpoint's files: differs once a model is trained anew.
+
+    Empty where ``folder`` is not a folder but the name of a model.
+    """
+    files = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
