@@ -20,7 +20,7 @@ GENERATING = ("message", "regenerate", "continue")  # actions that need a reply 
 
 
 def main() -> None:
-    """Show the chosen conversation and do what the visitor asked for."""
+    """Show the chosen conversation and carry out the visitor's action."""
     page = parts.page_context()
     message = st.chat_input(page.t("roleplay.message"), key="message", submit_mode="stop", max_chars=8000)
     with parts.errors_shown():

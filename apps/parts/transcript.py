@@ -15,10 +15,10 @@ SHOWN_TURNS = 40  # the last ones; older ones are shown on demand
 
 
 class Action(NamedTuple):
-    """What the visitor asked for, with the arguments that it needs.
+    """A visitor's action on a conversation, with its arguments.
 
     Attributes:
-        name: "message" and "continue" need a reply from the model, and so does "regenerate"; the others change turns.
+        name: "message", "regenerate" and "continue" need a reply from the model; the others change stored turns.
         turn_id: the turn that is regenerated, edited or deleted, or whose alternative is chosen.
         text: of a new message or an edited turn.
         number: of the alternative that is chosen, from 0.

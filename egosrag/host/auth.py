@@ -1,7 +1,7 @@
 """The ASGI middleware in front of the pages: visitor cookie, optional password, and security headers.
 
-Every request passes through it. The content security policy makes the browser load nothing from other hosts, whatever
-text a page shows.
+Every request passes through it. The content security policy makes the browser load nothing from other hosts, also when
+a page shows untrusted text.
 """
 
 from __future__ import annotations

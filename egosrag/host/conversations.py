@@ -1,6 +1,6 @@
 """A visitor's conversations: listed, read, continued, exported and deleted; those of others are not accessible.
 
-The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so that it states whom it belongs to.
+The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so that it states its owner.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ class Exchange:
     """A question and its answer on the page.
 
     Attributes:
-        question: as it was asked.
+        question: the visitor's question.
         answer: from the documents.
-        without_document: what the model answered without them; None where that was not wanted.
+        without_document: what the model answered without them; None where the visitor did not choose to compare.
         run_id: of the LangSmith trace.
     """
 

@@ -60,9 +60,9 @@ def test_a_stream_joins_to_the_whole_answer_and_ends_with_its_usage(start: Start
         model="gu.zh", messages=messages, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
-    pieces = [c.choices[0].delta.content or "" for c in chunks if c.choices]
-    assert "".join(pieces) == whole.choices[0].message.content
-    assert len([p for p in pieces if p]) > 1
+    texts = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+    assert "".join(texts) == whole.choices[0].message.content
+    assert len([text for text in texts if text]) > 1
     assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason == "stop"
     assert chunks[-1].usage and whole.usage
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens > 0
@@ -73,7 +73,7 @@ def test_langchain_talks_to_a_role(pocket: str) -> None:
     model = ChatOpenAI(model="edda.en", base_url=pocket, api_key=SecretStr("none"), max_retries=0)
     whole = model.invoke("What are you afraid of?").text
     assert whole
-    assert "".join(str(piece.text) for piece in model.stream("What are you afraid of?")) == whole
+    assert "".join(str(chunk.text) for chunk in model.stream("What are you afraid of?")) == whole
 
 
 def scripted_role(settings: Settings) -> tuple[ScriptedChatModel, RoleBackend]:
@@ -343,9 +343,18 @@ def test_several_workers_share_sessions_and_an_index_in_one_database(postgres: s
     script.write_text(json.dumps([f'Reply {n}."' for n in range(9)]))
     ManualIndex.build([SAMPLES / "manual.en.md"], f"{postgres}#halden")
     program = str(Path(sys.executable).parent / "egosrag")
-    words = [program, "serve", "--port", "0", "--role", str(SAMPLES / "edda.en.json"), "--index", f"{postgres}#halden"]
-    words += ["--store", postgres, "--model", f"scripted:{script}", "--set", "answers=quote"]
-    workers = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    command = [
+        program,
+        "serve",
+        "--port",
+        "0",
+        "--role",
+        str(SAMPLES / "edda.en.json"),
+        "--index",
+        f"{postgres}#halden",
+    ]
+    command += ["--store", postgres, "--model", f"scripted:{script}", "--set", "answers=quote"]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         urls = []
         for worker in workers:

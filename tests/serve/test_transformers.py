@@ -31,8 +31,8 @@ def server() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = str(Path(sys.executable).parent / "transformers")
-    words = [program, "serve", "--port", str(port), "--device", "cpu", "--dtype", "float32", POCKET]
-    process = subprocess.Popen(words, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.PIPE, text=True)
+    command = [program, "serve", "--port", str(port), "--device", "cpu", "--dtype", "float32", POCKET]
+    process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr
         ready = next((line for line in process.stderr if "running on" in line), "")
