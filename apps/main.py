@@ -1,4 +1,4 @@
-"""The frame around every page: the language, the model, and which pages there are."""
+"""The entry page of Streamlit: the shared sidebar and the navigation between the pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import streamlit as st
 
 from apps import parts
 
-PAGES = {  # file: icon; the title is the words' "pages.<file>"
+PAGES = {  # file: icon; the title is the text "pages.<file>"
     "roleplay": ":material/chat:",
     "roles": ":material/person:",
     "compare": ":material/compare:",
@@ -19,14 +19,13 @@ PAGES = {  # file: icon; the title is the words' "pages.<file>"
 
 
 def main() -> None:
-    """Show the frame, and the page that was chosen in it."""
+    """Show the sidebar, and run the page that the visitor chose."""
     folder = Path(__file__).parent
     st.set_page_config(page_title="EGOS-RAG", page_icon=folder / "icon.png", layout="wide")
-    here = parts.frame()
+    page = parts.sidebar()
     pages = [
-        st.Page(folder / f"{name}.py", title=here.words(f"pages.{name}"), icon=icon, url_path=name, default=not n)
+        st.Page(folder / f"{name}.py", title=page.t(f"pages.{name}"), icon=icon, url_path=name, default=not n)
         for n, (name, icon) in enumerate(PAGES.items())
-        if (folder / f"{name}.py").is_file()
     ]
     st.navigation(pages, position="top").run()
 

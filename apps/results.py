@@ -1,4 +1,4 @@
-"""What evaluations found: figures, tables, every sample with its transcript, and labels by hand."""
+"""Results of evaluations: figures, tables, every sample with its transcript, ratings, and labels by hand."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from evals.result_tables import result_tables
 
 from apps import parts
 from apps.parts.labelling import labelling
-from apps.parts.runs import runs
-from apps.parts.turns import ROLE, USER
+from apps.parts.runs import runs_folder
 from egosrag.host import feedback
 from evals.look import charts, transcripts
 from evals.look.files import RunFile, find_files, read_records, read_result
-from evals.look.tables import result_tables
 
 EXAMPLE = """python -m evals.rag --records runs/rag.jsonl --json > runs/rag.json
 python -m evals.roleplay --records runs/roleplay.jsonl --json > runs/roleplay.json
@@ -23,113 +22,109 @@ python -m evals.ppl --model pocket --data arc_easy=arc_easy.jsonl --json > runs/
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def _found(folder: str) -> list[RunFile]:
+def _files(folder: str) -> list[RunFile]:
     return find_files(Path(folder))
 
 
 def main() -> None:
-    """The files that are there, looked at in one of four ways."""
-    here = parts.begin()
-    words = here.words
-    found = [RunFile(*file) for file in _found(str(runs()))]
-    if not found:
-        st.info(words("results.none", folder=parts.label(runs().name)))
-        st.code(EXAMPLE, language="bash")
+    """Show the files of the runs folder in one of four views."""
+    page = parts.page_context()
+    t = page.t
+    files = [RunFile(*file) for file in _files(str(runs_folder()))]  # the cache may hold an older class
+    if not files:
+        _show_nothing(page)
         return
-    ways = {"figures": _figures, "tables": _tables, "samples": _samples, "label": labelling}
+    views = {"figures": _show_figures, "tables": _show_tables, "samples": _show_samples, "label": labelling}
     chosen = st.segmented_control(
-        words("pages.results"), list(ways), key="results_way", default="figures", required=True,
-        format_func=lambda way: words(f"results.{way}"), label_visibility="collapsed",
+        t("pages.results"), list(views), key="results_view", default="figures", required=True,
+        format_func=lambda view: t(f"results.{view}"), label_visibility="collapsed",
     )  # fmt: skip
-    with parts.told():
-        ways[chosen](here, found)
+    with parts.errors_shown():
+        views[chosen](page, files)
 
 
-def _figures(here: parts.Here, found: list[RunFile]) -> None:
-    """Figure 1: models and tasks; figure 2: one task."""
-    words = here.words
-    results = [file for file in found if file.form == "result" and file.kind in charts.KINDS]
+def _show_figures(page: parts.PageContext, files: list[RunFile]) -> None:
+    """Bar charts as in the report: of models over all tasks (figure 1) or on one task (figure 2)."""
+    t = page.t
+    results = [file for file in files if file.form == "result" and file.kind in charts.KINDS]
     kinds = [kind for kind in charts.KINDS if any(file.kind == kind for file in results)]
     if not kinds:
-        _nothing(here)
+        _show_nothing(page)
         return
     left, middle, right = st.columns([2, 3, 2])
-    kind = left.selectbox(
-        words("results.kind"), kinds, key="figure_kind", format_func=lambda kind: words(f"results.{kind}")
-    )
-    known = {file.name: file for file in results if file.kind == kind}
-    names = middle.multiselect(words("results.of"), list(known), list(known)[:6], key=f"figure {kind}")
-    points = [point for name in names for point in charts.points(kind, Path(name).stem, read_result(known[name]))]
+    kind = left.selectbox(t("results.kind"), kinds, key="figure_kind", format_func=lambda kind: t(f"results.{kind}"))
+    by_name = {file.name: file for file in results if file.kind == kind}
+    names = middle.multiselect(t("results.of"), list(by_name), list(by_name)[:6], key=f"figure {kind}")
+    points = [point for name in names for point in charts.points(kind, Path(name).stem, read_result(by_name[name]))]
     tasks = list(dict.fromkeys(point["what"] for point in points))
-    everything = words("results.all_tasks")
-    task = right.selectbox(words("results.task"), [everything, *tasks], key=f"task {kind}")
-    shown = [point for point in points if task in (everything, point["what"])]
+    all_tasks = t("results.all_tasks")
+    task = right.selectbox(t("results.task"), [all_tasks, *tasks], key=f"task {kind}")
+    shown = [point for point in points if task in (all_tasks, point["what"])]
     if shown:
-        st.vega_lite_chart(charts.bar_chart(shown, words("results.accuracy")), width="stretch", height=420)
+        st.vega_lite_chart(charts.bar_chart(shown, t("results.percent")), width="stretch", height=420)
 
 
-def _tables(here: parts.Here, found: list[RunFile]) -> None:
-    """A result as tables: of rag the report's table 1, of roleplay its matrix."""
-    known = {file.name: file for file in found if file.form == "result"}
-    if not known:
-        _nothing(here)
+def _show_tables(page: parts.PageContext, files: list[RunFile]) -> None:
+    """One result as tables: of rag the report's table 1, of roleplay its matrix."""
+    results = {file.name: file for file in files if file.form == "result"}
+    if not results:
+        _show_nothing(page)
         return
-    file = known[st.selectbox(here.words("results.result"), list(known), key="table_of")]
+    file = results[st.selectbox(page.t("results.result"), list(results), key="table_of")]
     for table in result_tables(file, read_result(file)):
         if table.title:
-            st.markdown(f"**{parts.label(table.title, 200)}**")
+            st.markdown(f"**{parts.escape(table.title, 200)}**")
         st.dataframe(table.rows, hide_index=True, width="stretch")
 
 
-def _samples(here: parts.Here, found: list[RunFile]) -> None:
-    """The records of a run; a chosen row shows all that was said."""
-    words = here.words
-    known = {file.name: file for file in found if file.form == "records"}
-    if not known:
-        _nothing(here)
+def _show_samples(page: parts.PageContext, files: list[RunFile]) -> None:
+    """The records of a run as a table; a selected row shows its transcript."""
+    t = page.t
+    by_name = {file.name: file for file in files if file.form == "records"}
+    if not by_name:
+        _show_nothing(page)
         return
-    file = known[st.selectbox(words("results.records"), list(known), key="records_of")]
+    file = by_name[st.selectbox(t("results.records"), list(by_name), key="records_of")]
     records = read_records(file)
     st.dataframe(transcripts.overview(records), hide_index=True, width="stretch")
-    one, other = st.columns(2)
-    everybody, unsorted = words("results.everybody"), words("results.unsorted")
+    left, right = st.columns(2)
+    everybody, unsorted = t("results.everybody"), t("results.unsorted")
     names = list(dict.fromkeys(map(transcripts.system_of, records)))
-    who = one.selectbox(words("results.who"), [everybody, *names], key=f"who {file.name}")
-    by = other.selectbox(
-        words("results.by"), [unsorted, *transcripts.measure_names(records)], key=f"by {file.name}"
-    )  # fmt: skip
+    who = left.selectbox(t("results.who"), [everybody, *names], key=f"who {file.name}")
+    by = right.selectbox(t("results.by"), [unsorted, *transcripts.measure_names(records)], key=f"by {file.name}")
     rows = transcripts.sample_list(records, None if who == everybody else who, None if by == unsorted else by)
-    st.caption(words("results.look"))
+    st.caption(t("results.select"))
     event: Any = st.dataframe(
         [row for _, row in rows], hide_index=True, width="stretch", height=280, key=f"rows {file.name} {who} {by}",
         on_select="rerun", selection_mode="single-row",
     )  # fmt: skip
-    for at in event["selection"]["rows"][:1]:
-        if at < len(rows):
-            _transcript(here, file, rows[at][0])
+    for index in event["selection"]["rows"][:1]:
+        if index < len(rows):
+            _show_transcript(page, file, rows[index][0])
 
 
-def _transcript(here: parts.Here, file: RunFile, record: transcripts.Record) -> None:
-    """All that was said in one sample, and what somebody thinks of it."""
-    words = here.words
-    for said in transcripts.transcript(file.kind, record):
-        asked = said.speaker == transcripts.USER
-        with st.chat_message("user", avatar=USER) if asked else st.chat_message("assistant", avatar=ROLE):
-            if not asked:
-                st.caption(parts.label(said.speaker))
-            parts.text(said.text)
+def _show_transcript(page: parts.PageContext, file: RunFile, record: transcripts.Record) -> None:
+    """Show the messages of one sample, and a form to rate it."""
+    t = page.t
+    for message in transcripts.transcript(file.kind, record):
+        by_user = message.speaker == transcripts.USER
+        role, icon = ("user", parts.USER_ICON) if by_user else ("assistant", parts.ROLE_ICON)
+        with st.chat_message(role, avatar=icon):
+            if not by_user:
+                st.caption(parts.escape(message.speaker))
+            parts.show_text(message.text)
     about = {"page": "results", "records": file.name, "key": record["key"]}
     with st.form(f"thumb {file.name} {record['key']}", border=False):
         thumb = st.feedback("thumbs", key=f"thumbs {file.name} {record['key']}")
-        comment = st.text_input(words("results.comment"), max_chars=2000)
-        if st.form_submit_button(words("results.keep")) and thumb is not None:
+        comment = st.text_input(t("results.comment"), max_chars=2000)
+        if st.form_submit_button(t("results.save_rating")) and thumb is not None:
             run = partial(transcripts.langsmith_run, file.kind, record)
-            feedback.rate(here.settings.data_dir, here.visitor, about, float(thumb), comment, run)
-            st.caption(words("results.kept"))
+            feedback.rate(page.settings.data_dir, page.visitor, about, float(thumb), comment, run)
+            st.caption(t("results.rating_saved"))
 
 
-def _nothing(here: parts.Here) -> None:
-    st.info(here.words("results.none", folder=parts.label(runs().name)))
+def _show_nothing(page: parts.PageContext) -> None:
+    st.info(page.t("results.none", folder=parts.escape(runs_folder().name)))
     st.code(EXAMPLE, language="bash")
 
 

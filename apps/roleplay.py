@@ -1,164 +1,178 @@
-"""Talk with a role: what it says as it comes, other replies, other words, and what the model saw."""
+"""Chat with a role: streamed replies, alternatives, edited messages, and what the model saw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import streamlit as st
 
 from apps import parts
-from apps.parts.prompt import prompt
-from apps.parts.switches import switches
-from apps.parts.turns import ROLE, bubble, do, turns
-from egosrag import Settings
-from egosrag.host import cards, talks
-from egosrag.host.shown import distinct
+from apps.parts.prompt_panel import prompt_panel
+from apps.parts.roleplay_settings import roleplay_settings
+from apps.parts.transcript import Action, message_bubble, request_action, show_transcript, take_action
+from egosrag import Conversation, Settings
+from egosrag.host import cards, conversations
+from egosrag.host.conversations import ConversationInfo, Transcript
+from egosrag.host.escape import unique_labels
 
-GENERATES = ("say", "again", "on")
+GENERATING = ("message", "regenerate", "continue")  # actions that need a reply from the model
 
 
 def main() -> None:
-    """The conversation that was chosen, and whatever was asked for in it."""
-    here = parts.begin()
-    line = st.chat_input(here.words("roleplay.say"), key="line", submit_mode="stop", max_chars=8000)
-    with parts.told():
-        asked = ("say", line) if line else st.session_state.pop("do", None)
-        session, settings = _sidebar(here)
-        past = talks.past_of(here.settings, here.visitor, session)
-        editing, looking = _views(here)
-        left, right = st.columns([3, 2], gap="large") if looking else (st.container(width=760), None)
-        with left, parts.told():
-            if asked and asked[0] not in GENERATES:
-                past = _changed(here, settings, past, asked)
-                asked = None
-            turns(here, past, until=_until(asked), editing=editing, controls=not asked)
-            if asked:
-                _answered(here, settings, past, asked)
-            elif len(past.names) > 1 and past.begun:
-                _next(here, past)
+    """Show the chosen conversation and carry out the visitor's action."""
+    page = parts.page_context()
+    message = st.chat_input(page.t("roleplay.message"), key="message", submit_mode="stop", max_chars=8000)
+    with parts.errors_shown():
+        action = Action("message", text=message) if message else take_action()
+        session, settings = _sidebar(page)
+        transcript = conversations.load_transcript(page.settings, page.visitor, session)
+        editing, prompt_shown = _view_toggles(page)
+        left, right = st.columns([3, 2], gap="large") if prompt_shown else (st.container(width=760), None)
+        with left, parts.errors_shown():
+            if action and action.name not in GENERATING:
+                transcript = _change(page, settings, transcript, action)
+                action = None
+            until = action.turn_id if action and action.name == "regenerate" else None
+            show_transcript(page, transcript, until=until, editing=editing, controls=not action)
+            if action:
+                _generate(page, settings, transcript, action)
+            elif len(transcript.names) > 1 and transcript.started:
+                _show_next_speaker(page, transcript)
         if right:
             with right:
-                prompt(here, st.session_state.get(f"seen {session}"), past)
+                prompt_panel(page, st.session_state.get(f"prompt of {session}"), transcript)
 
 
-def _until(asked: Any) -> str | None:
-    return asked[1] if asked and asked[0] == "again" else None
-
-
-def _answered(here: parts.Here, settings: Settings, past: talks.Past, asked: Any) -> None:
-    """Lets the role speak, and makes the page anew when it has; whatever stops it keeps what was said."""
-    what, value = asked
-    if what == "say":
-        with bubble(past, ""):
-            parts.text(value)
-    model = parts.model(here, settings)
-    with parts.turn(here), talks.opened(settings, here.visitor, past.session, model) as talk:
-        to = st.session_state.get(f"to {past.session}")
-        known = to if to in past.names and len(past.names) > 1 else None
-        ways: dict[str, Callable[[], Any]] = {
-            "say": lambda: talk.stream(value, known) if known else talk.stream(value),
-            "again": lambda: talk.stream_again(value),
-            "on": lambda: talk.stream_on(known),
-        }
-        place = st.chat_message("assistant", avatar=ROLE)
-        if what != "say":  # the field of a line that was said has a stop of its own
-            st.button(here.words("roleplay.stop"), key="stop", icon=":material/stop:", type="tertiary")
-        with place:
-            reply = parts.streamed(ways[what]())
-        st.session_state[f"seen {past.session}"] = talks.seen(talk, reply)
+def _generate(page: parts.PageContext, settings: Settings, transcript: Transcript, action: Action) -> None:
+    """Stream a reply, then run the page again. When the visitor stops it, the text so far is stored."""
+    if action.name == "message":
+        with message_bubble(transcript, ""):
+            parts.show_text(action.text)
+    model = parts.chat_model(page, settings)
+    session = transcript.session
+    with (
+        parts.model_slot(page),
+        conversations.open_conversation(settings, page.visitor, session, model) as conversation,
+    ):
+        chosen = st.session_state.get(f"speaker of {session}")
+        speaker = chosen if chosen in transcript.names and len(transcript.names) > 1 else None
+        bubble = st.chat_message("assistant", avatar=parts.ROLE_ICON)
+        if action.name != "message":  # the input field of a message has a stop button of its own
+            st.button(page.t("roleplay.stop"), key="stop", icon=":material/stop:", type="tertiary")
+        with bubble:
+            reply = parts.show_stream(_stream(conversation, action, speaker))
+        st.session_state[f"prompt of {session}"] = conversations.prompt_view(conversation, reply)
     st.rerun()
 
 
-def _changed(here: parts.Here, settings: Settings, past: talks.Past, asked: Any) -> talks.Past:
-    """The conversation after an edit, a deletion, or the choice of another reply."""
-    what, turn_id, *rest = asked
-    with talks.opened(settings, here.visitor, past.session, parts.model(here, settings)) as talk:
-        ways = {
-            "edit": talk.edit,
-            "delete": talk.delete,
-            "choose": lambda turn_id, number: talk.choose(number, turn_id),
-        }
-        ways[what](turn_id, *rest)
-    return talks.past_of(here.settings, here.visitor, past.session)
+def _stream(conversation: Conversation, action: Action, speaker: str | None) -> Iterator[Any]:
+    """The reply to a message, an alternative of a reply, or a reply without a message, by ``speaker`` in a scene."""
+    group: Any = conversation  # with several roles it takes a speaker
+    if action.name == "regenerate":
+        return group.stream_again(action.turn_id)
+    if action.name == "continue":
+        return group.stream_on(speaker)
+    return group.stream(action.text, speaker) if speaker else group.stream(action.text)
 
 
-def _next(here: parts.Here, past: talks.Past) -> None:
-    """In a scene of several roles: who speaks next."""
+def _change(page: parts.PageContext, settings: Settings, transcript: Transcript, action: Action) -> Transcript:
+    """The conversation after a turn was edited or deleted, or another alternative was chosen."""
+    session, turn_id = transcript.session, action.turn_id
+    model = parts.chat_model(page, settings)
+    with conversations.open_conversation(settings, page.visitor, session, model) as conversation:
+        if action.name == "edit":
+            conversation.edit(turn_id, action.text)
+        elif action.name == "delete":
+            conversation.delete(turn_id)
+        else:
+            conversation.choose(action.number, turn_id)
+    return conversations.load_transcript(page.settings, page.visitor, session)
+
+
+def _show_next_speaker(page: parts.PageContext, transcript: Transcript) -> None:
+    """With several roles: choose who speaks next, and let them speak without a message."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        anybody = here.words("roleplay.anybody")
-        st.selectbox(here.words("roleplay.to"), [anybody, *past.names], key=f"to {past.session}")
-        st.button(here.words("roleplay.on"), on_click=do, args=("on", None))
+        names = [page.t("roleplay.any_speaker"), *transcript.names]
+        st.selectbox(page.t("roleplay.speaker"), names, key=f"speaker of {transcript.session}")
+        st.button(page.t("roleplay.continue"), on_click=request_action, args=("continue",))
 
 
-def _views(here: parts.Here) -> tuple[bool, bool]:
+def _view_toggles(page: parts.PageContext) -> tuple[bool, bool]:
+    """Whether messages can be edited, and whether the prompt is shown."""
     with st.sidebar:
-        editing = st.toggle(here.words("roleplay.editing"), key="edit turns")
-        return editing, st.toggle(here.words("roleplay.looking"), key="look")
+        editing = st.toggle(page.t("roleplay.edit_messages"), key="edit messages")
+        return editing, st.toggle(page.t("roleplay.show_prompt"), key="show prompt")
 
 
-def _sidebar(here: parts.Here) -> tuple[str, Settings]:
-    """The conversation that was chosen, and how its role is played."""
-    words, found = here.words, talks.talks(here.settings, here.visitor)
-    known = [info.session for info in found]
+def _sidebar(page: parts.PageContext) -> tuple[str, Settings]:
+    """The chosen conversation, and the settings of the role-play."""
+    t = page.t
+    stored = conversations.list_conversations(page.settings, page.visitor)
+    stored_sessions = [info.session for info in stored]
     if "session" not in st.session_state:
-        st.session_state["session"] = found[0].session if found else _begun(here, [])
-    # Those in which nothing was said yet are in no store; they stay in the list while the visit lasts.
+        st.session_state["session"] = stored_sessions[0] if stored else _new_session(page, [])
+    # A conversation without any message is not in the store; it stays in the list during this visit.
     drafts = st.session_state.setdefault("drafts", [])
-    sessions = list(dict.fromkeys([*known, *drafts, st.session_state["session"]]))
-    drafts[:] = [session for session in sessions if session not in known]
-
-    labels = dict.fromkeys(sessions, words("roleplay.new"))
-    for info in found:
-        at = info.at[5:16].replace("T", " ")
-        labels[info.session] = words("roleplay.info", name=info.name, turns=info.turns, at=at)
-    labels = distinct(labels)
-
+    sessions = list(dict.fromkeys([*stored_sessions, *drafts, st.session_state["session"]]))
+    drafts[:] = [session for session in sessions if session not in stored_sessions]
+    labels = _labels(page, sessions, stored)
     with st.sidebar:
-        place = sessions.index(st.session_state["session"])
-        session = st.selectbox(words("roleplay.session"), sessions, place, format_func=labels.get)
-        st.session_state["session"] = session  # not the widget's own key: that is gone while another page is looked at
+        index = sessions.index(st.session_state["session"])
+        session = st.selectbox(t("roleplay.session"), sessions, index, format_func=labels.get)
+        st.session_state["session"] = session  # not the widget's key, which is lost while another page is open
         with st.container(horizontal=True):
-            with st.popover(words("roleplay.begin"), icon=":material/add:"):
-                _new(here)
-            if session in known:
-                with st.popover(words("roleplay.keep"), icon=":material/download:"):
-                    _export(here, session)
-        with st.expander(words("roleplay.switches")):
-            settings = switches(here, "talk")
+            with st.popover(t("roleplay.new"), icon=":material/add:"):
+                _show_new(page)
+            if session in stored_sessions:
+                with st.popover(t("roleplay.manage"), icon=":material/download:"):
+                    _show_manage(page, session)
+        with st.expander(t("roleplay.settings")):
+            settings = roleplay_settings(page, "chat")
     return session, settings
 
 
-def _begun(here: parts.Here, ids: list[str]) -> str:
-    first = cards.roles(here.visitor, here.language)[0].id
-    return talks.new_session(here.visitor, ids or [first])
+def _labels(page: parts.PageContext, sessions: list[str], stored: list[ConversationInfo]) -> dict[str, str]:
+    labels = dict.fromkeys(sessions, page.t("roleplay.new_conversation"))
+    for info in stored:
+        at = info.at[5:16].replace("T", " ")
+        labels[info.session] = page.t("roleplay.info", name=info.name, turns=info.turns, at=at)
+    return unique_labels(labels)
 
 
-def _new(here: parts.Here) -> None:
-    names = cards.names(here.visitor, here.language)
-    ids = st.multiselect(here.words("roleplay.roles"), names, max_selections=talks.SCENE_ROLES, format_func=names.get)
-
-    def begin() -> None:
-        st.session_state["session"] = _begun(here, ids)
-
-    st.button(here.words("roleplay.start"), on_click=begin, disabled=not ids, type="primary")
+def _new_session(page: parts.PageContext, role_ids: list[str]) -> str:
+    default = cards.list_roles(page.visitor, page.language)[0].id
+    return conversations.new_session(page.visitor, role_ids or [default])
 
 
-def _export(here: parts.Here, session: str) -> None:
-    for ending in ("json", "jsonl", "md"):
+def _show_new(page: parts.PageContext) -> None:
+    labels = cards.labels(page.visitor, page.language)
+    most = conversations.SCENE_ROLES
+    role_ids = st.multiselect(page.t("roleplay.roles"), labels, max_selections=most, format_func=labels.get)
+
+    def start() -> None:
+        st.session_state["session"] = _new_session(page, role_ids)
+
+    st.button(page.t("roleplay.start"), on_click=start, disabled=not role_ids, type="primary")
+
+
+def _show_manage(page: parts.PageContext, session: str) -> None:
+    for extension in ("json", "jsonl", "md"):
         st.download_button(
-            here.words(f"roleplay.{ending}"),
-            lambda ending=ending: talks.exported(here.settings, here.visitor, session, ending),
-            f"conversation.{ending}",
+            page.t(f"roleplay.{extension}"),
+            lambda extension=extension: conversations.export_conversation(
+                page.settings, page.visitor, session, extension
+            ),
+            f"conversation.{extension}",
             on_click="ignore",
-            key=f"export {ending}",
+            key=f"export {extension}",
         )
 
     def delete() -> None:
-        talks.delete(here.settings, here.visitor, session)
+        conversations.delete_conversation(page.settings, page.visitor, session)
         del st.session_state["session"]
 
-    st.button(here.words("roleplay.forget"), icon=":material/delete:", on_click=delete)
+    st.button(page.t("roleplay.delete_conversation"), icon=":material/delete:", on_click=delete)
 
 
 main()

@@ -1,4 +1,4 @@
-"""Trainings, watched only: what was found on disk, how the loss falls, what was said meanwhile, how each is started."""
+"""Training runs, only watched: losses, replies to sample prompts, and the command that starts each configuration."""
 
 from __future__ import annotations
 
@@ -9,95 +9,99 @@ from typing import Any
 import streamlit as st
 
 from apps import parts
-from apps.parts.runs import runs
-from apps.parts.turns import USER
+from apps.parts.runs import runs_folder
 from finetune.runs import Run, find_runs, loss_chart, read_configs, read_samples
 
-EVERY_S = 10  # while a run is not at its end
+REFRESH_S = 10  # while a run is not finished
 
 
-@st.cache_data(ttl=EVERY_S - 1, show_spinner=False)
-def _found(folder: str) -> list[Run]:
+@st.cache_data(ttl=REFRESH_S - 1, show_spinner=False)
+def _cached_runs(folder: str) -> list[Run]:
     return find_runs(Path(folder))
 
 
+def _find_runs() -> list[Run]:
+    """The runs, rebuilt from the cache, which may hold an older class."""
+    return [Run(**vars(run)) for run in _cached_runs(str(runs_folder()))]
+
+
 def main() -> None:
-    """The runs, or the configurations that start them."""
-    here = parts.begin()
-    words = here.words
-    ways = {"runs": _runs, "configs": _configs}
+    """Show the runs, or the configurations that start them."""
+    page = parts.page_context()
+    t = page.t
+    views = {"runs": _watch_runs, "configs": _show_configs}
     chosen = st.segmented_control(
-        words("pages.training"), list(ways), key="training_way", default="runs", required=True,
-        format_func=lambda way: words(f"training.{way}"), label_visibility="collapsed",
+        t("pages.training"), list(views), key="training_view", default="runs", required=True,
+        format_func=lambda view: t(f"training.{view}"), label_visibility="collapsed",
     )  # fmt: skip
-    with parts.told():
-        ways[chosen](here)
+    with parts.errors_shown():
+        views[chosen](page)
 
 
-def _runs(here: parts.Here) -> None:
-    """What is there now; while a run goes on, the page looks again by itself."""
-    goes_on = any(run.state != "finished" for run in _found(str(runs())))
+def _watch_runs(page: parts.PageContext) -> None:
+    """Show the runs, again every few seconds while one is not finished."""
+    unfinished = any(run.state != "finished" for run in _find_runs())
 
-    @st.fragment(run_every=EVERY_S if goes_on else None)
-    def shown() -> None:
-        with parts.told():
-            _watched(here, [Run(**vars(run)) for run in _found(str(runs()))])
+    @st.fragment(run_every=REFRESH_S if unfinished else None)
+    def refreshed() -> None:
+        with parts.errors_shown():
+            _show_runs(page, _find_runs())
 
-    shown()
+    refreshed()
 
 
-def _watched(here: parts.Here, found: list[Run]) -> None:
-    words = here.words
+def _show_runs(page: parts.PageContext, found: list[Run]) -> None:
+    t = page.t
     if not found:
-        st.info(words("training.none", folder=parts.label(runs().name)), icon=":material/hourglass_empty:")
+        st.info(t("training.none", folder=parts.escape(runs_folder().name)), icon=":material/hourglass_empty:")
         return
-    st.dataframe([_row(here, run) for run in found], hide_index=True, width="stretch", height="content")
-    known = {run.name: run for run in found}
-    drawn = [name for name, run in known.items() if run.loss]
-    if drawn:
-        chosen = st.multiselect(words("training.curves"), drawn, drawn[:4], key="curves")
+    st.dataframe([_row(page, run) for run in found], hide_index=True, width="stretch", height="content")
+    runs = {run.name: run for run in found}
+    with_loss = [name for name, run in runs.items() if run.loss]
+    if with_loss:
+        chosen = st.multiselect(t("training.curves"), with_loss, with_loss[:4], key="curves")
         if chosen:
-            shown = loss_chart([known[name] for name in chosen], words("training.step"), words("training.loss"))
-            st.vega_lite_chart(shown, width="stretch", height=360)
-    run = known[st.selectbox(words("training.run"), list(known), key="run")]
-    _said(here, run)
-    with st.expander(words("training.settings")):
+            chart = loss_chart([runs[name] for name in chosen], t("training.step"), t("training.loss"))
+            st.vega_lite_chart(chart, width="stretch", height=360)
+    run = runs[st.selectbox(t("training.run"), list(runs), key="run")]
+    _show_samples(page, run)
+    with st.expander(t("training.numbers")):
         st.json({**run.numbers, "settings": dict(run.settings)})
 
 
-def _row(here: parts.Here, run: Run) -> dict[str, Any]:
-    words = here.words
+def _row(page: parts.PageContext, run: Run) -> dict[str, Any]:
+    t = page.t
     return {
-        words("training.run"): run.name,
-        words("training.state"): words(f"training.{run.state}"),
-        words("training.step"): f"{run.steps:,}" + (f" / {run.of:,}" if run.of else ""),
-        words("training.loss"): round(run.loss[-1][1], 4) if run.loss else None,
-        words("training.at"): datetime.fromtimestamp(run.at).strftime("%Y-%m-%d %H:%M"),
+        t("training.run"): run.name,
+        t("training.state"): t(f"training.{run.state}"),
+        t("training.step"): f"{run.steps:,}" + (f" / {run.of:,}" if run.of else ""),
+        t("training.loss"): round(run.loss[-1][1], 4) if run.loss else None,
+        t("training.at"): datetime.fromtimestamp(run.at).strftime("%Y-%m-%d %H:%M"),
     }
 
 
-def _said(here: parts.Here, run: Run) -> None:
-    """What the model said to the same prompts as it learned."""
-    said = read_samples(run)
-    if not said:
-        st.caption(here.words("training.no_samples"))
+def _show_samples(page: parts.PageContext, run: Run) -> None:
+    """What the model said to the same prompts at each step of the training."""
+    samples = read_samples(run)
+    if not samples:
+        st.caption(page.t("training.no_samples"))
         return
-    steps = list(said)
-    step = st.select_slider(here.words("training.samples"), steps, steps[-1], key=f"step {run.name}")
-    for sample in said[step]:
-        with st.chat_message("user", avatar=USER):
-            parts.text(sample["prompt"])
+    steps = list(samples)
+    step = st.select_slider(page.t("training.samples"), steps, steps[-1], key=f"step {run.name}")
+    for sample in samples[step]:
+        with st.chat_message("user", avatar=parts.USER_ICON):
+            parts.show_text(sample["prompt"])
         with st.chat_message("assistant", avatar=":material/show_chart:"):
-            parts.text(sample["text"])
+            parts.show_text(sample["text"])
 
 
-def _configs(here: parts.Here) -> None:
-    """How a configuration is started, and what its author says of it; nothing is started here."""
-    known = {config.name: config for config in read_configs()}
-    config = known[st.selectbox(here.words("training.config"), list(known), key="config")]
+def _show_configs(page: parts.PageContext) -> None:
+    """A configuration: the command that starts it, its notes and settings. The page itself starts nothing."""
+    configs = {config.name: config for config in read_configs()}
+    config = configs[st.selectbox(page.t("training.config"), list(configs), key="config")]
     st.code(config.command, language="bash", wrap_lines=True)
-    parts.text(config.notes)
-    with st.expander(here.words("training.settings"), expanded=True):
+    parts.show_text(config.notes)
+    with st.expander(page.t("training.settings"), expanded=True):
         st.code(config.text, language="yaml")
 
 

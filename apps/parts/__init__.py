@@ -1,58 +1,78 @@
-"""What every page uses. A page file begins with ``here = parts.begin()`` and ends with the call of its own main.
+"""What the pages share. A page is a file in ``apps``: it gets its context, shows widgets, and calls its own main.
 
     from apps import parts
 
     def main() -> None:
-        here = parts.begin()
-        st.title(here.words("manual.title"))
-        with parts.told():                                  # an EgosRagError becomes one line on the page
-            upload = parts.upload(here, here.words("manual.document"), ["pdf", "md"])
-            with parts.turn(here):                          # a fair queue before the one model
-                answer = parts.streamed(engine.stream(question))
+        page = parts.page_context()
+        st.title(page.t("manual.documents"))
+        with parts.errors_shown():                          # an EgosRagError becomes one line on the page
+            documents = parts.upload_several(page, page.t("manual.upload"), ["pdf", "md"])
+            with parts.model_slot(page):                    # waits in a fair queue for the model
+                answer = parts.show_stream(engine.stream(question))
 
     main()
 
-``here.words(key, **values)``
-    a text of the chosen language, out of ``apps/parts/words/en.yaml`` and ``zh.yaml``: a section for each page, the
-    same keys in both. ``here.language`` is "en" or "zh".
-``here.settings``, ``here.visitor``
-    the Settings of the sidebar (model, temperature); who looks: ``visitor.folder`` holds his files and
-    ``visitor.key`` must be part of every key of something that is kept for him.
-``parts.model(here, settings=None)``
-    the chat model, loaded once for all visitors; shows that it loads while it does.
-``parts.turn(here)``
-    a context: the visitor's turn at the model; shows how many come before. ``turn.rest()`` between two pieces of long
-    work lets others go first. Nothing asks a model outside of it.
-``parts.streamed(pieces)``
-    shows the ``str`` pieces of a stream as they come, gives its last piece (Reply, Answer); a stop closes the stream.
-``parts.progress(label)``
-    a context that gives a Reporter, shown as a bar; ``progress(label, turn)`` rests between pieces.
-``parts.upload(here, label, endings, several=False)``
-    a file that the visitor gives, as ``egosrag.host.uploads.Upload`` (``path``, and ``name`` to show), or None; a list
-    of them with ``several``. ``egosrag.host.uploads.uploads(here.visitor, endings)`` are those that he gave before.
-``parts.text(text)``, ``parts.label(text)``, ``parts.problem(error)``, ``parts.marked(text, start, end)``
-    untrusted text as text. ``label`` is for labels, captions, tabs and headings, which Streamlit reads as Markdown
-    (with pictures!). Never give untrusted text to st.markdown, st.write, st.caption, st.table, st.error, a label or a
-    help text as it is; st.text, st.code, st.dataframe and selectbox options show it as it is.
+Read in this order: ``context`` and ``translations`` (what a page knows of its visitor), ``sidebar``, ``display``
+(untrusted text, errors, streams), ``shared_model`` (loading, and the queue), ``uploads``; then the parts of single
+pages: ``transcript``, ``prompt_panel`` and ``roleplay_settings``, ``labelling``, ``runs``.
+
+``page.t(key, **values)``
+    a text in the visitor's language, from ``apps/parts/locales/en.yaml`` and ``zh.yaml``: a section for each page, the
+    same keys in both. ``page.language`` is "en" or "zh".
+``page.settings``, ``page.visitor``
+    the Settings, with the choices of the sidebar; the visitor: ``visitor.folder`` has their files, and
+    ``visitor.key`` must be part of every key under which something is stored for them.
+``parts.chat_model(page, settings=None)``
+    the chat model, loaded once for all visitors; shows that it is loading.
+``parts.model_slot(page)``
+    a context manager: the visitor's slot at the model; shows how many are ahead. ``slot.give_way()`` between two steps
+    of long work lets others go first. The model must not be called without a slot.
+``parts.show_stream(stream)``
+    shows the ``str`` chunks of a stream as they come and returns its last item (Reply, Answer). When the visitor stops
+    the page, the stream is closed.
+``parts.progress_bar(label)``
+    a context manager that gives a Reporter; ``progress_bar(label, slot)`` gives way between steps.
+``parts.upload_one(page, label, extensions)``, ``parts.upload_several(page, label, extensions)``
+    a file uploader; its files are stored and returned as ``egosrag.host.uploads.Upload`` (``path``, and ``name`` to
+    show).
+``parts.show_text(text)``, ``parts.show_highlighted(text, start, end)``, ``parts.show_error(error)``,
+``parts.escape(text)``
+    untrusted text as plain text. ``escape`` is for labels, captions, tabs and headings, which Streamlit renders as
+    Markdown (with pictures!). Never pass untrusted text unescaped to st.markdown, st.write, st.caption, st.table,
+    st.error, a label or a help text; st.text, st.code, st.dataframe and the options of a selectbox show it as it is.
 """
 
-from apps.parts.frame import Here, begin, frame
-from apps.parts.server import model, turn
-from apps.parts.show import label, marked, problem, progress, streamed, text, told
-from apps.parts.uploads import upload
+from apps.parts.context import PageContext, page_context
+from apps.parts.display import (
+    ROLE_ICON,
+    USER_ICON,
+    errors_shown,
+    escape,
+    progress_bar,
+    show_error,
+    show_highlighted,
+    show_stream,
+    show_text,
+)
+from apps.parts.shared_model import chat_model, model_slot
+from apps.parts.sidebar import sidebar
+from apps.parts.uploads import upload_one, upload_several
 
 __all__ = [
-    "Here",
-    "begin",
-    "frame",
-    "label",
-    "marked",
-    "model",
-    "problem",
-    "progress",
-    "streamed",
-    "text",
-    "told",
-    "turn",
-    "upload",
+    "ROLE_ICON",
+    "USER_ICON",
+    "PageContext",
+    "chat_model",
+    "errors_shown",
+    "escape",
+    "model_slot",
+    "page_context",
+    "progress_bar",
+    "show_error",
+    "show_highlighted",
+    "show_stream",
+    "show_text",
+    "sidebar",
+    "upload_one",
+    "upload_several",
 ]

@@ -1,4 +1,4 @@
-"""The folder whose runs are shown: of evaluations and of trainings."""
+"""The folder with the evaluation results and training runs that the pages show."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from pathlib import Path
 RUNS = "EGOSRAG_APP_RUNS"
 
 
-def runs() -> Path:
-    """The folder that the environment names, else ``runs`` of the checkout."""
+def runs_folder() -> Path:
+    """The folder that the environment variable names, else ``runs`` in the checkout."""
     return Path(os.environ.get(RUNS) or Path(__file__).resolve().parents[2] / "runs")

@@ -1,25 +1,30 @@
-"""Files that a visitor gives on a page."""
+"""File uploaders whose files are stored for the visitor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from egosrag.host.uploads import Upload, keep
-
-if TYPE_CHECKING:
-    from apps.parts.frame import Here
+from apps.parts.context import PageContext
+from egosrag.host.uploads import Upload, save_upload
 
 
-def upload(here: Here, label: str, endings: Sequence[str], *, several: bool = False, key: str | None = None) -> Any:
-    """A file that the visitor gives, kept among his own; None while there is none. With ``several``, a list of them.
+def upload_one(page: PageContext, label: str, extensions: Sequence[str], *, key: str | None = None) -> Upload | None:
+    """A file uploader for one file; None until there is one.
 
     Raises:
-        SourceError: a file is not taken; the reason is in the message.
+        SourceError: the file is not accepted; the message says why.
     """
-    given = st.file_uploader(label, type=list(endings), accept_multiple_files=several, key=key)
-    files = given if several else [given] if given else []
-    kept: list[Upload] = [keep(here.visitor, file.name, file.getvalue(), endings) for file in files]
-    return kept if several else kept[0] if kept else None
+    file = st.file_uploader(label, type=list(extensions), key=key)
+    return save_upload(page.visitor, file.name, file.getvalue(), extensions) if file else None
+
+
+def upload_several(page: PageContext, label: str, extensions: Sequence[str], *, key: str | None = None) -> list[Upload]:
+    """A file uploader for any number of files.
+
+    Raises:
+        SourceError: a file is not accepted; the message says why.
+    """
+    files = st.file_uploader(label, type=list(extensions), accept_multiple_files=True, key=key)
+    return [save_upload(page.visitor, file.name, file.getvalue(), extensions) for file in files]

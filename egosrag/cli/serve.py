@@ -16,8 +16,8 @@ from egosrag.errors import SettingsError
 from egosrag.postgres import is_postgres_url
 
 if TYPE_CHECKING:
+    from egosrag.serve.backends import Backend
     from egosrag.serve.guard import Guard
-    from egosrag.serve.models import Served
     from egosrag.settings import Settings
 
 EXAMPLES = (
@@ -59,7 +59,7 @@ def serve(
     run(served, Guard(known, Limits()), host, port)
 
 
-def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -> dict[str, Served]:
+def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -> dict[str, Backend]:
     """The models of the API by name: the chat model itself, and a model for each role and each manual.
 
     Args:
@@ -73,23 +73,23 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
     """
     from egosrag import assemble
     from egosrag.roles.files import load_role
-    from egosrag.serve.models import Manual, Plain, Played
+    from egosrag.serve.backends import ManualBackend, ModelBackend, RoleBackend
 
     chat = assemble.chat_model(settings)
-    served: dict[str, Served] = {}
+    served: dict[str, Backend] = {}
 
-    def add(name: str, model: Served) -> None:
+    def add(name: str, model: Backend) -> None:
         if not name or name in served:
             raise SettingsError(f"two models would be named {name!r}: give the index another name, or rename the file")
         served[name] = model
 
-    add(settings.model.rstrip("/").rsplit("/", 1)[-1], Plain(chat))
+    add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat))
     for path in roles:
         load_role(path)  # a broken card is an error now, not at the first request
-        add(path.stem, Played(settings, path, chat))
+        add(path.stem, RoleBackend(settings, path, chat))
     for argument in indexes:
         name, place = named_index(argument)
-        add(name, Manual(settings, place, chat))
+        add(name, ManualBackend(settings, place, chat))
     return served
 
 
@@ -102,7 +102,7 @@ def named_index(argument: str) -> tuple[str, str]:
     return (fragment or "manual" if is_postgres_url(url) else argument.rstrip("/").rsplit("/", 1)[-1]), argument
 
 
-def run(served: dict[str, Served], guard: Guard, host: str, port: int) -> None:
+def run(served: dict[str, Backend], guard: Guard, host: str, port: int) -> None:
     """Serve until the process is stopped; running requests then have some seconds to finish.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The roles that a visitor can talk with: the samples, and those that he uploaded, extracted or edited."""
+"""A visitor's roles: the samples, and the cards that they uploaded, extracted or edited."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag import assemble
 from egosrag.errors import RoleError
-from egosrag.host.shown import distinct
-from egosrag.host.uploads import Upload, called
+from egosrag.host.escape import unique_labels
+from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.roles.files import load_role, save_role
 from egosrag.roles.png import SIGNATURE
@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 
     from egosrag.console import Reporter
 
-ENDINGS = ("json", "png")
-MOST = 100  # roles of one visitor
-_OWN = re.compile(r"[0-9a-f]{12}")
+EXTENSIONS = ("json", "png")
+MAX_ROLES = 100  # of one visitor
+_OWN_ID = re.compile(r"[0-9a-f]{12}")
 _SAMPLES = assemble.sample("edda.en.json").parent
 
 
-class Kept(NamedTuple):
-    """A role that can be talked with: ``id`` names it, ``sources`` are the texts that it was extracted from."""
+class StoredRole(NamedTuple):
+    """A stored role card.
+
+    Attributes:
+        id: names the role in sessions and on the pages.
+        name: the role's name.
+        path: file of the card.
+        sources: the texts that it was extracted from.
+    """
 
     id: str
     name: str
@@ -39,65 +46,71 @@ class Kept(NamedTuple):
     sources: tuple[Path, ...] = ()
 
     @property
-    def own(self) -> bool:
-        """Whether it is the visitor's own, and no sample."""
-        return bool(_OWN.fullmatch(self.id))
+    def is_own(self) -> bool:
+        """Whether it belongs to the visitor and is no sample."""
+        return bool(_OWN_ID.fullmatch(self.id))
 
     @property
     def picture(self) -> Path | None:
-        """The picture that its card came in."""
+        """The picture that the card was uploaded in."""
         path = self.path.with_name("picture.png")
-        return path if self.own and path.is_file() else None
+        return path if self.is_own and path.is_file() else None
 
 
-def roles(visitor: Visitor, language: str) -> list[Kept]:
+def list_roles(visitor: Visitor, language: str) -> list[StoredRole]:
     """The visitor's own roles, the newest first, then the samples, those in ``language`` first."""
     own = sorted((visitor.folder / "roles").glob("*/role.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     samples = sorted(
         (path for path in _SAMPLES.glob("*.json") if not path.stem.endswith(".questions")),
         key=lambda path: (not path.stem.endswith("." + language), path.stem),
     )
-    return [_kept(path) for path in (*own, *samples)]
+    return [_stored(path) for path in (*own, *samples)]
 
 
-def names(visitor: Visitor, language: str) -> dict[str, str]:
-    """What to call each of :func:`roles` in a list, by its id: no two of them alike."""
-    return distinct({kept.id: kept.name for kept in roles(visitor, language)})
+def labels(visitor: Visitor, language: str) -> dict[str, str]:
+    """The label of each role of :func:`list_roles` in a select box, by id; no two are the same."""
+    return unique_labels({role.id: role.name for role in list_roles(visitor, language)})
 
 
-def load(kept: Kept) -> Role:
-    """The card itself.
+def load(stored: StoredRole) -> Role:
+    """Read the card.
 
     Raises:
         RoleError: it cannot be read.
     """
-    return load_role(kept.path)
+    return load_role(stored.path)
 
 
-def find(visitor: Visitor, role_id: str) -> Kept:
-    """The role of that id.
+def find(visitor: Visitor, role_id: str) -> StoredRole:
+    """The role with this id.
 
     Raises:
-        RoleError: the visitor has none of that id, and no sample has it.
+        RoleError: neither the visitor nor the samples have such a role.
     """
-    if _OWN.fullmatch(role_id):
+    if _OWN_ID.fullmatch(role_id):
         path = visitor.folder / "roles" / role_id / "role.json"
     else:
         path = next((path for path in _SAMPLES.glob("*.json") if path.stem == role_id), _SAMPLES / "none")
     if not path.is_file():
-        raise RoleError("this role is not there any more: choose another, or upload its card again")
-    return _kept(path)
+        raise RoleError("this role no longer exists: choose another one, or upload its card again")
+    return _stored(path)
 
 
-def keep(visitor: Visitor, role: Role, picture: Path | None = None, texts: Sequence[tuple[str, str]] = ()) -> Kept:
-    """Takes a role among the visitor's, with the picture that it came in and the texts that it was made of.
+def add(visitor: Visitor, role: Role, picture: Path | None = None, texts: Sequence[tuple[str, str]] = ()) -> StoredRole:
+    """Store a new role of the visitor.
+
+    Args:
+        visitor: the owner.
+        role: the card.
+        picture: PNG that the card came in.
+        texts: (name, text) pairs that the card was extracted from.
 
     Raises:
-        RoleError: the visitor has too many roles, or it cannot be written.
+        RoleError: the visitor has too many roles, or the card cannot be written.
     """
     home = visitor.folder / "roles"
-    if sum(1 for _ in home.glob("*/role.json")) >= MOST:
-        raise RoleError(f"you have {MOST} roles already: delete one of them first")
+    if sum(1 for _ in home.glob("*/role.json")) >= MAX_ROLES:
+        raise RoleError(f"you have {MAX_ROLES} roles, which is the limit: delete one of them first")
     folder = home / uuid.uuid4().hex[:12]
     (folder / "sources").mkdir(parents=True)
     if picture and (data := picture.read_bytes()).startswith(SIGNATURE):
@@ -105,18 +118,18 @@ def keep(visitor: Visitor, role: Role, picture: Path | None = None, texts: Seque
     for number, (_, text) in enumerate(texts):
         (folder / "sources" / f"{number}.txt").write_text(text, encoding="utf-8")
     save_role(role, folder / "role.json")
-    return _kept(folder / "role.json")
+    return _stored(folder / "role.json")
 
 
-def add(visitor: Visitor, upload: Upload) -> Kept:
-    """Takes an uploaded card among the visitor's roles; what else its picture shows is kept with it.
+def add_upload(visitor: Visitor, upload: Upload) -> StoredRole:
+    """Store an uploaded card as a new role of the visitor, with its picture.
 
     Raises:
-        RoleError: it is no role card, or the visitor has too many roles.
+        RoleError: the file is no role card, or the visitor has too many roles.
     """
-    with called(upload):
+    with display_names_in_errors(upload):
         role = load_role(upload.path)
-    return keep(visitor, role, picture=upload.path)
+    return add(visitor, role, picture=upload.path)
 
 
 def extract(
@@ -126,73 +139,73 @@ def extract(
     name: str,
     model: BaseChatModel,
     progress: Reporter,
-) -> Kept:
-    """Extracts a role out of texts and takes it among the visitor's; the texts are kept with it.
+) -> StoredRole:
+    """Extract a role from texts and store it, with the texts, as a new role of the visitor.
 
     Args:
-        settings: what was chosen.
-        visitor: whose it will be.
-        texts: (name, text) pairs; see :func:`read`.
-        name: the role's name, as the texts use it.
-        model: the model that speaks; the settings may name another one for Extract.
-        progress: is told after each piece.
+        settings: they may name another model for Extract.
+        visitor: the owner.
+        texts: (name, text) pairs from :func:`read_texts`.
+        name: the role's name, as the texts write it.
+        model: the chat model.
+        progress: called after each chunk.
 
     Raises:
         SourceError, ModelError, RoleError: see :class:`egosrag.egos.extract.static.Extract`.
     """
     role = assemble.extract_step(assemble.extract_model(settings, model), progress).invoke((list(texts), name))
-    return keep(visitor, role, texts=texts)
+    return add(visitor, role, texts=texts)
 
 
-def read(uploads: Sequence[Upload], pasted: str = "", pasted_as: str = "pasted") -> list[tuple[str, str]]:
-    """The texts of uploaded files, and one that was pasted, as (name, text) pairs.
+def read_texts(uploads: Sequence[Upload], pasted: str = "", pasted_name: str = "pasted") -> list[tuple[str, str]]:
+    """The texts of uploaded files and of a text field, as (name, text) pairs.
 
     Raises:
         SourceError: a file cannot be read as text.
     """
     from egosrag.rag.documents.load import read_text
 
-    found = []
+    texts = []
     for upload in uploads:
-        with called(upload):
-            found.append((upload.name, read_text(upload.path)))
-    return [*found, *([(pasted_as, pasted.strip())] if pasted.strip() else [])]
+        with display_names_in_errors(upload):
+            texts.append((upload.name, read_text(upload.path)))
+    return [*texts, *([(pasted_name, pasted.strip())] if pasted.strip() else [])]
 
 
-def change(visitor: Visitor, kept: Kept, role: Role) -> Kept:
-    """Keeps a changed card: in its place, or beside it where it was a sample or has another name now.
+def update(visitor: Visitor, stored: StoredRole, role: Role) -> StoredRole:
+    """Store an edited card: in place, or as a new role where it was a sample or its name changed.
 
-    Conversations know their role by name, so that one with another name is another role.
+    Sessions refer to their role by name, so a card with another name is another role.
     """
-    if kept.own and role.name == kept.name:
-        save_role(role, kept.path)
-        return kept
-    texts = [(path.name, path.read_text(encoding="utf-8")) for path in kept.sources]
-    return keep(visitor, role, picture=kept.picture, texts=texts)
+    if stored.is_own and role.name == stored.name:
+        save_role(role, stored.path)
+        return stored
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in stored.sources]
+    return add(visitor, role, picture=stored.picture, texts=texts)
 
 
-def remove(visitor: Visitor, kept: Kept) -> None:
-    """Deletes one of the visitor's own roles with its texts; a sample stays."""
-    folder = kept.path.parent
-    if kept.own and folder.parent == visitor.folder / "roles":
+def delete(visitor: Visitor, stored: StoredRole) -> None:
+    """Delete one of the visitor's own roles with its texts; does nothing for a sample."""
+    folder = stored.path.parent
+    if stored.is_own and folder.parent == visitor.folder / "roles":
         for file in sorted(folder.rglob("*"), reverse=True):
             file.rmdir() if file.is_dir() else file.unlink()
         folder.rmdir()
 
 
-def download(kept: Kept, ending: str) -> bytes:
-    """The card as a file: "json", our own form with its evidence, or "png", a character card in a picture.
+def export(stored: StoredRole, extension: str) -> bytes:
+    """The card as a file: "json" (our format, with evidence) or "png" (a character card in its picture).
 
     Raises:
-        RoleError: the card cannot be written so.
+        RoleError: the card cannot be written in that format.
     """
     with tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
-        path = Path(folder) / f"card.{ending}"
-        save_role(load_role(kept.path), path, picture=kept.picture if ending == "png" else None)
+        path = Path(folder) / f"card.{extension}"
+        save_role(load_role(stored.path), path, picture=stored.picture if extension == "png" else None)
         return path.read_bytes()
 
 
-def _kept(path: Path) -> Kept:
+def _stored(path: Path) -> StoredRole:
     own = path.name == "role.json"
     sources = (path.parent / "sources").glob("*.txt") if own else path.parent.glob(f"{path.stem}.txt")
-    return Kept(path.parent.name if own else path.stem, load_role(path).name, path, tuple(sorted(sources)))
+    return StoredRole(path.parent.name if own else path.stem, load_role(path).name, path, tuple(sorted(sources)))

@@ -1,16 +1,17 @@
-"""Documents that visitors ask: their indexes in memory, what an answer is worth, and the page behind a sentence."""
+"""Documents that visitors ask questions about: cached indexes, answers in parts with citations, and the cited pages."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from egosrag import assemble
 from egosrag.chatbot import Chatbot, ChatReply
 from egosrag.console import Reporter
-from egosrag.errors import EgosRagError, StoreError
-from egosrag.host.uploads import Upload, uploads
+from egosrag.errors import StoreError
+from egosrag.host.uploads import Upload, display_names_in_errors, list_uploads
 from egosrag.host.visitors import Visitor
 from egosrag.rag.answer.engine import STRONG
 from egosrag.rag.documents.page_view import View, view
@@ -23,144 +24,154 @@ if TYPE_CHECKING:
 
     from egosrag.rag.index.manual_index import ManualIndex
 
-ENDINGS = tuple(ending[1:] for ending in READERS)
+EXTENSIONS = tuple(extension[1:] for extension in READERS)
 SAMPLES = {"en": "manual.en.pdf", "zh": "manual.zh.pdf"}
 
-Worth = Literal["told", "quoted", "weak", "refused"]
+Reliability = Literal["supported", "quoted", "weak", "refused"]
 
 
-class Part(NamedTuple):
-    """Sentences of an answer in a row that one citation tells; None: nothing tells them."""
+class AnswerPart(NamedTuple):
+    """Consecutive sentences of an answer with the same citation; None where no passage supports them."""
 
     text: str
     citation: Citation | None
 
 
-def documents(visitor: Visitor, language: str) -> dict[str, Upload]:
-    """What a visitor can ask, by its name in an index: his own files, then the samples, his language's first.
+@dataclass(frozen=True)
+class Exchange:
+    """A question and its answer on the page.
 
-    A file of a visitor is named by its content and so not by what he called it: two of one name stay two.
+    Attributes:
+        question: the visitor's question.
+        answer: from the documents.
+        without_document: what the model answered without them; None where the visitor did not choose to compare.
+        run_id: of the LangSmith trace.
     """
-    first = [SAMPLES[language], *(name for name in SAMPLES.values() if name != SAMPLES[language])]
-    own = uploads(visitor, ENDINGS)
-    return {given.path.name: given for given in (*own, *(Upload(assemble.sample(name), name) for name in first))}
+
+    question: str
+    answer: Answer
+    without_document: str | None
+    run_id: str
 
 
-class Indexes:
-    """Indexes that all visitors share, since they depend on the documents alone; the last used ones stay in memory.
+def list_documents(visitor: Visitor, language: str) -> dict[str, Upload]:
+    """The documents that a visitor can choose, by their source name in an index.
+
+    The visitor's own files come first, then the samples, the one in ``language`` first. The source name of an own file
+    is the hash of its content, so that two files with the same name stay two documents.
+    """
+    samples = [SAMPLES[language], *(name for name in SAMPLES.values() if name != SAMPLES[language])]
+    own = list_uploads(visitor, EXTENSIONS)
+    return {
+        document.path.name: document for document in (*own, *(Upload(assemble.sample(name), name) for name in samples))
+    }
+
+
+class IndexCache:
+    """Indexes in memory, shared by all visitors: an index depends on its documents and the settings alone.
 
     Args:
-        most: how many stay.
+        max_indexes: how many stay; the least recently used one is evicted.
     """
 
-    def __init__(self, most: int = 4) -> None:
-        self._most = most
+    def __init__(self, max_indexes: int = 4) -> None:
+        self._max_indexes = max_indexes
         self._lock = threading.Lock()
-        self._building: dict[tuple[Any, ...], threading.Lock] = {}
-        self._kept: dict[tuple[Any, ...], ManualIndex] = {}
+        self._build_locks: dict[tuple[Any, ...], threading.Lock] = {}
+        self._indexes: dict[tuple[Any, ...], ManualIndex] = {}  # least recently used first
 
-    def get(self, settings: Settings, given: Sequence[Upload], progress: Reporter | None = None) -> ManualIndex:
-        """The index of the documents; whoever asks for one that is being built waits for it.
+    def get(self, settings: Settings, documents: Sequence[Upload], progress: Reporter | None = None) -> ManualIndex:
+        """The index of the documents, built where it is not cached; an index is built by one caller at a time.
 
         Args:
-            settings: how it is indexed.
-            given: the documents.
-            progress: is told how far it is.
+            settings: embedder and passage sizes.
+            documents: what is indexed.
+            progress: called while the index is built.
 
         Raises:
-            SourceError, ModelError, StoreError: a document cannot be indexed; it is called as the visitor calls it.
-                The next call tries again.
+            SourceError, ModelError, StoreError: a document cannot be indexed; the next call tries again.
         """
-        key = (settings.embedder, settings.window, settings.overlap, *sorted(str(one.path) for one in given))
+        paths = sorted(str(document.path) for document in documents)
+        key = (settings.embedder, settings.window, settings.overlap, *paths)
         with self._lock:
-            building = self._building.setdefault(key, threading.Lock())
-        with building:
-            found = self._kept.get(key) or _built(settings, given, progress)
+            build_lock = self._build_locks.setdefault(key, threading.Lock())
+        with build_lock:
+            index = self._indexes.get(key)
+            if index is None:
+                with display_names_in_errors(*documents):
+                    index = assemble.manual_index(settings, [document.path for document in documents], progress)
             with self._lock:
-                self._kept.pop(key, None)
-                self._kept[key] = found
-                while len(self._kept) > self._most:
-                    gone = next(iter(self._kept))
-                    del self._kept[gone]
-                    self._building.pop(gone, None)
-        return found
+                self._indexes.pop(key, None)
+                self._indexes[key] = index
+                while len(self._indexes) > self._max_indexes:
+                    oldest = next(iter(self._indexes))
+                    del self._indexes[oldest]
+                    self._build_locks.pop(oldest, None)
+        return index
 
 
-def _built(settings: Settings, given: Sequence[Upload], progress: Reporter | None) -> ManualIndex:
-    try:
-        return assemble.manual_index(settings, [one.path for one in given], progress)
-    except EgosRagError as error:
-        text = str(error)
-        for one in given:  # where a file is kept, and under which name, is nobody's business
-            for path in (str(one.path.resolve()), str(one.path), one.path.name):
-                text = text.replace(path, one.name)
-        raise type(error)(text) from error
-
-
-def worth(answer: Answer) -> Worth:
-    """What an answer may be taken for; ``weak`` should be looked up on its page."""
+def reliability(answer: Answer) -> Reliability:
+    """How far an answer can be trusted; "weak" ones should be checked on their page."""
     if answer.refused:
         return "refused"
     if answer.evidence < STRONG:
         return "weak"
-    return "quoted" if answer.mode == "quoted" else "told"
+    return "quoted" if answer.mode == "quoted" else "supported"
 
 
-def parts(answer: Answer) -> list[Part]:
-    """The answer's text in parts, each with the citation that tells it; joined they are the text."""
-    text, at = answer.answer, 0
-    found: list[Part] = []
-    for told in answer.sentences:
-        start = text.find(told.text, at)
-        if start < 0:
+def answer_parts(answer: Answer) -> list[AnswerPart]:
+    """The text of an answer in parts, each with the citation that supports it; joined they are the whole text."""
+    text, end = answer.answer, 0
+    parts: list[AnswerPart] = []
+    for sentence in answer.sentences:
+        found = text.find(sentence.text, end)
+        if found < 0:
             continue
-        begin, at = at, start + len(told.text)
-        citation = None if told.citation is None else answer.citations[told.citation]
-        if found and found[-1].citation == citation:
-            found[-1] = Part(found[-1].text + text[begin:at], citation)
+        start, end = end, found + len(sentence.text)
+        citation = None if sentence.citation is None else answer.citations[sentence.citation]
+        if parts and parts[-1].citation == citation:
+            parts[-1] = AnswerPart(parts[-1].text + text[start:end], citation)
         else:
-            found.append(Part(text[begin:at], citation))
-    if text[at:].strip():
-        found.append(Part(text[at:], None))
-    return [Part(part.text.strip(), part.citation) for part in found if part.text.strip()]
+            parts.append(AnswerPart(text[start:end], citation))
+    if text[end:].strip():
+        parts.append(AnswerPart(text[end:], None))
+    return [AnswerPart(part.text.strip(), part.citation) for part in parts if part.text.strip()]
 
 
-def opened(index: ManualIndex, citation: Citation, given: Mapping[str, Upload], width: int = 1000) -> View:
-    """The page that a citation is of, with its quote marked.
+def cited_page(index: ManualIndex, citation: Citation, documents: Mapping[str, Upload], width: int = 1000) -> View:
+    """The page of a citation, with its quote highlighted.
 
     Args:
-        index: that the answer came from.
+        index: the index that the answer came from.
         citation: of the answer.
-        given: the documents, as :func:`documents` names them.
-        width: pixels of a PDF's page.
+        documents: by source name, from :func:`list_documents`.
+        width: of the picture of a PDF page, in pixels.
 
     Raises:
-        SourceError: the document is not what it was.
+        SourceError: the document has changed.
         StoreError: the index has no such page.
     """
-    upload = given.get(citation.source)
+    document = documents.get(citation.source)
     try:
         page = index.page(citation.source, citation.page)
     except KeyError as error:
-        raise StoreError(
-            f"page {citation.page} is not in the documents that are chosen now: choose them again"
-        ) from error
-    return view(page, citation.quote, upload.path if upload else None, width=width)
+        raise StoreError(f"page {citation.page} is not in the selected documents: select its document again") from error
+    return view(page, citation.quote, document.path if document else None, width=width)
 
 
-def without_document(
+def answer_without_document(
     model: BaseChatModel, question: str, history: Sequence[tuple[str, str]]
 ) -> Iterator[str | ChatReply]:
-    """What the same model says by itself (report 6.3.2), piece by piece; then the ``ChatReply``.
+    """Stream what the model answers by itself (closed-book, report 6.3.2): text chunks, then the ``ChatReply``.
 
     Args:
-        model: that answers with the document too.
-        question: as it is asked there.
-        history: earlier questions with the answers that it gave without the document.
+        model: the model that also answers from the documents.
+        question: the same question.
+        history: earlier questions, with the model's answers without the documents.
 
     Raises:
-        WindowError: the question does not fit the model.
-        ModelError: the model cannot answer.
+        WindowError: the question does not fit the model's context window.
+        ModelError: the model failed.
     """
     bot = Chatbot(model)
     bot.pairs = list(history)

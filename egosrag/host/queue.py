@@ -1,4 +1,4 @@
-"""Whose turn it is: one model serves many visitors, and nobody waits for all of another's work."""
+"""A fair queue in front of the model: visitors take turns, and nobody waits for all requests of another visitor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-_LOOK_EVERY_S = 0.3  # how often somebody who waits is told of his place
+_POLL_S = 0.3  # how often a waiting visitor's position is reported
+_MAX_REMEMBERED = 1000  # visitors whose last turn is remembered; older ones count as new
 
 
 class _Ticket(NamedTuple):
@@ -17,52 +18,53 @@ class _Ticket(NamedTuple):
 
 
 class FairQueue:
-    """Turns at a model: of those who wait, whoever had his last turn longest ago comes next.
+    """A queue of slots at the model: of the waiting visitors, the one served least recently is next.
 
     Args:
-        at_once: turns that may go on at the same time.
+        slots: requests that may run at the same time.
     """
 
-    def __init__(self, at_once: int = 1) -> None:
-        self._at_once = at_once
+    def __init__(self, slots: int = 1) -> None:
+        self._slots = slots
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
         self._waiting: list[_Ticket] = []
-        self._working: list[_Ticket] = []
-        self._served: dict[str, int] = {}
+        self._running: list[_Ticket] = []
+        self._last_served: dict[str, int] = {}
 
     @contextmanager
-    def turn(self, visitor: str, waiting: Callable[[int], None] | None = None) -> Iterator[Turn]:
-        """A turn, once it has come; whatever ends the block gives it back.
+    def slot(self, visitor: str, on_wait: Callable[[int], None] | None = None) -> Iterator[Slot]:
+        """Wait for a slot and hold it while the block runs.
 
         Args:
-            visitor: whose it is.
-            waiting: is told, again and again, how many come before; what it raises leaves the queue.
+            visitor: the visitor's key.
+            on_wait: called repeatedly while waiting, with the number of requests ahead; an exception that it raises
+                leaves the queue.
         """
-        turn = Turn(self, visitor, waiting)
-        turn.take()
+        slot = Slot(self, visitor, on_wait)
+        slot.acquire()
         try:
-            yield turn
+            yield slot
         finally:
-            turn.give_back()
+            slot.release()
 
-    def _enter(self, visitor: str, waiting: Callable[[int], None] | None) -> _Ticket:
+    def _enter(self, visitor: str, on_wait: Callable[[int], None] | None) -> _Ticket:
         ticket = _Ticket(next(self._numbers), visitor)
         with self._changed:
             self._waiting.append(ticket)
         try:
             while True:
                 with self._changed:
-                    before = self._order().index(ticket)
-                    free = self._at_once - len(self._working)
-                    if before < free:
-                        self._begin(ticket)
+                    ahead = self._order().index(ticket)
+                    free = self._slots - len(self._running)
+                    if ahead < free:
+                        self._start(ticket)
                         return ticket
-                if waiting:
-                    waiting(before - free + 1)  # not under the lock: a page that shows it may take its time
+                if on_wait:
+                    on_wait(ahead - free + 1)  # outside the lock: showing it on a page may take a while
                 with self._changed:
-                    if self._order().index(ticket) >= self._at_once - len(self._working):
-                        self._changed.wait(_LOOK_EVERY_S)
+                    if self._order().index(ticket) >= self._slots - len(self._running):
+                        self._changed.wait(_POLL_S)
         finally:
             with self._changed:
                 if ticket in self._waiting:
@@ -70,26 +72,26 @@ class FairQueue:
                     self._changed.notify_all()
 
     def _order(self) -> list[_Ticket]:
-        """Those who wait, the next one first."""
+        """The waiting tickets, the next one first."""
         rank: dict[str, int] = {}
         keyed = []
-        for ticket in self._waiting:  # a visitor's second line counts as if his first had been served
+        for ticket in self._waiting:  # a visitor's second request ranks as if the first one had been served
             own = rank[ticket.visitor] = rank.get(ticket.visitor, -1) + 1
-            busy = sum(other.visitor == ticket.visitor for other in self._working)
-            keyed.append((own + busy, self._served.get(ticket.visitor, 0), ticket.number, ticket))
+            running = sum(other.visitor == ticket.visitor for other in self._running)
+            keyed.append((own + running, self._last_served.get(ticket.visitor, 0), ticket.number, ticket))
         return [key[-1] for key in sorted(keyed)]
 
-    def _begin(self, ticket: _Ticket) -> None:
+    def _start(self, ticket: _Ticket) -> None:
         self._waiting.remove(ticket)
-        self._working.append(ticket)
-        self._served.pop(ticket.visitor, None)
-        self._served[ticket.visitor] = next(self._numbers)
-        if len(self._served) > 1000:  # who was here long ago is as good as new
-            del self._served[next(iter(self._served))]
+        self._running.append(ticket)
+        self._last_served.pop(ticket.visitor, None)
+        self._last_served[ticket.visitor] = next(self._numbers)
+        if len(self._last_served) > _MAX_REMEMBERED:
+            del self._last_served[next(iter(self._last_served))]
 
-    def _leave(self, ticket: _Ticket) -> None:
+    def _finish(self, ticket: _Ticket) -> None:
         with self._changed:
-            self._working.remove(ticket)
+            self._running.remove(ticket)
             self._changed.notify_all()
 
     @property
@@ -98,25 +100,25 @@ class FairQueue:
             return bool(self._waiting)
 
 
-class Turn:
-    """One visitor's turn; long work gives others theirs in between."""
+class Slot:
+    """A slot that one visitor holds; long work gives way to others in between."""
 
-    def __init__(self, queue: FairQueue, visitor: str, waiting: Callable[[int], None] | None) -> None:
-        self._queue, self._visitor, self._waiting = queue, visitor, waiting
+    def __init__(self, queue: FairQueue, visitor: str, on_wait: Callable[[int], None] | None) -> None:
+        self._queue, self._visitor, self._on_wait = queue, visitor, on_wait
         self._ticket: _Ticket | None = None
 
-    def take(self) -> None:
-        """Waits for the turn."""
-        self._ticket = self._queue._enter(self._visitor, self._waiting)
+    def acquire(self) -> None:
+        """Wait for the slot."""
+        self._ticket = self._queue._enter(self._visitor, self._on_wait)
 
-    def give_back(self) -> None:
-        """Ends the turn; a second time it does nothing."""
+    def release(self) -> None:
+        """Free the slot; does nothing when it is free already."""
         ticket, self._ticket = self._ticket, None
         if ticket:
-            self._queue._leave(ticket)
+            self._queue._finish(ticket)
 
-    def rest(self) -> None:
-        """Between two pieces of long work: lets those who wait go first."""
+    def give_way(self) -> None:
+        """Between two steps of long work: let waiting visitors go first."""
         if self._queue._others_wait:
-            self.give_back()
-            self.take()
+            self.release()
+            self.acquire()

@@ -1,4 +1,4 @@
-"""Who a visitor is: whoever holds a token that cannot be guessed. What is kept bears the token's hash alone."""
+"""Visitors of the web app, identified by a random token in a cookie; only a hash of the token is stored."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class Visitor(NamedTuple):
-    """One visitor: ``key`` names what is his in the stores, ``folder`` holds his files."""
+    """A visitor: ``key`` is the prefix of their entries in the stores, ``folder`` has their files."""
 
     key: str
     folder: Path
 
 
 def new_token() -> str:
-    """A token for somebody who has none."""
+    """A random token for a new visitor."""
     return secrets.token_hex(16)
 
 
 def is_token(text: str) -> bool:
-    """Whether a cookie holds a token as this house makes them."""
+    """Whether the value of a cookie has the form of a token."""
     return bool(_TOKEN.fullmatch(text))
 
 
 def visitor_of(token: str, data_dir: Path) -> Visitor:
-    """The visitor who holds ``token``.
+    """The visitor with this token.
 
     Args:
-        token: as :func:`new_token` made it; it is never used as a name or path itself, so a copy of the stores
-            lets nobody in.
-        data_dir: the settings' folder of what should stay.
+        token: from :func:`new_token`. Keys and paths are made from its hash, so that a copy of the stores gives nobody
+            access as this visitor.
+        data_dir: the data folder of the settings.
     """
     key = sha256(token.encode()).hexdigest()[:24]
     return Visitor(key, data_dir / "visitors" / key)

@@ -1,4 +1,4 @@
-"""Who may ask, how much at once, and what is counted of it."""
+"""Access to the server: bearer tokens, limits on requests, and the Prometheus metrics of what was answered."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from egosrag.errors import SettingsError
 from egosrag.limits import ANSWER_TIMEOUT_S, CONCURRENT_REQUESTS, REQUEST_BYTES
 from egosrag.schema import Usage
-from egosrag.serve.schema import Refused
+from egosrag.serve.schema import ApiError
 
 TOKENS = "EGOSRAG_SERVE_TOKENS"
-_SHORTEST = 16  # characters of a token
+MIN_TOKEN_LENGTH = 16  # characters
 
 
 class Limits(NamedTuple):
-    """What one server takes.
+    """The limits of one server.
 
     Args:
-        body_bytes: of one request.
-        at_once: requests that are worked on or wait for the model.
-        seconds: that one answer may take; then it ends with the reason "length".
+        body_bytes: size of a request body.
+        at_once: requests that are being answered or wait for the model.
+        seconds: time for one answer, which then ends with the finish reason "length".
     """
 
     body_bytes: int = REQUEST_BYTES
@@ -37,10 +37,10 @@ class Limits(NamedTuple):
 
 
 def read_tokens(file: Path | None) -> tuple[str, ...]:
-    """The bearer tokens: a line each of ``file``, and those of the environment, parted by commas.
+    """Read the bearer tokens: one a line from ``file``, and comma-separated from the environment.
 
     Raises:
-        SettingsError: the file cannot be read, or a token is too short to keep anybody out.
+        SettingsError: the file cannot be read, or a token is so short that it could be guessed.
     """
     lines = os.environ.get(TOKENS, "").split(",")
     if file is not None:
@@ -48,28 +48,35 @@ def read_tokens(file: Path | None) -> tuple[str, ...]:
             lines += file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file} cannot be read as tokens, one a line: {type(error).__name__}") from error
-    found = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if any(len(token) < _SHORTEST or not token.isascii() for token in found):
-        raise SettingsError(f"a token is shorter than {_SHORTEST} ASCII characters: make one with openssl rand -hex 24")
-    return found
+    tokens = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if any(len(token) < MIN_TOKEN_LENGTH or not token.isascii() for token in tokens):
+        raise SettingsError(
+            f"a token is shorter than {MIN_TOKEN_LENGTH} ASCII characters: make one with openssl rand -hex 24"
+        )
+    return tokens
 
 
 def check_address(host: str, tokens: Sequence[str]) -> None:
-    """Refuse to open the door to other machines without a key.
+    """Refuse to listen on a network address without tokens.
 
     Raises:
-        SettingsError: ``host`` is not of this machine alone, and there is no token.
+        SettingsError: ``host`` is no loopback address, and there is no token.
     """
     try:
-        at_home = ip_address(host).is_loopback
+        loopback = ip_address(host).is_loopback
     except ValueError:
-        at_home = host == "localhost"
-    if not at_home and not tokens:
-        raise SettingsError(f"{host} lets other machines in: give tokens first (--tokens FILE, or {TOKENS})")
+        loopback = host == "localhost"
+    if not loopback and not tokens:
+        raise SettingsError(f"{host} can be reached from other machines: give tokens first (--tokens FILE or {TOKENS})")
 
 
 class Guard:
-    """Lets requests in and counts them."""
+    """Authenticates requests, limits how many are answered at once, and counts answers.
+
+    Args:
+        tokens: the bearer tokens; every request is accepted where there are none.
+        limits: the limits of the server.
+    """
 
     def __init__(self, tokens: Sequence[str], limits: Limits) -> None:
         self._tokens = [token.encode() for token in tokens]
@@ -77,38 +84,41 @@ class Guard:
         self._active = 0
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
-        self._requests = Counter(
+        self._answers = Counter(
             "egosrag_requests", "Answers by model and outcome.", ["model", "outcome"], registry=self._registry
         )
-        self._spent = Counter("egosrag_tokens", "Tokens by kind.", ["kind"], registry=self._registry)
+        self._used_tokens = Counter("egosrag_tokens", "Tokens by kind.", ["kind"], registry=self._registry)
         self._seconds = Histogram("egosrag_seconds", "Seconds of an answer.", ["model"], registry=self._registry)
-        self._working = Gauge("egosrag_working", "Requests that are worked on.", registry=self._registry)
+        self._working = Gauge("egosrag_working", "Requests that are being answered.", registry=self._registry)
 
-    def who(self, authorization: str | None) -> str:
-        """The token that a request shows; empty where none is needed.
+    def authenticate(self, authorization: str | None) -> str:
+        """The token of a request; empty where the server has no tokens.
+
+        Args:
+            authorization: the request's ``Authorization`` header.
 
         Raises:
-            Refused: it shows none of those that are known.
+            ApiError: the header holds no valid token.
         """
         if not self._tokens:
             return ""
-        kind, _, given = (authorization or "").partition(" ")
-        # All are compared, each in constant time: how long it takes tells nothing of how near a guess was.
-        right = [hmac.compare_digest(given.strip().encode(), token) for token in self._tokens]
-        if kind.lower() != "bearer" or not any(right):
-            raise Refused(401, "no valid token: send Authorization: Bearer TOKEN", "invalid_api_key")
-        return given.strip()
+        kind, _, sent = (authorization or "").partition(" ")
+        # Compared with every token, each in constant time: the time taken does not reveal how close a guess was.
+        matches = [hmac.compare_digest(sent.strip().encode(), token) for token in self._tokens]
+        if kind.lower() != "bearer" or not any(matches):
+            raise ApiError(401, "no valid token: send the header Authorization: Bearer TOKEN", "invalid_api_key")
+        return sent.strip()
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """One of the requests at once.
+    def admit(self) -> Iterator[None]:
+        """Count a request as active while the block runs.
 
         Raises:
-            Refused: there are too many.
+            ApiError: too many are active already.
         """
         with self._lock:
             if self._active >= self.limits.at_once:
-                raise Refused(429, "too many requests at once: try again", "rate_limit_exceeded", retry_after=2)
+                raise ApiError(429, "too many requests at once: try again later", "rate_limit_exceeded", retry_after=2)
             self._active += 1
         self._working.inc()
         try:
@@ -118,15 +128,22 @@ class Guard:
             with self._lock:
                 self._active -= 1
 
-    def count(self, model: str, outcome: str, seconds: float, usage: Usage | None = None) -> None:
-        """Count an answer. ``model`` is a name that is served, never what a client made up."""
-        self._requests.labels(model, outcome).inc()
+    def record(self, model: str, outcome: str, seconds: float, usage: Usage | None = None) -> None:
+        """Count an answer in the metrics.
+
+        Args:
+            model: a name that is served, never one that a client made up: each becomes a label of its own.
+            outcome: "done", "refused", "failed", "late" (ended by the time limit) or "closed" (by the client).
+            seconds: from request to end.
+            usage: tokens, where the answer was completed.
+        """
+        self._answers.labels(model, outcome).inc()
         self._seconds.labels(model).observe(seconds)
         if usage:
             for kind in ("prompt_tokens", "completion_tokens", "cached_tokens"):
-                self._spent.labels(kind.removesuffix("_tokens")).inc(getattr(usage, kind))
+                self._used_tokens.labels(kind.removesuffix("_tokens")).inc(getattr(usage, kind))
 
     @property
     def metrics(self) -> bytes:
-        """The counts in the text format of Prometheus."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

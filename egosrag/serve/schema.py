@@ -1,6 +1,6 @@
-"""The parts of OpenAI's chat completions that are read and written here.
+"""Request and response bodies of OpenAI's chat completions API, as far as this server supports them.
 
-What a request has beside these fields is ignored, as such servers do; a field of a wrong kind is refused.
+Unknown fields of a request are ignored, as other OpenAI-compatible servers do; a field of the wrong type is an error.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from egosrag.limits import REQUEST_BYTES, REQUEST_MESSAGES
 from egosrag.schema import Usage
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer to the client, no error of the program
-    """A request that is not answered: its HTTP status, and the error as OpenAI shapes it."""
+class ApiError(Exception):
+    """An error response: an HTTP status, and a body in OpenAI's error format.
+
+    Args:
+        status: HTTP status.
+        message: shown to the client: what is wrong, and what to do.
+        code: machine-readable name of the error.
+        retry_after: seconds, sent as the ``Retry-After`` header.
+    """
 
     def __init__(self, status: int, message: str, code: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -32,47 +39,58 @@ class Refused(Exception):  # noqa: N818 - it is an answer to the client, no erro
         return {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
 
 
-def refusal_of(error: EgosRagError) -> Refused:
-    """What a client is told of an error of ours; the place that a message names is the server's own to know."""
+def session_busy() -> ApiError:
+    """The response to a message for a session that is still answering the one before."""
+    message = "this session is still answering: wait for its reply, then send the next message"
+    return ApiError(409, message, "session_busy", retry_after=1)
+
+
+def api_error_from(error: EgosRagError) -> ApiError:
+    """The response for an error of the program.
+
+    Messages of model and store errors may contain addresses and paths of the server: those go to the log only.
+    """
     if isinstance(error, WindowError):
-        return Refused(400, str(error), "context_length_exceeded")
+        return ApiError(400, str(error), "context_length_exceeded")
     if isinstance(error, StoreUnavailable):
-        return Refused(503, "the sessions cannot be kept now: the server's log tells why", "store_away", retry_after=5)
+        message = "the session store is not available: try again later; the server's log has the reason"
+        return ApiError(503, message, "store_away", retry_after=5)
     if isinstance(error, SessionBusy):
-        return Refused(409, "this session is still answering: wait for its reply", "session_busy", retry_after=1)
+        return session_busy()
     if isinstance(error, SessionError):
-        return Refused(409, str(error), "session")
+        return ApiError(409, str(error), "session")
     if isinstance(error, ModelError):
-        return Refused(503, "the model failed: the server's log tells why", "model_failed", retry_after=5)
-    return Refused(500, "it could not be answered: the server's log tells why", "failed")
+        message = "the model failed: try again later; the server's log has the reason"
+        return ApiError(503, message, "model_failed", retry_after=5)
+    return ApiError(500, "the request could not be answered: the server's log has the reason", "failed")
 
 
 class Message(BaseModel):
-    """A message of the request; of a list of parts the texts are read."""
+    """A message of the request; of a list of content parts the texts are joined."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str = ""
-    prefix: bool = Field(default=False, description="DeepSeek's way to have this last assistant message continued")
+    prefix: bool = Field(default=False, description="DeepSeek's flag to continue this last assistant message")
 
     @field_validator("content", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
+    def _join_text_parts(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value or ""
         kinds = {part.get("type") for part in value if isinstance(part, dict)}
         if kinds - {"text"} or not all(isinstance(part, dict) for part in value):
-            raise ValueError("only text parts can be read")
+            raise ValueError("only text parts are supported")
         return "".join(str(part.get("text", "")) for part in value)
 
 
 class StreamOptions(BaseModel):
-    """What a stream has beside its pieces."""
+    """Options of a streamed response."""
 
     include_usage: bool = False
 
 
-class Asked(BaseModel):
-    """A request for a completion of a chat."""
+class ChatRequest(BaseModel):
+    """A chat completion request."""
 
     model_config = ConfigDict(str_max_length=REQUEST_BYTES)
 
@@ -88,66 +106,76 @@ class Asked(BaseModel):
     seed: int | None = None
     n: Literal[1] = 1
     user: str = Field("", max_length=256)
-    continue_final_message: bool = Field(False, description="vLLM's way to have the last message continued")
+    continue_final_message: bool = Field(False, description="vLLM's flag to continue the last message")
 
     @classmethod
-    def read(cls, body: bytes) -> Asked:
-        """The request in ``body``.
+    def parse(cls, body: bytes) -> ChatRequest:
+        """Parse and validate a request body.
 
         Raises:
-            Refused: it is not JSON, or not such a request.
+            ApiError: it is not JSON, or not a chat completion request.
         """
         try:
             return cls.model_validate(json.loads(body))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the request"
-            raise Refused(400, f"{where}: {first['msg']}", "invalid_request") from None
+            field = ".".join(map(str, first["loc"])) or "the request"
+            raise ApiError(400, f"{field}: {first['msg']}", "invalid_request") from None
         except (ValueError, RecursionError):
-            raise Refused(400, "the body is not JSON: send a chat completion request", "invalid_json") from None
+            raise ApiError(400, "the body is not JSON: send a chat completion request", "invalid_json") from None
 
     @property
-    def stops(self) -> list[str]:
-        """The stop strings."""
-        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return [stop for stop in given if stop]
+    def stop_strings(self) -> list[str]:
+        """The stop strings as a list, without empty ones."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [stop for stop in stops if stop]
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The sampling that the request asks for; what it leaves open is the server's to choose."""
-        most = self.max_completion_tokens or self.max_tokens
-        given = {"max_new_tokens": most, "temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
-        return {key: value for key, value in given.items() if value is not None}
+        """The sampling options that the request sets, by our names; the server's settings decide the others."""
+        options = {
+            "max_new_tokens": self.max_completion_tokens or self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
+def response_head(request_id: str, model: str) -> dict[str, Any]:
+    """The fields that a whole response and every chunk of a stream share."""
+    return {"id": f"chatcmpl-{request_id}", "created": int(time.time()), "model": model}
 
 
 def completion(head: dict[str, Any], text: str, reason: str, usage: Usage, extra: dict[str, Any]) -> dict[str, Any]:
-    """The whole answer, with what is ours under ``egosrag``."""
+    """A whole response; ``extra`` is sent under the key ``egosrag``."""
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage_of(usage), "egosrag": extra}
+    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage_body(usage), "egosrag": extra}
 
 
-def event(head: dict[str, Any], delta: dict[str, Any], reason: str | None = None, **more: Any) -> str:
-    """One event of a stream."""
+def chunk(head: dict[str, Any], delta: dict[str, Any], reason: str | None = None, **more: Any) -> str:
+    """One chunk of a streamed response, as a server-sent event."""
     choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-    return data({**head, "object": "chat.completion.chunk", "choices": [choice], **more})
+    return server_sent_event({**head, "object": "chat.completion.chunk", "choices": [choice], **more})
 
 
-def data(value: Any) -> str:
-    """A value as a server-sent event."""
+def usage_chunk(head: dict[str, Any], usage: Usage) -> str:
+    """The chunk after the last one that holds the usage, where the request sets ``stream_options.include_usage``."""
+    body = {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage_body(usage)}
+    return server_sent_event(body)
+
+
+def server_sent_event(value: Any) -> str:
+    """A JSON value as a server-sent event."""
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-def usage_of(usage: Usage) -> dict[str, Any]:
-    """The tokens as OpenAI names them."""
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Token counts under OpenAI's names."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
-
-
-def head_of(request: str, model: str) -> dict[str, Any]:
-    """What every part of an answer has."""
-    return {"id": f"chatcmpl-{request}", "created": int(time.time()), "model": model}

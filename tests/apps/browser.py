@@ -1,4 +1,4 @@
-"""A server of the pages and a real browser that looks at them, for tests and for the pictures in the docs."""
+"""A server of the web app and a headless Chromium, for tests and for the screenshots in the docs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 APP = Path(__file__).resolve().parents[2] / "apps" / "app.py"
-WAIT_S = 120  # on a machine that has much else to do
+TIMEOUT_S = 120  # generous, for a busy machine
 
 
 def missing() -> str:
-    """Why no browser can be driven here; empty where one can."""
+    """Why no browser can be used here; empty where one can."""
     try:
         import selenium  # noqa: F401
     except ImportError:
@@ -32,17 +32,22 @@ def missing() -> str:
 
 @contextmanager
 def server(folder: Path, *, port: int | None = None, **environment: str) -> Iterator[str]:
-    """The address of the pages, which keep what they keep in ``folder``."""
+    """Start the web app with its data in ``folder``, and give its address."""
     port = port or free_port()
-    kept = {"EGOSRAG_DATA_DIR": str(folder / "data"), "EGOSRAG_CACHE_DIR": str(folder / "cache")}
-    words = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    folders = {"EGOSRAG_DATA_DIR": str(folder / "data"), "EGOSRAG_CACHE_DIR": str(folder / "cache")}
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            words, env={**os.environ, **kept, **environment}, stdout=log, stderr=log, cwd=folder, start_new_session=True
+            command,
+            env={**os.environ, **folders, **environment},
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: _answers(f"{address}/_stcore/health") or process.poll() is not None)
+        until(lambda: _is_healthy(f"{address}/_stcore/health") or process.poll() is not None)
         assert process.poll() is None, (folder / "server.log").read_text(encoding="utf-8")
         yield address
     finally:
@@ -52,78 +57,78 @@ def server(folder: Path, *, port: int | None = None, **environment: str) -> Iter
 
 @contextmanager
 def browser(folder: Path, *, width: int = 1200, height: int = 900, language: str = "en-US") -> Iterator[Any]:
-    """A Chromium with a profile of its own in ``folder``, so that it is a visitor of its own."""
+    """A Chromium with its own profile in ``folder``, which makes it a visitor of its own."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    for word in (
+    for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--hide-scrollbars",
         f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}", f"--lang={language}",
     ):  # fmt: skip
-        options.add_argument(word)
+        options.add_argument(argument)
     options.add_experimental_option("prefs", {"intl.accept_languages": language})
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    options.set_capability("unhandledPromptBehavior", "ignore")  # an alert of a script would stay and be found
+    options.set_capability("unhandledPromptBehavior", "ignore")  # so that an alert of a script stays and fails the test
     options.binary_location = str(shutil.which("chromium"))
     driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
-    driver.set_page_load_timeout(WAIT_S)
+    driver.set_page_load_timeout(TIMEOUT_S)
     try:
         yield driver
     finally:
         driver.quit()
 
 
-def asked_for(driver: Any) -> list[str]:
-    """The addresses that the page asked for since the last call, and those that the browser did not let it ask for."""
+def requested_urls(driver: Any) -> list[str]:
+    """The URLs that the page requested since the last call, and messages of requests that the policy blocked."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = ("Network.requestWillBeSent", "Network.webSocketCreated")
-    found = [m["params"].get("request", m["params"])["url"] for m in messages if m["method"] in sent]
-    told = [entry["message"] for entry in driver.get_log("browser")]
-    refused = [f"refused: {message}" for message in told if "Content Security Policy" in message]
-    return [*found, *refused]
+    urls = [m["params"].get("request", m["params"])["url"] for m in messages if m["method"] in sent]
+    logged = [entry["message"] for entry in driver.get_log("browser")]
+    blocked = [f"blocked: {message}" for message in logged if "Content Security Policy" in message]
+    return [*urls, *blocked]
 
 
 def text_of(driver: Any) -> str:
-    """What a person can read on the page."""
+    """The visible text of the page."""
     return str(driver.execute_script("return document.body.innerText"))
 
 
 def type_in(driver: Any, css: str, text: str) -> None:
-    """Types into a field as soon as it takes anything."""
+    """Type into a field as soon as it is enabled."""
     ready = "return [...document.querySelectorAll(arguments[0])].find(e => !e.disabled && e.offsetParent !== null)"
     until(lambda: driver.execute_script(ready, css)).send_keys(text)
 
 
-def until(true: Callable[[], Any]) -> Any:
-    """What ``true`` gives as soon as it is true."""
-    end = time.monotonic() + WAIT_S
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until ``condition`` is true, and return its value."""
+    end = time.monotonic() + TIMEOUT_S
     while True:
-        found = true()
-        if found:
-            return found
-        assert time.monotonic() < end, "it never came"
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.1)
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port that is not in use."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
-def script(folder: Path, *said: str) -> Mapping[str, str]:
-    """The environment of a server whose model says so."""
+def script(folder: Path, *responses: str) -> Mapping[str, str]:
+    """The environment of a server with a scripted model that gives these responses."""
     path = folder / "script.json"
-    path.write_text(json.dumps(said), encoding="utf-8")
+    path.write_text(json.dumps(responses), encoding="utf-8")
     return {"EGOSRAG_MODEL": f"scripted:{path}"}
 
 
-def _answers(address: str) -> bool:
+def _is_healthy(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=5) as reply:
-            return bool(reply.status == 200)
+        with urllib.request.urlopen(address, timeout=5) as response:
+            return bool(response.status == 200)
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""The training page only watches: runs and their losses, what was said meanwhile, and commands to copy."""
+"""The training page is read only: runs and their losses, sample replies, and commands to copy."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Open:
-    """``open_page()``: the page of the runs in ``tmp_path / "runs"``."""
+    """``open_page()`` opens the page on the runs in ``tmp_path / "runs"``."""
     (tmp_path / "runs").mkdir()
     monkeypatch.setenv("EGOSRAG_APP_RUNS", str(tmp_path / "runs"))
     streamlit.cache_data.clear()
 
-    def page(way: str = "runs") -> AppTest:
+    def page(view: str = "runs") -> AppTest:
         test = AppTest.from_file(PAGE, default_timeout=60)
-        test.session_state["training_way"] = way
+        test.session_state["training_view"] = view
         page = test.run()
         assert not page.exception
         return page
@@ -45,20 +45,20 @@ def write_run(folder: Path, name: str, **changes: Any) -> Path:
     return run
 
 
-def test_an_empty_folder_tells_how_to_begin(open_page: Open) -> None:
+def test_an_empty_folder_shows_how_to_start(open_page: Open) -> None:
     page = open_page()
-    assert page.info[0].value.startswith("No training in runs yet")
+    assert page.info[0].value.startswith("There are no training runs in runs yet")
     page.segmented_control[0].set_value("configs").run()
     assert not page.exception
     assert page.code[0].value.startswith("python -m finetune.")
 
 
-def test_runs_are_listed_and_their_losses_drawn(open_page: Open, tmp_path: Path) -> None:
+def test_runs_are_listed_with_loss_curves(open_page: Open, tmp_path: Path) -> None:
     write_run(tmp_path, "sft")
     write_run(tmp_path, "lora", loss=[[1, 5.0]])
     page = open_page()
     assert sorted(page.dataframe[0].value["Run"]) == ["lora", "sft"]
-    assert set(page.dataframe[0].value["State"]) == {"finished"}
+    assert set(page.dataframe[0].value["State"]) == {"Finished"}
     chart = page.get("vega_lite_chart")[0].proto
     assert json.loads(chart.spec)["mark"]["type"] == "line"
     assert sorted(page.multiselect(key="curves").value) == ["lora", "sft"]
@@ -67,7 +67,7 @@ def test_runs_are_listed_and_their_losses_drawn(open_page: Open, tmp_path: Path)
     assert not page.get("vega_lite_chart")
 
 
-def test_what_the_model_said_is_followed_over_the_steps_as_text(open_page: Open, tmp_path: Path) -> None:
+def test_sample_replies_are_shown_by_step_as_text(open_page: Open, tmp_path: Path) -> None:
     run = write_run(tmp_path, "sft")
     rows = [{"step": step, "prompt": HOSTILE, "text": f"*at {step}*"} for step in (0, 1, 2)]
     (run / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -78,12 +78,12 @@ def test_what_the_model_said_is_followed_over_the_steps_as_text(open_page: Open,
     assert not page.markdown
 
 
-def test_a_run_without_samples_says_how_to_ask_for_them(open_page: Open, tmp_path: Path) -> None:
+def test_a_run_without_samples_says_how_to_get_them(open_page: Open, tmp_path: Path) -> None:
     write_run(tmp_path, "sft")
     assert any("sample_prompts" in caption.value for caption in open_page().caption)
 
 
-def test_damaged_samples_are_one_line(open_page: Open, tmp_path: Path) -> None:
+def test_damaged_samples_are_a_one_line_error(open_page: Open, tmp_path: Path) -> None:
     (write_run(tmp_path, "sft") / "samples.jsonl").write_text("{\n", encoding="utf-8")
     page = open_page()
     assert len(page.error) == 1
@@ -92,11 +92,11 @@ def test_damaged_samples_are_one_line(open_page: Open, tmp_path: Path) -> None:
 
 def test_the_page_starts_nothing(open_page: Open, tmp_path: Path) -> None:
     write_run(tmp_path, "sft")
-    for way in ("runs", "configs"):
-        assert not open_page(way).button
+    for view in ("runs", "configs"):
+        assert not open_page(view).button
 
 
-def test_each_configuration_is_shown_with_its_notes_and_settings(open_page: Open) -> None:
+def test_a_configuration_is_shown_with_its_command_notes_and_settings(open_page: Open) -> None:
     page = open_page("configs")
     page.selectbox(key="config").select("lora_3b").run()
     command, settings = (code.value for code in page.code)

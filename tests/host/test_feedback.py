@@ -1,4 +1,4 @@
-"""What visitors think of answers: a line each, whole lines only, and LangSmith's where it has a key."""
+"""Ratings: one JSONL row each, never an incomplete one, and sent to LangSmith where a key is set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_thumb_is_a_line_that_names_nobody(tmp_path: Path) -> None:
+def test_a_rating_is_a_row_without_the_visitors_token(tmp_path: Path) -> None:
     token = new_token()
     visitor = visitor_of(token, tmp_path)
     assert feedback.rate(tmp_path, visitor, {"question": "机油？", "answer": "SAE\n30"}, 1.0, "gut") is None
@@ -30,10 +30,10 @@ def test_a_thumb_is_a_line_that_names_nobody(tmp_path: Path) -> None:
     assert token not in (tmp_path / "feedback.jsonl").read_text(encoding="utf-8")
 
 
-def test_many_at_once_are_all_whole(tmp_path: Path) -> None:
+def test_concurrent_rows_are_all_complete(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "feedback.jsonl"
     threads = [
-        threading.Thread(target=lambda n=n: [feedback.append(file, {"n": n, "text": "x" * 9000}) for _ in range(5)])
+        threading.Thread(target=lambda n=n: [feedback.append_row(file, {"n": n, "text": "x" * 9000}) for _ in range(5)])
         for n in range(6)
     ]
     for thread in threads:
@@ -43,31 +43,31 @@ def test_many_at_once_are_all_whole(tmp_path: Path) -> None:
     assert sorted(row["n"] for row in rows(file)) == sorted(list(range(6)) * 5)
 
 
-def test_half_a_line_of_a_crash_spoils_no_other(tmp_path: Path) -> None:
+def test_a_row_after_an_incomplete_one_begins_on_a_new_line(tmp_path: Path) -> None:
     file = tmp_path / "feedback.jsonl"
     file.write_text('{"n": 1}\n{"n": 2, "te', encoding="utf-8")
-    feedback.append(file, {"n": 3})
-    first, broken, last = file.read_text(encoding="utf-8").splitlines()
+    feedback.append_row(file, {"n": 3})
+    first, incomplete, last = file.read_text(encoding="utf-8").splitlines()
     assert json.loads(first)["n"] == 1
-    assert broken == '{"n": 2, "te'
+    assert incomplete == '{"n": 2, "te'
     assert json.loads(last)["n"] == 3
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_earlier_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "feedback.jsonl"
-    feedback.append(file, {"n": 1})
+    feedback.append_row(file, {"n": 1})
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        feedback.append(file, {"n": 2})
+        feedback.append_row(file, {"n": 2})
     monkeypatch.undo()
     assert rows(file) == [{"n": 1}]
 
 
-def test_langsmith_gets_the_score_of_a_traced_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_langsmith_gets_the_rating_of_a_traced_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.evals.langsmith_fake import FakeLangSmith
 
     fake = FakeLangSmith()

@@ -1,4 +1,4 @@
-"""Turns at the model: fair between visitors, given back whatever happens."""
+"""The fair queue: slots go to visitors in turn, and are released in every case."""
 
 from __future__ import annotations
 
@@ -13,96 +13,96 @@ from egosrag.host.queue import FairQueue
 WAIT_S = 10
 
 
-def until(true: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + WAIT_S
-    while not true():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
 
 
-class Line:
-    """Visitors that come one after another while the first one is served; ``order`` is how they were served."""
+class Visitors:
+    """Visitors who join the queue one after another; ``order`` is the order in which they got a slot."""
 
     def __init__(self, queue: FairQueue) -> None:
         self.queue, self.order, self.threads = queue, [], []  # type: ignore[var-annotated]
-        self.told: dict[str, list[int]] = {}
+        self.ahead: dict[str, list[int]] = {}
 
-    def come(self, visitor: str) -> None:
+    def join_queue(self, visitor: str) -> None:
         name = f"{visitor}{len(self.threads)}"
-        told = self.told[name] = []
+        ahead = self.ahead[name] = []
 
         def work() -> None:
-            with self.queue.turn(visitor, told.append):
+            with self.queue.slot(visitor, ahead.append):
                 self.order.append(visitor)
 
         self.threads.append(threading.Thread(target=work, daemon=True))
         self.threads[-1].start()
-        until(lambda: bool(told))
+        until(lambda: bool(ahead))
 
-    def join(self) -> list[str]:
+    def wait(self) -> list[str]:
         for thread in self.threads:
             thread.join(WAIT_S)
         return self.order
 
 
-def test_whoever_was_served_longest_ago_comes_next() -> None:
+def test_the_visitor_served_least_recently_is_next() -> None:
     queue = FairQueue()
-    line = Line(queue)
-    with queue.turn("ann"):
+    visitors = Visitors(queue)
+    with queue.slot("ann"):
         for visitor in ("ann", "ann", "bob", "cyd", "bob"):
-            line.come(visitor)
-    assert line.join() == ["bob", "cyd", "ann", "bob", "ann"]
+            visitors.join_queue(visitor)
+    assert visitors.wait() == ["bob", "cyd", "ann", "bob", "ann"]
 
 
-def test_who_waits_is_told_how_many_come_before() -> None:
+def test_the_number_of_requests_ahead_is_reported() -> None:
     queue = FairQueue()
-    line = Line(queue)
-    with queue.turn("ann"):
-        line.come("bob")
-        line.come("cyd")
-        assert line.told["bob0"][0] == 1  # the one who is served
-        assert line.told["cyd1"][0] == 2
-    line.join()
+    visitors = Visitors(queue)
+    with queue.slot("ann"):
+        visitors.join_queue("bob")
+        visitors.join_queue("cyd")
+        assert visitors.ahead["bob0"][0] == 1  # the one that holds the slot
+        assert visitors.ahead["cyd1"][0] == 2
+    visitors.wait()
 
 
-def test_a_turn_is_given_back_when_its_work_fails() -> None:
+def test_a_slot_is_released_when_its_block_raises() -> None:
     queue = FairQueue()
-    with pytest.raises(ZeroDivisionError), queue.turn("ann"):
+    with pytest.raises(ZeroDivisionError), queue.slot("ann"):
         raise ZeroDivisionError
-    with queue.turn("bob"):
+    with queue.slot("bob"):
         pass
 
 
-def test_who_leaves_the_line_holds_nobody_up() -> None:
+def test_a_visitor_who_leaves_the_queue_blocks_nobody() -> None:
     queue = FairQueue()
-    line = Line(queue)
+    visitors = Visitors(queue)
 
-    def leave(before: int) -> None:
+    def leave(ahead: int) -> None:
         raise KeyboardInterrupt
 
-    with queue.turn("ann"):
-        with pytest.raises(KeyboardInterrupt), queue.turn("bob", leave):
-            raise AssertionError("never served")
-        line.come("cyd")
-    assert line.join() == ["cyd"]
+    with queue.slot("ann"):
+        with pytest.raises(KeyboardInterrupt), queue.slot("bob", leave):
+            raise AssertionError("got a slot")
+        visitors.join_queue("cyd")
+    assert visitors.wait() == ["cyd"]
 
 
-def test_long_work_lets_others_go_first() -> None:
+def test_long_work_gives_way_to_waiting_visitors() -> None:
     queue = FairQueue()
-    line = Line(queue)
-    with queue.turn("ann") as turn:
-        turn.rest()  # nobody waits: it goes on
-        line.come("bob")
-        assert line.order == []
-        turn.rest()
-        assert line.order == ["bob"]
-    line.join()
+    visitors = Visitors(queue)
+    with queue.slot("ann") as slot:
+        slot.give_way()  # nobody waits: it continues
+        visitors.join_queue("bob")
+        assert visitors.order == []
+        slot.give_way()
+        assert visitors.order == ["bob"]
+    visitors.wait()
 
 
-def test_as_many_work_at_once_as_were_said() -> None:
-    queue = FairQueue(at_once=2)
-    line = Line(queue)
-    with queue.turn("ann"), queue.turn("bob"):
-        line.come("cyd")
-        assert line.order == []
-    assert line.join() == ["cyd"]
+def test_as_many_run_at_once_as_there_are_slots() -> None:
+    queue = FairQueue(slots=2)
+    visitors = Visitors(queue)
+    with queue.slot("ann"), queue.slot("bob"):
+        visitors.join_queue("cyd")
+        assert visitors.order == []
+    assert visitors.wait() == ["cyd"]

@@ -1,4 +1,4 @@
-"""A real server on loopback: uvicorn in a thread, at a free port."""
+"""A real server on loopback: uvicorn in a thread, on a free port."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import uvicorn
 
 from egosrag.cli.serve import served_models
 from egosrag.serve.api import create_app
+from egosrag.serve.backends import Backend
 from egosrag.serve.guard import Guard, Limits
-from egosrag.serve.models import Served
 from egosrag.settings import Settings
 
 SAMPLES = Path(__file__).parents[2] / "egosrag" / "data" / "samples"
@@ -23,12 +23,12 @@ Start = Callable[..., str]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a server for what is given, and gives its address."""
+    """``start(backends)`` starts a server and returns its base URL."""
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def begin(served: Mapping[str, Served], tokens: Sequence[str] = (), limits: Limits = Limits()) -> str:  # noqa: B008
+    def begin(backends: Mapping[str, Backend], tokens: Sequence[str] = (), limits: Limits = Limits()) -> str:  # noqa: B008
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(served, Guard(tokens, limits)), log_level="warning", access_log=False)
+        config = uvicorn.Config(create_app(backends, Guard(tokens, limits)), log_level="warning", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -51,5 +51,5 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def pocket(start: Start, settings: Settings) -> str:
-    """A server of pocket and two roles."""
+    """The base URL of a server with the model pocket and two roles."""
     return start(served_models(settings, [SAMPLES / "edda.en.json", SAMPLES / "gu.zh.json"], []))

@@ -1,4 +1,4 @@
-"""The API as its clients use it: openai's client, LangChain's, plain HTTP; and what it refuses."""
+"""The HTTP API as clients use it: the openai client, LangChain, plain HTTP; and the requests that it rejects."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from egosrag.cli.serve import named_index, served_models
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Usage
+from egosrag.serve.backends import Finish, ModelBackend, RoleBackend
 from egosrag.serve.guard import TOKENS, Guard, Limits, check_address, read_tokens
-from egosrag.serve.models import Done, Plain, Played
-from egosrag.serve.schema import Asked
+from egosrag.serve.schema import ChatRequest
 from egosrag.sessions.catalog import list_sessions
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
@@ -40,10 +40,10 @@ def client(url: str, key: str = "none") -> openai.OpenAI:
     return openai.OpenAI(base_url=url, api_key=key, max_retries=0)
 
 
-def said(url: str, line: str, model: str = "edda.en", key: str = "none", **more: Any) -> str:
+def ask(url: str, line: str, model: str = "edda.en", key: str = "none", **more: Any) -> str:
     messages: Any = [{"role": "user", "content": line}]
-    done = client(url, key).chat.completions.create(model=model, messages=messages, **more)
-    return str(done.choices[0].message.content)
+    response = client(url, key).chat.completions.create(model=model, messages=messages, **more)
+    return str(response.choices[0].message.content)
 
 
 def test_models_are_listed_with_their_kind(pocket: str) -> None:
@@ -51,18 +51,18 @@ def test_models_are_listed_with_their_kind(pocket: str) -> None:
     assert [(m.id, m.owned_by) for m in found] == [("pocket", "model"), ("edda.en", "role"), ("gu.zh", "role")]
 
 
-def test_a_stream_is_the_answer_in_pieces_and_ends_with_its_usage(start: Start, settings: Settings) -> None:
+def test_a_stream_joins_to_the_whole_answer_and_ends_with_its_usage(start: Start, settings: Settings) -> None:
     model = ScriptedChatModel(responses=["我怕打雷，也怕老鼠。”"] * 2)
-    url = start({"gu.zh": Played(settings, SAMPLES / "gu.zh.json", model)})
-    asked: Any = [{"role": "user", "content": "你害怕什么？"}]
-    whole = client(url).chat.completions.create(model="gu.zh", messages=asked)
+    url = start({"gu.zh": RoleBackend(settings, SAMPLES / "gu.zh.json", model)})
+    messages: Any = [{"role": "user", "content": "你害怕什么？"}]
+    whole = client(url).chat.completions.create(model="gu.zh", messages=messages)
     stream = client(url).chat.completions.create(
-        model="gu.zh", messages=asked, stream=True, stream_options={"include_usage": True}
+        model="gu.zh", messages=messages, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
-    pieces = [c.choices[0].delta.content or "" for c in chunks if c.choices]
-    assert "".join(pieces) == whole.choices[0].message.content
-    assert len([p for p in pieces if p]) > 1
+    texts = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+    assert "".join(texts) == whole.choices[0].message.content
+    assert len([text for text in texts if text]) > 1
     assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason == "stop"
     assert chunks[-1].usage and whole.usage
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens > 0
@@ -73,29 +73,29 @@ def test_langchain_talks_to_a_role(pocket: str) -> None:
     model = ChatOpenAI(model="edda.en", base_url=pocket, api_key=SecretStr("none"), max_retries=0)
     whole = model.invoke("What are you afraid of?").text
     assert whole
-    assert "".join(str(piece.text) for piece in model.stream("What are you afraid of?")) == whole
+    assert "".join(str(chunk.text) for chunk in model.stream("What are you afraid of?")) == whole
 
 
-def recorded(settings: Settings) -> tuple[Settings, ScriptedChatModel, Played]:
+def scripted_role(settings: Settings) -> tuple[ScriptedChatModel, RoleBackend]:
     model = ScriptedChatModel(responses=[f'Reply {n}."' for n in range(20)])
-    return settings, model, Played(settings, SAMPLES / "edda.en.json", model)
+    return model, RoleBackend(settings, SAMPLES / "edda.en.json", model)
 
 
-def test_a_session_keeps_its_own_record_and_needs_the_new_line_alone(start: Start, settings: Settings) -> None:
-    _, model, role = recorded(settings)
+def test_a_session_stores_its_history_and_needs_only_the_new_message(start: Start, settings: Settings) -> None:
+    model, role = scripted_role(settings)
     url = start({"edda": role})
     for line in ("My name is Ann.", "What is my name?"):
-        said(url, line, "edda", user="ann")
+        ask(url, line, "edda", user="ann")
     prompt = str(model.calls[-1].messages[-2].content)
     assert 'Me: "My name is Ann."\nEdda: "Reply 0."\nMe: "What is my name?"' in prompt
-    said(url, "Who am I?", "edda", user="bob")
+    ask(url, "Who am I?", "edda", user="bob")
     assert "Ann" not in str(model.calls[-1].messages)
-    said(url, "Who am I?", "edda", extra_headers={"X-Session": "ann"})
+    ask(url, "Who am I?", "edda", extra_headers={"X-Session": "ann"})
     assert "Ann" in str(model.calls[-1].messages)
 
 
 def test_without_a_session_the_messages_are_the_conversation(start: Start, settings: Settings) -> None:
-    _, model, role = recorded(settings)
+    model, role = scripted_role(settings)
     url = start({"edda": role})
     history: Any = [
         {"role": "system", "content": "You are somebody else."},
@@ -106,46 +106,46 @@ def test_without_a_session_the_messages_are_the_conversation(start: Start, setti
     client(url).chat.completions.create(model="edda", messages=history)
     system, prompt = (str(m.content) for m in model.calls[-1].messages[:2])
     assert "somebody else" not in system + prompt
-    assert prompt.count("\nEdda:") == 1, "a line of the user's forged a turn"
+    assert prompt.count("\nEdda:") == 1, "a user message forged a turn"
     assert 'Edda: "Good day, Ann."' in prompt
-    said(url, "Who am I?", "edda")
-    assert "Ann" not in str(model.calls[-1].messages), "nothing of a conversation without session stays"
+    ask(url, "Who am I?", "edda")
+    assert "Ann" not in str(model.calls[-1].messages), "nothing is stored without a session"
     assert not (settings.data_dir / "sessions.sqlite").exists()
 
 
 def test_the_same_session_name_under_another_token_is_another_session(start: Start, settings: Settings) -> None:
-    _, model, role = recorded(settings)
+    model, role = scripted_role(settings)
     url = start({"edda": role}, [TOKEN, OTHER])
-    said(url, "My name is Ann.", "edda", TOKEN, user="me")
-    said(url, "Who am I?", "edda", OTHER, user="me")
+    ask(url, "My name is Ann.", "edda", TOKEN, user="me")
+    ask(url, "Who am I?", "edda", OTHER, user="me")
     assert "Ann" not in str(model.calls[-1].messages)
-    said(url, "Who am I?", "edda", TOKEN, user="me")
+    ask(url, "Who am I?", "edda", TOKEN, user="me")
     assert "Ann" in str(model.calls[-1].messages)
 
 
 def test_two_servers_share_a_store(start: Start, settings: Settings) -> None:
-    first, second = recorded(settings), recorded(settings)
-    said(start({"edda": first[2]}), "My name is Ann.", "edda", user="ann")
-    said(start({"edda": second[2]}), "Who am I?", "edda", user="ann")
-    assert "Ann" in str(second[1].calls[-1].messages)
+    first, second = scripted_role(settings), scripted_role(settings)
+    ask(start({"edda": first[1]}), "My name is Ann.", "edda", user="ann")
+    ask(start({"edda": second[1]}), "Who am I?", "edda", user="ann")
+    assert "Ann" in str(second[0].calls[-1].messages)
 
 
 def test_a_manual_answers_with_its_citations(start: Start, settings: Settings, tmp_path: Path) -> None:
     ManualIndex.build([SAMPLES / "manual.en.md"], tmp_path / "halden")
     url = start(served_models(settings, [], [str(tmp_path / "halden"), f"car={tmp_path / 'halden'}"]))
-    asked: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
-    done = client(url).chat.completions.create(model="car", messages=asked)
-    assert done.model_extra
-    told = done.model_extra["egosrag"]
-    assert [c["page"] for c in told["citations"]] == [7]
-    assert not told["refused"]
-    asked = [{"role": "user", "content": "How do I bake a cake?"}]
-    done = client(url).chat.completions.create(model="halden", messages=asked)
-    assert done.model_extra and done.model_extra["egosrag"]["refused"]
+    messages: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
+    response = client(url).chat.completions.create(model="car", messages=messages)
+    assert response.model_extra
+    extra = response.model_extra["egosrag"]
+    assert [c["page"] for c in extra["citations"]] == [7]
+    assert not extra["refused"]
+    messages = [{"role": "user", "content": "How do I bake a cake?"}]
+    response = client(url).chat.completions.create(model="halden", messages=messages)
+    assert response.model_extra and response.model_extra["egosrag"]["refused"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "postgres"])
-def test_an_index_that_was_built_anew_is_served_without_a_new_start(
+def test_a_rebuilt_index_is_served_without_a_restart(
     kind: str, start: Start, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     place = str(tmp_path / "index") if kind == "folder" else f"{request.getfixturevalue('postgres')}#index"
@@ -156,7 +156,7 @@ def test_an_index_that_was_built_anew_is_served_without_a_new_start(
         ManualIndex.build([manual], place)
 
     def answer() -> str:
-        return said(url, "When was the oil of the engine chosen?", "car")
+        return ask(url, "When was the oil of the engine chosen?", "car")
 
     build(1900)
     url = start(served_models(settings, [], [f"car={place}"]))
@@ -164,9 +164,9 @@ def test_an_index_that_was_built_anew_is_served_without_a_new_start(
     build(1901)
     assert "1901" in answer()
     build(1902)
-    build(1903)  # what is open is gone from the store by now
+    build(1903)  # the build that is open is no longer in the store by now
     assert "1903" in answer()
-    if kind == "folder":  # damaged or taken away, it is answered from what is in memory
+    if kind == "folder":  # when the index is damaged, questions are answered from memory
         (tmp_path / "index" / "manifest.json").write_text("{}")
         assert "1903" in answer()
         build(1904)
@@ -174,22 +174,22 @@ def test_an_index_that_was_built_anew_is_served_without_a_new_start(
 
 
 @pytest.mark.parametrize(
-    "given", [None, "Basic " + TOKEN, "Bearer wrong", "Bearer " + TOKEN[:-1], "Bearer " + TOKEN * 2]
+    "authorization", [None, "Basic " + TOKEN, "Bearer wrong", "Bearer " + TOKEN[:-1], "Bearer " + TOKEN * 2]
 )
-def test_without_a_right_token_nothing_is_told(start: Start, given: str | None) -> None:
-    url = start({"m": Plain(ScriptedChatModel(responses=["secret"]))}, [TOKEN])
-    headers = {"Authorization": given} if given else {}
+def test_without_a_valid_token_every_endpoint_but_health_is_401(start: Start, authorization: str | None) -> None:
+    url = start({"m": ModelBackend(ScriptedChatModel(responses=["secret"]))}, [TOKEN])
+    headers = {"Authorization": authorization} if authorization else {}
     body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
-    for answer in (
+    for response in (
         httpx.get(f"{url}/models", headers=headers),
         httpx.post(f"{url}/chat/completions", headers=headers, json=body),
         httpx.get(f"{url.removesuffix('/v1')}/metrics", headers=headers),
     ):
-        assert answer.status_code == 401
-        assert answer.json()["error"]["code"] == "invalid_api_key"
-        assert TOKEN not in answer.text
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "invalid_api_key"
+        assert TOKEN not in response.text
     assert httpx.get(f"{url.removesuffix('/v1')}/healthz").json() == {"status": "ok"}
-    assert said(url, "?", "m", TOKEN) == "secret"
+    assert ask(url, "?", "m", TOKEN) == "secret"
 
 
 @pytest.mark.parametrize(
@@ -208,47 +208,47 @@ def test_without_a_right_token_nothing_is_told(start: Start, given: str | None) 
         (b'{"model": "m", "messages": [{"role": "user", "content": "' + b"x" * 3000 + b'"}]}', 413, "longer than"),
     ],
 )
-def test_a_wrong_request_is_refused_in_openais_shape(start: Start, body: bytes, status: int, word: str) -> None:
+def test_an_invalid_request_is_an_error_in_openais_format(start: Start, body: bytes, status: int, word: str) -> None:
     limits = Limits(body_bytes=200_000 if body.startswith(b"[") else 2000)
-    answer = httpx.post(
-        start({"m": Plain(ScriptedChatModel(responses=[]))}, (), limits) + "/chat/completions", content=body
+    response = httpx.post(
+        start({"m": ModelBackend(ScriptedChatModel(responses=[]))}, (), limits) + "/chat/completions", content=body
     )
-    assert answer.status_code == status
-    assert word in answer.json()["error"]["message"]
+    assert response.status_code == status
+    assert word in response.json()["error"]["message"]
 
 
 class Slow:
-    """Says a word every hundredth of a second and knows when it was closed."""
+    """Generates a word every hundredth of a second, and records when it was closed."""
 
     kind = "model"
 
     def __init__(self) -> None:
         self.closed = threading.Event()
 
-    def answer(self, asked: Asked, session: str) -> Iterator[str | Done]:
+    def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
         try:
             for n in range(1000):
                 time.sleep(0.01)
                 yield f"{n} "
-            yield Done("stop", Usage(), {})
+            yield Finish("stop", Usage(), {})
         finally:
             self.closed.set()
 
 
-def test_a_client_that_leaves_stops_the_work(start: Start) -> None:
+def test_a_client_that_disconnects_stops_the_generation(start: Start) -> None:
     slow = Slow()
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-    with httpx.stream("POST", start({"m": slow}) + "/chat/completions", json=body) as answer:
-        next(answer.iter_lines())
+    with httpx.stream("POST", start({"m": slow}) + "/chat/completions", json=body) as response:
+        next(response.iter_lines())
     assert slow.closed.wait(5)
 
 
-def test_what_was_said_before_the_client_left_stays_as_interrupted(start: Start, settings: Settings) -> None:
+def test_an_aborted_reply_is_stored_as_interrupted(start: Start, settings: Settings) -> None:
     model = ScriptedChatModel(responses=["One. Two. " * 200 + '"'])
-    url = start({"edda": Played(settings, SAMPLES / "edda.en.json", model)})
+    url = start({"edda": RoleBackend(settings, SAMPLES / "edda.en.json", model)})
     body = {"model": "edda", "user": "ann", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-    with httpx.stream("POST", url + "/chat/completions", json=body) as answer:
-        for n, _ in enumerate(answer.iter_lines()):
+    with httpx.stream("POST", url + "/chat/completions", json=body) as response:
+        for n, _ in enumerate(response.iter_lines()):
             if n > 6:
                 break
     deadline = time.monotonic() + 10
@@ -263,12 +263,12 @@ def test_what_was_said_before_the_client_left_stays_as_interrupted(start: Start,
     assert turns[-1].text.startswith("One.")
 
 
-def test_too_many_at_once_and_too_long_answers_are_ended(start: Start) -> None:
+def test_too_many_requests_are_429_and_answers_over_the_time_limit_end(start: Start) -> None:
     slow = Slow()
     url = start({"m": slow}, (), Limits(at_once=1, seconds=0.3))
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-    with httpx.stream("POST", url + "/chat/completions", json=body) as answer:
-        lines = answer.iter_lines()
+    with httpx.stream("POST", url + "/chat/completions", json=body) as response:
+        lines = response.iter_lines()
         next(lines)
         busy = httpx.post(url + "/chat/completions", json=body)
         assert busy.status_code == 429
@@ -276,24 +276,24 @@ def test_too_many_at_once_and_too_long_answers_are_ended(start: Start) -> None:
         events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     assert events[-1]["choices"][0]["finish_reason"] == "length"
     assert slow.closed.wait(5)
-    told = httpx.get(url.removesuffix("/v1") + "/metrics").text
-    assert 'egosrag_requests_total{model="m",outcome="late"} 1.0' in told
+    metrics = httpx.get(url.removesuffix("/v1") + "/metrics").text
+    assert 'egosrag_requests_total{model="m",outcome="late"} 1.0' in metrics
 
 
-def test_a_model_that_fails_is_503_and_tells_nothing_of_the_inside(start: Start) -> None:
-    url = start({"m": Plain(ScriptedChatModel(responses=[]))})
+def test_a_model_failure_is_503_without_internal_details(start: Start) -> None:
+    url = start({"m": ModelBackend(ScriptedChatModel(responses=[]))})
     with pytest.raises(openai.InternalServerError) as error:
-        said(url, "?", "m")
+        ask(url, "?", "m")
     assert error.value.status_code == 503
     assert "log" in error.value.message
 
 
-def test_other_machines_are_let_in_with_tokens_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_network_address_needs_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(TOKENS, raising=False)
     for host in ("127.0.0.1", "::1", "localhost"):
         check_address(host, ())
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
-        with pytest.raises(SettingsError, match="give tokens first"):
+        with pytest.raises(SettingsError, match="can be reached from other machines: give tokens first"):
             check_address(host, ())
         check_address(host, (TOKEN,))
     (tmp_path / "tokens").write_text(f"{TOKEN}\n\n{OTHER}\n")
@@ -305,15 +305,15 @@ def test_other_machines_are_let_in_with_tokens_alone(monkeypatch: pytest.MonkeyP
     assert "'short'" not in str(error.value)
     with pytest.raises(SettingsError, match="cannot be read as tokens"):
         read_tokens(tmp_path / "missing")
-    assert Guard((TOKEN,), Limits()).who("bearer " + TOKEN) == TOKEN
+    assert Guard((TOKEN,), Limits()).authenticate("bearer " + TOKEN) == TOKEN
 
 
-def test_two_models_of_one_name_are_refused(settings: Settings) -> None:
+def test_two_models_with_the_same_name_are_an_error(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="two models would be named 'edda.en'"):
         served_models(settings, [SAMPLES / "edda.en.json"] * 2, [])
 
 
-def test_the_command_serves_and_ends_when_it_is_told_to() -> None:
+def test_the_command_serves_until_it_is_interrupted() -> None:
     program = str(Path(sys.executable).parent / "egosrag")
     command = [program, "serve", "--port", "0", "--role", str(SAMPLES / "edda.en.json")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -321,13 +321,13 @@ def test_the_command_serves_and_ends_when_it_is_told_to() -> None:
         assert process.stderr
         line = next(line for line in process.stderr if line.startswith("serves "))
         assert line.startswith("serves pocket, edda.en at http://127.0.0.1:")
-        assert said(line.split(" at ")[1].strip(), "Who are you?")
+        assert ask(line.split(" at ")[1].strip(), "Who are you?")
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
 
 
-def test_an_index_is_served_by_its_name_wherever_it_lies() -> None:
+def test_the_name_of_an_index_comes_from_its_folder_or_address() -> None:
     assert named_index("runs/halden/") == ("halden", "runs/halden/")
     assert named_index("car=runs/halden") == ("car", "runs/halden")
     url = "postgresql://ann@/db?host=/run/pg"
@@ -338,14 +338,23 @@ def test_an_index_is_served_by_its_name_wherever_it_lies() -> None:
 
 @pytest.mark.timeout(300)
 def test_several_workers_share_sessions_and_an_index_in_one_database(postgres: str, tmp_path: Path) -> None:
-    """Each worker is a process of its own; a session goes on at whichever is asked."""
+    """Each worker is a process of its own; a session continues on any of them."""
     script = tmp_path / "script.json"
     script.write_text(json.dumps([f'Reply {n}."' for n in range(9)]))
     ManualIndex.build([SAMPLES / "manual.en.md"], f"{postgres}#halden")
     program = str(Path(sys.executable).parent / "egosrag")
-    words = [program, "serve", "--port", "0", "--role", str(SAMPLES / "edda.en.json"), "--index", f"{postgres}#halden"]
-    words += ["--store", postgres, "--model", f"scripted:{script}", "--set", "answers=quote"]
-    workers = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    command = [
+        program,
+        "serve",
+        "--port",
+        "0",
+        "--role",
+        str(SAMPLES / "edda.en.json"),
+        "--index",
+        f"{postgres}#halden",
+    ]
+    command += ["--store", postgres, "--model", f"scripted:{script}", "--set", "answers=quote"]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         urls = []
         for worker in workers:
@@ -353,12 +362,12 @@ def test_several_workers_share_sessions_and_an_index_in_one_database(postgres: s
             line = next((line for line in worker.stderr if line.startswith("serves ")), "")
             assert "edda.en, halden at" in line
             urls.append(line.split(" at ")[1].strip())
-        assert said(urls[0], "My name is Ann.", user="ann") == "Reply 0."
-        assert said(urls[1], "What is my name?", user="ann") == "Reply 0."
-        assert said(urls[0], "Thank you.", user="ann") == "Reply 1."
+        assert ask(urls[0], "My name is Ann.", user="ann") == "Reply 0."
+        assert ask(urls[1], "What is my name?", user="ann") == "Reply 0."
+        assert ask(urls[0], "Thank you.", user="ann") == "Reply 1."
         for url in urls:
-            asked: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
-            stream = client(url).chat.completions.create(model="halden", messages=asked, stream=True)
+            messages: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
+            stream = client(url).chat.completions.create(model="halden", messages=messages, stream=True)
             last = list(stream)[-1].model_extra
             assert last and [c["page"] for c in last["egosrag"]["citations"]] == [7]
     finally:

@@ -1,4 +1,4 @@
-"""A server that is not ours: ``transformers serve`` with pocket, on loopback."""
+"""A client of ours against another server: ``transformers serve`` with pocket, on loopback."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def server() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = str(Path(sys.executable).parent / "transformers")
-    words = [program, "serve", "--port", str(port), "--device", "cpu", "--dtype", "float32", POCKET]
-    process = subprocess.Popen(words, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.PIPE, text=True)
+    command = [program, "serve", "--port", str(port), "--device", "cpu", "--dtype", "float32", POCKET]
+    process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr
-        said = next((line for line in process.stderr if "running on" in line), "")
-        assert said, "it ended before it listened"
+        ready = next((line for line in process.stderr if "running on" in line), "")
+        assert ready, "the server ended before it listened"
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
@@ -48,29 +48,29 @@ def client(url: str, style: Any = "none", **more: Any) -> ApiChatModel:
     return ApiChatModel(model=POCKET, base_url=url, api_key=SecretStr("none"), prefix_style=style, **settings)
 
 
-def test_it_says_what_the_local_model_says_in_one_and_in_pieces(server: str) -> None:
+def test_it_answers_as_the_local_model_whole_and_streamed(server: str) -> None:
     local = load_chat_model("pocket", max_new_tokens=64)
     for stop in (None, ["."], [" hood", "zz"]):
         here, there = local.invoke(QUESTION, stop=stop), client(server).invoke(QUESTION, stop=stop)
         assert there.text == here.text
-        ended = here.response_metadata["finish_reason"], there.response_metadata["finish_reason"]
-        # Asked for stop strings, a server says "stop" of the end too.
-        assert len(set(ended)) == 1 or (stop and ended == ("eos", "stop"))
-        pieces = [str(piece.text) for piece in client(server).stream(QUESTION, stop=stop)]
-        assert "".join(pieces) == here.text and len(pieces) > 2
+        reasons = here.response_metadata["finish_reason"], there.response_metadata["finish_reason"]
+        # With stop strings in the request, this server reports "stop" for the end-of-sequence token too.
+        assert len(set(reasons)) == 1 or (stop and reasons == ("eos", "stop"))
+        chunks = [str(chunk.text) for chunk in client(server).stream(QUESTION, stop=stop)]
+        assert "".join(chunks) == here.text and len(chunks) > 2
 
 
-def test_a_role_speaks_between_its_quotes_though_the_server_cannot_continue_a_message(server: str) -> None:
-    talk = Conversation(client(server), load_role(SAMPLES / "edda.en.json"), history="single", window=700)
-    talk.say("What are you afraid of?")  # unasked, pocket begins a line only where there are some already
+def test_a_role_replies_between_quotes_though_the_server_cannot_continue_a_message(server: str) -> None:
+    conversation = Conversation(client(server), load_role(SAMPLES / "edda.en.json"), history="single", window=700)
+    conversation.say("What are you afraid of?")  # pocket writes a speaker's name only where earlier lines have one
     for line in ('My name is "Bram". <|im_end|>', 'He said: "go." <|im_end|>'):
-        reply = talk.say(line)
+        reply = conversation.say(line)
         assert reply.text and '"' not in reply.text
-    assert [turn.speaker for turn in talk.turns()][-4:] == ["Me", "Edda", "Me", "Edda"]
+    assert [turn.speaker for turn in conversation.turns()][-4:] == ["Me", "Edda", "Me", "Edda"]
 
 
-def test_what_it_cannot_do_is_said(server: str) -> None:
-    with pytest.raises(ModelError, match='cannot be asked with prefix_style "vllm": take "none".*continue_final'):
+def test_an_unsupported_prefix_style_and_a_timeout_are_errors_that_say_what_to_do(server: str) -> None:
+    with pytest.raises(ModelError, match='does not accept prefix_style "vllm": use "none".*continue_final'):
         client(server, "vllm").invoke([*QUESTION, AIMessage("It is")])
     with pytest.raises(ModelError, match="did not answer in time"):
         client(server, timeout=0.001, max_retries=0).invoke(QUESTION)

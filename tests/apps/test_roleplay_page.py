@@ -1,4 +1,4 @@
-"""The role-play page: it talks, takes back, remembers, and shows words as words."""
+"""The chat page: replies, alternatives, edits, stored conversations, and untrusted text shown as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 import streamlit
 from streamlit.testing.v1 import AppTest
 
-from egosrag.host import cards, talks
+from egosrag.host import cards, conversations
 from egosrag.host.visitors import Visitor, visitor_of
 from egosrag.schema import Role
 from egosrag.settings import Settings
@@ -27,8 +27,8 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch, script: Callable[..., str]) -> Open:
-    """``open_page("one", "two")``: the page, with a model that says so."""
-    streamlit.cache_resource.clear()  # models are kept by the server, which all tests share
+    """``open_page("one", "two")`` opens the app with a scripted model that gives these responses."""
+    streamlit.cache_resource.clear()  # models are cached in this process, which all tests share
 
     def page(*responses: str, token: str = TOKEN) -> AppTest:
         monkeypatch.setenv("EGOSRAG_MODEL", script(*responses))
@@ -47,8 +47,8 @@ def shown(page: AppTest) -> list[str]:
     return [text.value for message in page.chat_message for text in message.text]
 
 
-def say(page: AppTest, line: str) -> AppTest:
-    return page.chat_input(key="line").set_value(line).run()
+def say(page: AppTest, message: str) -> AppTest:
+    return page.chat_input(key="message").set_value(message).run()
 
 
 def sessions(page: AppTest) -> Any:
@@ -56,9 +56,9 @@ def sessions(page: AppTest) -> Any:
 
 
 def click(page: AppTest, icon: str, at: int = -1) -> AppTest:
-    """Clicks one of the small buttons of a turn; the last one there is, when no other is asked for."""
-    found = [button for button in page.button if button.label == f":material/{icon}:"]
-    return found[at].click().run()
+    """Click one of the icon buttons of the turns; by default the last one."""
+    buttons = [button for button in page.button if button.label == f":material/{icon}:"]
+    return buttons[at].click().run()
 
 
 def test_it_opens_with_a_sample_role_and_no_error(open_page: Open) -> None:
@@ -68,13 +68,13 @@ def test_it_opens_with_a_sample_role_and_no_error(open_page: Open) -> None:
     assert shown(page) == [GREETING]
 
 
-def test_a_line_gets_a_reply_that_stays(open_page: Open) -> None:
+def test_a_message_gets_a_reply(open_page: Open) -> None:
     page = say(open_page('I am Edda."', 'Soup."'), "Who are you?")
     assert shown(page) == [GREETING, "Who are you?", "I am Edda."]
     assert shown(say(page, "What is there?"))[3:] == ["What is there?", "Soup."]
 
 
-def test_another_reply_takes_the_place_of_one_and_both_can_be_looked_through(open_page: Open) -> None:
+def test_a_reply_is_regenerated_and_both_alternatives_can_be_chosen(open_page: Open) -> None:
     page = say(open_page('One."', 'Two."'), "Who are you?")
     click(page, "refresh")
     assert shown(page)[-1] == "Two."
@@ -85,9 +85,9 @@ def test_another_reply_takes_the_place_of_one_and_both_can_be_looked_through(ope
     assert shown(page)[-1] == "Two."
 
 
-def test_any_turn_is_edited_and_deleted(open_page: Open) -> None:
+def test_any_message_can_be_edited_and_deleted(open_page: Open) -> None:
     page = say(open_page('One."'), "Who are you?")
-    page.sidebar.toggle(key="edit turns").set_value(True).run()
+    page.sidebar.toggle(key="edit messages").set_value(True).run()
     click(page, "edit", 1)
     page.text_area[0].set_value("Who <b>else</b>?").run()
     next(button for button in page.button if button.label == "Save").click().run()
@@ -96,83 +96,86 @@ def test_any_turn_is_edited_and_deleted(open_page: Open) -> None:
     assert shown(page) == ["Who <b>else</b>?", "One."]
 
 
-def test_an_edit_can_be_left(open_page: Open) -> None:
+def test_an_edit_can_be_cancelled(open_page: Open) -> None:
     page = say(open_page('One."'), "Who are you?")
-    page.sidebar.toggle(key="edit turns").set_value(True).run()
+    page.sidebar.toggle(key="edit messages").set_value(True).run()
     click(page, "edit", 1)
     next(button for button in page.button if button.label == "Cancel").click().run()
     assert shown(page)[1] == "Who are you?"
 
 
-def test_conversations_are_listed_resumed_and_begun_anew(open_page: Open) -> None:
+def test_conversations_are_listed_continued_and_started(open_page: Open) -> None:
     page = say(open_page('One."'), "Who are you?")
     again = open_page()  # another visit of the same visitor
     assert shown(again) == [GREETING, "Who are you?", "One."]
     again.multiselect[0].select("gu.zh").run()
-    next(button for button in again.button if button.label == "Begin").click().run()
+    next(button for button in again.button if button.label == "Start").click().run()
     assert "Who are you?" not in shown(again)
-    old = talks.talks(Settings.load(), visitor())[0].session
+    old = conversations.list_conversations(Settings.load(), visitor())[0].session
     sessions(again).select(old).run()
     assert "Who are you?" in shown(again)
     assert not page.exception and not again.exception
 
 
-def test_another_visitor_sees_nothing_of_it(open_page: Open) -> None:
+def test_another_visitor_does_not_see_the_conversation(open_page: Open) -> None:
     say(open_page('One."'), "A secret.")
     other = open_page(token="b" * 32)
     assert shown(other) == [GREETING]
     assert len(sessions(other).options) == 1
 
 
-def test_a_conversation_is_taken_out_and_deleted(open_page: Open) -> None:
+def test_a_conversation_is_downloaded_and_deleted(open_page: Open) -> None:
     page = say(open_page('One."'), "Who are you?")
-    assert {button.label for button in page.download_button} >= {"All of it (JSON)", "To read (Markdown)"}
+    assert {button.label for button in page.download_button} >= {
+        "Download everything (JSON)",
+        "Download to read (Markdown)",
+    }
     next(button for button in page.button if button.label == "Delete for good").click().run()
     assert shown(page) == [GREETING]
-    assert talks.talks(Settings.load(), visitor()) == []
+    assert conversations.list_conversations(Settings.load(), visitor()) == []
 
 
-def test_several_roles_play_a_scene(open_page: Open) -> None:
+def test_several_roles_take_turns_in_a_conversation(open_page: Open) -> None:
     page = open_page('Here."', 'Me too."')
-    tim = cards.keep(visitor(), Role(name="Tim *x*", language="en"))
+    tim = cards.add(visitor(), Role(name="Tim *x*", language="en"))
     page.run()
     page.multiselect[0].select("edda.en").select(tim.id).run()
-    next(button for button in page.button if button.label == "Begin").click().run()
+    next(button for button in page.button if button.label == "Start").click().run()
     say(page, "Where are you?")
-    next(button for button in page.button if button.label == "Go on").click().run()
+    next(button for button in page.button if button.label == "Continue").click().run()
     assert shown(page)[-2:] == ["Here.", "Me too."]
     assert r"Tim \*x\*" in [caption.value for caption in page.caption]
 
 
 def test_the_panel_shows_what_the_model_saw(open_page: Open) -> None:
     page = open_page('I am Edda."')
-    page.sidebar.toggle(key="look").set_value(True).run()
+    page.sidebar.toggle(key="show prompt").set_value(True).run()
     say(page, "Who are you?")
     labels = {box.label.split(" · ")[0]: box for box in page.expander}
-    assert {"Instructions", "Card", "Turns before", "Line"} <= set(labels)
-    assert [text.value for text in labels["Line"].text] == ['Me: "Who are you?"']
-    assert any("tokens in the prompt" in caption.value for caption in page.caption)
+    assert {"Instructions", "Role card", "Earlier messages", "Last message"} <= set(labels)
+    assert [text.value for text in labels["Last message"].text] == ['Me: "Who are you?"']
+    assert any(caption.value.startswith("Prompt: ") for caption in page.caption)
 
 
-def test_the_switches_change_the_prompt(open_page: Open) -> None:
+def test_the_settings_change_the_prompt(open_page: Open) -> None:
     page = open_page("I am Edda.\n")
-    page.sidebar.toggle(key="talk quote").set_value(False).run()
-    page.sidebar.toggle(key="look").set_value(True).run()
+    page.sidebar.toggle(key="chat quote").set_value(False).run()
+    page.sidebar.toggle(key="show prompt").set_value(True).run()
     say(page, "Who are you?")
-    (line,) = [text.value for box in page.expander if box.label.startswith("Line") for text in box.text]
+    (line,) = [text.value for box in page.expander if box.label.startswith("Last message") for text in box.text]
     assert line == "Me: Who are you?"
 
 
-def test_a_system_of_the_report_is_chosen_by_name(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preset_of_the_report_can_be_chosen(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
     page = open_page()
-    page.sidebar.selectbox(key="talk preset").select("EGOS-Large").run()
+    page.sidebar.selectbox(key="chat preset").select("EGOS-Large").run()
     say(page, "Who are you?")
     assert not page.exception
     assert any("DEEPSEEK" in error.value for error in page.error)
 
 
-def test_chinese_is_a_click_away(open_page: Open) -> None:
+def test_the_language_can_be_switched_to_chinese(open_page: Open) -> None:
     page = open_page("我是顾青禾。”")
     page.sidebar.radio[0].set_value("zh").run()
     page.multiselect[0].select("gu.zh").run()
@@ -180,26 +183,26 @@ def test_chinese_is_a_click_away(open_page: Open) -> None:
     assert shown(say(page, "你是谁？"))[-2:] == ["你是谁？", "我是顾青禾。"]
 
 
-def test_words_are_shown_as_words(open_page: Open) -> None:
+def test_html_and_markdown_are_shown_as_text(open_page: Open) -> None:
     page = say(open_page('<b>I</b> am *Edda* ![x](http://x)."'), "<script>alert(1)</script>")
     assert shown(page)[1:] == ["<script>alert(1)</script>", "<b>I</b> am *Edda* ![x](http://x)."]
     assert not page.markdown and not page.get("html")
 
 
-def test_an_error_is_one_line_on_the_page(open_page: Open) -> None:
+def test_an_error_is_shown_in_one_line(open_page: Open) -> None:
     page = say(open_page(), "Who are you?")
     assert not page.exception
     assert len(page.error) == 1
     assert "script" in page.error[0].value
 
 
-def test_a_conversation_whose_role_is_gone_can_be_read(open_page: Open) -> None:
-    tim = cards.keep(visitor(), Role(name="Tim", language="en"))
+def test_a_conversation_can_be_read_after_its_role_was_deleted(open_page: Open) -> None:
+    tim = cards.add(visitor(), Role(name="Tim", language="en"))
     page = open_page('Hi."')
     page.multiselect[0].select(tim.id).run()
-    next(button for button in page.button if button.label == "Begin").click().run()
+    next(button for button in page.button if button.label == "Start").click().run()
     say(page, "Hello.")
-    cards.remove(visitor(), tim)
+    cards.delete(visitor(), tim)
     say(page, "And now?")
     assert shown(page)[:2] == ["Hello.", "Hi."]
-    assert any("not there any more" in error.value for error in page.error)
+    assert any("no longer exists" in error.value for error in page.error)

@@ -1,4 +1,4 @@
-"""Models that load beside the pages, once."""
+"""Models loaded in the background, once for all visitors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from egosrag.errors import ModelError
-from egosrag.host.loading import Loader
+from egosrag.host.model_loader import ModelLoader
 from egosrag.settings import Settings
 
 
-class Made:
-    """Counts what was loaded; ``gate`` holds the loading up."""
+class FakeLoad:
+    """Records the names of loaded models; loading waits for ``gate``."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -27,38 +27,38 @@ class Made:
         return object()
 
 
-def test_a_model_is_loaded_once_for_all_and_nobody_waits_for_it() -> None:
-    made = Made()
-    loader = Loader(load=made)
-    made.gate.clear()
+def test_a_model_is_loaded_once_in_the_background() -> None:
+    load = FakeLoad()
+    loader = ModelLoader(load=load)
+    load.gate.clear()
     first = loader.get(Settings(model="a"))
     assert not first.done()
-    assert loader.get(Settings(model="a", quote=False)) is first  # what the model does not know of changes nothing
-    made.gate.set()
+    assert loader.get(Settings(model="a", quote=False)) is first  # a setting that the model does not depend on
+    load.gate.set()
     assert first.result(10) is loader.get(Settings(model="a")).result(10)
-    assert made.names == ["a"]
+    assert load.names == ["a"]
 
 
-def test_the_model_that_was_used_longest_ago_is_let_go() -> None:
-    made = Made()
-    loader = Loader(most=2, load=made)
+def test_the_least_recently_used_model_is_evicted() -> None:
+    load = FakeLoad()
+    loader = ModelLoader(max_models=2, load=load)
     for name in ("a", "b", "a", "c", "a", "b"):
         loader.get(Settings(model=name)).result(10)
-    assert made.names == ["a", "b", "c", "b"]
+    assert load.names == ["a", "b", "c", "b"]
 
 
-def test_ways_to_sample_do_not_drive_another_model_out() -> None:
-    made = Made()
-    loader = Loader(most=2, load=made)
+def test_sampling_variants_do_not_evict_another_model() -> None:
+    load = FakeLoad()
+    loader = ModelLoader(max_models=2, load=load)
     loader.get(Settings(model="a")).result(10)
-    for tenth in range(10):
-        loader.get(Settings(model="b", temperature=tenth / 10)).result(10)
+    for number in range(10):
+        loader.get(Settings(model="b", temperature=number / 10)).result(10)
     loader.get(Settings(model="a")).result(10)
-    assert made.names.count("a") == 1
+    assert load.names.count("a") == 1
 
 
-def test_a_failure_is_told_and_then_tried_again() -> None:
-    loader = Loader(load=Made())
+def test_a_failed_load_is_reported_once_and_then_retried() -> None:
+    loader = ModelLoader(load=FakeLoad())
     future = loader.get(Settings(model="broken"))
     with pytest.raises(ModelError, match="no such model"):
         future.result(10)

@@ -1,4 +1,4 @@
-"""The pages of roles and of two systems side by side."""
+"""The roles page, and the page that compares two ways to play a role."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from egosrag.host import cards
 from egosrag.schema import Role
-from tests.apps.test_roleplay import Open, open_page, say, shown, visitor  # noqa: F401  (open_page is a fixture)
+from tests.apps.test_roleplay_page import Open, open_page, say, shown, visitor  # noqa: F401  (open_page is a fixture)
 
 HOSTILE = {
     "name": "<script>alert(1)</script>",
@@ -24,7 +24,7 @@ HOSTILE = {
 
 @pytest.fixture
 def open_roles(open_page: Open) -> Callable[..., AppTest]:  # noqa: F811
-    return lambda *said: open_page(*said).switch_page("roles.py").run()
+    return lambda *responses: open_page(*responses).switch_page("roles.py").run()
 
 
 def press(page: AppTest, label: str) -> AppTest:
@@ -35,7 +35,7 @@ def texts(page: AppTest) -> list[str]:
     return [text.value for text in page.text]
 
 
-def test_a_card_is_shown_edited_and_becomes_the_visitors_own(open_roles: Callable[..., AppTest]) -> None:
+def test_an_edited_sample_card_becomes_an_own_role(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles()
     assert not page.exception
     assert "She is afraid of fog." in texts(page)
@@ -44,10 +44,10 @@ def test_a_card_is_shown_edited_and_becomes_the_visitors_own(open_roles: Callabl
     press(page, "Save")
     page.toggle(key="edit role").set_value(False).run()
     assert "She likes fog." in texts(page) and "She is afraid of fog." not in texts(page)
-    assert cards.roles(visitor(), "en")[0].own
+    assert cards.list_roles(visitor(), "en")[0].is_own
 
 
-def test_an_uploaded_card_is_kept_and_its_words_are_words(open_roles: Callable[..., AppTest]) -> None:
+def test_an_uploaded_card_is_stored_and_shown_as_text(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles()
     page.file_uploader[0].upload("tim.json", json.dumps(HOSTILE).encode(), "application/json").run()
     assert not page.exception and not page.error
@@ -55,10 +55,10 @@ def test_an_uploaded_card_is_kept_and_its_words_are_words(open_roles: Callable[.
     assert {*HOSTILE["background"]} <= set(texts(page))
     assert all("<" not in shown.value.replace("\\<", "") for shown in (*page.subheader, *page.toast))
     press(page, "Delete")
-    assert [kept.own for kept in cards.roles(visitor(), "en")][0] is False
+    assert not cards.list_roles(visitor(), "en")[0].is_own
 
 
-def test_what_is_no_card_is_refused_with_a_reason(open_roles: Callable[..., AppTest]) -> None:
+def test_an_invalid_card_is_an_error_with_a_reason(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles()
     page.file_uploader[0].upload("no.png", b"\x89PNG\r\n\x1a\nxx", "image/png").run()
     assert not page.exception
@@ -68,36 +68,36 @@ def test_what_is_no_card_is_refused_with_a_reason(open_roles: Callable[..., AppT
 
 def test_a_role_is_extracted_with_its_evidence(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles("Background: Tim bakes bread.\n")
-    next(field for field in page.text_input if field.label == "Name").set_value("Tim")
-    next(area for area in page.text_area if "pasted" in area.label).set_value("Tim bakes bread in Hull every day.")
-    press(page, "Extract")
+    next(field for field in page.text_input if field.label == "Name of the role").set_value("Tim")
+    next(area for area in page.text_area if "paste" in area.label).set_value("Tim bakes bread in Hull every day.")
+    press(page, "Extract the role")
     assert not page.exception and not page.error
-    assert cards.roles(visitor(), "en")[0].name == "Tim"
-    assert any(box.label.startswith("where it stands") for box in page.expander)
+    assert cards.list_roles(visitor(), "en")[0].name == "Tim"
+    assert any(box.label.startswith("Source: ") for box in page.expander)
     assert "Tim bakes bread in Hull every day." in texts(page)
 
 
-def test_texts_that_do_not_name_the_role_are_refused(open_roles: Callable[..., AppTest]) -> None:
+def test_texts_without_the_roles_name_are_an_error(open_roles: Callable[..., AppTest]) -> None:
     page = open_roles()
-    next(field for field in page.text_input if field.label == "Name").set_value("Tim")
-    next(area for area in page.text_area if "pasted" in area.label).set_value("Nobody is here.")
-    press(page, "Extract")
+    next(field for field in page.text_input if field.label == "Name of the role").set_value("Tim")
+    next(area for area in page.text_area if "paste" in area.label).set_value("Nobody is here.")
+    press(page, "Extract the role")
     assert [error.value for error in page.error] and not page.exception
 
 
-def test_a_role_is_one_click_from_its_talk(open_page: Open) -> None:  # noqa: F811
+def test_a_chat_starts_from_the_roles_page(open_page: Open) -> None:  # noqa: F811
     page = open_page()
-    cards.keep(visitor(), Role(name="Tim", language="en", greeting="Bread?"))
+    cards.add(visitor(), Role(name="Tim", language="en", greeting="Bread?"))
     page.switch_page("roles.py").run()
-    press(page, "Talk")
+    press(page, "Chat")
     assert shown(page) == ["Bread?"]
 
 
-def test_two_systems_hear_the_same_line(open_page: Open) -> None:  # noqa: F811
+def test_two_systems_get_the_same_message(open_page: Open) -> None:  # noqa: F811
     page = open_page('One."', "Two.\n").switch_page("compare.py").run()
     page.toggle(key="b quote").set_value(False).run()
-    page.chat_input(key="line of both").set_value("Who are you?").run()
+    page.chat_input(key="message to both").set_value("Who are you?").run()
     assert not page.exception and not page.error
     assert [text for text in shown(page) if text in ("One.", "Two.")] == ["One.", "Two."]
     assert shown(page).count("Who are you?") == 2
-    assert sum("not computed again" in caption.value for caption in page.caption) == 2
+    assert sum("Reply: " in caption.value for caption in page.caption) == 2

@@ -1,0 +1,32 @@
+"""The panel that shows what the model saw for the last reply: the prompt by its parts, recalled turns and summary."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from apps.parts.context import PageContext
+from apps.parts.display import escape
+from egosrag.host.conversations import PromptView, Transcript
+
+
+def prompt_panel(page: PageContext, view: PromptView | None, transcript: Transcript) -> None:
+    """Show the panel; ``view`` is None until a reply was generated on this visit."""
+    t = page.t
+    st.subheader(t("prompt.title"))
+    if view is None:
+        st.caption(t("prompt.none"))
+    else:
+        ledger = view.ledger
+        cached = escape(f"{view.cached_share:.0%}")
+        st.caption(t("prompt.total", prompt=ledger.prompt, cached=cached, reply=ledger.reply))
+        for part in view.parts:
+            if part.tokens or part.text:
+                with st.expander(f"{t(f'prompt.{part.name}')} · {part.tokens}"):
+                    st.text(part.text)
+        st.caption(t("prompt.recalled_turns", n=len(view.recalled)))
+        for recalled in view.recalled:
+            when = f" · {recalled.when}" if recalled.when else ""
+            st.text(f"{recalled.score:.2f}{when} · {recalled.turn.speaker}: {recalled.turn.text}")
+    st.caption(t("prompt.summary", n=len(transcript.scenes)))
+    for scene in transcript.scenes:
+        st.text(f"• {scene.text}")

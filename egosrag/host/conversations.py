@@ -1,0 +1,257 @@
+"""A visitor's conversations: listed, read, continued, exported and deleted; those of others are not accessible.
+
+The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so that it states its owner.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from egosrag import assemble
+from egosrag.egos.view import ConversationView, PromptPart, RecalledTurn
+from egosrag.errors import SessionError
+from egosrag.host import cards
+from egosrag.host.uploads import Upload, display_names_in_errors
+from egosrag.host.visitors import Visitor
+from egosrag.limits import SCENE_ROLES
+from egosrag.prompts.render import greeting
+from egosrag.roles.files import load_role
+from egosrag.schema import Ledger, Reply, Role, Scene, Turn
+from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.records import Record
+from egosrag.sessions.store import open_store
+from egosrag.sessions.transfer import read, write
+from egosrag.settings import Settings
+from egosrag.text.language import language_of
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from egosrag.sessions.conversation import Conversation
+
+__all__ = [
+    "SCENE_ROLES",
+    "ConversationInfo",
+    "PromptView",
+    "Transcript",
+    "Turn",
+    "delete_conversation",
+    "export_conversation",
+    "import_conversation",
+    "list_conversations",
+    "load_transcript",
+    "new_session",
+    "open_conversation",
+    "prompt_view",
+    "role_ids",
+]
+
+
+class ConversationInfo(NamedTuple):
+    """An entry in the list of conversations.
+
+    Attributes:
+        session: name of the session.
+        roles: ids of its roles.
+        name: names of its roles.
+        turns: number of turns.
+        at: time of the last turn, ISO 8601 in UTC.
+    """
+
+    session: str
+    roles: tuple[str, ...]
+    name: str
+    turns: int
+    at: str
+
+
+class Transcript(NamedTuple):
+    """A conversation to read, without a model.
+
+    Attributes:
+        session: name of the session.
+        names: the names of its roles.
+        record: the stored turns, scenes and alternative replies.
+        greeting: what a role says first, while nothing is stored.
+    """
+
+    session: str
+    names: tuple[str, ...]
+    record: Record
+    greeting: Turn | None = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns to show: the stored ones, or the greeting alone."""
+        return self.record.turns or ((self.greeting,) if self.greeting else ())
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The running summary; where scenes summarize the same turns, the latest one."""
+        return ConversationView(role=Role(name="-"), turns=self.record.turns, scenes=self.record.scenes).visible_scenes
+
+    @property
+    def started(self) -> bool:
+        """Whether any turn is stored; a greeting is stored with the first message."""
+        return bool(self.record.turns)
+
+    def before(self, turn_id: str | None) -> tuple[Turn, ...]:
+        """The turns before one; all of them for None."""
+        return self.turns if turn_id is None else self.turns[: self.record.index(turn_id)]
+
+    def siblings(self, turn_id: str) -> tuple[int, int]:
+        """The index of a reply among its alternatives, from 0, and their number."""
+        swipes = self.record.siblings(turn_id)
+        return swipes.at, len(swipes.branches)
+
+
+class PromptView(NamedTuple):
+    """What the model saw for a reply.
+
+    Attributes:
+        parts: sections of the prompt, each with its name, text and tokens.
+        recalled: old turns that were retrieved for the message.
+        scenes: the running summary in the prompt.
+        ledger: tokens of the reply.
+    """
+
+    parts: tuple[PromptPart, ...]
+    recalled: tuple[RecalledTurn, ...]
+    scenes: tuple[Scene, ...]
+    ledger: Ledger
+
+    @property
+    def cached_share(self) -> float:
+        """The share of the prompt's tokens that was read from the cache, 0 to 1."""
+        return min(1.0, self.ledger.cached / self.ledger.prompt) if self.ledger.prompt else 0.0
+
+
+def new_session(visitor: Visitor, roles: Sequence[str]) -> str:
+    """A unique name for a new session.
+
+    Args:
+        visitor: the owner.
+        roles: ids of the roles.
+
+    Raises:
+        SessionError: there are no roles, or too many.
+    """
+    if not 1 <= len(roles) <= SCENE_ROLES:
+        raise SessionError(f"a conversation needs one role to {SCENE_ROLES}: choose that many")
+    return f"{visitor.key}/{'+'.join(roles)}/{uuid.uuid4().hex[:8]}"
+
+
+def role_ids(visitor: Visitor, session: str) -> tuple[str, ...]:
+    """The ids of a session's roles, from its name. Every access to a session checks its owner here.
+
+    Raises:
+        SessionError: the session belongs to another visitor.
+    """
+    key, _, rest = session.partition("/")
+    if key != visitor.key or not rest:
+        raise SessionError("there is no such conversation: choose one from the list")
+    return tuple(rest.rpartition("/")[0].split("+"))
+
+
+def list_conversations(settings: Settings, visitor: Visitor) -> list[ConversationInfo]:
+    """The visitor's conversations, the most recent first."""
+    with open_store(settings.session_store) as store:
+        sessions = list_sessions(store, f"{visitor.key}/")
+    return [ConversationInfo(i.session, role_ids(visitor, i.session), i.name, i.turns, i.at) for i in sessions]
+
+
+def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Transcript:
+    """Read a conversation.
+
+    Raises:
+        SessionError: the session belongs to another visitor, or the store cannot be read.
+        RoleError: the session has no turns, and one of its roles no longer exists.
+    """
+    ids = role_ids(visitor, session)
+    with open_store(settings.session_store) as store:
+        if store.get_tuple({"configurable": {"thread_id": session}}) is not None:
+            archive = archive_of(store, session)
+            return Transcript(session, tuple(role.name for role in archive.roles), archive.record)
+    roles = [load_role(cards.find(visitor, role).path) for role in ids]
+    names = tuple(role.name for role in roles)
+    first = next((role for role in roles if role.greeting), None)
+    text = greeting(first, first.language or language_of(first.greeting or "")) if first else ""
+    return Transcript(session, names, Record(), Turn(speaker=first.name, text=text) if first and text else None)
+
+
+@contextmanager
+def open_conversation(
+    settings: Settings, visitor: Visitor, session: str, model: BaseChatModel
+) -> Iterator[Conversation]:
+    """Open the conversation of a session.
+
+    Where its only role was extracted from texts, the strategy of the settings decides how these are used: "none" puts
+    the texts into the prompt in place of the card, "dynamic" searches them at each message, "static" ignores them.
+
+    Raises:
+        SessionError: the session belongs to another visitor.
+        RoleError, ModelError, StoreError: see :func:`egosrag.assemble.conversation`.
+    """
+    first, *others = (cards.find(visitor, role) for role in role_ids(visitor, session))
+    strategy = settings.strategy if first.sources and not others else None
+    settings = settings.model_copy(update={"strategy": strategy})
+    if strategy == "none":
+        card, setup = None, assemble.ConversationSetup(sources=first.sources, name=first.name)
+    elif strategy == "dynamic":
+        card, setup = first.path, assemble.ConversationSetup(sources=first.sources)
+    else:
+        card, setup = first.path, assemble.ConversationSetup(others=[role.path for role in others])
+    with assemble.conversation(settings, card, session, model, setup=setup) as conversation:
+        yield conversation
+
+
+def prompt_view(conversation: Conversation, reply: Reply) -> PromptView | None:
+    """The prompt of ``reply``, the last one of ``conversation``; None before its first since it was opened."""
+    composed = conversation.composed
+    if composed is None:
+        return None
+    return PromptView(composed.sections, composed.view.recalled, composed.view.visible_scenes, reply.ledger)
+
+
+def export_conversation(settings: Settings, visitor: Visitor, session: str, extension: str) -> bytes:
+    """A conversation as a file: "json" (everything), "jsonl" (SillyTavern's format) or "md" (to read).
+
+    Raises:
+        SessionError: the session belongs to another visitor, or has no turns.
+    """
+    ids = role_ids(visitor, session)
+    with open_store(settings.session_store) as store, tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
+        archive = archive_of(store, session, [load_role(cards.find(visitor, role).path) for role in ids])
+        path = Path(folder) / f"conversation.{extension}"
+        write(archive.model_copy(update={"session": archive.session.rpartition("/")[2]}), path)
+        return path.read_bytes()
+
+
+def import_conversation(settings: Settings, visitor: Visitor, upload: Upload) -> str:
+    """Store an uploaded conversation, and its cards as roles of the visitor. Returns the name of the new session.
+
+    Raises:
+        SessionError, RoleError: the file is no conversation, or its cards cannot be stored.
+    """
+    with display_names_in_errors(upload):
+        archive = read(upload.path)
+    session = new_session(visitor, [cards.add(visitor, role).id for role in archive.roles])
+    with open_store(settings.session_store) as store:
+        restore(store, archive, session)
+    return session
+
+
+def delete_conversation(settings: Settings, visitor: Visitor, session: str) -> None:
+    """Delete a conversation; this cannot be undone.
+
+    Raises:
+        SessionError: it belongs to another visitor, or does not exist.
+    """
+    role_ids(visitor, session)
+    with open_store(settings.session_store) as store:
+        delete_session(store, session)
