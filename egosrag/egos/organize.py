@@ -31,7 +31,7 @@ History = Literal["single", "multiple"]
 
 @dataclass(frozen=True)
 class _Head:
-    """What stays the same from line to line, with the length in tokens of a prompt of it alone."""
+    """The parts that stay the same from line to line, and the length in tokens of a prompt of these parts alone."""
 
     instructions: PromptPart
     card: PromptPart
@@ -197,7 +197,7 @@ class Organize(Step[ConversationView, Composed]):
         return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]
 
     def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
-        # With the line break that follows: many tokenizers make one token of a mark and the break behind it.
+        # Counted with the following line break: many tokenizers merge it with the quotation mark before it.
         followed = name not in ("line", "prefix", "template", "card")
         return PromptPart(name, text, self.count(f"{text}\n" if followed else text) if text else 0, speaker)
 
