@@ -262,10 +262,10 @@ def _blocks(parts: Iterable[PromptPart], name: str) -> list[tuple[bool, str]]:
     What is before the first line of the user goes into that message.
     """
     blocks: list[tuple[bool, str]] = [(False, "")]
-    heard = False
+    user_spoke = False
     for part in parts:
-        spoken = part.speaker == name and heard
-        heard = heard or part.speaker not in ("", name)
+        spoken = part.speaker == name and user_spoke
+        user_spoke = user_spoke or part.speaker not in ("", name)
         if blocks[-1][0] == spoken:
             blocks[-1] = (spoken, "\n".join(filter(None, (blocks[-1][1], part.text))))
         else:

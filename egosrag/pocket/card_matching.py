@@ -66,7 +66,7 @@ class ScoredSentence(NamedTuple):
 
 
 class UserLine:
-    """The line that a role has to answer, analysed by rules: is it a question, of what kind, and about whom.
+    """The line that a role has to answer, analysed by rules: whether it is a question, its kinds, terms and subjects.
 
     Args:
         text: the line.

@@ -58,11 +58,11 @@ def test_killing_the_process_loses_and_duplicates_no_reply(any_store: str, monke
         lines = rng.randint(0, 2)
         answered += run_and_kill(answer_lines(any_store), lambda numbers, lines=lines: len(numbers) >= lines, rng)
     assert answered == sorted(set(answered)), "a line was answered twice"
-    found = stored_turns(any_store)
-    heard = [text for speaker, text, _ in found if speaker == "Me"]
-    assert heard == [f"line {n}" for n in range(len(heard))]
-    assert [speaker for speaker, _, _ in found[: 2 * len(heard) - 1]] == (["Me", "Tim"] * len(heard))[:-1]
-    replies = {text.rsplit(" ", 1)[1] for speaker, text, status in found if speaker == "Tim" and status == "complete"}
+    stored = stored_turns(any_store)
+    user_lines = [text for speaker, text, _ in stored if speaker == "Me"]
+    assert user_lines == [f"line {n}" for n in range(len(user_lines))]
+    assert [speaker for speaker, _, _ in stored[: 2 * len(user_lines) - 1]] == (["Me", "Tim"] * len(user_lines))[:-1]
+    replies = {text.rsplit(" ", 1)[1] for speaker, text, status in stored if speaker == "Tim" and status == "complete"}
     assert {f"{n}." for n in answered} <= replies
     with open_store(any_store) as store:
         talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
@@ -133,12 +133,12 @@ def test_two_processes_take_turns_in_one_session(any_store: str) -> None:
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
     os.close(reading)
     os.close(writing)
-    found = stored_turns(any_store)
-    assert len(found) == 24
-    for line, reply in zip(found[::2], found[1::2], strict=True):
+    stored = stored_turns(any_store)
+    assert len(stored) == 24
+    for line, reply in zip(stored[::2], stored[1::2], strict=True):
         assert reply[1] == f"This is the reply to {line[1]}."
     for name in "ab":
-        assert [text for _, text, _ in found[::2] if f" {name}" in text] == [f"line {name}{n}" for n in range(6)]
+        assert [text for _, text, _ in stored[::2] if f" {name}" in text] == [f"line {name}{n}" for n in range(6)]
 
 
 def _say_when_free(talk: Conversation, line: str) -> None:
@@ -186,10 +186,10 @@ def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
 
     answered = run_and_kill(fill, lambda numbers: numbers[-1:] == [-1], random.Random(1))
     assert len(answered) > 3, "the disk was full at once"
-    found = stored_turns(path)
-    assert found[: 2 * (len(answered) - 1)] == expected_turns(len(answered) - 1)
+    stored = stored_turns(path)
+    assert stored[: 2 * (len(answered) - 1)] == expected_turns(len(answered) - 1)
     run_and_kill(answer_lines(path), lambda numbers: len(numbers) > 0, random.Random(1))
-    assert len(stored_turns(path)) > len(found)
+    assert len(stored_turns(path)) > len(stored)
 
 
 def test_a_reply_waits_for_a_database_that_comes_back(postgres_server: Server, postgres: str) -> None:
@@ -377,8 +377,8 @@ def test_a_store_without_a_format_version_is_read(tmp_path: Path) -> None:
     shutil.copy(path, tmp_path / "copy.sqlite")
     assert stored_turns(str(tmp_path / "copy.sqlite")) == expected_turns(2)
     run_and_kill(answer_lines(str(path)), lambda numbers: len(numbers) > 0, random.Random(1))
-    found = stored_turns(str(path))
-    assert len(found) > 4 and [text for _, text, _ in found[:5]] == [text for _, text, _ in expected_turns(3)[:5]]
+    stored = stored_turns(str(path))
+    assert len(stored) > 4 and [text for _, text, _ in stored[:5]] == [text for _, text, _ in expected_turns(3)[:5]]
 
 
 def _old_graph(path: Path) -> Any:

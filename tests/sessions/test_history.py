@@ -324,14 +324,14 @@ def test_a_killed_process_leaves_the_reply_so_far(
     assert said.startswith("I am")
     with open_store(path) as store:
         talk = Conversation(scripted('Two."'), TIM, checkpointer=store, session="s")
-        heard = ["Hi"] if how == "again" else ["Hi", "One.", "Who are you?"]
-        assert texts(talk) == [*heard, said]
+        turns_before = ["Hi"] if how == "again" else ["Hi", "One.", "Who are you?"]
+        assert texts(talk) == [*turns_before, said]
         assert talk.turns()[-1].status == "interrupted"
         assert talk.turns() == talk.turns()
         if how == "again":
             assert talk.swipes() == ["One.", said]
         talk.say("Go on.")
-        assert texts(talk) == [*heard, said, "Go on.", "Two."]
+        assert texts(talk) == [*turns_before, said, "Go on.", "Two."]
 
 
 def test_a_reply_is_saved_periodically_while_it_is_generated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,8 +136,8 @@ def test_a_reply_is_returned_after_it_was_synced_to_disk(tmp_path: Path) -> None
         def flushed() -> bool:
             writes = [s for s in seen if s.startswith(("INSERT", "DELETE", "PRAGMA"))]
             seen.clear()
-            asked = [f"PRAGMA application_id={sqlite.APPLICATION_ID}", "PRAGMA synchronous=NORMAL"]
-            return len(writes) > 3 and writes[-3:] == ["PRAGMA synchronous=FULL", *asked]
+            rest = [f"PRAGMA application_id={sqlite.APPLICATION_ID}", "PRAGMA synchronous=NORMAL"]
+            return len(writes) > 3 and writes[-3:] == ["PRAGMA synchronous=FULL", *rest]
 
         for piece in talk.stream("line 0"):
             if isinstance(piece, Reply):

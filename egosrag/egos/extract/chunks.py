@@ -41,7 +41,7 @@ def source_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _continues(text: str, start: int, end: int) -> bool:
-    """Whether the sentence that starts at ``start`` goes on at ``end``, where the splitter ended it."""
+    """Whether the sentence that starts at ``start`` continues at ``end``, where the splitter ended it."""
     before = text[start:end]
     if _CLOSED_QUOTE.search(before) and text[end : end + 1].islower():
         return True
