@@ -1,9 +1,11 @@
-"""The nouns of EGOS-RAG: what flows between its rooms, as pydantic models, frozen.
+"""The data types shared by all packages, as frozen pydantic models.
 
-Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``), ``Turn``, ``Scene``,
+Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``), ``Persona``, ``Turn``, ``Scene``,
 ``Reply`` with its ``Ledger``.
 Manual QA (report section 6): ``Page``, ``Passage``, ``Citation``, ``Answer``.
 Both: ``Usage`` and ``Timing``.
+
+Their names and fields are contracts: role files, ``--json`` output and stored sessions consist of them.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ class _Frozen(BaseModel):
 
 
 class Usage(_Frozen):
-    """Tokens of one or more model calls, counted by the model's own tokenizer where it has one."""
+    """Token usage of one or more model calls, by the model's own tokenizer if it has one."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cached_tokens: int = Field(default=0, description="the part of prompt_tokens that was not computed again")
+    cached_tokens: int = Field(default=0, description="prompt tokens read from the KV cache or prompt cache")
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -37,14 +39,14 @@ class Usage(_Frozen):
 
 
 class Timing(_Frozen):
-    """Wall-clock seconds, from the moment the line or question was received."""
+    """Wall-clock seconds from the moment the line or question was received."""
 
     first_token_s: float | None = None
     total_s: float = 0.0
 
 
 class Evidence(_Frozen):
-    """Where a statement stands: ``source[start:end] == quote``, in characters of the cleaned source text."""
+    """The place of a quote: ``source[start:end] == quote``, in characters of the cleaned source text."""
 
     source: str
     start: int
@@ -53,7 +55,7 @@ class Evidence(_Frozen):
 
 
 class Statement(_Frozen):
-    """One thing that is told about a role, with where it was told. A plain string is accepted."""
+    """A statement about a role, with the sentences of the sources that support it. A plain string is accepted."""
 
     text: str
     evidence: tuple[Evidence, ...] = ()
@@ -73,7 +75,7 @@ class DialogueLine(_Frozen):
 
 
 class Persona(_Frozen):
-    """Who talks with the role: the name that the user's lines stand under, and what the role knows of them."""
+    """The user as the role knows them: the name of the user's turns, and a description for the prompt."""
 
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
@@ -118,10 +120,10 @@ class Lorebook(_Lenient):
 
 
 class Role(BaseModel):
-    """A role card (report 7.2.2): what Extract finds and Generate speaks from.
+    """A role card (report 7.2.2): written by Extract or by hand, rendered into the prompt of every reply.
 
-    ``{"name": ...}`` alone is a valid card. Lists may hold plain strings. Keys that are not known here are
-    kept and written back. ``{{char}}`` and ``{{user}}`` in its texts stand for the two names when it is rendered.
+    ``{"name": ...}`` alone is a valid card. Lists may hold plain strings. Unknown keys are kept and written back.
+    ``{{char}}`` and ``{{user}}`` in its texts are replaced by the two names when it is rendered.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -137,7 +139,7 @@ class Role(BaseModel):
     sample_dialogue: tuple[DialogueLine, ...] = ()
     greeting: str | None = Field(default=None, description="what the role says before the first line of the user")
     alternate_greetings: tuple[str, ...] = ()
-    nickname: str | None = Field(default=None, description="what {{char}} stands for; the name when absent")
+    nickname: str | None = Field(default=None, description="the text for {{char}}; the name when absent")
     lorebook: Lorebook | None = None
 
     @field_validator("background", "personality", "speaking_style", "relations", mode="before")
@@ -154,56 +156,58 @@ class Role(BaseModel):
 
 
 class Turn(_Frozen):
-    """One line of a conversation, as it is stored: the speech alone, without its quotation marks."""
+    """One line of a conversation, as it is stored: only the speech, without quotation marks."""
 
     speaker: str
     text: str
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     status: Literal["complete", "interrupted"] = "complete"
-    at: str = Field(default="", description="when it was said, ISO 8601 in UTC; empty where nobody knows")
+    at: str = Field(default="", description="when it was said, ISO 8601 in UTC; empty if unknown")
 
 
 class Scene(_Frozen):
-    """One line of a summary (report 7.2.4), with the ids of the turns that it stands for."""
+    """One line of a summary (report 7.2.4), with the ids of the turns that it replaces in the prompt."""
 
     text: str
     turn_ids: tuple[str, ...]
     epoch: int = Field(
-        default=0, description="the run of Summarize that wrote it; a later one may stand for the same turns"
+        default=0, description="the run of Summarize that wrote it; a later one may replace the same turns again"
     )
 
 
 class Ledger(_Frozen):
-    """Where the tokens of one reply went, by the model's own tokenizer where it has one.
+    """Tokens of each part of the prompt of one reply, by the model's own tokenizer if it has one.
 
-    The parts of the prompt sum to ``prompt``: each is what the prompt grows by when that part is put into it.
+    The parts sum to ``prompt``: each is the number of tokens by which that part makes the prompt longer.
     """
 
     template: int = Field(default=0, description="the chat template, the fixed instructions and the reply's prefix")
     card: int = Field(default=0, description="the role card")
-    lore: int = Field(default=0, description="what the lorebook or the role's sources gave for this line")
-    scenes: int = Field(default=0, description="the scenes that stand for old turns (static memory)")
-    recalled: int = Field(default=0, description="the old turns that were found for this line (dynamic memory)")
+    lore: int = Field(default=0, description="retrieved for this line from the lorebook or the role's sources")
+    scenes: int = Field(default=0, description="the scenes that replace old turns (static memory)")
+    recalled: int = Field(default=0, description="the old turns that were recalled for this line (dynamic memory)")
     history: int = Field(default=0, description="the turns before the line")
-    line: int = Field(default=0, description="the line that is answered")
-    reply: int = Field(default=0, description="what the model wrote")
-    cached: int = Field(default=0, description="tokens of the prompt that were not computed again")
+    line: int = Field(default=0, description="the line that the reply answers")
+    reply: int = Field(default=0, description="tokens that the model generated")
+    cached: int = Field(default=0, description="tokens of the prompt that were read from the cache")
 
     @property
     def prompt(self) -> int:
-        """All of the prompt: every part but the reply."""
+        """Tokens of the whole prompt: every part but the reply."""
         return self.template + self.card + self.lore + self.scenes + self.recalled + self.history + self.line
 
 
 class Reply(_Frozen):
-    """What Generate gives back for one line."""
+    """The output of Generate for one line."""
 
     speaker: str
     text: str
     stop_reason: StopReason
     usage: Usage = Usage()
     timing: Timing = Timing()
-    evidence: tuple[Evidence, ...] = Field(default=(), description="what the role's sources told the model of the line")
+    evidence: tuple[Evidence, ...] = Field(
+        default=(), description="places in the role's sources retrieved for the line"
+    )
     ledger: Ledger = Ledger()
 
 

@@ -1,6 +1,6 @@
-"""Work that is killed (-9) at random moments and goes on, until it is let come to its end.
+"""Runs an indexing, an evaluation or a training that is killed (-9) at random moments and resumed until it ends.
 
-A program of its own, so that its children are forks of a process that has loaded everything and computed nothing.
+It is a separate program so that its children are forks of a process that has imported everything and computed nothing.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any
 Work = Callable[[], None]
 
 
-def load(*modules: str) -> None:
-    """Imports what the children would import each for itself."""
+def preload(*modules: str) -> None:
+    """Imports modules once, before the children are forked."""
     for name in modules:
         import_module(name)
 
 
-def evaluation(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
-    """PPL mode over made-up rows, with its records in a file."""
-    from evals.ppl.run import evaluate
+def evaluation(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
+    """A perplexity evaluation that writes its records to a file."""
+    from evals.ppl.command import evaluate
 
-    load("torch", "transformers.models.qwen2.modeling_qwen2", "transformers.models.auto")
+    preload("torch", "transformers.models.qwen2.modeling_qwen2", "transformers.models.auto")
 
     def work(out: Path) -> Work:
         def run() -> None:
-            result = evaluate(given["model"], given["data"], predictions=out / "records.jsonl", device="cpu")
+            result = evaluate(options["model"], options["data"], predictions=out / "records.jsonl", device="cpu")
             (out / "result.json").write_text(json.dumps(result))
 
         return run
@@ -41,19 +41,22 @@ def evaluation(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Wo
     return work, lambda: None
 
 
-def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
-    """A LoRA training with dropout that keeps a checkpoint every second step."""
+def training(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
+    """A LoRA training with dropout that saves a checkpoint every second step."""
+    from finetune.trainer.folder import CHECKPOINTS, whole_checkpoint
+
     from finetune.sft import sft
     from finetune.trainer.args import SftArgs
-    from finetune.trainer.run_folder import CHECKPOINTS, last_complete_checkpoint
 
-    load("torch", "transformers.trainer", "transformers.models.qwen2.modeling_qwen2", "peft", "datasets", "matplotlib")
+    preload(
+        "torch", "transformers.trainer", "transformers.models.qwen2.modeling_qwen2", "peft", "datasets", "matplotlib"
+    )
 
     def work(out: Path) -> Work:
         def run() -> None:
             model = out / "model"
-            begun = last_complete_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first
-            args = SftArgs(**given, out=str(model), resume=begun)
+            begun = whole_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first checkpoint
+            args = SftArgs(**options, out=str(model), resume=begun)
             if not (model / "run.json").exists():
                 sft(args)
 
@@ -62,14 +65,14 @@ def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
     return work, lambda: None
 
 
-def indexing(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
-    """A folder of documents of which one changes before each build."""
-    from egosrag.parallel import run_serially
+def indexing(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
+    """An index of a folder of documents, one of which changes before each build."""
+    from egosrag.parallel import here
     from egosrag.rag.index.bulk import Bulk
     from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.rag.retrieval.search import Retriever
 
-    documents, place = folder / "docs", given["place"]
+    documents, index_path = folder / "docs", options["place"]
     documents.mkdir()
     for n in range(15):
         (documents / f"part{n}.md").write_text(f"# Part {n}\n\nPart {n} weighs {n * 7} grams.\n", encoding="utf-8")
@@ -78,13 +81,13 @@ def indexing(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
     def work(out: Path) -> Work:
         number[0] += 1
         (documents / "news.md").write_text(f"# News\n\nThis is version {number[0]}.\n", encoding="utf-8")
-        return lambda: print(len(ManualIndex.build([documents], place, bulk=Bulk(run_serially, folder / "keep")).pages))
+        return lambda: print(len(ManualIndex.build([documents], index_path, bulk=Bulk(here, folder / "keep")).pages))
 
     def check() -> None:
-        index = ManualIndex.load(place)
+        index = ManualIndex.load(index_path)
         assert [page.source for page in index.pages] == sorted(f.name for f in documents.iterdir())
         version = int(index.page("news.md", 1).text.rstrip(".").rsplit(" ", 1)[1])
-        assert int((folder / "version").read_text()) <= version <= number[0], "an older one came back"
+        assert int((folder / "version").read_text()) <= version <= number[0], "an older index came back"
         (folder / "version").write_text(str(version))
         assert Retriever(index).search("version")[0].passage.source == "news.md"
         assert Retriever(index).search("weighs 91 grams")[0].passage.source == "part13.md"
@@ -93,8 +96,8 @@ def indexing(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
     return work, check
 
 
-def forked(work: Work, after: float | None = None) -> float:
-    """Seconds that the work took in a child, which is killed ``after`` so many where that is given."""
+def run_in_child(work: Work, after: float | None = None) -> float:
+    """Runs the work in a child, kills it ``after`` so many seconds if given, and returns the seconds that it took."""
     started = time.monotonic()
     child = os.fork()
     if not child:
@@ -115,19 +118,21 @@ def forked(work: Work, after: float | None = None) -> float:
     return time.monotonic() - started
 
 
-def main(kind: str, folder: str, kills: str, given: str) -> None:
-    """Does the work once in ``whole``, and in ``broken`` with so many kills before it may end."""
+def main(kind: str, folder: str, kills: str, options: str) -> None:
+    """Does the work in folder ``whole`` without a kill, and in folder ``broken`` with so many kills before it ends."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    chance, base = random.Random(7), Path(folder)
-    work, check = {"evaluation": evaluation, "training": training, "indexing": indexing}[kind](base, json.loads(given))
+    rng, base = random.Random(7), Path(folder)
+    work, check = {"evaluation": evaluation, "training": training, "indexing": indexing}[kind](
+        base, json.loads(options)
+    )
     for name in ("whole", "broken"):
         (base / name).mkdir()
-    seconds = forked(work(base / "whole"))
+    seconds = run_in_child(work(base / "whole"))
     for _ in range(int(kills)):
-        forked(work(base / "broken"), chance.uniform(0, seconds))
-        forked(check)
-    forked(work(base / "broken"))
-    forked(check)
+        run_in_child(work(base / "broken"), rng.uniform(0, seconds))
+        run_in_child(check)
+    run_in_child(work(base / "broken"))
+    run_in_child(check)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from egosrag.rag.documents import readers
 from egosrag.rag.documents.load import load_pages
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.sessions.conversation import Conversation
-from tests.egos.talker import Counter
 from tests.roles.cards import TIM
+from tests.sessions.child_process import EchoModel
 
 
 def test_the_size_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,17 +70,17 @@ def test_the_pages_of_a_document(ending: str, tmp_path: Path, monkeypatch: pytes
 
 def test_the_characters_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(organize, "LINE_CHARACTERS", 6)
-    talk = Conversation(Counter(), TIM, session="s")
+    talk = Conversation(EchoModel(), TIM, session="s")
     assert talk.say("line 1").text
-    with pytest.raises(SessionError, match="the line has 7 characters, and one may have 6: say it in parts"):
+    with pytest.raises(SessionError, match="the line has 7 characters, and at most 6 are allowed: split it"):
         talk.say("line 22")
     assert len(talk.turns()) == 2
 
 
 def test_the_turns_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(organize, "SESSION_TURNS", 4)
-    talk = Conversation(Counter(), TIM, session="s")
+    talk = Conversation(EchoModel(), TIM, session="s")
     assert talk.say("line 0").text and talk.say("line 1").text
-    with pytest.raises(SessionError, match="the session has 4 turns, as many as it may: begin another one"):
+    with pytest.raises(SessionError, match="the session has 4 turns, which is the limit: begin another one"):
         talk.say("line 2")
     assert len(talk.turns()) == 4

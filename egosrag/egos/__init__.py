@@ -1,1 +1,15 @@
-"""EGOS (report section 7): Extract, Generate, Organize, Summarize, a file each, composed in ``pipeline``."""
+"""EGOS (report section 7): the steps of a role-play turn, Extract, Generate, Organize and Summarize, each a Runnable.
+
+The steps are handed a model and values, never settings, and do not import each other. Read in this order:
+
+- ``view``: ``ConversationView``, what the steps read of a conversation, and ``Composed``, the prompt made of it.
+- ``step``: the base class of the steps, and token counting.
+- ``extract``: role cards from sources before the conversation, or a search of the sources for each line.
+- ``organize``: composes the prompt from card, scenes and turns, within the token budget.
+- ``generate``: continues the prompt and returns the speech between the quotation marks.
+- ``summarize``: replaces old turns by scenes.
+- ``memory``: static and dynamic memory: when turns are summarized, evicted from the prompt or recalled.
+- ``pipeline``: the steps as one LangGraph graph, with the state that a session stores.
+
+The conversation itself (its record, swipes, stores and group chats) is in ``egosrag.sessions``.
+"""

@@ -3,7 +3,7 @@
 No stop strings are sent: a quotation mark or a name ends the speech only in the right place, which the quote decoder
 knows and a stop string does not. When the decoder is sure, the model's stream is closed.
 
-A speech that repeats itself without end is aborted, with the stop reason "length": small models lose the thread.
+A speech that falls into a repetition loop, as those of small models do, is aborted with the stop reason "length".
 
 An empty speech is sampled once more with the next seed by a model that samples; greedy decoding would give the same
 again. A speech that is still empty is returned as it is, with its stop reason.
@@ -37,12 +37,12 @@ class SpeechReviser(Protocol):
 
 
 class Generate(Step[Composed, Reply]):
-    """Speaks the role's next line.
+    """Generates the role's next line.
 
     Args:
         model: any chat model; one that cannot continue a prefix is instructed in words to begin with it.
         count: number of tokens of messages, for replies whose model reports no usage.
-        reviser: revises every draft that answers somebody else; absent: the model's own words are streamed.
+        reviser: revises every draft that answers another speaker; absent: the model's text is streamed as it is.
     """
 
     def __init__(self, model: Any, count: Count, reviser: SpeechReviser | None = None) -> None:
@@ -63,7 +63,7 @@ class Generate(Step[Composed, Reply]):
         config: RunnableConfig | None = None,
         **kwargs: Any,  # noqa: A002
     ) -> Iterator[str | Reply]:
-        """Text as soon as it is certain, then the reply."""
+        """Yields text as soon as it is certain, then the reply."""
 
         def traced(
             values: Iterator[Composed], run_manager: CallbackManagerForChainRun, config: RunnableConfig
@@ -79,7 +79,7 @@ class Generate(Step[Composed, Reply]):
         config: RunnableConfig | None = None,
         **kwargs: Any,  # noqa: A002
     ) -> AsyncIterator[str | Reply]:
-        """As ``stream``, in a thread of its own, so that the event loop is not blocked."""
+        """As ``stream``, in a separate thread, so that the event loop is not blocked."""
         pieces = self.stream(input, config, **kwargs)
         while (piece := await run_in_executor(config, next, pieces, None)) is not None:
             yield piece
@@ -87,7 +87,7 @@ class Generate(Step[Composed, Reply]):
     def pieces(
         self, composed: Composed, config: RunnableConfig | None = None, **sampling: Any
     ) -> Generator[str | Reply]:
-        """Text as soon as it is certain, then the reply. Closing the iterator stops the model.
+        """Yields text as soon as it is certain, then the reply. Closing the iterator stops the model.
 
         Args:
             composed: the prompt.
@@ -146,7 +146,7 @@ class Generate(Step[Composed, Reply]):
 
 
 class _Draft:
-    """One reply in the making."""
+    """The state of one reply while it is generated."""
 
     def __init__(self, composed: Composed, started: float | None = None, usage: Usage | None = None) -> None:
         self.composed = composed
@@ -182,7 +182,7 @@ class _Draft:
         self.usage = self.usage + usage
 
     def revise(self, reviser: SpeechReviser) -> None:
-        """Replaces the text by the revised one, which is a whole sentence: a cut draft counts as none."""
+        """Replaces the text by the revised one; a draft that was cut off is passed to the reviser as empty."""
         complete = self.stop_reason == "quote" or not (self.decoder.outer or self.stop_reason == "length")
         text = reviser.speech(self.text if complete else "", self.composed.view)
         self.revised = text != self.text

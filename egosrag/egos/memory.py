@@ -25,7 +25,7 @@ from egosrag.schema import Turn
 Kind = Literal["static", "dynamic", "both", "none"]
 RECALLED_TURNS = 10  # most turns that are recalled for one line
 EVICTION_TARGET = 0.6  # share of the budget that the prompt takes after an eviction: evictions are few and large
-SPENT_SHARE = 0.9  # of the budget: from here on memory works before the next line, which needs some tokens too
+SPENT_SHARE = 0.9  # of the budget: from here on turns are summarized or evicted before the next line, which needs some
 _log = logging.getLogger(__name__)
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -139,7 +139,7 @@ class Memory:
         self.notify = notify
 
     def apply(self, view: ConversationView) -> ConversationView:
-        """The conversation as this memory shows it: what another kind of memory hid is its own to hide again."""
+        """The conversation without what another kind of memory stored: scenes if it is static, else evictions."""
         return replace(view, evicted=frozenset()) if self.summarize else replace(view, scenes=())
 
     def must_shrink(self, view: ConversationView) -> bool:
@@ -170,7 +170,7 @@ class Memory:
     def recall_for_line(self, view: ConversationView, config: RunnableConfig | None = None) -> ConversationView:
         """The conversation with the hidden turns that its last line needs.
 
-        Where Summarize could not do its work, the oldest turns are left out of this one prompt.
+        If the conversation still does not fit, because Summarize failed, the oldest turns are left out of this prompt.
         """
         ids = self._truncate.run(view)
         if ids:

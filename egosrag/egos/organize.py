@@ -30,7 +30,7 @@ History = Literal["single", "multiple"]
 
 @dataclass(frozen=True)
 class _Head:
-    """What stays the same from line to line, with the length in tokens of a prompt of it alone."""
+    """The parts that stay the same from line to line, and the length in tokens of a prompt of these parts alone."""
 
     instructions: PromptPart
     card: PromptPart
@@ -196,7 +196,7 @@ class Organize(Step[ConversationView, Composed]):
         return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]
 
     def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
-        # With the line break that follows: many tokenizers make one token of a mark and the break behind it.
+        # Counted with the following line break: many tokenizers merge it with the quotation mark before it.
         followed = name not in ("line", "prefix", "template", "card")
         return PromptPart(name, text, self.count(f"{text}\n" if followed else text) if text else 0, speaker)
 
@@ -261,10 +261,10 @@ def _blocks(parts: Iterable[PromptPart], name: str) -> list[tuple[bool, str]]:
     What is before the first line of the user goes into that message.
     """
     blocks: list[tuple[bool, str]] = [(False, "")]
-    heard = False
+    user_spoke = False
     for part in parts:
-        spoken = part.speaker == name and heard
-        heard = heard or part.speaker not in ("", name)
+        spoken = part.speaker == name and user_spoke
+        user_spoke = user_spoke or part.speaker not in ("", name)
         if blocks[-1][0] == spoken:
             blocks[-1] = (spoken, "\n".join(filter(None, (blocks[-1][1], part.text))))
         else:

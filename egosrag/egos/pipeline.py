@@ -1,8 +1,8 @@
 """The report's figure 5 as a LangGraph graph: Extract -> Organize -> Generate -> Append -> Summarize.
 
 The state is plain data, and a checkpoint of it is stored before each step, so that a line that was accepted is never
-lost. What one run works on besides (the conversation as an object, the composed prompt) is its ``TurnContext``: made
-once a turn, handed from step to step, never stored.
+lost. The working data of one run (the conversation as an object, the composed prompt) is its ``TurnContext``: made once
+per turn, passed from step to step, never stored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Sources = Sequence[tuple[str, str]]
 
 
 def upsert_turns(old: Rows, writes: Sequence[Rows]) -> Rows:
-    """The record with each write's turns at its end; a turn whose id is there already replaces that one."""
+    """The turns with those of each write appended; a turn with the id of an earlier one replaces that one."""
     turns = {turn["id"]: turn for turn in old}
     for new in writes:
         turns |= {turn["id"]: turn for turn in new}
@@ -43,12 +43,12 @@ def upsert_turns(old: Rows, writes: Sequence[Rows]) -> Rows:
 
 
 def append_rows(old: Rows, writes: Sequence[Rows]) -> Rows:
-    """The rows with each write's rows at their end."""
+    """The rows with those of each write appended."""
     return [*old, *(row for new in writes for row in new)]
 
 
-# A checkpoint holds what is new, and the whole only every so many changes: whole records in each of the five
-# checkpoints of a line made the store grow with the square of the conversation's length.
+# Checkpoints store changes, and a snapshot of the whole list every so many changes: with the whole lists in each of the
+# five checkpoints of a line, the store grew quadratically with the conversation.
 _SNAPSHOT_EVERY = 10
 
 
@@ -58,7 +58,7 @@ class State(TypedDict, total=False):
     name: str  # the role's name, or the names of all roles
     role: dict[str, Any]  # the card, where the session made or imported it
     turns: Annotated[Rows, DeltaChannel(upsert_turns, snapshot_frequency=_SNAPSHOT_EVERY)]
-    # Written, if with nothing new, at every line: a record is read back to its last snapshot.
+    # Written at every line, even when nothing is new: the changes since the last snapshot are read back.
     scenes: Annotated[Rows, DeltaChannel(append_rows, snapshot_frequency=_SNAPSHOT_EVERY // 2)]
     first: str  # the id of the first turn that is still in the prompt, where turns were evicted
     swipes: list[dict[str, Any]]  # the siblings of regenerated replies, see egosrag.sessions.records
@@ -70,14 +70,14 @@ class State(TypedDict, total=False):
 
 @dataclass
 class TurnContext:
-    """What one run of the graph works on; never stored.
+    """The working data of one run of the graph; never stored.
 
     Attributes:
         view: the conversation, which each step replaces by its new version.
         sampling: settings of the model for this reply alone.
         stop: set to end the reply at its next chunk.
         composed: the prompt of the reply.
-        shrunk: whether memory has worked for this line already.
+        shrunk: whether turns were already summarized or evicted for this line.
     """
 
     view: ConversationView
@@ -95,7 +95,7 @@ class Pipeline:
 
     Args:
         organize: composes the prompt.
-        generate: speaks.
+        generate: generates the reply.
         memory: decides what the prompt shows of past turns.
         extract: makes the card of ``sources`` at the first line (static Extract).
         sources: (name, text) pairs for ``extract``.
@@ -199,5 +199,5 @@ class Pipeline:
 
 
 def now() -> str:
-    """This moment, as a turn's ``at``: ISO 8601 in UTC, to the second."""
+    """The current time as a turn's ``at``: ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

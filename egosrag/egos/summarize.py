@@ -29,7 +29,7 @@ from egosrag.text.repetition import is_degenerate
 
 KEEP_TURNS = 4  # the last turns that are not summarized, where they fit
 TARGET_SHARE = 0.75  # of the budget that a prompt should take after an epoch
-# Words of a turn that a scene repeats: from this many characters on, the repetition is no coincidence.
+# From this many characters on, a scene that contains the text of a turn repeats it, and not by coincidence.
 _REPEATED_CHARACTERS = 6
 _log = logging.getLogger(__name__)
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．](?!\d))\s*")
@@ -88,7 +88,7 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
             return self._new_scenes(value, config)
         except ScriptExhausted:
             raise
-        except Exception as error:  # whatever the model's library raises: the chat goes on with what it has
+        except Exception as error:  # of any library that runs the model; the conversation continues without scenes
             self.notify(f"the earlier turns could not be summarized and stay as they are: {error}")
             return ()
 
@@ -160,7 +160,7 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
         return [line for line in kept if not is_degenerate(line)]
 
     def _chunks(self, turns: Sequence[Turn], view: ConversationView) -> list[list[Turn]]:
-        """The turns in runs of at most a quarter of the window, an even number of turns where that fits."""
+        """The turns in runs of at most a quarter of the window; longer turns are split."""
         budget = max(self.window // 4, 64)
         chunks: list[list[Turn]] = [[]]
         for turn in (part for whole in turns for part in self._halves(whole, view, budget)):
@@ -242,12 +242,18 @@ def is_misattributed(line: str, turns: Sequence[tuple[str, str]]) -> bool:
 
 
 def _with_lost_items(lines: list[str], originals: Sequence[tuple[str, str]], known: str = "") -> list[str]:
-    """``lines``, and word for word each original, (its text, how it is written), that names what they lost."""
-    kept = list(lines)
-    for text, written in originals:
-        if missing_items([text], " ".join([*kept, known])):
-            kept.append(written)
-    return kept or [written for _, written in originals]
+    """``lines``, followed by the originals, word for word, that name something which they do not.
+
+    Args:
+        lines: lines of a summary.
+        originals: (text, text as a line of a scene) of what they summarize.
+        known: further names that need not be in the lines.
+    """
+    complete = list(lines)
+    for text, line in originals:
+        if missing_items([text], " ".join([*complete, known])):
+            complete.append(line)
+    return complete or [line for _, line in originals]
 
 
 def _lines(scenes: Sequence[Scene]) -> str:

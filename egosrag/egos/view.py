@@ -176,7 +176,7 @@ class Composed:
 
     @property
     def sections(self) -> tuple[PromptPart, ...]:
-        """The parts for people to look at: the turns of the history as one part."""
+        """The parts for display, with the turns of the history joined into one."""
         joined: dict[PartName, PromptPart] = {}
         for part in self.parts:
             before = joined.get(part.name)

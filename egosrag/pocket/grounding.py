@@ -1,8 +1,10 @@
-"""Speech of a model that reads worse than what it reads tells: the card's own sentence, in the first person.
+"""Extractive replies for the embedded model: its draft is replaced by the best matching sentence of the role's card.
 
-As the manual is quoted where such a model answers from it, so is the card: the sentence that fits the line best, also
-by what the model itself would have said. The model's own words stay where no sentence fits: small talk, what the user
-told, and that it does not know. What it says of the role by a name or number that stands nowhere is not said.
+The model is too small to read cards reliably, so its reply is only a draft. The sentence of the card that scores best
+for the user's line (``card_matching``), also by its overlap with the draft, is spoken in its place, in the first
+person (``first_person``). The draft stays where no sentence scores high enough: small talk, what the user said before,
+and that the role does not know. A draft with a name or number that appears nowhere in the prompt is replaced by "That I
+do not know."
 """
 
 from __future__ import annotations
@@ -12,33 +14,41 @@ from functools import cached_property
 
 from egosrag.egos.extract.evidence import direct_statements
 from egosrag.egos.view import ConversationView
-from egosrag.pocket.card_matching import PARTS, Asked, Line, card_lines, has, sayable, terms
+from egosrag.pocket.card_matching import (
+    PARTS,
+    ScoredSentence,
+    UserLine,
+    card_sentences,
+    contains_term,
+    search_terms,
+    speakable_sentences,
+)
 from egosrag.pocket.first_person import first_person, gender_of, second_person
 from egosrag.prompts.render import card
 from egosrag.schema import Role
 from egosrag.text.repetition import is_degenerate
 
-# From FITS on a line is about the card: small talk shares less with it. A model that says it does not know is believed
-# up to PLAIN, which a sentence of the right kind alone seldom reaches: some of the line's words must stand in it.
-# Chosen on cards of the grammar's training words and on 36 in natural wording (evals/data/natural.*.json, "tuned");
-# what they reach on others: the model card of pocket.
-FITS = 0.15
-PLAIN = 0.5
-RECALLED = 0.45  # from which on a line of the user's is what they ask for
-_POINTED_AT = 0.2  # what a sentence gains that has all that the model would have said
+# Thresholds on the score of the best sentence. They were chosen on cards in the words of the training grammar and on 36
+# in natural wording (evals/data/natural.*.json, "tuned"); results on other cards are in the model card of pocket.
+CARD_SCORE = 0.15  # from here on a line is about the card; small talk scores less
+# From here on the card is quoted although the model says that it does not know. Matching the kind of question alone
+# seldom scores so high: the sentence also has some of the line's words.
+OVERRULE_SCORE = 0.5
+USER_SCORE = 0.45  # from here on an earlier line of the user is the answer to what they ask about themselves
+_DRAFT_BONUS = 0.2  # times the share of the draft's new terms that a sentence contains
 
 _YOU = {"en": "you", "zh": "你"}
 _UNKNOWN = {"en": "That I do not know.", "zh": "这个我不知道。"}
-_GO_ON = {"en": "I see. Tell me more.", "zh": "我明白了，你接着说。"}
+_ACKNOWLEDGEMENT = {"en": "I see. Tell me more.", "zh": "我明白了，你接着说。"}
 _NOT_TOLD = {"en": "You have not told me.", "zh": "你还没有告诉我。"}
 _DECLINES = {"en": r"\bI do not know\b|\bYou have not told me\b", "zh": r"我不知道|你还没有告诉我"}
-_TO_THE_USER = {"en": r"(?:You|Your|So you)\b", "zh": r"(?:原来)?[你您]"}
-_TO_THE_ROLE = {"en": r"(?i)\b(?:you|your)\b", "zh": r"[你您]"}
-_OF_THE_USER = {
+_ADDRESSES_USER = {"en": r"(?:You|Your|So you)\b", "zh": r"(?:原来)?[你您]"}
+_ADDRESSES_ROLE = {"en": r"(?i)\b(?:you|your)\b", "zh": r"[你您]"}
+_MENTIONS_USER = {
     "en": r"(?i)(?<!\ba )(?<!\bthe )(?<!tell )(?<!call )(?<!for )(?<!to )(?<!with )(?<!about )\b(?:my|mine|me|I)\b",
     "zh": r"(?<![叫诉呼跟对给和帮请陪骗问])我(?!们)",
 }
-_POLITELY = {
+_POLITE_PHRASE = {
     "en": r"(?i)\b(?:may|can|could) I (?:ask|know)\b|\bI(?:['’]d like to know| wonder(?:ed)?| heard)\b",
     "zh": r"我想(?:知道|问)|我听说",
 }
@@ -47,138 +57,163 @@ _WHO_ARE_YOU = {
     "zh": r"[你您]是谁(?!的|教|带)|介绍.{0,4}自己|自我介绍",
 }
 _DEFINES = r"\b(?:is|was|am) (?:an?|the)\b|是"
-_ADDRESSED = {
-    "en": r"(?P<said>.+), (?P<address>[^,.!?]+)(?P<end>[.!?])",
-    "zh": r"(?P<address>[^，。！？]{1,6})，(?P<said>.+)(?P<end>)",
+_WITH_ADDRESS = {
+    "en": r"(?P<text>.+), (?P<address>[^,.!?]+)(?P<end>[.!?])",
+    "zh": r"(?P<address>[^，。！？]{1,6})，(?P<text>.+)(?P<end>)",
 }
 
 
-def grounded(draft: str, talk: ConversationView) -> str:
-    """What is said to the last line of ``talk`` instead of ``draft``, or the draft itself where it may stay."""
-    return _Grounding(draft, talk).text
+def revise_reply(draft: str, view: ConversationView) -> str:
+    """The reply to the last line of ``view``: a sentence of the card, or the draft where it may stay.
+
+    Args:
+        draft: what the model generated; empty if it generated nothing usable.
+        view: the conversation, with what was retrieved for its last line.
+    """
+    return _Revision(draft, view).reply
 
 
-class _Grounding:
-    """One reply: ``said``, what the model said without the word that it calls the user by, and what becomes of it."""
+class _Revision:
+    """The revision of one draft.
 
-    def __init__(self, draft: str, talk: ConversationView) -> None:
-        self.language, self.talk, self.role = talk.language, talk, _informed(talk)
-        self.asked = Asked(talk.turns[-1].text, self.role.name)
-        self.lines = self.asked.fits(card_lines(self.role, talk.user or _YOU[self.language]))
-        asked = re.sub(_POLITELY[self.language], "", self.asked.text)
-        self.of_user = self._finds(_OF_THE_USER, asked)
-        lost = not draft or is_degenerate(draft)  # what a model says that lost the thread is nothing to go by
-        self.said, address = (self._without(), "") if lost else self._parted(draft)
-        self.declines = self._finds(_DECLINES, self.said)
-        self.text = _addressed(self._answer(), address, self.language)
+    Attributes:
+        line: the line to answer.
+        sentences: the card's sentences with their scores for the line.
+        about_user: whether the line is about the user ("my dog").
+        draft: the model's draft without a form of address ("..., sailor").
+        declines: whether the draft says that the role does not know.
+        reply: the result.
+    """
 
-    def _without(self) -> str:
-        """What is said where the model says nothing."""
-        if not self.asked.asks:
-            return _GO_ON[self.language]
-        return (_NOT_TOLD if self.of_user else _UNKNOWN)[self.language]
+    def __init__(self, draft: str, view: ConversationView) -> None:
+        self.language, self.view, self.role = view.language, view, _with_source_hits(view)
+        self.line = UserLine(view.turns[-1].text, self.role.name)
+        self.sentences = self.line.score(card_sentences(self.role, view.user or _YOU[self.language]))
+        text = re.sub(_POLITE_PHRASE[self.language], "", self.line.text)
+        self.about_user = self._matches(_MENTIONS_USER, text)
+        unusable = not draft or is_degenerate(draft)
+        self.draft, address = (self._default_draft(), "") if unusable else self._split_address(draft)
+        self.declines = self._matches(_DECLINES, self.draft)
+        self.reply = _with_address(self._answer(), address, self.language)
+
+    def _default_draft(self) -> str:
+        """The draft in place of an unusable one."""
+        if not self.line.is_question:
+            return _ACKNOWLEDGEMENT[self.language]
+        return (_NOT_TOLD if self.about_user else _UNKNOWN)[self.language]
 
     def _answer(self) -> str:
-        if not self.of_user:
+        if not self.about_user:
             return self._from_card()
-        recalled = self._recalled()
-        asks_role = self._fits(PLAIN) and self._finds(_TO_THE_ROLE, self.asked.text)
-        open_to_it = self.said != _NOT_TOLD[self.language] and asks_role
-        return self._from_card() if recalled == self.said and open_to_it else recalled
+        recalled = self._from_user()
+        asks_role = self._has_score(OVERRULE_SCORE) and self._matches(_ADDRESSES_ROLE, self.line.text)
+        may_use_card = self.draft != _NOT_TOLD[self.language] and asks_role
+        return self._from_card() if recalled == self.draft and may_use_card else recalled
 
     def _from_card(self) -> str:
-        """The card's sentence, what the model said, or that it is not known."""
-        if self.lines and self._finds(_WHO_ARE_YOU, self.asked.text):
-            defining = [line for line in self.lines if line.part == "background" and re.search(_DEFINES, line.text)]
-            return self.said if self.role.name in self.said else self._spoken([*defining, *self.lines][0])
-        if not self.lines or (not self.declines and re.match(_TO_THE_USER[self.language], self.said)):
-            return self.said
-        unknown = self.said if self.declines else _UNKNOWN[self.language]
-        if self.asked.asks and self._is_of_strangers():
+        """The card's sentence, the draft, or that the role does not know."""
+        if self.sentences and self._matches(_WHO_ARE_YOU, self.line.text):
+            defining = [s for s in self.sentences if s.part == "background" and re.search(_DEFINES, s.text)]
+            return self.draft if self.role.name in self.draft else self._spoken([*defining, *self.sentences][0])
+        if not self.sentences or (not self.declines and re.match(_ADDRESSES_USER[self.language], self.draft)):
+            return self.draft
+        unknown = self.draft if self.declines else _UNKNOWN[self.language]
+        if self.line.is_question and self._is_about_strangers():
             return unknown
-        if not self._fits(PLAIN if self.declines else FITS):
-            return unknown if self.declines or self._is_wrong() else self.said
+        if not self._has_score(OVERRULE_SCORE if self.declines else CARD_SCORE):
+            return unknown if self.declines or self._is_wrong() else self.draft
         claims = self._claims()
-        shares = [sum(has(line.text, t) for t in claims) / len(claims) if claims else 0.0 for line in self.lines]
-        best = max(range(len(shares)), key=lambda n: self.lines[n].fit + _POINTED_AT * shares[n])
-        return self.said if shares[best] == 1.0 else self._spoken(self.lines[best])
+        shares = [
+            sum(contains_term(s.text, term) for term in claims) / len(claims) if claims else 0.0 for s in self.sentences
+        ]
+        best = max(range(len(shares)), key=lambda n: self.sentences[n].score + _DRAFT_BONUS * shares[n])
+        return self.draft if shares[best] == 1.0 else self._spoken(self.sentences[best])
 
-    def _spoken(self, line: Line) -> str:
-        """A line of the card in the role's own mouth."""
-        gender, of_others = gender_of([line.text for line in self.lines]), line.part == "relations"
+    def _spoken(self, sentence: ScoredSentence) -> str:
+        """A sentence of the card in the first person."""
+        gender, of_others = gender_of([s.text for s in self.sentences]), sentence.part == "relations"
         names = [name for name in (self.role.name, self.role.nickname) if name]
-        return first_person(line.text, names, gender, self.language, of_others=of_others)
+        return first_person(sentence.text, names, gender, self.language, of_others=of_others)
 
-    def _recalled(self) -> str:
-        """What the user said of what they ask for now, where the model did not find it."""
-        lines = self.asked.fits([(sentence, "") for text in self._told() for sentence in sayable(text)])
-        best = max(lines, key=lambda line: line.fit, default=Line("", "", 0.0))
-        read = any(has(line.text, term) for term in self._claims() for line in lines)
-        if read or best.fit < RECALLED or best.text[-1:] in ("?", "？"):
-            return self.said
+    def _from_user(self) -> str:
+        """The user's own earlier sentence that answers their question, if the draft does not use it already."""
+        sentences = self.line.score(
+            [(sentence, "") for text in self._user_texts() for sentence in speakable_sentences(text)]
+        )
+        best = max(sentences, key=lambda sentence: sentence.score, default=ScoredSentence("", "", 0.0))
+        used = any(contains_term(sentence.text, term) for term in self._claims() for sentence in sentences)
+        if used or best.score < USER_SCORE or best.text[-1:] in ("?", "？"):
+            return self.draft
         return second_person(best.text, self.language)
 
-    def _told(self) -> list[str]:
-        """What the user said, as far as the prompt still has it: a memory that lost a line has lost it here too."""
-        talk, others = self.talk, (self.role.name, *self.talk.others)
-        turns = [*talk.visible_turns[:-1], *(found.turn for found in talk.recalled)]
-        by_user = rf"{re.escape(talk.user_name)}[^:：]*[:：]\s*[\"“]?(?P<said>.+?)[\"”]?$"  # a line of a scene
-        scenes = (re.match(by_user, scene.text) for scene in talk.visible_scenes)
-        return [turn.text for turn in turns if turn.speaker not in others] + [m["said"] for m in scenes if m]
+    def _user_texts(self) -> list[str]:
+        """The user's earlier lines that are in the prompt, as turns, recalled turns or scenes; no others are used."""
+        view, roles = self.view, (self.role.name, *self.view.others)
+        turns = [*view.visible_turns[:-1], *(hit.turn for hit in view.recalled)]
+        by_user = rf"{re.escape(view.user_name)}[^:：]*[:：]\s*[\"“]?(?P<text>.+?)[\"”]?$"  # a line of a scene
+        scenes = (re.match(by_user, scene.text) for scene in view.visible_scenes)
+        return [turn.text for turn in turns if turn.speaker not in roles] + [m["text"] for m in scenes if m]
 
     def _claims(self) -> frozenset[str]:
-        """What the model says that the line does not."""
-        return frozenset() if self.declines else terms(self.said, self.role.name) - self.asked.terms
+        """The terms of the draft that are not in the line."""
+        return frozenset() if self.declines else search_terms(self.draft, self.role.name) - self.line.terms
 
-    def _fits(self, least: float) -> bool:
-        return any(line.fit >= least for line in self.lines)
+    def _has_score(self, minimum: float) -> bool:
+        return any(sentence.score >= minimum for sentence in self.sentences)
 
-    def _is_of_strangers(self) -> bool:
-        """Whether the line is about somebody, or an animal, of whom nothing is told."""
+    def _is_about_strangers(self) -> bool:
+        """Whether the line is about a person or animal that neither the prompt nor the card mentions."""
         return any(
-            who not in self._known if who[0].isupper() else not any(has(line.text, who) for line in self.lines)
-            for who in self.asked.whom
+            subject not in self._known
+            if subject[0].isupper()
+            else not any(contains_term(sentence.text, subject) for sentence in self.sentences)
+            for subject in self.line.subjects
         )
 
     def _is_wrong(self) -> bool:
-        """Whether the draft cannot be right: it has what stands nowhere, or no line has the form of an answer."""
-        stray = set(re.findall(r"(?<=[a-z,] )[A-Z]\w*|\d+", self.said)) - self._known - _tokens(self.asked.text) - {"I"}
-        foreign = (re.search(r"[\u4e00-\u9fff]", self.said) is None) is (self.language == "zh")
-        strict = [kind for kind in self.asked.kinds if kind.strict]
-        formless = any(not any(kind.told.search(line.text) for line in self.lines) for kind in strict)
-        return bool(stray) or foreign or formless
+        """Whether the draft cannot be right.
+
+        That is: it has a name or number that appears nowhere in the prompt, it is in the other language, or the
+        question requires a form of answer that no sentence of the card has.
+        """
+        names = set(re.findall(r"(?<=[a-z,] )[A-Z]\w*|\d+", self.draft))
+        invented = names - self._known - _words(self.line.text) - {"I"}
+        foreign = (re.search(r"[\u4e00-\u9fff]", self.draft) is None) is (self.language == "zh")
+        strict = [kind for kind in self.line.kinds if kind.strict]
+        unanswerable = any(not any(kind.answer.search(s.text) for s in self.sentences) for kind in strict)
+        return bool(invented) or foreign or unanswerable
 
     @cached_property
     def _known(self) -> set[str]:
-        """The names and numbers of all that stands in the prompt beside the line, and its other words."""
-        talk = self.talk
-        heard = [turn.text for turn in talk.visible_turns[:-1]] + [scene.text for scene in talk.visible_scenes]
-        heard += [found.turn.text for found in talk.recalled]
-        heard += [place.quote for place in talk.source_hits] + [entry.content for entry in talk.lore]
-        return _tokens("\n".join([*heard, card(self.role, self.language, talk.persona)]))
+        """All words and numbers of the prompt, without its last line."""
+        view = self.view
+        texts = [turn.text for turn in view.visible_turns[:-1]] + [scene.text for scene in view.visible_scenes]
+        texts += [hit.turn.text for hit in view.recalled]
+        texts += [hit.quote for hit in view.source_hits] + [entry.content for entry in view.lore]
+        return _words("\n".join([*texts, card(self.role, self.language, view.persona)]))
 
-    def _parted(self, draft: str) -> tuple[str, str]:
-        """A draft without the word that it calls the user by, and that word where the card has it."""
-        found = re.fullmatch(_ADDRESSED[self.language], draft)
-        if not found:
+    def _split_address(self, draft: str) -> tuple[str, str]:
+        """A draft without the word that addresses the user, and this word if the card says that the role uses it."""
+        match = re.fullmatch(_WITH_ADDRESS[self.language], draft)
+        if not match:
             return draft, ""
-        said, address = found["said"] + found["end"], found["address"]
-        calls = re.compile(rf"(?:call|address|称|叫|喊|管).*{re.escape(address)}(?![a-z])", re.IGNORECASE)
-        if any(calls.search(line.text) for line in self.lines):
-            return said, address
-        return (said if self._finds(_DECLINES, said) else draft), ""
+        text, address = match["text"] + match["end"], match["address"]
+        addresses = re.compile(rf"(?:call|address|称|叫|喊|管).*{re.escape(address)}(?![a-z])", re.IGNORECASE)
+        if any(addresses.search(sentence.text) for sentence in self.sentences):
+            return text, address
+        return (text if self._matches(_DECLINES, text) else draft), ""
 
-    def _finds(self, patterns: dict[str, str], text: str) -> bool:
+    def _matches(self, patterns: dict[str, str], text: str) -> bool:
         return re.search(patterns[self.language], text) is not None
 
 
-def _tokens(text: str) -> set[str]:
-    """The words of other scripts than Chinese, and the numbers."""
+def _words(text: str) -> set[str]:
+    """The numbers of a text, and its words in other scripts than Chinese."""
     return set(re.findall(r"[^\W\d_\u4e00-\u9fff]+|\d+", text))
 
 
-def _addressed(text: str, address: str, language: str) -> str:
-    """What is said, with the word by which the role calls people."""
+def _with_address(text: str, address: str, language: str) -> str:
+    """A reply with the word by which the role addresses people, if it is not in it already."""
     if not address or address in text:
         return text
     if language == "zh":
@@ -186,12 +221,13 @@ def _addressed(text: str, address: str, language: str) -> str:
     return f"{text[:-1]}, {address}{text[-1]}" if text[-1:] in (".", "!", "?") else f"{text}, {address}."
 
 
-def _informed(talk: ConversationView) -> Role:
-    """The card with what the places that were found for this line tell of the role directly."""
-    found = direct_statements(
-        [(place.source, place.quote) for place in talk.source_hits], talk.role.name, 12, resolve_pronouns=True
+def _with_source_hits(view: ConversationView) -> Role:
+    """The card, with the sentences about the role from what dynamic Extract retrieved for this line."""
+    quoted = direct_statements(
+        [(hit.source, hit.quote) for hit in view.source_hits], view.role.name, 12, resolve_pronouns=True
     )
     parts = {
-        part: getattr(talk.role, part) + tuple(item.statement for item in found if item.label == part) for part in PARTS
+        part: getattr(view.role, part) + tuple(item.statement for item in quoted if item.label == part)
+        for part in PARTS
     }
-    return talk.role.model_copy(update=parts)
+    return view.role.model_copy(update=parts)

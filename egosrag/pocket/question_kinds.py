@@ -1,7 +1,8 @@
-"""What a question to a role asks for, and what a line of its card that tells it looks like (Chinese and English).
+"""Kinds of questions to a role, and what sentences that answer them look like (Chinese and English).
 
-A kind goes by the question's words and by the line's, never by a certain card. Where the answer has a form of its own
-(an age, a number), a line without it is none.
+Each kind is a pair of regular expressions: one recognizes the question, the other a sentence that answers it. None is
+written for a particular card. Where the answer has a form of its own (an age, a number), the kind is ``strict``: a
+sentence without that form cannot answer.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ ANIMAL = (
     r"\b(?:dog|doggo|hound|puppy|cat|kitten|kitty|horse|mare|pony|mule|donkey|parrot|raven|crow|owl|falcon|bird|hamster"
     r"|rabbit|goat|ferret|turtle|tortoise|snake|rat|mouse|fish)s?\b|[狗犬猫马骡驴鸟鹰鹦兔龟蛇鼠鱼羊]"
 )
-# Words that mean the same of persons and animals, as :func:`egosrag.egos.extract.evidence.content` cuts them.
-SAME = (
+# Groups of synonyms, as stems (see :func:`egosrag.egos.extract.evidence.content_terms`).
+SYNONYMS = (
     ("dog", "doggo", "hound", "puppy"),
     ("cat", "kitten", "kitty"),
     ("horse", "mare", "pony", "stalli"),
@@ -52,28 +53,33 @@ SAME = (
 )
 
 
-class Kind(NamedTuple):
-    """``asked`` is found in questions, ``told`` in the lines that answer; ``label``: the part of the card they are in.
+class QuestionKind(NamedTuple):
+    """A kind of question, such as the one for the role's age.
 
-    ``strict``: a line that does not look like ``told`` cannot answer. ``sure``: one that does nearly always answers.
+    Attributes:
+        question: matches questions of this kind.
+        answer: matches sentences that answer them.
+        label: the part of a card in which the answers are; empty where they can be in any.
+        strict: a sentence that does not match ``answer`` cannot answer the question.
+        reliable: a sentence that matches ``answer`` nearly always answers the question.
     """
 
-    asked: re.Pattern[str]
-    told: re.Pattern[str]
+    question: re.Pattern[str]
+    answer: re.Pattern[str]
     label: str = ""
     strict: bool = False
-    sure: bool = False
+    reliable: bool = False
 
 
-def _kind(asked: str, told: str, label: str = "", *, strict: bool = False, sure: bool = False) -> Kind:
-    return Kind(re.compile(asked, re.IGNORECASE), re.compile(told, re.IGNORECASE), label, strict, sure)
+def _kind(question: str, answer: str, label: str = "", *, strict: bool = False, reliable: bool = False) -> QuestionKind:
+    return QuestionKind(re.compile(question, re.IGNORECASE), re.compile(answer, re.IGNORECASE), label, strict, reliable)
 
 
 KINDS = (
-    _kind(  # of the user's: no card tells it in these words
+    _kind(  # the user's own name: answered by what the user said, never by the card
         r"\bmy name\b|我叫什么|我的名字",
         r"\bmy name(?:['’]s| is)\b|\bcall me\b|\bI(?:['’]m| am) (?-i:[A-Z])|我叫|叫我|我的名字",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bhow old\b|\byour age\b|多大(?!的)|几岁(?![就来到进学开])|年纪|岁数|年龄|高寿|贵庚|芳龄",
@@ -82,7 +88,7 @@ KINDS = (
         r"|^[^,]{1,30}, \d{1,3},|\b[Aa]t \d{1,3},|^.{0,8}[，,][^，。]{1,4}岁"
         r"|(?:今年|现在|年方|年过|年纪|年龄：?|刚满|已经?|才|活了|快过完|有|了)[^，。]{1,4}岁",
         strict=True,
-        sure=True,
+        reliable=True,
     ),
     _kind(r"\bhow tall\b|身高|多高", r"\b(?:feet|foot|tall|cm|metres?|meters?)\b|[米尺]|厘米|身高", strict=True),
     _kind(
@@ -105,7 +111,7 @@ KINDS = (
         r"|哪[里儿]的?人|什么地方人|出生|生在|老家|家乡|故乡|来自|籍贯",
         r"\bborn\b|\b(?:comes?|came|is|hails?) from\b|\bgrew up\b|\bhometown\b|\bnative\b|\braised\b"
         r"|出生|生[在于]|老家|家乡|故乡|来自|祖籍|长大|是[^，。,]{1,12}人[，。,]",
-        sure=True,
+        reliable=True,
     ),
     _kind(r"\blive\b|\bhome\b|\bhouse\b|住", r"\blives?\b|\bhome (?:is|in)\b|\bhouse\b|\bhaunts?\b|\bapartment\b|住"),
     _kind(
@@ -120,13 +126,13 @@ KINDS = (
     _kind(
         r"\bafraid\b|\bscare|\bfear|\bterrif|\bfrighten|\bnervous|\bfreak|\bphobia|怕|恐惧",
         r"\bafraid\b|\bscare|\bfears?\b|\bterrif|\bfrighten|\bnervous|\bphobia|\bdread|\bfaints?\b|怕|恐",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bhate\b|\bdislike|\bstand\b|\bdetest|\bannoy|\bbother|讨厌|不喜欢|受不了|最烦",
         r"\bhates?\b|\bdislike|\b(?:can't|cannot) (?:stand|bear)\b|\bdespise|\bdetest|\bloathe"
         r"|讨厌|不喜欢|受不了|恨|烦|闻不得|不吃",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bfav(?:ou?rite)?\b|\blikes?\b(?! to be)|\blove\b|\benjoy|\bhobb|\bfun\b|\b(?:free|spare) time\b"
@@ -145,7 +151,7 @@ KINDS = (
         r"\bwish|\bdream|\bhope|\bgoal\b|\bambition|\bone day\b|\bgrow up\b"
         r"|\byou(?:'d| would)? (?:really |most )?(?:want|love to)\b|愿望|梦想|希望|心愿|理想|最想|以后",
         r"\bwish|\bdream|\bhopes?\b|\bwants?\b|\blongs?\b|\bgoal\b|\bsav\w+ (?:up|money)\b|愿望|梦想|希望|心愿|[想盼]",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bhow do you (?:speak|talk|sound)\b|\bvoice\b|\baccent\b|说话|口音|语气|口头禅",
@@ -163,38 +169,38 @@ KINDS = (
         r".",
         "personality",
     ),
-    _kind(r"\bpets?\b|\banimals?\b|宠物|动物|养了?什么", rf"{ANIMAL}|\bpet\b|宠物|养了", "relations", sure=True),
-    _kind(r"\bfamily\b|\bsiblings?\b|\brelatives?\b|家人|家里|亲人", KIN, "relations", sure=True),
+    _kind(r"\bpets?\b|\banimals?\b|宠物|动物|养了?什么", rf"{ANIMAL}|\bpet\b|宠物|养了", "relations", reliable=True),
+    _kind(r"\bfamily\b|\bsiblings?\b|\brelatives?\b|家人|家里|亲人", KIN, "relations", reliable=True),
     _kind(
         r"\benem|\brival|\bnemesis\b|\bfoe\b|\bcompet|对头|敌|仇|对手|过不去|不对付",
         r"\benem|\brival|\bnemesis\b|\bfoe|对头|敌|仇|对手|斗|为难|不和",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\btaught\b|\bteach|\bmentor|\bmaster\b|师父|师傅|老师|谁教|教你|拜谁|跟谁学",
         r"\btaught\b|\bteach|\bmentor|\bmaster\b|\blearn\w* .*from\b|\bcoach(?:ed)? (?:him|her)|师|教|拜|跟.{1,6}学",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bwork for\b|\bboss\b|\bmanager\b|\bemploy|\borders\b|\bsuperior\b|\bcommander\b|\byou serve\b"
         r"|老板|东家|上司|领导|主子",
         r"\bworks? for\b|\bboss\b|\bmanager\b|\bcommander\b|\bemployer\b|\bchief\b|\bsuperior\b|\bserves?\b"
         r"|老板|东家|上司|领导|主人|主子",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bfriends?\b|\bclose(?:st)? to\b|\bmates?\b|朋友|好友|伙伴|要好",
         r"\bfriends?\b|\bmate\b|\bpal\b|\bcompanion|朋友|好友|友|伙伴",
-        sure=True,
+        reliable=True,
     ),
     _kind(
         r"\bbefore\b|\bused to\b|\bformer|以前|之前|从前|过去",
         r"\bbefore\b|\bused to\b|\bformer|\bonce\b|\bwas an?\b|\bspent\b|\bworked\b|以前|之前|早年|曾|原|当过|做过",
-        sure=True,
+        reliable=True,
     ),
 )
 
 
-def kinds_of(question: str) -> list[Kind]:
-    """The kinds that a question asks for; none where it does not say."""
-    return [kind for kind in KINDS if kind.asked.search(question)]
+def kinds_of(question: str) -> list[QuestionKind]:
+    """The kinds that a question belongs to, if any."""
+    return [kind for kind in KINDS if kind.question.search(question)]

@@ -1,6 +1,6 @@
-"""The reviser of the embedded model: its speech, its cards and its summaries, checked against what it read.
+"""The reviser of the embedded model: checks its replies, cards and summaries against the text that it was given.
 
-It is chosen in ``egosrag.assemble`` for a model with the trait ``revises_drafts``.
+``egosrag.assemble.reviser_for`` selects it for every model with the trait ``revises_drafts``.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ from dataclasses import replace
 
 from egosrag.egos.extract.evidence import FoundStatement, direct_statements
 from egosrag.egos.view import ConversationView
-from egosrag.pocket.grounding import grounded
+from egosrag.pocket.grounding import revise_reply
 from egosrag.text.named_items import normalized
 
-QUOTED_STATEMENTS = 24  # sentences of the sources in a card, beside what the model found
+QUOTED_STATEMENTS = 24  # most sentences that a card quotes from the sources, beside what the model found
 
 
 class PocketReviser:
-    """Revises drafts of speech, statements of a card and lines of a summary, without a model."""
+    """Revises replies, statements of a card and lines of a summary by rules, without a model.
+
+    It implements the protocols ``SpeechReviser``, ``CardReviser`` and ``SceneReviser`` of ``egosrag.egos``.
+    """
 
     def speech(self, draft: str, view: ConversationView) -> str:
-        """The card's own sentence in the first person where it answers the line better than ``draft``."""
-        return grounded(draft, view)
+        """A sentence of the card in the first person, if it answers the line better than ``draft``; else the draft."""
+        return revise_reply(draft, view)
 
     def statements(
         self, found: Sequence[FoundStatement], sources: Sequence[tuple[str, str]], name: str
     ) -> list[FoundStatement]:
-        """Sentences of the sources about ``name``, then what the model found elsewhere.
+        """Sentences of the sources about ``name``, then those of the model's statements that other sentences support.
 
-        A sentence whose words do not decide its label gets the label that the model gave it.
+        A quoted sentence whose words do not decide its label gets the label that the model gave it.
         """
         labels = {_place(item)[:2]: item.label for item in found}
         quoted = [
@@ -40,14 +43,14 @@ class PocketReviser:
         return [*quoted, *(item for item in found if not any(_overlap(_place(item), place) for place in places))]
 
     def keeps_scene(self, line: str, texts: Sequence[str]) -> bool:
-        """Whether a line of a summary, "A tells B: ...", quotes what one of ``texts`` says; other lines are kept."""
+        """Whether a summary's line "A tells B: QUOTE" quotes one of ``texts``; lines of any other form are kept."""
         _, colon, quote = line.replace("：", ":").partition(":")
         words = normalized(quote.replace(":", ""))
         return not colon or any(words in normalized(re.sub("[:：]", "", text)) for text in texts)
 
 
 def _place(item: FoundStatement) -> tuple[str, int, int]:
-    """Source, start and end of a statement's first evidence."""
+    """The source, start and end of a statement's first evidence."""
     first = item.statement.evidence[0]
     return first.source, first.start, first.end
 

@@ -1,1 +1,17 @@
-"""Conversations that last: records, branches, stores, import and export."""
+"""Conversations that are stored: the session with its record and branches, stores, export and import.
+
+Persistence is LangGraph's: a session is a thread of checkpoints, a regenerated reply ("swipe") a fork. Read in this
+order:
+
+- ``conversation``: ``Conversation``, the session with one role: lines, replies, swipes, edits.
+- ``group``: ``GroupChat``, the same with several roles.
+- ``records``: ``Record``, the turns, scenes and siblings of replies as one immutable value.
+- ``thread``: the stored session: read, written, and repaired after an interruption.
+- ``store``: opens a store, and saves replies while they are generated.
+- ``maintenance``: what a durable store adds to a checkpointer: exclusive sessions, trimming, format versions.
+- ``sqlite``, ``postgres``: the two durable stores.
+- ``catalog``: lists, exports, imports and deletes the sessions of a store.
+- ``archive``: the JSON format of an exported conversation, with ``json_places`` for the line numbers of its errors.
+- ``sillytavern``: the same from and to SillyTavern's chat files.
+- ``transfer``: reads and writes conversation files of every format.
+"""

@@ -1,4 +1,4 @@
-"""The sessions of a store, without a model: list, archive, restore and delete them."""
+"""List, export, import and delete the sessions of a store, without a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from egosrag.sessions.store import exclusive, saved_partial
 
 
 class SessionInfo(NamedTuple):
-    """One session of the list: its name, the role's name, the number of turns, and the time of the last one."""
+    """A row of the list of sessions.
+
+    Attributes:
+        session: its name.
+        name: the role's name, or the names of all roles.
+        turns: number of turns.
+        at: time of the last turn, ISO 8601.
+    """
 
     session: str
     name: str
@@ -33,16 +40,16 @@ def list_sessions(store: BaseCheckpointSaver[Any], prefix: str = "") -> list[Ses
     """The sessions of a store, the most recent first.
 
     Args:
-        store: as ``open_store`` gives it.
-        prefix: of the names to list; no other session is read.
+        store: see ``egosrag.sessions.store.open_store``.
+        prefix: lists only the sessions whose names begin with it; no others are read.
     """
     thread = _thread(store)
-    found: list[SessionInfo] = []
+    infos: list[SessionInfo] = []
     for session in (name for name in _names(store) if name.startswith(prefix)):
         values = thread.get_state(_config(session)).values
         turns = values.get("turns") or []
-        found.append(SessionInfo(session, values.get("name", ""), len(turns), turns[-1].get("at", "") if turns else ""))
-    return sorted(found, key=lambda info: (info.at, info.session), reverse=True)
+        infos.append(SessionInfo(session, values.get("name", ""), len(turns), turns[-1].get("at", "") if turns else ""))
+    return sorted(infos, key=lambda info: (info.at, info.session), reverse=True)
 
 
 def delete_session(store: BaseCheckpointSaver[Any], session: str) -> None:
@@ -58,19 +65,19 @@ def delete_session(store: BaseCheckpointSaver[Any], session: str) -> None:
 
 
 def _names(store: BaseCheckpointSaver[Any]) -> list[str]:
-    """The names alone, from the table of a durable store: ``list`` would read every checkpoint of every session."""
+    """Names of all sessions; of a durable store by a query, since ``list`` would read every checkpoint."""
     if isinstance(store, DurableStore):
         return list(store.session_names())
-    return list(dict.fromkeys(found.config["configurable"]["thread_id"] for found in store.list(None)))
+    return list(dict.fromkeys(checkpoint.config["configurable"]["thread_id"] for checkpoint in store.list(None)))
 
 
 def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Role] = ()) -> Archive:
-    """A session of the store as an archive, which holds all of it.
+    """Exports a whole session.
 
     Args:
-        store: where sessions are kept.
-        session: its name.
-        roles: the cards to include; by default those that the session stores, or cards with the names alone.
+        store: the store of the sessions.
+        session: the session's name.
+        roles: the cards to include; by default the one that the session stores, else cards with only the names.
 
     Raises:
         SessionError: there is no such session, or it is empty.
@@ -81,9 +88,9 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
         raise SessionError(f"there is no conversation in session {session!r}: see egosrag sessions list")
     record = Record.of(settled(stored, saved_partial(store, config)))
     if not roles:
-        kept = stored.get("role")
+        card = stored.get("role")
         names = str(stored["name"]).split(", ")
-        roles = [Role.model_validate(kept)] if kept else [Role(name=name) for name in names]
+        roles = [Role.model_validate(card)] if card else [Role(name=name) for name in names]
     names = [role.name for role in roles]
     user = next((turn.speaker for turn in record.turns if turn.speaker not in names), "")
     return Archive(
@@ -92,18 +99,18 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
 
 
 def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> None:
-    """Stores an archive as a new session, with its card.
+    """Imports a conversation as a new session, with its card.
 
     Args:
-        store: where sessions are kept.
+        store: the store of the sessions.
         archive: the conversation.
         session: the new session's name.
 
     Raises:
-        SessionError: the name is empty, or there is a session of that name.
+        SessionError: the name is empty, or there is already a session of that name.
     """
     if not session.strip():
-        raise SessionError("the session's name is empty: give the conversation one")
+        raise SessionError("the session's name is empty: give the conversation a name")
     names = [role.name for role in archive.roles]
     plain = archive.record.plain()
     values: Any = {
@@ -117,12 +124,12 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         values["role"] = archive.roles[0].model_dump(mode="json")
     with exclusive(store, session):
         if store.get_tuple(_config(session)):
-            raise SessionError(f"there is a session {session!r} already: give another name, or delete that one first")
+            raise SessionError(f"there is already a session {session!r}: give another name, or delete that one first")
         _thread(store).update_state(_config(session), values, as_node="Summarize")
 
 
 def _thread(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
-    """A graph without work over the same state, to read and write sessions with."""
+    """A graph that does nothing, over the same state, through which sessions are read and written."""
     graph = StateGraph(State)
     graph.add_node("Summarize", _unchanged)
     graph.add_edge(START, "Summarize")

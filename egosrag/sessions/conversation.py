@@ -38,7 +38,7 @@ from egosrag.sessions.thread import SessionThread
 from egosrag.sessions.transfer import write
 from egosrag.text.language import language_of
 
-SWIPE_TEMPERATURE = 0.8  # of a further reply from a model at temperature 0, which would give the same again
+SWIPE_TEMPERATURE = 0.8  # for a regenerated reply of a model at temperature 0, which would only repeat itself
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +75,7 @@ class RoleSources:
 
 
 class Reviser(SpeechReviser, SceneReviser, Protocol):
-    """Revises the drafts of a model that cannot be trusted; ``egosrag.assemble.reviser_for`` chooses one."""
+    """Revises the drafts of an unreliable model; ``egosrag.assemble.reviser_for`` selects one by the model's traits."""
 
 
 class Conversation:
@@ -97,7 +97,7 @@ class Conversation:
         notify: receives, in one line, what memory could not keep in the prompt; the log by default.
 
     Raises:
-        SessionError: the session's name is empty, it is one with another role, or dynamic memory has no search.
+        SessionError: the session's name is empty, it belongs to another role, or dynamic memory has no search.
     """
 
     def __init__(
@@ -166,10 +166,10 @@ class Conversation:
         stored = self.thread.values().get("name", self.name)
         if stored != self.name:
             raise SessionError(
-                f"session {session!r} is one with {stored}, not with {self.name}: give another session's name"
+                f"session {session!r} belongs to {stored}, not to {self.name}: give another session's name"
             )
 
-    # --- what there is -----------------------------------------------------------------------------------------------
+    # --- state -------------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -178,7 +178,7 @@ class Conversation:
 
     @property
     def view(self) -> ConversationView:
-        """The conversation as it is stored; a reply that is being generated is part of it from time to time."""
+        """The conversation as it is stored; of a reply that is being generated, what was saved of it so far."""
         values = self.thread.values()
         return self._view(values, Record.of(values))
 
@@ -243,15 +243,15 @@ class Conversation:
         return last_reply(self.stream(line))
 
     def stream(self, line: str) -> Iterator[str | Reply]:
-        """As ``say``: the text in pieces, the reply last. Closing the iterator keeps the text as interrupted."""
+        """As ``say``, but streams the text, then the reply. Closing the iterator keeps the text as interrupted."""
         yield from self._stream_line(line)
 
     def regenerate(
         self, turn_id: str | None = None, *, seed: int | None = None, temperature: float | None = None
     ) -> Reply:
-        """Another reply in place of one, which stays as a sibling with all that followed it.
+        """Generates another reply in place of one, which is kept as a sibling with the turns that followed it.
 
-        Greedy decoding would give the same again, so a model at temperature 0 gets 0.8 for this reply alone. The seed
+        Greedy decoding would repeat the reply, so a model at temperature 0 gets 0.8 for this reply alone. The seed
         counts up from the model's own, so that every sibling differs and is reproducible.
 
         Args:
@@ -268,7 +268,7 @@ class Conversation:
     def stream_again(
         self, turn_id: str | None = None, *, seed: int | None = None, temperature: float | None = None
     ) -> Iterator[str | Reply]:
-        """As ``regenerate``: the text in pieces, the reply last. Closing the iterator keeps the text."""
+        """As ``regenerate``, but streams the text, then the reply. Closing the iterator keeps the text."""
         with self.thread.exclusive():
             values = self.thread.values()
             record = Record.of(values)
@@ -298,7 +298,7 @@ class Conversation:
     # --- changes of the record ---------------------------------------------------------------------------------------
 
     def choose(self, number: int, turn_id: str | None = None) -> None:
-        """Continues from another sibling of a reply, with all that followed it.
+        """Continues from another sibling of a reply, with the turns that followed that sibling.
 
         Args:
             number: its index in ``swipes``.
@@ -333,7 +333,7 @@ class Conversation:
             waits = bool(values.get("pending")) and after.turns[-1:] and after.turns[-1].id == before.turns[-1].id
             self.thread.write({**values, **after.plain(), "pending": bool(waits)})
 
-    # --- a turn ------------------------------------------------------------------------------------------------------
+    # --- one turn ----------------------------------------------------------------------------------------------------
 
     def _stream_line(self, line: str, speaker: str | None = None) -> Iterator[str | Reply]:
         """Adds a line of the user to the record, after a greeting, and streams the reply to it.
@@ -345,8 +345,8 @@ class Conversation:
         with self.thread.exclusive():
             values = self.thread.values()
             record = Record.of(values)
-            said = (*record.turns, Turn(speaker="", text=line))
-            view = self._view({**values, "speaker": speaker or self._speaker_after(said)}, record)
+            turns_with_line = (*record.turns, Turn(speaker="", text=line))
+            view = self._view({**values, "speaker": speaker or self._speaker_after(turns_with_line)}, record)
             turn = self.pipeline.organize.accept(view, line).model_copy(update={"at": now()})
             new: list[Turn] = []
             if not record.turns and (greeting := self._greeting_of(view.role)):
@@ -376,7 +376,7 @@ class Conversation:
         return {"name": self.name, "pending": True, "answer": uuid.uuid4().hex, "speaker": speaker}
 
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView:
-        """The stored values, and their record, as the steps read them."""
+        """The stored values and their record as a view for the steps."""
         role = self._card
         if values.get("role") and not role.model_fields_set - {"name", "language"}:
             role = Role.model_validate(values["role"])  # the session's own card, extracted or imported
@@ -424,7 +424,7 @@ class Conversation:
 
 def _recall(settings: MemorySettings, count: Count, window: int) -> Recall | None:
     """The recall of dynamic memory, if the settings choose it."""
-    # No truth test: a memory that holds nothing yet may have length 0.
+    # Compared with None: an empty search may have length 0 and be false.
     kind = settings.kind or ("static" if settings.search is None else "both")
     if kind not in ("dynamic", "both"):
         return None

@@ -1,8 +1,8 @@
-"""Group chat: several roles in one scene, each with a card of its own, all in one record.
+"""Group chat: several roles, each with a card of its own, in one conversation.
 
-Who speaks next: the role that the last line names, by name, nickname or a part of the name; else the role that has not
-spoken for longest. Each role is given the others' names and never speaks for them: the quote decoder ends the reply
-where it tries to.
+The next speaker is the role that the last line mentions, by name, nickname or a part of the name; else the role that
+has been silent for longest. The prompt gives each role the others' names, and the quote decoder ends a reply where it
+begins to speak for one of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from egosrag.schema import Reply, Role, Turn
 from egosrag.sessions.conversation import Conversation, last_reply
 from egosrag.sessions.records import Record, session_name
 
-_HAN_NAME = re.compile(r"[\u4e00-\u9fff]{3,4}")
+_CHINESE_NAME = re.compile(r"[\u4e00-\u9fff]{3,4}")
 # Names that are also words count only with a capital: "Will" is a name, "will you" is not.
 _ORDINARY_WORDS = frozenset({
     "april", "art", "august", "bill", "chase", "dawn", "drew", "faith", "frank", "grace", "guy", "hope", "joy", "june",
@@ -44,23 +44,23 @@ class GroupChat(Conversation):
         names = [role.name for role in roles]
         if len(names) < 2 or len({name.casefold() for name in names}) < len(names):
             raise RoleError(
-                f"a scene needs two roles or more, each with a name of its own, and got {', '.join(names) or 'none'}"
+                f"a group chat needs two roles or more with different names, and got {', '.join(names) or 'none'}"
             )
         self.roles = tuple(roles)
-        self._pattern, self._role_by_call = _calls(self.roles)
+        self._pattern, self._role_by_alias = _aliases(self.roles)
         super().__init__(model, roles[0], **settings)
 
     @property
     def name(self) -> str:
-        """All of the names, sorted."""
+        """The names of all roles, sorted."""
         return session_name(self._speakers())
 
     def say(self, line: str, to: str | None = None) -> Reply:
-        """As ``Conversation.say``; ``to`` names the role that replies, in place of the one whose turn it is."""
+        """As ``Conversation.say``; ``to`` is the name of the role that replies, instead of the one whose turn it is."""
         return last_reply(self.stream(line, to))
 
     def stream(self, line: str, to: str | None = None) -> Iterator[str | Reply]:
-        """As ``say``: the text in pieces, the reply last."""
+        """As ``say``, but streams the text, then the reply."""
         yield from self._stream_line(line, self._checked(to))
 
     def go_on(self, speaker: str | None = None) -> Reply:
@@ -70,12 +70,12 @@ class GroupChat(Conversation):
             speaker: its name; the role whose turn it is when absent.
 
         Raises:
-            SessionError: nobody has said anything yet, or there is no such role.
+            SessionError: there is no turn yet, or no such role.
         """
         return last_reply(self.stream_on(speaker))
 
     def stream_on(self, speaker: str | None = None) -> Iterator[str | Reply]:
-        """As ``go_on``: the text in pieces, the reply last."""
+        """As ``go_on``, but streams the text, then the reply."""
         with self.thread.exclusive():
             values = self.thread.values()
             record = Record.of(values)
@@ -109,12 +109,12 @@ class GroupChat(Conversation):
         return min(self._speakers(), key=lambda name: last.get(name, -1))
 
     def _named_in(self, text: str) -> list[str]:
-        """The roles that a line names, in its order."""
-        calls = (match.group() for match in self._pattern.finditer(text))
+        """The roles that a line mentions, in order."""
+        aliases = (match.group() for match in self._pattern.finditer(text))
         return [
-            self._role_by_call[call.casefold()]
-            for call in calls
-            if call[0].isupper() or call.casefold() not in _ORDINARY_WORDS
+            self._role_by_alias[alias.casefold()]
+            for alias in aliases
+            if alias[0].isupper() or alias.casefold() not in _ORDINARY_WORDS
         ]
 
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView:
@@ -127,31 +127,32 @@ class GroupChat(Conversation):
         return super()._greeting_of(next((role for role in self.roles if role.greeting), role))
 
 
-def _calls(roles: Sequence[Role]) -> tuple[re.Pattern[str], dict[str, str]]:
-    """A pattern of what the roles are called, and the role of each call; a call that two roles share names neither."""
-    whole = {role.name.casefold(): role.name for role in roles}
-    parts: dict[str, set[str]] = {}
+def _aliases(roles: Sequence[Role]) -> tuple[re.Pattern[str], dict[str, str]]:
+    """A pattern of all names and aliases, and the role of each (casefolded); an alias of two roles is left out."""
+    names = {role.name.casefold(): role.name for role in roles}
+    shared: dict[str, set[str]] = {}
     for role in roles:
-        for call in _parts(role):
-            parts.setdefault(call.casefold(), set()).add(role.name)
-    who = {call: next(iter(names)) for call, names in parts.items() if len(names) == 1} | whole
-    longest = sorted(who, key=lambda call: (-len(call), call))
+        for alias in _aliases_of(role):
+            shared.setdefault(alias.casefold(), set()).add(role.name)
+    role_by_alias = {alias: next(iter(owners)) for alias, owners in shared.items() if len(owners) == 1} | names
+    longest_first = sorted(role_by_alias, key=lambda alias: (-len(alias), alias))
     pattern = "|".join(
-        rf"(?<![A-Za-z0-9]){re.escape(call)}(?![A-Za-z0-9])" if call.isascii() else re.escape(call) for call in longest
+        rf"(?<![A-Za-z0-9]){re.escape(alias)}(?![A-Za-z0-9])" if alias.isascii() else re.escape(alias)
+        for alias in longest_first
     )
-    return re.compile(pattern, re.IGNORECASE), who
+    return re.compile(pattern, re.IGNORECASE), role_by_alias
 
 
-def _parts(role: Role) -> set[str]:
+def _aliases_of(role: Role) -> set[str]:
     """A role's nickname and aliases, the words of a Latin name, and the given name of a Chinese one."""
     extra = role.model_extra or {}
-    given = [getattr(role, "nickname", None) or extra.get("nickname"), *_strings(extra.get("aliases"))]
-    calls = {call.strip() for call in given if isinstance(call, str) and call.strip()}
-    calls |= {word for word in re.findall(r"[^\W\d_]{2,}", role.name) if word.isascii() and word[0].isupper()}
-    if _HAN_NAME.fullmatch(role.name):
-        calls.add(role.name[-2:])
-    return calls
+    explicit = [getattr(role, "nickname", None) or extra.get("nickname"), *_as_list(extra.get("aliases"))]
+    aliases = {alias.strip() for alias in explicit if isinstance(alias, str) and alias.strip()}
+    aliases |= {word for word in re.findall(r"[^\W\d_]{2,}", role.name) if word.isascii() and word[0].isupper()}
+    if _CHINESE_NAME.fullmatch(role.name):
+        aliases.add(role.name[-2:])
+    return aliases
 
 
-def _strings(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]

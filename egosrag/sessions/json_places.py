@@ -1,4 +1,4 @@
-"""Where in a JSON text a value stands, for errors that tell their line."""
+"""Line numbers of the values in a JSON text, for error messages."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ _DECODER = json.JSONDecoder()
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int:
-    """The line, from 1, of the value that ``path`` leads to in a valid JSON ``text``.
+    """The 1-based line of the value at ``path``; of its last existing parent if there is no such value.
 
     Args:
-        text: the JSON.
-        path: keys and list places; the line of the last value that there is, where the path leads no further.
+        text: valid JSON.
+        path: keys and list indices, from the root.
     """
-    at = _skip(text, 0)
+    at = _skip_space(text, 0)
     for step in path:
-        found = _member(text, at, step)
-        if found < 0:
+        member = _member(text, at, step)
+        if member < 0:
             break
-        at = found
+        at = member
     return text.count("\n", 0, at) + 1
 
 
 def _member(text: str, at: int, step: str | int) -> int:
-    """Where the member ``step`` of the object or list at ``at`` begins; -1 where there is none."""
+    """The offset of the member ``step`` of the object or list at offset ``at``; -1 if there is none."""
     kind = text[at]
     if kind not in "{[" or (kind == "{") != isinstance(step, str):
         return -1
-    at, found, count = _skip(text, at + 1), -1, 0
+    at, member, index = _skip_space(text, at + 1), -1, 0
     while text[at] not in "}]":
-        key: str | int = count
+        key: str | int = index
         if kind == "{":
             key, at = _DECODER.raw_decode(text, at)
-            at = _skip(text, _skip(text, at) + 1)  # past the colon
+            at = _skip_space(text, _skip_space(text, at) + 1)  # past the colon
         if key == step:
-            found = at  # of two members with one key JSON reads the last
+            member = at  # of duplicate keys JSON parsers keep the last
         _, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, at)
-        at, count = (_skip(text, at + 1) if text[at] == "," else at), count + 1
-    return found
+        at = _skip_space(text, at)
+        at, index = (_skip_space(text, at + 1) if text[at] == "," else at), index + 1
+    return member
 
 
-def _skip(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     return match.end() if match else at

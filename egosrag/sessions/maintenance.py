@@ -1,9 +1,8 @@
-"""What a durable store does beside LangGraph's checkpointing: exclusive sessions, bounded growth, format versions.
+"""What a durable store adds to LangGraph's checkpointing: exclusive sessions, trimming, format versions.
 
-A session is a thread of checkpoints, each some steps after its parent. The record in the newest one is whole: turns,
-scenes and every sibling of a reply. Older checkpoints serve two purposes: forks before the last reply, and rebuilding
-the record from its last snapshot. Those beyond are dropped now and then, so that a store grows with the length of a
-conversation and not with its square.
+A session is a thread of checkpoints. The newest one has the whole record: turns, scenes and every sibling of a reply.
+Older checkpoints serve two purposes: forks before the last reply, and rebuilding the record from its last snapshot. All
+others are dropped from time to time, so that a store grows linearly with the conversation and not quadratically.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from langchain_core.runnables import RunnableConfig
 from egosrag.errors import SessionBusy, SessionError
 
 VERSION = 1  # of the format of a store; a store of a higher version is never written
-KEPT_CHECKPOINTS = 40  # of the current path, at least: some eight lines
-TRIM_AT = 120  # checkpoints of a session from which on old ones are dropped
+KEPT_CHECKPOINTS = 40  # at least so many of the current path are kept: about eight lines
+TRIM_AT = 120  # number of checkpoints of a session at which old ones are dropped
 _DELTA_CHANNELS = ("turns", "scenes")  # channels that are stored as changes, with snapshots in between
 T = TypeVar("T")
 
 
 class DurableStore(ABC):
-    """A checkpointer that outlives the process; mixed in before LangGraph's class, whose calls go through ``_guarded``.
+    """Base of durable checkpointers: a mixin before LangGraph's class, whose calls go through ``_guarded``.
 
     Concrete classes: ``egosrag.sessions.sqlite.SqliteStore`` and ``egosrag.sessions.postgres.PostgresStore``.
     """
@@ -36,10 +35,10 @@ class DurableStore(ABC):
 
     @abstractmethod
     def exclusive(self, session: str) -> AbstractContextManager[None]:
-        """While it is open, no other process and no other thread answers in the session.
+        """Context manager in which no other process and no other thread answers in the session.
 
         Raises:
-            SessionBusy: somebody is still answering there after ``egosrag.limits.SESSION_TIMEOUT_S``.
+            SessionBusy: another one is still answering there after ``egosrag.limits.SESSION_TIMEOUT_S`` seconds.
             StoreUnavailable: the store does not answer.
         """
 
@@ -49,7 +48,7 @@ class DurableStore(ABC):
 
     @abstractmethod
     def head(self, session: str) -> str | None:
-        """The id of the session's newest checkpoint; None for a session that is not there."""
+        """The id of the session's newest checkpoint; None if there is no such session."""
 
     @abstractmethod
     def _parents(self, session: str) -> dict[str, str | None]:
@@ -57,11 +56,11 @@ class DurableStore(ABC):
 
     @abstractmethod
     def _drop(self, session: str, ids: Sequence[str]) -> None:
-        """Deletes checkpoints, with all that belongs to them."""
+        """Deletes checkpoints, with their writes and values."""
 
     @abstractmethod
     def _guarded(self, call: Callable[[], T]) -> T:
-        """The result of ``call``, which may be repeated; its errors become errors of ours."""
+        """The result of ``call``, which may be retried; database errors are raised as errors of ``egosrag.errors``."""
 
     def flush(self) -> None:  # noqa: B027 - Postgres does so by itself
         """Waits until what was written would survive a power cut.
@@ -94,14 +93,14 @@ class DurableStore(ABC):
         found = self.get_tuple(config)
         return set(found.checkpoint["channel_values"]) & set(_DELTA_CHANNELS) if found else set()
 
-    # --- LangGraph's calls, each of which may be repeated ------------------------------------------------------------
+    # --- LangGraph's methods, each of which may be retried -----------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> Any:
         """As LangGraph's."""
         return self._guarded(lambda: super(DurableStore, self).get_tuple(config))  # type: ignore[misc]
 
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[Any]:
-        """As LangGraph's, read at once: no cursor stays open between two results."""
+        """As LangGraph's, but read at once: no cursor stays open between two results."""
         return iter(self._guarded(lambda: [*super(DurableStore, self).list(config, **options)]))  # type: ignore[misc]
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
@@ -128,12 +127,12 @@ class DurableStore(ABC):
 
 
 def busy(session: str) -> SessionBusy:
-    """The error of a session in which somebody else is answering."""
+    """The error for a session in which another process or thread is answering."""
     return SessionBusy(f"session {session!r} is still answering in another process: wait for its reply")
 
 
 def too_new(what: str, version: int) -> SessionError:
-    """The error of a store whose format is newer than this program."""
+    """The error for a store whose format is newer than this program."""
     return SessionError(
         f"{what} have version {version}, this program knows {VERSION}: use the newer program; nothing was changed"
     )

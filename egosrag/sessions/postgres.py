@@ -1,7 +1,7 @@
-"""Sessions in PostgreSQL, for any number of processes on any number of machines.
+"""Session store in PostgreSQL, for any number of processes on any number of machines.
 
-One connection, which is opened again when it breaks. Whoever answers in a session holds an advisory lock of that
-connection, which the server frees when the process ends, however it ends.
+There is one connection, which is reopened when it breaks. A process that answers in a session holds an advisory lock of
+its connection, which the server releases when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
 from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
 
-_LOCKS = 0x45474F53  # "EGOS": the namespace of our advisory locks
-_SETUP = -1  # the lock under which tables are created
-_UUID_EPOCH_S = datetime(1582, 10, 15, tzinfo=UTC).timestamp()  # where the timestamps of UUIDs begin
-_CLOCK_SKEW_S = 5.0  # a checkpoint further in the future than this is an error
+_LOCK_NAMESPACE = 0x45474F53  # "EGOS": first key of our advisory locks; the second is the hash of the session
+_SETUP_LOCK = -1  # second key of the lock under which tables are created
+_UUID_EPOCH_S = datetime(1582, 10, 15, tzinfo=UTC).timestamp()  # the epoch of UUID timestamps
+_MAX_CLOCK_SKEW_S = 5.0  # a checkpoint further in the future than this is an error
 _OPTIONS: Any = {**CONNECT_OPTIONS, "row_factory": dict_row, "prepare_threshold": 0}
 T = TypeVar("T")
 
 
 class PostgresStore(DurableStore, PostgresSaver):
-    """LangGraph's checkpointer on PostgreSQL, which retries while the server is unavailable for some seconds.
+    """LangGraph's PostgreSQL checkpointer; calls are retried while the server is unavailable for some seconds.
 
     Args:
         url: ``postgresql://...``.
         serde: serializer of the stored values.
 
     Raises:
-        SessionError: it cannot be reached, may not be written, or a newer program wrote it.
+        SessionError: the database cannot be reached or written, or was written by a newer version of this program.
     """
 
     conn: Any  # never a pool
 
     def __init__(self, url: str, serde: JsonPlusSerializer) -> None:
         self._url = url
-        #: sessions that this process answers in, each with the checkpoints that may be its newest
+        #: sessions whose lock this process holds, each with the ids of the checkpoints that may be its newest
         self._held: dict[str, set[str]] = {}
         self._reconnecting = threading.RLock()
-        self._lost: set[str] = set()  # those that another process may have continued meanwhile
+        self._lost: set[str] = set()  # held sessions whose lock was lost: another process may have continued them
         PostgresSaver.__init__(self, self._connection(), serde=serde)
         try:
             self._guarded(self._prepare)
@@ -66,18 +66,19 @@ class PostgresStore(DurableStore, PostgresSaver):
         self.conn.close()
 
     def _prepare(self) -> None:
-        """Creates the tables of a new database; checks first, so that a newer store is not written."""
-        found = self._rows(
-            "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS its"
-        )
-        ours = self._rows("SELECT version FROM egosrag_sessions")[0]["version"] if found[0]["ours"] else 0
-        if ours > VERSION:
-            raise too_new(f"the conversations at {redact_url(self._url)}", ours)
-        its = self._rows("SELECT max(v) AS v FROM checkpoint_migrations")[0]["v"] if found[0]["its"] else None
-        if its is not None and its >= len(self.MIGRATIONS):
+        """Creates the tables of a new database, after checking that no newer program wrote them."""
+        tables = self._rows(
+            "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS langgraph"
+        )[0]
+        version = self._rows("SELECT version FROM egosrag_sessions")[0]["version"] if tables["ours"] else 0
+        if version > VERSION:
+            raise too_new(f"the conversations at {redact_url(self._url)}", version)
+        rows = self._rows("SELECT max(v) AS v FROM checkpoint_migrations") if tables["langgraph"] else [{"v": None}]
+        migration = rows[0]["v"]
+        if migration is not None and migration >= len(self.MIGRATIONS):
             what = f"the conversations at {redact_url(self._url)} were written by a newer LangGraph"
             raise SessionError(f"{what}: install that one; nothing was changed")
-        if ours == VERSION and its == len(self.MIGRATIONS) - 1:
+        if version == VERSION and migration == len(self.MIGRATIONS) - 1:
             return
         with self._setting_up():
             self.setup()
@@ -88,39 +89,40 @@ class PostgresStore(DurableStore, PostgresSaver):
 
     @contextmanager
     def _setting_up(self) -> Iterator[None]:
-        # Waiting inside a statement would block CREATE INDEX CONCURRENTLY, which waits for every older statement.
-        while not self._rows("SELECT pg_try_advisory_lock(%s, %s) AS got", _LOCKS, _SETUP)[0]["got"]:
+        # Polled: a statement that waits would block CREATE INDEX CONCURRENTLY, which waits for all older statements.
+        while not self._rows("SELECT pg_try_advisory_lock(%s, %s) AS got", _LOCK_NAMESPACE, _SETUP_LOCK)[0]["got"]:
             time.sleep(0.05)
         try:
             yield
         finally:
-            self._rows("SELECT pg_advisory_unlock(%s, %s)", _LOCKS, _SETUP)
+            self._rows("SELECT pg_advisory_unlock(%s, %s)", _LOCK_NAMESPACE, _SETUP_LOCK)
 
     @contextmanager
     def exclusive(self, session: str) -> Iterator[None]:
         """See :class:`DurableStore`."""
         if session in self._held:
             raise busy(session)
-        self._held[session] = set()  # before asking: the server grants one connection the same lock twice
+        self._held[session] = set()  # before locking: the server grants the same lock to one connection twice
         try:
-            self._guarded(lambda: self._take(session))
+            self._guarded(lambda: self._acquire(session))
             yield
         finally:
             del self._held[session]
             self._lost.discard(session)
             self._release(session)
 
-    def _take(self, session: str) -> None:
-        until = time.monotonic() + SESSION_TIMEOUT_S
-        while not self._rows("SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS got", _LOCKS, session)[0]["got"]:
-            if time.monotonic() > until:
+    def _acquire(self, session: str) -> None:
+        deadline = time.monotonic() + SESSION_TIMEOUT_S
+        query = "SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS got"
+        while not self._rows(query, _LOCK_NAMESPACE, session)[0]["got"]:
+            if time.monotonic() > deadline:
                 raise busy(session)
             time.sleep(0.02)
         newest = self._newest(session)
         self._held[session] = {newest}
-        # Checkpoints are ordered by the clock of their writer: ours must not be behind.
+        # Checkpoint ids are ordered by the clock of the machine that wrote them: ours must not be behind.
         behind = _written_at(newest) - time.time() if newest else 0.0
-        if behind > _CLOCK_SKEW_S:
+        if behind > _MAX_CLOCK_SKEW_S:
             raise SessionError(
                 f"session {session!r} was written {behind:.0f} s in the future: set this machine's clock"
             )
@@ -132,12 +134,12 @@ class PostgresStore(DurableStore, PostgresSaver):
 
     def _release(self, session: str) -> None:
         try:
-            self._rows("SELECT pg_advisory_unlock(%s, hashtext(%s))", _LOCKS, session)
+            self._rows("SELECT pg_advisory_unlock(%s, hashtext(%s))", _LOCK_NAMESPACE, session)
         except psycopg.Error:
-            self.conn.close()  # frees every lock; the next call connects again
+            self.conn.close()  # releases every lock; the next call connects again
 
     def _reconnect(self) -> None:
-        """Connects again, and takes the locks of our sessions again, if nobody else has continued them."""
+        """Connects again, and locks our sessions again unless another process has continued them."""
         with self._reconnecting:
             self._reconnect_once()
 
@@ -147,25 +149,25 @@ class PostgresStore(DurableStore, PostgresSaver):
         self.conn = psycopg.connect(self._url, **_OPTIONS)
         for session, known in list(self._held.items()):
             if not known:
-                continue  # the connection broke while its lock was being taken
+                continue  # the connection broke while its lock was being acquired
             self._lost.add(session)  # until its lock is ours again
-            self._take(session)
+            self._acquire(session)
             if self._held[session] <= known:
                 self._lost.discard(session)
                 self._held[session] = known
-            self._check_ours(session)
+            self._check_not_lost(session)
 
-    def _check_ours(self, session: str) -> None:
+    def _check_not_lost(self, session: str) -> None:
         if session in self._lost:
             raise SessionBusy(
                 f"session {session!r} was continued elsewhere while its database was unavailable: say the line again"
             )
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
-        """As LangGraph's; remembers what it writes, in case the connection breaks before the answer."""
+        """As LangGraph's; notes the checkpoint's id first, in case the connection breaks before the confirmation."""
         session = config["configurable"]["thread_id"]
-        with self._reconnecting:  # or another thread's new connection would get the write of the lost one
-            self._check_ours(session)
+        with self._reconnecting:  # else another thread could reconnect between the check and the write
+            self._check_not_lost(session)
             if session in self._held:
                 self._held[session].add(checkpoint["id"])
             return super().put(config, checkpoint, metadata, new_versions)
@@ -187,7 +189,7 @@ class PostgresStore(DurableStore, PostgresSaver):
         return {row["checkpoint_id"]: row["parent_checkpoint_id"] for row in rows}
 
     def _drop(self, session: str, ids: Sequence[str]) -> None:
-        def work() -> None:
+        def delete() -> None:
             with self.lock, self.conn.transaction():
                 for table in ("checkpoint_writes", "checkpoints"):
                     self.conn.execute(
@@ -196,7 +198,7 @@ class PostgresStore(DurableStore, PostgresSaver):
                     )
                 self.conn.execute(_UNUSED_BLOBS, (session, session))
 
-        self._guarded(work)
+        self._guarded(delete)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self.lock:
@@ -215,7 +217,7 @@ class PostgresStore(DurableStore, PostgresSaver):
 
 
 def _written_at(checkpoint: str) -> float:
-    """When a checkpoint was written, in seconds since the epoch: its id is a UUID of version 6."""
+    """The time in a checkpoint's id, a UUID of version 6, in seconds since the Unix epoch."""
     digits = checkpoint.replace("-", "")
     return int(digits[:12] + digits[13:16], 16) / 1e7 + _UUID_EPOCH_S
 

@@ -3,8 +3,8 @@
 Every change makes a new record. Turns keep their ids. A scene that replaces a changed or deleted turn is dropped, so
 that no summary contains what the record no longer holds; Summarize writes it anew at the next line.
 
-A regenerated reply is a branch point: each of its siblings is kept with all that followed it, and with the scenes of
-that time. The turns before it are shared by all branches, and so are changes of them.
+A regenerated reply is a branch point: each of its siblings is kept with the turns that followed it and the scenes of
+that branch. The turns before it are shared by all branches, so an edit of one changes all branches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from egosrag.schema import Scene, Turn
 
 
 class Branch(BaseModel):
-    """A sibling that is not on the current path: its reply, the turns after it, and the scenes of that time."""
+    """A sibling that is not on the current path: its reply, the turns after it, and the scenes of that branch."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -133,11 +133,11 @@ class Record(BaseModel):
             )
         if number == old.at:
             return self
-        taken = old.branches[number]
+        chosen = old.branches[number]
         branches = _with_branch(old.branches, old.at, Branch(turns=self.turns[at:], scenes=self.scenes))
-        new = Swipes(id=taken.turns[0].id, at=number, branches=_with_branch(branches, number, Branch()))
+        new = Swipes(id=chosen.turns[0].id, at=number, branches=_with_branch(branches, number, Branch()))
         swipes = tuple(new if s is old else s for s in self.swipes)
-        return Record(turns=(*self.turns[:at], *taken.turns), scenes=taken.scenes, swipes=swipes)
+        return Record(turns=(*self.turns[:at], *chosen.turns), scenes=chosen.scenes, swipes=swipes)
 
     def siblings(self, turn_id: str) -> Swipes:
         """The siblings of a turn on the path; the turn alone when it was never regenerated."""
@@ -179,12 +179,12 @@ def _reachable(swipes: Iterable[Swipes], path: Iterable[Turn]) -> tuple[Swipes, 
 
 
 def settled(values: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The stored values once the pending reply will not come any more.
+    """The stored values after a pending reply was interrupted for good.
 
     Args:
         values: the stored values of a session.
-        text: what was generated of the reply. If nothing was, a line stays pending, and a regenerated reply is replaced
-            by the sibling that was there before.
+        text: the reply so far. If it is empty, a line stays pending, and a regenerated reply is replaced by the sibling
+            that was there before.
     """
     if not values.get("pending"):
         return dict(values)

@@ -1,10 +1,11 @@
-"""Sessions in an SQLite file, for the processes of one machine.
+"""Session store in an SQLite file, for several processes of one machine.
 
-SQLite's lock is not fair: of many constant writers some wait past any timeout. So writers queue: the threads of a
-process for their turn, the processes for a lock file, which the system frees when its holder dies.
+SQLite's lock is not fair: with many writers, some wait past any timeout. So writers queue: the threads of a process in
+a ``WriterQueue``, the processes for a lock file, which the operating system releases when its holder dies.
 
-A kill loses nothing that was written; a power cut may, until the file was synced to disk. A sync takes most of a
-write's time, so it is done once a reply, before the reply is returned, and for each change outside of a running graph.
+Killing the process loses nothing that was written; a power cut may, until the file is synced to disk. A sync takes most
+of the time of a write, so it is done once per reply, before the reply is returned, and after each change that is made
+outside of a running graph.
 """
 
 from __future__ import annotations
@@ -30,59 +31,59 @@ from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
 
 T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
-_FAILED = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
-_RUNNING = ("input", "loop")  # sources of checkpoints of a graph that is still running
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
+_RUNNING = ("input", "loop")  # the metadata "source" of checkpoints of a graph that is still running
 
 
 class WriterQueue:
-    """The order of the writing threads of this process: first come, first served."""
+    """A fair lock among the writing threads of this process: first come, first served."""
 
     def __init__(self) -> None:
-        self._waiting: deque[threading.Lock] = deque()  # the first is writing; the locks of the others are held
+        self._waiting: deque[threading.Lock] = deque()  # the first is writing; the locks of the others are acquired
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Number of threads that write or wait."""
+        """Number of threads that are writing or waiting."""
         return len(self._waiting)
 
     @contextmanager
     def turn(self, timeout_s: float) -> Iterator[None]:
-        """While it is open, no other thread writes.
+        """Context manager in which no other thread writes.
 
         Raises:
-            TimeoutError: the turn did not come within ``timeout_s`` seconds.
+            TimeoutError: another thread was still writing after ``timeout_s`` seconds.
         """
-        called = threading.Lock()
-        called.acquire()
+        ready = threading.Lock()  # released by the thread before this one
+        ready.acquire()
         with self._lock:
-            self._waiting.append(called)
-            first = self._waiting[0] is called
+            self._waiting.append(ready)
+            first = self._waiting[0] is ready
         try:
-            if not first and not called.acquire(timeout=timeout_s):
+            if not first and not ready.acquire(timeout=timeout_s):
                 raise TimeoutError
             yield
         finally:  # also after a timeout, or an interrupt while waiting
             with self._lock:
-                first = self._waiting[0] is called
-                self._waiting.remove(called)
+                first = self._waiting[0] is ready
+                self._waiting.remove(ready)
                 if first and self._waiting:
                     self._waiting[0].release()
 
 
-writer_queues: dict[Path, WriterQueue] = {}  # one a file
+writer_queues: dict[Path, WriterQueue] = {}  # one per file
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=writer_queues.clear)  # a child process has none of the waiting threads
+    os.register_at_fork(after_in_child=writer_queues.clear)  # the waiting threads do not exist in a child process
 
 
 class SqliteStore(DurableStore, SqliteSaver):
-    """LangGraph's checkpointer on SQLite, with errors of ours.
+    """LangGraph's SQLite checkpointer, with fair writing, one-line errors and a format version.
 
     Args:
-        path: the file, created when it is missing; ``:memory:`` keeps nothing.
+        path: the file, created when it is missing; ``:memory:`` stores nothing on disk.
         serde: serializer of the stored values.
 
     Raises:
-        SessionError: it cannot be opened, or a newer program wrote it.
+        SessionError: the file cannot be opened, or was written by a newer version of this program.
     """
 
     def __init__(self, path: Path, serde: JsonPlusSerializer) -> None:
@@ -92,25 +93,25 @@ class SqliteStore(DurableStore, SqliteSaver):
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, check_same_thread=False, timeout=WRITE_TIMEOUT_S)
             SqliteSaver.__init__(self, connection, serde=serde)
-            # SQLite does not wait while it changes to WAL or creates tables: one process opens at a time.
+            # Switching to WAL and creating tables ignore SQLite's timeout: one process opens the file at a time.
             with self._locked("open", WRITE_TIMEOUT_S):
                 self._create()
-        except (OSError, *_FAILED) as error:
+        except (OSError, *_SQLITE_ERRORS) as error:
             raise SessionError(
-                f"the conversations at {path} cannot be opened ({_line(error)}): "
+                f"the conversations at {path} cannot be opened ({_one_line(error)}): "
                 "give the path of a file that may be written"
             ) from error
 
     def _create(self) -> None:
-        """Creates what is missing in the file."""
+        """Creates the tables of a new file and sets its format version."""
         (version,) = self.conn.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             self.conn.close()
             raise too_new(f"the conversations at {self._path}", version)
-        _write_ahead(self.conn)
+        _enable_write_ahead_log(self.conn)
         self.conn.execute("PRAGMA synchronous=NORMAL")  # see flush
         self.setup()
-        if version < VERSION:  # 0: a new file, or one from before versions were counted
+        if version < VERSION:  # 0: a new file, or one from before there were versions
             self.conn.execute(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
@@ -119,7 +120,7 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     @contextmanager
     def exclusive(self, session: str) -> Iterator[None]:
-        """See :class:`DurableStore`: a lock file beside the store, which the system frees when its holder dies."""
+        """See :class:`DurableStore`; the lock is a file beside the store, released when its holder dies."""
         from filelock import Timeout
 
         try:
@@ -130,19 +131,20 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        """As LangGraph's; a writer waits for its turn first."""
+        """As LangGraph's; a write transaction first waits in the queue of writers."""
         with self._writing() if transaction and self._on_disk else nullcontext(), super().cursor(transaction) as cursor:
             yield cursor
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        """Context manager in which no other thread and no other process writes to the file."""
         from filelock import Timeout
 
         queue = writer_queues.setdefault(self._path.absolute(), WriterQueue())
-        with ExitStack() as held:
+        with ExitStack() as locks:
             try:
-                held.enter_context(queue.turn(WRITE_TIMEOUT_S))
-                held.enter_context(self._locked("write", WRITE_TIMEOUT_S, poll_s=0.002))
+                locks.enter_context(queue.turn(WRITE_TIMEOUT_S))
+                locks.enter_context(self._locked("write", WRITE_TIMEOUT_S, poll_s=0.002))
             except (TimeoutError, Timeout):
                 raise StoreUnavailable(
                     f"the conversations at {self._path} were being written by others for {WRITE_TIMEOUT_S:.0f} seconds:"
@@ -152,11 +154,11 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     @contextmanager
     def _locked(self, name: str, timeout_s: float, poll_s: float = 0.02) -> Iterator[None]:
-        """While it is open, nobody else holds the lock ``name``: a file beside the store.
+        """Context manager that holds the lock ``name``, a file beside the store.
 
         Raises:
-            Timeout: of filelock: somebody else still holds it after ``timeout_s`` seconds.
-            StoreUnavailable: the lock cannot be written.
+            filelock.Timeout: another thread or process still holds it after ``timeout_s`` seconds.
+            StoreUnavailable: the lock file cannot be written.
         """
         if not self._on_disk:
             yield
@@ -178,27 +180,27 @@ class SqliteStore(DurableStore, SqliteSaver):
             lock.release()
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
-        """As LangGraph's."""
-        done = super().put(config, checkpoint, metadata, new_versions)
+        """As LangGraph's; a change made outside of a running graph is also synced to disk."""
+        stored = super().put(config, checkpoint, metadata, new_versions)
         if metadata.get("source") not in _RUNNING:
             self.flush()
-        return done
+        return stored
 
     def delete_thread(self, thread_id: str) -> None:
-        """As LangGraph's."""
+        """As LangGraph's, then synced to disk."""
         super().delete_thread(thread_id)
         self.flush()
 
     def flush(self) -> None:
-        """See :class:`DurableStore`: a synchronous write also syncs all that is before it in the write-ahead log."""
+        """See :class:`DurableStore`: a synchronous write syncs everything before it in the write-ahead log too."""
 
-        def work() -> None:
+        def write_synchronously() -> None:
             with self.cursor() as cursor:
                 cursor.execute("PRAGMA synchronous=FULL")
                 cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 cursor.execute("PRAGMA synchronous=NORMAL")
 
-        self._guarded(work)
+        self._guarded(write_synchronously)
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
@@ -210,55 +212,52 @@ class SqliteStore(DurableStore, SqliteSaver):
         return self._rows(query, session)[0][0]  # type: ignore[no-any-return]
 
     def _parents(self, session: str) -> dict[str, str | None]:
-        found = self._rows(
-            "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''",
-            session,
-        )
-        return dict(found)
+        query = "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+        return dict(self._rows(query, session))
 
     def _drop(self, session: str, ids: Sequence[str]) -> None:
-        def work() -> None:
+        def delete() -> None:
             with self.cursor() as cursor:
                 for table in ("writes", "checkpoints"):
                     cursor.executemany(
                         f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?",
-                        [(session, one) for one in ids],
+                        [(session, checkpoint) for checkpoint in ids],
                     )
 
-        self._guarded(work)
+        self._guarded(delete)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        def work() -> list[Any]:
+        def read() -> list[Any]:
             with self.cursor(transaction=False) as cursor:
                 return cursor.execute(query, values).fetchall()
 
-        return self._guarded(work)
+        return self._guarded(read)
 
     def _guarded(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except _FAILED as error:
-            with self.lock:  # a transaction whose commit failed is still open, and would block other writers
+        except _SQLITE_ERRORS as error:
+            with self.lock:  # a transaction whose commit failed stays open and would block other writers
                 self.conn.rollback()
             raise StoreUnavailable(
-                f"the conversations at {self._path} cannot be read or written ({_line(error)}): "
+                f"the conversations at {self._path} cannot be read or written ({_one_line(error)}): "
                 "check the disk and who uses it"
             ) from error
 
 
-def _line(error: Exception) -> str:
-    """The error in one line: SQLite quotes the content of a damaged file."""
+def _one_line(error: Exception) -> str:
+    """The error's message in one line: SQLite's may quote the content of a damaged file."""
     return " ".join(str(error).split())
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switches the file to a write-ahead log; SQLite refuses that, without waiting, while somebody else writes."""
-    until = time.monotonic() + WRITE_TIMEOUT_S
+def _enable_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switches the file to a write-ahead log (WAL); retries, since SQLite refuses that while another one writes."""
+    deadline = time.monotonic() + WRITE_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(0.02)

@@ -1,6 +1,6 @@
 """Opening the store of the sessions: a LangGraph checkpointer, SQLite by default, PostgreSQL by its URL.
 
-What is stored is plain JSON-like data, and the serializer builds nothing else: no pickle, no classes by name.
+Sessions are stored as plain JSON-like data, and the serializer reads nothing else: no pickle, no classes by name.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
-    """The store at ``where``: the path of an SQLite file (made when missing) or ``postgresql://...``.
+    """Opens a store: the path of an SQLite file (created when it is missing) or ``postgresql://...``.
 
     Raises:
-        SessionError: it cannot be opened, or a newer program wrote it.
+        SessionError: it cannot be opened, or was written by a newer version of this program.
         SettingsError: the packages for Postgres are not require_psycopg.
     """
     store: SqliteStore | PostgresStore
@@ -53,7 +53,7 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
 
 @contextmanager
 def exclusive(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
-    """While it is open, no other process answers in the session; at its end, checkpoints that are not needed go.
+    """Context manager in which no other process answers in the session; at its end, old checkpoints are trimmed.
 
     Raises:
         SessionBusy: another process is answering there.
@@ -66,7 +66,7 @@ def exclusive(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
         yield
         try:
             store.trim(session)
-        except StoreUnavailable as error:  # the reply is there: old checkpoints can go another time
+        except StoreUnavailable as error:  # the reply is stored: old checkpoints can be dropped another time
             _log.warning("%s", error)
 
 
@@ -81,7 +81,7 @@ def flush(store: BaseCheckpointSaver[Any]) -> None:
 
 
 def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
-    """The id of the session's newest checkpoint, without reading it; None for a session that is not there."""
+    """The id of the session's newest checkpoint, without reading it; None if there is no such session."""
     if isinstance(store, DurableStore):
         return store.head(session)
     newest = next(iter(store.list({"configurable": {"thread_id": session, "checkpoint_ns": ""}}, limit=1)), None)
@@ -89,7 +89,7 @@ def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
 
 
 class _PlainSerializer(JsonPlusSerializer):
-    """Reads plain data alone; what cannot be read is a damaged store, as one line of error."""
+    """Deserializes only plain data; anything else is reported as a damaged store, in one line."""
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         try:
@@ -99,32 +99,33 @@ class _PlainSerializer(JsonPlusSerializer):
 
 
 def damaged(error: Exception) -> SessionError:
-    """The error of a store whose content is not what we write."""
+    """The error for a store with content that this program did not write."""
     kind = type(error).__name__
     return SessionError(f"the session is damaged in its store ({kind}): restore a backup, or begin another session")
 
 
 def serializer() -> JsonPlusSerializer:
-    """A serializer that builds plain data alone: no pickle, no classes by name."""
+    """A serializer that deserializes only plain data: no pickle, no classes by name."""
     return _PlainSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
 
 
 def save_partial(store: BaseCheckpointSaver[Any], head: RunnableConfig, text: str, number: int) -> None:
-    """Saves what was generated of a reply so far, so that a process that is killed does not lose it.
+    """Saves a reply while it is generated, so that its text survives if the process is killed.
 
     It is a small write beside the head checkpoint; no step reads it, and the next checkpoint replaces it.
 
     Args:
         store: where the session is.
         head: the config of the session's head checkpoint.
-        text: all of the reply so far.
-        number: counts the saves of this reply, from 1.
+        text: the whole reply so far.
+        number: 1-based number of this save of the reply.
     """
     store.put_writes(head, [(_PARTIAL, text)], f"{_PARTIAL}-{number:06}")
 
 
 def saved_partial(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:
-    """What ``save_partial`` saved of a reply that was not finished; empty if there is none."""
-    found = store.get_tuple(config)
-    texts = [str(value) for _, channel, value in (found.pending_writes or ()) if channel == _PARTIAL] if found else []
+    """The text that ``save_partial`` saved of an unfinished reply; empty if there is none."""
+    checkpoint = store.get_tuple(config)
+    writes = (checkpoint.pending_writes or ()) if checkpoint else ()
+    texts = [str(value) for _, channel, value in writes if channel == _PARTIAL]
     return max(texts, key=len, default="")

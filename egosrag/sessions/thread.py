@@ -1,4 +1,4 @@
-"""One session in its store: a LangGraph thread, read once a turn, written by runs of the graph, settled after kills.
+"""One session in its store: a LangGraph thread, read once per turn, written by runs of the graph, repaired after kills.
 
 The values of the last checkpoint are kept in memory, so that a turn reads the store once: LangGraph's own read at the
 beginning of a run. They are read again when another process has continued the session, and after a failure.
@@ -61,7 +61,7 @@ class SessionThread:
         self._cached: _Head | None = None
 
     def values(self) -> dict[str, Any]:
-        """The stored values; a reply that will not come any more is settled as :meth:`settle` would store it."""
+        """The stored values; an interrupted reply is completed as :meth:`settle` would store it."""
         return self._settled(self._read().values)
 
     def record(self) -> Record:
@@ -70,7 +70,7 @@ class SessionThread:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """While it is open, nobody else answers in the session; replies that were interrupted are settled first.
+        """Context manager in which nobody else answers in the session; interrupted replies are settled first.
 
         Raises:
             SessionError: this object is still answering.
@@ -86,11 +86,11 @@ class SessionThread:
             self._answering.release()
 
     def run(self, update: State, turn: TurnContext, config: RunnableConfig) -> Iterator[str | Reply]:
-        """One run of the graph: the text in pieces, the reply last. What was said is kept when it is interrupted.
+        """Runs the graph: streams the text, then the reply. The text so far is kept if the run is interrupted.
 
         Args:
             update: the input of the run.
-            turn: what the run works on.
+            turn: the working data of the run.
             config: where the thread continues.
         """
         started, first_token_s, text = time.perf_counter(), None, ""
@@ -112,22 +112,22 @@ class SessionThread:
                     saved_at, saves = time.perf_counter(), saves + 1
                     save_partial(self.store, head, text, saves)
                 yield event
-        except BaseException:  # closed by the caller, Ctrl-C or a failing model: keep what was said
+        except BaseException:  # closed by the caller, Ctrl-C or a failing model: keep the text so far
             turn.stop.set()
             stream.close()
             self.settle(text)
             raise
-        flush(self.store)  # a reply that was given out is on disk
+        flush(self.store)  # a reply is on disk before it is returned
         assert head is not None
         self._cached = _Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False)
         timing = Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started)
         yield Reply.model_validate(values["reply"]).model_copy(update={"timing": timing})
 
     def settle(self, text: str = "") -> None:
-        """Stores what became of a reply that was interrupted, here or in a process that was killed.
+        """Stores an interrupted reply as it is, whether this process or one that was killed generated it.
 
         Args:
-            text: what was generated of the reply; if empty, what the killed process saved of it.
+            text: the reply so far; if empty, what the killed process saved of it.
         """
         head = self._read()
         values = self._settled(head.values, text)
@@ -150,7 +150,7 @@ class SessionThread:
     def before_reply_to(self, turn_id: str) -> RunnableConfig:
         """The checkpoint before the reply to a turn, where a fork begins; for older turns, the thread's end.
 
-        The state is written whole in both cases: what was edited meanwhile counts in every branch.
+        The whole state is written in both cases, so that later edits are in every branch.
         """
         for state in self.graph.get_state_history(self.config, limit=_FORK_DEPTH):
             turns = state.values.get("turns")
@@ -165,7 +165,7 @@ class SessionThread:
         return settled(values, text or saved_partial(self.store, self.config))
 
     def _read(self) -> _Head:
-        """The head checkpoint: from memory, unless somebody else has continued the session."""
+        """The head checkpoint: from memory, unless another process has continued the session."""
         if self._cached is not None and self._cached.id == head_of(self.store, self.session):
             return self._cached
         try:

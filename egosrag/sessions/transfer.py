@@ -1,6 +1,7 @@
-"""A conversation to a file and back: the file's ending tells the format.
+"""Export and import of a conversation; the file's extension selects the format.
 
-Ours is .json, whole and both ways; SillyTavern's chat is .jsonl, both ways; .md is Markdown to read.
+.json is the native format, lossless in both directions; .jsonl is a SillyTavern chat, in both directions with losses
+(see ``sillytavern``); .md is Markdown to read, export only.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ from egosrag.sessions.sillytavern import from_jsonl, to_jsonl
 
 
 def write(archive: Archive, path: str | Path) -> None:
-    """Writes a conversation in the format that the path's ending names: .json, .jsonl (SillyTavern) or .md.
+    """Writes a conversation to a .json, .jsonl (SillyTavern) or .md file.
 
     Raises:
-        SessionError: the ending is another one, or the file cannot be written.
+        SessionError: the extension is none of these, or the file cannot be written.
     """
     path = Path(path)
     formats = {".json": Archive.text, ".jsonl": to_jsonl, ".md": to_markdown}
-    make = formats.get(path.suffix.lower())
-    if make is None:
-        raise SessionError(f"{path} has no ending that tells its format: .json, .jsonl for SillyTavern, or .md to read")
+    serialize = formats.get(path.suffix.lower())
+    if serialize is None:
+        raise SessionError(
+            f"{path} does not end with a known format: give .json, .jsonl (for SillyTavern) or .md (Markdown to read)"
+        )
     try:
-        path.write_text(make(archive), encoding="utf-8")
+        path.write_text(serialize(archive), encoding="utf-8")
     except OSError as error:
         raise SessionError(f"{path} cannot be written ({error.strerror}): give another path") from error
 
 
 def read(path: str | Path) -> Archive:
-    """Reads a conversation: ours from .json, SillyTavern's from .jsonl.
+    """Reads a conversation: a SillyTavern chat from .jsonl, the native format from any other file.
 
     Raises:
-        SessionError: the file cannot be read, or is no conversation; the message tells the line.
+        SessionError: the file cannot be read, or is not a conversation; the message names the line.
     """
     path = Path(path)
     try:
@@ -50,16 +53,16 @@ def read(path: str | Path) -> Archive:
 
 
 def to_markdown(archive: Archive) -> str:
-    """The conversation to read: a paragraph a turn, the speaker in bold; the words are text and nothing else."""
+    """The conversation as Markdown: a paragraph per turn, the speaker in bold, the text escaped."""
     names = ", ".join(role.name for role in archive.roles)
-    head = [f"# {_as_text(names)}"]
+    head = [f"# {_escaped(names)}"]
     return (
-        "\n\n".join([*head, *(f"**{_as_text(turn.speaker)}:** {_as_text(turn.text)}" for turn in archive.turns)]) + "\n"
+        "\n\n".join([*head, *(f"**{_escaped(turn.speaker)}:** {_escaped(turn.text)}" for turn in archive.turns)]) + "\n"
     )
 
 
-def _as_text(text: str) -> str:
-    """Text that Markdown shows as it is: no tags, links, headings or lists; emphasis stays, as in the prompt."""
+def _escaped(text: str) -> str:
+    """Text in which Markdown sees no tags, links, headings or lists; emphasis stays, as in the prompt."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[").replace("`", "\\`")
     lines = (re.sub(r"^(\s*)([#>+=|~-]|\d+[.)])", r"\1\\\2", line) for line in text.splitlines())
     return "\n\n".join(line for line in lines if line.strip())

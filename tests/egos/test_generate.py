@@ -1,4 +1,4 @@
-"""Generate: the speech alone, streamed, with the reason why it ended, and the model stopped with it."""
+"""Generate: streams the speech alone, reports why it ended, and stops the model at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from egosrag.schema import Reply, Turn
 from tests.roles.cards import TIM
 
 
-def asked(prefix: str = 'Tim: "') -> Composed:
+def composed(prefix: str = 'Tim: "') -> Composed:
     view = ConversationView(TIM, (Turn(speaker="Me", text="Who are you?"),))
     return Composed((HumanMessage('Me: "Who are you?"'),), prefix, "Tim", ("Me", "Tim"), view)
 
@@ -39,8 +39,10 @@ def generate(*responses: str, **settings: Any) -> Generate:
         ("悟空：“", "俺老孙是悟空。\n我：“你好", "俺老孙是悟空。", "speaker"),
     ],
 )
-def test_reply_is_the_speech_and_why_it_ended(prefix: str, raw: str, text: str, reason: str) -> None:
-    reply = generate(raw).invoke(asked(prefix))
+def test_a_reply_has_the_speech_alone_and_the_reason_why_it_ended(
+    prefix: str, raw: str, text: str, reason: str
+) -> None:
+    reply = generate(raw).invoke(composed(prefix))
     assert (reply.speaker, reply.text, reply.stop_reason) == ("Tim", text, reason)
     assert reply.usage.prompt_tokens > 5
     assert reply.usage.completion_tokens > 2
@@ -48,36 +50,36 @@ def test_reply_is_the_speech_and_why_it_ended(prefix: str, raw: str, text: str, 
     assert reply.timing.first_token_s <= reply.timing.total_s
 
 
-def test_reply_that_spends_its_tokens_says_so() -> None:
-    assert generate("one two three four five", max_new_tokens=3).invoke(asked()).stop_reason == "length"
+def test_a_reply_that_spends_its_tokens_has_the_stop_reason_length() -> None:
+    assert generate("one two three four five", max_new_tokens=3).invoke(composed()).stop_reason == "length"
 
 
 @pytest.mark.parametrize("unit", ["着", "是我", "1", "and on ", "la la, "])
-def test_a_loop_is_broken_off_and_a_long_laugh_is_not(unit: str) -> None:
-    reply = generate("I am Tim, " + unit * 400).invoke(asked())
+def test_a_repetition_loop_is_aborted_and_a_long_laugh_is_not(unit: str) -> None:
+    reply = generate("I am Tim, " + unit * 400).invoke(composed())
     assert 60 < len(reply.text) < 120 and reply.stop_reason == "length"
     laugh = "Ha! " + "ha" * 20 + ", that was good. " + "." * 80 + " Well"
-    assert generate(laugh + '"').invoke(asked()).text == laugh
+    assert generate(laugh + '"').invoke(composed()).text == laugh
 
 
-def test_stream_gives_the_text_of_the_reply_and_the_reply_last() -> None:
-    *pieces, reply = generate('I am "Tim", you know." She left.').stream(asked())
+def test_a_stream_yields_the_text_in_chunks_and_the_reply_last() -> None:
+    *pieces, reply = generate('I am "Tim", you know." She left.').stream(composed())
     assert isinstance(reply, Reply)
     assert "".join(str(piece) for piece in pieces) == reply.text == 'I am "Tim", you know.'
     assert len(pieces) > 3
 
 
-def test_batch_answers_each_in_its_order() -> None:
-    replies = generate('One."', 'Two."').batch([asked(), asked()], config={"max_concurrency": 1})
+def test_a_batch_returns_the_replies_in_order() -> None:
+    replies = generate('One."', 'Two."').batch([composed(), composed()], config={"max_concurrency": 1})
     assert [reply.text for reply in replies] == ["One.", "Two."]
 
 
 class Endless(BaseChatModel):
-    """Never stops by itself."""
+    """A model that never stops by itself; when it samples, its first reply is empty."""
 
     temperature: float = 0.0
     seed: int | None = None
-    said: list[str] = []
+    generated: list[str] = []
     seeds: list[Any] = []
     closed: list[bool] = []
 
@@ -94,7 +96,7 @@ class Endless(BaseChatModel):
         first = ['"\n'] if kwargs.get("seed") is None and self.temperature else []
         try:
             for piece in [*first, "Hello", '." ', *["and so on "] * 10_000]:
-                self.said.append(piece)
+                self.generated.append(piece)
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
         finally:
             self.closed.append(True)
@@ -103,21 +105,23 @@ class Endless(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessageChunk(content=""))])
 
 
-def test_model_is_stopped_when_the_speech_is_over() -> None:
-    model = Endless(said=[], closed=[], seeds=[])
-    reply = Generate(model, lambda messages: 7).invoke(asked())
+def test_the_model_is_stopped_when_the_speech_is_over() -> None:
+    model = Endless(generated=[], closed=[], seeds=[])
+    reply = Generate(model, lambda messages: 7).invoke(composed())
     assert reply.text == "Hello."
-    assert len(model.said) == 2
+    assert len(model.generated) == 2
     assert model.closed == [True]
-    assert reply.usage.prompt_tokens == 7, "a stream that was closed early is counted by us"
+    assert reply.usage.prompt_tokens == 7, (
+        "the model reports no usage when its stream is closed early, so it is counted"
+    )
 
 
-def test_silence_of_a_sampling_model_is_asked_once_more_with_another_seed() -> None:
-    model = Endless(said=[], closed=[], seeds=[], temperature=0.8)
-    assert Generate(model, lambda messages: 7).invoke(asked()).text == "Hello."
+def test_an_empty_reply_of_a_sampling_model_is_sampled_again_with_another_seed() -> None:
+    model = Endless(generated=[], closed=[], seeds=[], temperature=0.8)
+    assert Generate(model, lambda messages: 7).invoke(composed()).text == "Hello."
     assert model.seeds == [None, 1]
 
 
-def test_silence_of_a_greedy_model_is_given_back() -> None:
-    reply = generate('"').invoke(asked())
+def test_an_empty_reply_of_a_greedy_model_is_returned_as_it_is() -> None:
+    reply = generate('"').invoke(composed())
     assert (reply.text, reply.stop_reason) == ("", "quote")

@@ -1,4 +1,4 @@
-"""The token ledger: what each part of a prompt costs, by the model's own tokenizer; the parts sum to the prompt."""
+"""The token ledger: tokens of each part of a prompt, by the model's own tokenizer; the parts sum to the prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from egosrag.egos.organize import History, Organize
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role
 from egosrag.sessions.conversation import Conversation
-from tests.egos.test_organize import talk
+from tests.egos.test_organize import example_view
 from tests.roles.cards import TIM, WUKONG
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
@@ -22,20 +22,22 @@ COUNT = ScriptedChatModel(responses=[]).count_tokens
 @pytest.mark.parametrize("history", ["single", "multiple"])
 @pytest.mark.parametrize("quote", [True, False])
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_parts_sum_to_the_prompt(history: History, quote: bool, language: str) -> None:
+def test_the_parts_of_the_ledger_sum_to_the_prompt(history: History, quote: bool, language: str) -> None:
     organize = Organize(COUNT, 4096, history=history, quote=quote)
-    composed = organize.invoke(talk(language))
+    composed = organize.invoke(example_view(language))
     ledger = composed.ledger
     assert ledger.prompt == COUNT([*composed.messages, AIMessage(composed.prefix)])
     assert all(getattr(ledger, part) > 0 for part in ("template", "card", "scenes", "history", "line"))
     assert (ledger.lore, ledger.recalled) == (0, 0)
 
 
-def test_each_part_pays_for_itself_alone() -> None:
+def test_a_longer_card_changes_only_the_tokens_of_the_card() -> None:
     organize = Organize(COUNT, 4096)
-    before = organize.invoke(talk("en")).ledger
-    longer = talk("en").role.model_copy(update={"greeting": None, "background": (*TIM.background, *TIM.personality)})
-    after = organize.invoke(replace(talk("en"), role=longer)).ledger
+    before = organize.invoke(example_view("en")).ledger
+    longer = example_view("en").role.model_copy(
+        update={"greeting": None, "background": (*TIM.background, *TIM.personality)}
+    )
+    after = organize.invoke(replace(example_view("en"), role=longer)).ledger
     assert after.card > before.card
     assert after.model_copy(update={"card": before.card}) == before
 
@@ -43,7 +45,7 @@ def test_each_part_pays_for_itself_alone() -> None:
 @pytest.mark.parametrize(
     ("role", "line", "raw"), [(TIM, "Who are you?", 'I am Tim."'), (WUKONG, "你是谁？", "俺是悟空。”")]
 )
-def test_reply_tells_its_ledger(role: Role, line: str, raw: str) -> None:
+def test_every_reply_has_a_ledger_that_agrees_with_its_usage(role: Role, line: str, raw: str) -> None:
     conversation = Conversation(ScriptedChatModel(responses=[raw, raw]), role)
     first, second = conversation.say(line), conversation.say(line)
     for reply in (first, second):
@@ -54,7 +56,7 @@ def test_reply_tells_its_ledger(role: Role, line: str, raw: str) -> None:
     assert (first.ledger.template, first.ledger.card) == (second.ledger.template, second.ledger.card)
 
 
-def test_local_model_counts_by_its_own_tokenizer(tiny_qwen: Path) -> None:
+def test_a_local_model_counts_with_its_own_tokenizer(tiny_qwen: Path) -> None:
     from egosrag.models import load_chat_model
 
     model: Any = load_chat_model(str(tiny_qwen), max_new_tokens=4)

@@ -1,4 +1,4 @@
-"""The memory: what leaves the prompt, what comes back for a line, and that nothing of one session is in another's."""
+"""Memory: which turns are evicted, which are recalled for a line, and that sessions never share anything."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COUNT = ScriptedChatModel(responses=[]).count_tokens
 RAIN = "It was raining in the long street all day, and nobody came."
 
 
-class Yes(ScriptedChatModel):
-    """Agrees with everything; its summaries fail when it is told so."""
+class YesModel(ScriptedChatModel):
+    """Answers every line with yes; its summaries keep the lines with a secret, or fail if ``fails`` is set."""
 
     responses: list[str] = []
     fails: bool = False
@@ -44,13 +44,13 @@ class Yes(ScriptedChatModel):
         return ["\n".join(str(m.text) for m in c.messages) for c in self.calls if c.messages[-1].type == "ai"]
 
 
-def record(count: int) -> tuple[Turn, ...]:
-    said = ["My cat is called Tibbles.", "What a name."] + [f"{RAIN} Or was it {n}?" for n in range(count - 2)]
-    return tuple(Turn(id=str(n), speaker=("Me", "Tim")[n % 2], text=text) for n, text in enumerate(said))
+def turns_about_rain(count: int) -> tuple[Turn, ...]:
+    texts = ["My cat is called Tibbles.", "What a name."] + [f"{RAIN} Or was it {n}?" for n in range(count - 2)]
+    return tuple(Turn(id=str(n), speaker=("Me", "Tim")[n % 2], text=text) for n, text in enumerate(texts))
 
 
-def asked(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[Yes, Conversation]:
-    model = Yes(context_window=4096)
+def after_19_lines(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[YesModel, Conversation]:
+    model = YesModel(context_window=4096)
     search = TurnMemory() if memory in ("dynamic", "both") else None
     role = TIM if language == "en" else WUKONG
     talk = Conversation(model, role, window=400, memory=MemorySettings(memory, search), **more)
@@ -62,33 +62,33 @@ def asked(memory: Any, line: str, language: str = "en", **more: Any) -> tuple[Ye
     return model, talk
 
 
-def test_leave_takes_the_oldest_turns_and_few_times() -> None:
+def test_eviction_removes_the_oldest_turns_until_the_prompt_takes_its_target_share() -> None:
     organize = Organize(COUNT, 600, recall_budget=80)
-    talk = ConversationView(TIM, record(30))
+    talk = ConversationView(TIM, turns_about_rain(30))
     ids = Evict(organize.fits).run(talk)
     assert list(ids) == [turn.id for turn in talk.turns[: len(ids)]]
     after = talk.without(ids)
     assert organize.fits(after, 0.6)
     assert not organize.fits(talk.without(ids[:-1]), 0.6)
-    assert Evict(organize.fits).run(ConversationView(TIM, record(4))) == ()
+    assert Evict(organize.fits).run(ConversationView(TIM, turns_about_rain(4))) == ()
 
 
-def test_leave_keeps_the_last_turns_where_they_fit_and_the_line_always() -> None:
+def test_eviction_keeps_the_last_turns_if_they_fit_and_always_the_last_line() -> None:
     long = tuple(Turn(id=str(n), speaker="Me", text="word " * 90) for n in range(6))
-    for window, stay in ((400, ["3", "4", "5"]), (300, ["4", "5"]), (60, ["5"])):
+    for window, kept in ((400, ["3", "4", "5"]), (300, ["4", "5"]), (60, ["5"])):
         talk = ConversationView(TIM, long)
         after = talk.without(Evict(Organize(COUNT, window).fits).run(talk))
-        assert [turn.id for turn in after.visible_turns] == stay
+        assert [turn.id for turn in after.visible_turns] == kept
 
 
-def test_recall_gives_what_the_last_line_needs_in_its_budget_and_nothing_in_sight() -> None:
-    talk = ConversationView(TIM, (*record(30), Turn(id="x", speaker="Me", text="What is my cat called?")))
+def test_recall_retrieves_hidden_turns_for_the_last_line_within_its_budget() -> None:
+    talk = ConversationView(TIM, (*turns_about_rain(30), Turn(id="x", speaker="Me", text="What is my cat called?")))
     recall = Recall(TurnMemory(), COUNT, budget=60)
     assert recall.invoke(talk) == ()
-    found = recall.invoke(talk.without([str(n) for n in range(20)]))
-    assert "0" in [f.turn.id for f in found]
-    assert all(int(f.turn.id) < 20 for f in found)
-    assert sum(COUNT(f'{f.turn.speaker}: "{f.turn.text}"') for f in found) <= 60
+    hits = recall.invoke(talk.without([str(n) for n in range(20)]))
+    assert "0" in [hit.turn.id for hit in hits]
+    assert all(int(hit.turn.id) < 20 for hit in hits)
+    assert sum(COUNT(f'{hit.turn.speaker}: "{hit.turn.text}"') for hit in hits) <= 60
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_recall_gives_what_the_last_line_needs_in_its_budget_and_nothing_in_sigh
         ("zh", "我的猫叫什么名字？", "我：“我的猫叫雪球。”", "想起之前说过的话："),
     ],
 )
-def test_dynamic_memory_brings_a_turn_back_just_before_the_line(
+def test_dynamic_memory_puts_a_recalled_turn_just_before_the_line(
     language: str, line: str, fact: str, opens: str
 ) -> None:
-    model, talk = asked("dynamic", line, language)
+    model, talk = after_19_lines("dynamic", line, language)
     head, tail = model.prompts[-1].split(opens)
     assert fact in tail
     assert fact not in head
@@ -111,9 +111,9 @@ def test_dynamic_memory_brings_a_turn_back_just_before_the_line(
     assert opens not in model.prompts[0]
 
 
-def test_no_memory_says_what_it_lets_go() -> None:
+def test_without_memory_a_notice_says_what_was_evicted() -> None:
     notices: list[str] = []
-    model, talk = asked("none", "What is my cat called?", notify=notices.append)
+    model, talk = after_19_lines("none", "What is my cat called?", notify=notices.append)
     assert "Tibbles" not in model.prompts[-1]
     assert notices
     assert all("left the prompt" in notice and "the record keeps them" in notice for notice in notices)
@@ -122,12 +122,12 @@ def test_no_memory_says_what_it_lets_go() -> None:
 
 def test_dynamic_memory_needs_a_search() -> None:
     with pytest.raises(SessionError, match="needs a search"):
-        Conversation(Yes(), TIM, memory="both")
+        Conversation(YesModel(), TIM, memory="both")
 
 
-def test_failing_summariser_leaves_the_scenes_and_the_chat_goes_on() -> None:
+def test_the_chat_continues_when_summarize_fails() -> None:
     notices: list[str] = []
-    model = Yes(context_window=4096, fails=True)
+    model = YesModel(context_window=4096, fails=True)
     memory = MemorySettings("both", TurnMemory())
     talk = Conversation(model, TIM, window=400, memory=memory, notify=notices.append)
     for text in ["My cat is called Tibbles.", *[f"{RAIN} {n}" for n in range(18)], "What is my cat called?"]:
@@ -139,22 +139,22 @@ def test_failing_summariser_leaves_the_scenes_and_the_chat_goes_on() -> None:
     assert len(talk.turns()) == 40
     model.fails = False
     talk.say("And now?")
-    assert talk.scenes(), "what failed is done as soon as it can be"
+    assert talk.scenes(), "the summary is written as soon as the model works again"
 
 
-def test_another_memory_makes_its_own_of_the_same_record(tmp_path: Path) -> None:
+def test_a_session_continues_with_another_kind_of_memory_from_the_same_record(tmp_path: Path) -> None:
     with open_store(tmp_path / "talk.sqlite") as store:
-        _, talk = asked("dynamic", "Hello?", checkpointer=store)
+        _, talk = after_19_lines("dynamic", "Hello?", checkpointer=store)
         assert talk.view.evicted
-        static = Conversation(Yes(context_window=4096), TIM, checkpointer=store, window=400, memory="static")
+        static = Conversation(YesModel(context_window=4096), TIM, checkpointer=store, window=400, memory="static")
         assert not static.view.evicted
         static.say("Hello again?")
-        told = {turn_id for scene in static.scenes() for turn_id in scene.turn_ids}
-        assert talk.turns()[0].id in told
+        summarized = {turn_id for scene in static.scenes() for turn_id in scene.turn_ids}
+        assert talk.turns()[0].id in summarized
 
 
 def test_edited_and_deleted_turns_are_recalled_as_they_are_now() -> None:
-    model, talk = asked("dynamic", "What is my cat called?")
+    model, talk = after_19_lines("dynamic", "What is my cat called?")
     talk.edit(talk.turns()[0].id, "My cat is called Whiskers.")
     talk.say("What is my cat called?")
     assert "Tibbles" not in model.prompts[-1]
@@ -164,16 +164,16 @@ def test_edited_and_deleted_turns_are_recalled_as_they_are_now() -> None:
     assert "Whiskers" not in model.prompts[-1]
 
 
-def test_dates_are_told_of_conversations_of_several_days() -> None:
+def test_recalled_turns_have_dates_only_in_conversations_of_several_days() -> None:
     one = Turn(id="a", speaker="Me", text="Hi", at="2026-05-08T12:00:00+00:00")
     other = Turn(id="b", speaker="Me", text="Hi", at="2026-05-10T12:00:00+00:00")
-    nobody_knows = Turn(id="c", speaker="Me", text="Hi")
-    assert dates([one, nobody_knows], "en") == {}
-    assert dates([one, nobody_knows, other], "en") == {"a": "8 May 2026", "b": "10 May 2026"}
+    undated = Turn(id="c", speaker="Me", text="Hi")
+    assert dates([one, undated], "en") == {}
+    assert dates([one, undated, other], "en") == {"a": "8 May 2026", "b": "10 May 2026"}
     assert dates([one, other], "zh")["a"] == "2026年5月8日"
 
 
-def test_scenes_of_a_third_speaker_and_his_turns_are_read() -> None:
+def test_turns_of_a_third_speaker_are_in_the_prompt() -> None:
     turns = (
         Turn(id="1", speaker="Me", text="Hello."),
         Turn(id="2", speaker="Ann", text="Hello, both."),
@@ -193,9 +193,9 @@ def test_scenes_of_a_third_speaker_and_his_turns_are_read() -> None:
 SECRETS = {("ann", "Tim"): "plum", ("ann", "悟空"): "pear", ("bob", "Tim"): "fig", ("bob", "悟空"): "kiwi"}
 
 
-def speak(user: str, role: Any, store: Any, memory: Any) -> tuple[Yes, str]:
+def tell_and_ask_secret(user: str, role: Any, store: Any, memory: Any) -> tuple[YesModel, str]:
     secret = SECRETS[user, role.name]
-    model = Yes(context_window=4096)
+    model = YesModel(context_window=4096)
     talk = Conversation(
         model,
         role,
@@ -209,20 +209,20 @@ def speak(user: str, role: Any, store: Any, memory: Any) -> tuple[Yes, str]:
     return model, secret
 
 
-def assert_apart(pairs: list[tuple[Yes, str]]) -> None:
+def assert_no_secret_leaked(pairs: list[tuple[YesModel, str]]) -> None:
     assert len(pairs) == 4
     for model, own in pairs:
         assert own in model.prompts[-1]
-        read = " ".join(model.prompts)
-        assert not [secret for secret in SECRETS.values() if secret != own and secret in read]
+        prompts = " ".join(model.prompts)
+        assert not [secret for secret in SECRETS.values() if secret != own and secret in prompts]
 
 
 @pytest.mark.parametrize("memory", ["both", "dynamic"])
-def test_two_users_and_two_roles_at_once_never_mix(memory: Any, tmp_path: Path) -> None:
-    done: list[tuple[Yes, str]] = []
+def test_sessions_of_two_users_and_two_roles_in_threads_never_mix(memory: Any, tmp_path: Path) -> None:
+    done: list[tuple[YesModel, str]] = []
     with open_store(tmp_path / "talk.sqlite") as store:
         threads = [
-            threading.Thread(target=lambda u=user, r=role: done.append(speak(u, r, store, memory)))
+            threading.Thread(target=lambda u=user, r=role: done.append(tell_and_ask_secret(u, r, store, memory)))
             for user in ("ann", "bob")
             for role in (TIM, WUKONG)
         ]
@@ -230,12 +230,14 @@ def test_two_users_and_two_roles_at_once_never_mix(memory: Any, tmp_path: Path) 
             thread.start()
         for thread in threads:
             thread.join()
-    assert_apart(done)
+    assert_no_secret_leaked(done)
 
 
-def test_two_users_and_two_roles_in_one_event_loop_never_mix() -> None:
-    async def all_of_them() -> list[tuple[Yes, str]]:
-        work = (asyncio.to_thread(speak, u, r, None, "both") for u in ("ann", "bob") for r in (TIM, WUKONG))
+def test_sessions_of_two_users_and_two_roles_in_one_event_loop_never_mix() -> None:
+    async def all_of_them() -> list[tuple[YesModel, str]]:
+        work = (
+            asyncio.to_thread(tell_and_ask_secret, u, r, None, "both") for u in ("ann", "bob") for r in (TIM, WUKONG)
+        )
         return await asyncio.gather(*work)
 
-    assert_apart(asyncio.run(all_of_them()))
+    assert_no_secret_leaked(asyncio.run(all_of_them()))

@@ -1,4 +1,4 @@
-"""Organize: both histories in both languages as golden prompts, and user text that cannot leave its quotes."""
+"""Organize: golden prompts of both history modes in both languages; user text cannot break out of its quotes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINES = {
 }
 
 
-def talk(language: str) -> ConversationView:
+def example_view(language: str) -> ConversationView:
     role, user = (TIM, "Me") if language == "en" else (WUKONG, "我")
     turns = tuple(
         Turn(id=str(n), speaker=user if n % 2 == 0 else role.name, text=text)
@@ -31,7 +31,7 @@ def talk(language: str) -> ConversationView:
     return ConversationView(role=role, turns=turns, scenes=(scene,))
 
 
-def shown(composed: Composed) -> str:
+def as_text(composed: Composed) -> str:
     parts = [f"[{message.type}]\n{message.text}" for message in composed.messages]
     return "\n".join([*parts, f"[prefix]\n{composed.prefix}"]) + "\n"
 
@@ -39,10 +39,12 @@ def shown(composed: Composed) -> str:
 @pytest.mark.parametrize("quote", [True, False], ids=["quote", "no-quote"])
 @pytest.mark.parametrize("history", ["single", "multiple"])
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_prompt_is_the_golden_one(golden: Callable[[str, str], None], language: str, history: str, quote: bool) -> None:
+def test_the_prompt_is_the_golden_file(
+    golden: Callable[[str, str], None], language: str, history: str, quote: bool
+) -> None:
     organize = Organize(COUNT, 4096, history=history, quote=quote)  # type: ignore[arg-type]
-    composed = organize.invoke(talk(language))
-    golden(f"egos/{history}.{'quote' if quote else 'plain'}.{language}.txt", shown(composed))
+    composed = organize.invoke(example_view(language))
+    golden(f"egos/{history}.{'quote' if quote else 'plain'}.{language}.txt", as_text(composed))
     assert composed.speakers == (("Me", "Tim") if language == "en" else ("我", "悟空"))
 
 
@@ -57,27 +59,27 @@ def test_prompt_is_the_golden_one(golden: Callable[[str, str], None], language: 
     ],
 )
 @pytest.mark.parametrize("history", ["single", "multiple"])
-def test_user_line_stays_one_quoted_line(role: Role, line: str, history: str) -> None:
+def test_a_hostile_line_stays_one_quoted_line_of_the_user(role: Role, line: str, history: str) -> None:
     organize = Organize(COUNT, 4096, history=history)  # type: ignore[arg-type]
-    asked = ConversationView(role=role)
-    turn = organize.accept(asked, line)
-    last = organize.invoke(asked.with_turn(turn)).messages[-1].text
+    view = ConversationView(role=role)
+    turn = organize.accept(view, line)
+    last = organize.invoke(view.with_turn(turn)).messages[-1].text
     opening, closing = ('"', '"') if role is TIM else ("“", "”")
     assert len(str(last).splitlines()) == 1
     assert str(last).count(opening) == (2 if opening == closing else 1)
     assert str(last).endswith(closing)
-    assert [m.type for m in organize.invoke(asked.with_turn(turn)).messages] == ["system", "human"]
+    assert [m.type for m in organize.invoke(view.with_turn(turn)).messages] == ["system", "human"]
 
 
-def test_prompt_begins_as_the_one_before_it() -> None:
+def test_a_prompt_begins_with_the_prompt_before_it() -> None:
     organize = Organize(COUNT, 4096)
-    before = organize.invoke(ConversationView(TIM, talk("en").turns[:3]))
-    after = organize.invoke(ConversationView(TIM, talk("en").turns[:5]))
+    before = organize.invoke(ConversationView(TIM, example_view("en").turns[:3]))
+    after = organize.invoke(ConversationView(TIM, example_view("en").turns[:5]))
     assert after.messages[0] == before.messages[0]
     assert str(after.messages[1].text).startswith(str(before.messages[1].text))
 
 
-def test_language_is_the_cards_and_the_first_lines_for_a_bare_name() -> None:
+def test_the_language_is_that_of_the_card_or_of_the_first_line_if_the_card_is_only_a_name() -> None:
     chinese, english = (
         Turn(speaker="", text="你是谁，从哪里来？"),
         Turn(speaker="", text="Who are you, and where from?"),
@@ -89,26 +91,26 @@ def test_language_is_the_cards_and_the_first_lines_for_a_bare_name() -> None:
     assert ConversationView(Role.model_validate({"name": "Tim", "language": "zh"})).user_name == "我"
 
 
-def test_empty_line_is_refused() -> None:
+def test_an_empty_line_is_rejected() -> None:
     with pytest.raises(SessionError, match="empty"):
         Organize(COUNT, 4096).accept(ConversationView(role=TIM), " \n\t")
 
 
 @pytest.mark.parametrize(("history", "part"), [("a word " * 300, "the line"), ("short", "the role card")])
-def test_what_is_too_long_is_named(history: str, part: str) -> None:
+def test_the_error_names_the_part_that_is_too_long(history: str, part: str) -> None:
     role = TIM if part == "the line" else Role.model_validate({"name": "Tim", "background": ["It rained again."] * 90})
     with pytest.raises(WindowError, match=rf"{part} takes \d+; shorten") as error:
         Organize(COUNT, 200).accept(ConversationView(role=role), history)
     assert "\n" not in str(error.value)
 
 
-def test_memory_that_does_not_fit_is_an_error_and_not_cut() -> None:
+def test_scenes_that_do_not_fit_raise_an_error_and_are_not_truncated() -> None:
     scenes = tuple(Scene(text="It rained for 3 days in Leeds. " * 9, turn_ids=("x",)) for _ in range(9))
     with pytest.raises(WindowError, match="the memory of earlier turns"):
         Organize(COUNT, 300).invoke(ConversationView(TIM, (Turn(speaker="Me", text="Hi"),), scenes))
 
 
-def test_scenes_stand_in_the_order_of_their_turns_and_give_way_to_later_ones() -> None:
+def test_scenes_are_in_the_order_of_their_turns_and_replaced_by_later_epochs() -> None:
     turns = tuple(Turn(id=str(n), speaker="Me", text=f"line {n}") for n in range(6))
     scenes = (
         Scene(text="a", turn_ids=("0", "1"), epoch=0),
@@ -116,12 +118,12 @@ def test_scenes_stand_in_the_order_of_their_turns_and_give_way_to_later_ones() -
         Scene(text="c", turn_ids=("2", "3"), epoch=1),
         Scene(text="ab", turn_ids=("0", "1"), epoch=2),
     )
-    asked = ConversationView(TIM, turns, scenes)
-    assert [scene.text for scene in asked.visible_scenes] == ["ab", "c"]
-    assert [turn.id for turn in asked.visible_turns] == ["4", "5"]
+    view = ConversationView(TIM, turns, scenes)
+    assert [scene.text for scene in view.visible_scenes] == ["ab", "c"]
+    assert [turn.id for turn in view.visible_turns] == ["4", "5"]
 
 
-LIT = TIM.model_copy(
+TIM_WITH_LOREBOOK = TIM.model_copy(
     update={
         "background": (*TIM.background, Statement(text="{{char}} bakes for {{user}}.")),
         "lorebook": Lorebook.model_validate(
@@ -137,37 +139,37 @@ LIT = TIM.model_copy(
 )
 
 
-def heard(*lines: str) -> ConversationView:
+def view_of(*lines: str) -> ConversationView:
     turns = tuple(Turn(speaker="Me" if n % 2 == 0 else "Tim", text=line) for n, line in enumerate(lines))
-    return ConversationView(role=LIT, turns=turns)
+    return ConversationView(role=TIM_WITH_LOREBOOK, turns=turns)
 
 
 @pytest.mark.parametrize("history", ["single", "multiple"])
-def test_lore_of_what_is_spoken_of_stands_before_the_last_line(history: str) -> None:
+def test_lorebook_entries_that_the_line_mentions_are_just_before_it(history: str) -> None:
     organize = Organize(COUNT, 1024, history=history)  # type: ignore[arg-type]
-    quiet = shown(organize.invoke(heard("Hello.", "Hi.", "Who are you?")))
-    told = shown(organize.invoke(heard("Hello.", "Hi.", "Is the oven hot?")))
-    assert "Bess" not in quiet
-    assert '- The oven is called Bess by the user.\nMe: "Is the oven hot?"' in told
-    assert "bridge" not in told
-    assert "x x" not in told, "an entry over the budget is left out"
-    assert told.split("Hello.")[0] == quiet.split("Hello.")[0], "the prompt's head stays"
-    ledger = organize.invoke(heard("Hello.", "Hi.", "Is the oven hot?")).ledger
+    without_lore = as_text(organize.invoke(view_of("Hello.", "Hi.", "Who are you?")))
+    with_lore = as_text(organize.invoke(view_of("Hello.", "Hi.", "Is the oven hot?")))
+    assert "Bess" not in without_lore
+    assert '- The oven is called Bess by the user.\nMe: "Is the oven hot?"' in with_lore
+    assert "bridge" not in with_lore
+    assert "x x" not in with_lore, "an entry over the budget is left out"
+    assert with_lore.split("Hello.")[0] == without_lore.split("Hello.")[0], "the beginning of the prompt stays"
+    ledger = organize.invoke(view_of("Hello.", "Hi.", "Is the oven hot?")).ledger
     assert ledger.lore > 0
 
 
-def test_lore_leaves_before_the_line_does() -> None:
-    talk = heard("Is the oven hot?")
-    quiet = replace(talk, role=LIT.model_copy(update={"lorebook": None}))
+def test_lorebook_entries_are_dropped_when_the_prompt_is_too_long() -> None:
+    view = view_of("Is the oven hot?")
+    without_lore = replace(view, role=TIM_WITH_LOREBOOK.model_copy(update={"lorebook": None}))
     wide = Organize(COUNT, 4096)
-    exact = wide.compose(quiet).tokens
-    assert shown(Organize(COUNT, exact).invoke(talk)) == shown(wide.invoke(quiet))
+    exact = wide.compose(without_lore).tokens
+    assert as_text(Organize(COUNT, exact).invoke(view)) == as_text(wide.invoke(without_lore))
 
 
-def test_persona_is_known_by_name_and_description() -> None:
+def test_the_prompt_contains_the_name_and_description_of_the_persona() -> None:
     ann = Persona(name="Ann", description="A sailor from Hull.")
-    talk = replace(heard("Hello."), persona=ann, user="Ann")
-    text = shown(Organize(COUNT, 4096).invoke(talk))
+    view = replace(view_of("Hello."), persona=ann, user="Ann")
+    text = as_text(Organize(COUNT, 4096).invoke(view))
     assert "Talks with: Ann: A sailor from Hull." in text
     assert "Tim bakes for Ann." in text
-    assert "Talks with" not in shown(Organize(COUNT, 4096).invoke(heard("Hello.")))
+    assert "Talks with" not in as_text(Organize(COUNT, 4096).invoke(view_of("Hello.")))

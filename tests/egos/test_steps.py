@@ -1,4 +1,4 @@
-"""Each step alone is a Runnable: joined with |, in batches, streamed without blocking, retried, and seen in a trace."""
+"""Each step is a LangChain Runnable: composed with |, run in batches and asynchronously, retried and traced."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from egosrag.sessions.conversation import Conversation, MemorySettings, RoleSour
 from tests.roles.cards import TIM
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
-TALK = ConversationView(TIM, (Turn(speaker="Me", text="Who are you?"),))
+VIEW = ConversationView(TIM, (Turn(speaker="Me", text="Who are you?"),))
 SOURCES = [("a.txt", "Ann Lee is a sailor. She is very brave. She sails at night.")]
 
 
@@ -35,17 +35,17 @@ def generate(*responses: str) -> Generate:
 
 
 class Flaky(ScriptedChatModel):
-    """Fails on its first call."""
+    """Raises where its script says "fail"."""
 
     def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
-        said = super()._next(messages, stop)
-        if said == "fail":
+        response = super()._next(messages, stop)
+        if response == "fail":
             raise ModelError("the server is down")
-        return said
+        return response
 
 
-class Names(BaseTracer):
-    """Keeps the runs by name and parent's name, as LangSmith shows them."""
+class RunNames(BaseTracer):
+    """Records (name of the parent run, name of the run), as LangSmith shows them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class Names(BaseTracer):
         pass
 
 
-def test_steps_are_joined_with_a_bar() -> None:
+def test_steps_are_composed_with_the_pipe_operator() -> None:
     chain = Organize(COUNT, 4096) | generate('I am Tim."') | (lambda reply: reply.text)
-    assert chain.invoke(TALK) == "I am Tim."
+    assert chain.invoke(VIEW) == "I am Tim."
     card = Extract(ScriptedChatModel(responses=["Background: Ann Lee is a sailor."])) | (lambda role: role.name)
     assert card.invoke((SOURCES, "Ann Lee")) == "Ann Lee"
     long = ConversationView(TIM, tuple(Turn(speaker="Me", text="It rained and rained. " * 9) for _ in range(9)))
@@ -72,47 +72,47 @@ def test_steps_are_joined_with_a_bar() -> None:
     assert "It rained." in str(shorter.invoke(long).messages[1].text)
 
 
-def test_steps_stream_through_a_bar() -> None:
-    *pieces, reply = (Organize(COUNT, 4096) | generate('I am Tim, the baker."')).stream(TALK)
+def test_steps_composed_with_the_pipe_operator_stream() -> None:
+    *pieces, reply = (Organize(COUNT, 4096) | generate('I am Tim, the baker."')).stream(VIEW)
     assert isinstance(reply, Reply)
     assert "".join(str(piece) for piece in pieces) == reply.text == "I am Tim, the baker."
     assert len(pieces) > 2
 
 
-def test_steps_are_batched_and_streamed_without_blocking() -> None:
+def test_steps_run_in_batches_and_asynchronously() -> None:
     organize = Organize(COUNT, 4096)
-    assert [c.speaker for c in organize.batch([TALK, TALK])] == ["Tim", "Tim"]
+    assert [c.speaker for c in organize.batch([VIEW, VIEW])] == ["Tim", "Tim"]
 
     async def work() -> tuple[list[Any], list[Any], Any]:
-        pieces = [piece async for piece in (organize | generate('I am Tim, the baker."')).astream(TALK)]
-        replies = await generate('One."', 'Two."').abatch([organize.invoke(TALK)] * 2, config={"max_concurrency": 1})
-        return pieces, replies, await organize.ainvoke(TALK)
+        pieces = [piece async for piece in (organize | generate('I am Tim, the baker."')).astream(VIEW)]
+        replies = await generate('One."', 'Two."').abatch([organize.invoke(VIEW)] * 2, config={"max_concurrency": 1})
+        return pieces, replies, await organize.ainvoke(VIEW)
 
     (*pieces, reply), replies, composed = asyncio.run(work())
     assert "".join(pieces) == reply.text == "I am Tim, the baker."
     assert len(pieces) > 2
     assert [r.text for r in replies] == ["One.", "Two."]
-    assert composed == organize.invoke(TALK)
+    assert composed == organize.invoke(VIEW)
 
 
-def test_a_step_that_failed_is_retried() -> None:
+def test_a_step_that_failed_can_be_retried() -> None:
     model = Flaky(responses=["fail", 'I am Tim."'])
     step = Generate(model, COUNT).with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
-    assert step.invoke(Organize(COUNT, 4096).invoke(TALK)).text == "I am Tim."
+    assert step.invoke(Organize(COUNT, 4096).invoke(VIEW)).text == "I am Tim."
     with pytest.raises(ModelError):
-        Generate(Flaky(responses=["fail"]), COUNT).invoke(Organize(COUNT, 4096).invoke(TALK))
+        Generate(Flaky(responses=["fail"]), COUNT).invoke(Organize(COUNT, 4096).invoke(VIEW))
 
 
-def test_steps_alone_are_runs_by_their_names() -> None:
-    tracer = Names()
-    found = Evidence(source="a.txt", start=0, end=20, quote=SOURCES[0][1][:20])
+def test_each_step_alone_is_traced_as_a_run_with_its_name() -> None:
+    tracer = RunNames()
+    hit = Evidence(source="a.txt", start=0, end=20, quote=SOURCES[0][1][:20])
     steps = [
-        (Organize(COUNT, 4096), TALK),
-        (generate('I am Tim."'), Organize(COUNT, 4096).invoke(TALK)),
-        (Summarize(ScriptedChatModel(responses=[]), COUNT, 4096, Organize(COUNT, 4096).fits), TALK),
+        (Organize(COUNT, 4096), VIEW),
+        (generate('I am Tim."'), Organize(COUNT, 4096).invoke(VIEW)),
+        (Summarize(ScriptedChatModel(responses=[]), COUNT, 4096, Organize(COUNT, 4096).fits), VIEW),
         (Extract(ScriptedChatModel(responses=["Background: Ann Lee is a sailor."])), (SOURCES, "Ann Lee")),
-        (Lookup(lambda line: [found], COUNT, 100), TALK),
-        (Recall(TurnMemory(), COUNT, 100), TALK),
+        (Lookup(lambda line: [hit], COUNT, 100), VIEW),
+        (Recall(TurnMemory(), COUNT, 100), VIEW),
     ]
     for step, value in steps:
         step.invoke(value, {"callbacks": [tracer]})  # type: ignore[attr-defined]
@@ -120,16 +120,16 @@ def test_steps_alone_are_runs_by_their_names() -> None:
     assert top == ["Organize", "Generate", "Summarize", "Extract", "Extract", "Recall"]
 
 
-def test_a_conversation_shows_the_four_steps_and_what_it_recalls() -> None:
-    said = ["Background: Ann Lee is a sailor.", *['Yes."', 'Yes."', "They talk."] * 9]
-
+def test_the_trace_of_a_conversation_shows_its_steps_and_recall() -> None:
     class Sailor(ScriptedChatModel):
         def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
             super()._next(messages, stop)
-            return said[0] if len(self.calls) == 1 else 'Yes."' if messages[-1].type == "ai" else "They talk."
+            if len(self.calls) == 1:
+                return "Background: Ann Lee is a sailor."
+            return 'Yes."' if messages[-1].type == "ai" else "They talk."
 
     model = Sailor(responses=[""] * 40)
-    tracer = Names()
+    tracer = RunNames()
     sources = RoleSources(SOURCES, extract=Extract(model))
     memory = MemorySettings(search=TurnMemory())
     talk = Conversation(model, "Ann Lee", sources=sources, window=220, memory=memory)

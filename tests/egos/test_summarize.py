@@ -25,11 +25,11 @@ from tests.roles.cards import TIM, WUKONG
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 
 
-class Condenser(BaseChatModel):
-    """Says what ``answer`` makes of the last message."""
+class Summarizer(BaseChatModel):
+    """Replies with ``answer`` of its last message, and records the messages."""
 
     answer: Callable[[str], str]
-    asked: list[str] = []
+    prompts: list[str] = []
 
     @property
     def _llm_type(self) -> str:
@@ -42,20 +42,21 @@ class Condenser(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        self.asked.append(str(messages[-1].text))
-        said = self.answer(self.asked[-1])
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(said))])
+        self.prompts.append(str(messages[-1].text))
+        text = self.answer(self.prompts[-1])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
 
 
-def faithful(asked: str) -> str:
-    return "\n".join(f"{n}. {line}" for n, line in enumerate(re.findall(r"\S*\d+\S*|Bob", asked), 1)) or "They talk."
+def facts_only(prompt: str) -> str:
+    return "\n".join(f"{n}. {line}" for n, line in enumerate(re.findall(r"\S*\d+\S*|Bob", prompt), 1)) or "They talk."
 
 
-def long_talk(language: str = "en", exchanges: int = 12, words: int = 12) -> ConversationView:
+def long_view(language: str = "en", exchanges: int = 12, words: int = 12) -> ConversationView:
     role, user = (TIM, "Me") if language == "en" else (WUKONG, "我")
-    said = ["My name is Bob.", "Nice to meet you, Bob."] if language == "en" else ["我叫小明。", "很高兴认识你，小明。"]
+    lines = (
+        ["My name is Bob.", "Nice to meet you, Bob."] if language == "en" else ["我叫小明。", "很高兴认识你，小明。"]
+    )
     fill = "and so on it went " if language == "en" else "就这样一直说下去"
-    lines = [*said]
     for n in range(exchanges):
         lines += [fill * (words // 4) + f"line {n * 7 + 100}.", fill * (words // 4) + "yes."]
     turns = tuple(Turn(id=str(n), speaker=(user, role.name)[n % 2], text=line) for n, line in enumerate(lines))
@@ -64,8 +65,8 @@ def long_talk(language: str = "en", exchanges: int = 12, words: int = 12) -> Con
 
 def summarizer(model: Any, window: int, notices: list[str] | None = None) -> tuple[Summarize, Organize]:
     organize = Organize(COUNT, window)
-    told = notices if notices is not None else []
-    return Summarize(model, COUNT, window, organize.fits, notify=told.append), organize
+    received = notices if notices is not None else []
+    return Summarize(model, COUNT, window, organize.fits, notify=received.append), organize
 
 
 @pytest.mark.parametrize(
@@ -80,64 +81,64 @@ def summarizer(model: Any, window: int, notices: list[str] | None = None) -> tup
         ("十二月三日，师父在《西游记》里。", ["十二", "三", "西游记"]),
     ],
 )
-def test_items_are_names_numbers_dates_and_quoted_words(text: str, found: list[str]) -> None:
+def test_named_items_are_names_numbers_dates_and_quoted_words(text: str, found: list[str]) -> None:
     assert named_items(text) == found
 
 
-def test_missing_compares_numbers_whole_and_names_by_letter() -> None:
+def test_missing_items_compares_whole_numbers_and_names_without_case() -> None:
     assert missing_items(["Room 12 is Ann's."], "Ann has room 120.") == ["12"]
     assert missing_items(["Room 12 is for Ann."], "ANN: room 12") == []
     assert invented_items("Bob tells Ann: 7 buns.", "Ann and bob had 7 buns") == []
     assert invented_items("Tim tells of Zoe and 8 buns.", "Tim had 7 buns") == ["Zoe", "8"]
 
 
-def test_nothing_is_done_while_there_is_room() -> None:
-    model = Condenser(answer=faithful, asked=[])
-    assert summarizer(model, 4000)[0].invoke(long_talk()) == ()
-    assert model.asked == []
+def test_nothing_is_summarized_while_the_prompt_fits() -> None:
+    model = Summarizer(answer=facts_only, prompts=[])
+    assert summarizer(model, 4000)[0].invoke(long_view()) == ()
+    assert model.prompts == []
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_old_turns_become_scenes_with_their_ids_and_the_last_stay(language: str) -> None:
-    talk = long_talk(language)
+def test_old_turns_become_scenes_with_their_ids_and_the_last_turns_stay(language: str) -> None:
+    view = long_view(language)
     window = 420 if language == "en" else 700
-    step, organize = summarizer(Condenser(answer=lambda asked: faithful(asked) + "\n小明", asked=[]), window)
-    assert not organize.fits(talk)
-    after = talk.with_scenes(step.invoke(talk))
+    step, organize = summarizer(Summarizer(answer=lambda prompt: facts_only(prompt) + "\n小明", prompts=[]), window)
+    assert not organize.fits(view)
+    after = view.with_scenes(step.invoke(view))
     assert organize.fits(after)
-    assert [turn.id for turn in after.visible_turns] == [turn.id for turn in talk.turns[-4:]]
-    stood_for = {turn_id for scene in after.scenes for turn_id in scene.turn_ids}
-    assert stood_for == {turn.id for turn in talk.turns[:-4]}
-    told = " ".join(scene.text for scene in after.scenes)
-    assert missing_items([turn.text for turn in talk.turns[:-4]], told) == []
+    assert [turn.id for turn in after.visible_turns] == [turn.id for turn in view.turns[-4:]]
+    replaced = {turn_id for scene in after.scenes for turn_id in scene.turn_ids}
+    assert replaced == {turn.id for turn in view.turns[:-4]}
+    text = " ".join(scene.text for scene in after.scenes)
+    assert missing_items([turn.text for turn in view.turns[:-4]], text) == []
 
 
-def test_what_the_model_loses_is_asked_again_in_halves_and_then_kept_word_for_word() -> None:
-    talk = long_talk()
-    model = Condenser(answer=lambda asked: "They talk of the weather.", asked=[])
+def test_facts_that_the_model_loses_are_summarized_again_in_halves_and_then_kept_word_for_word() -> None:
+    view = long_view()
+    model = Summarizer(answer=lambda prompt: "They talk of the weather.", prompts=[])
     step, organize = summarizer(model, 420)
-    after = talk.with_scenes(step.invoke(talk))
-    told = [scene.text for scene in after.scenes]
-    assert 'Me: "My name is Bob."' in told
-    assert 'Tim: "Nice to meet you, Bob."' not in told, "the same name need not be kept twice"
-    assert missing_items([turn.text for turn in talk.turns[:-4]], " ".join(told)) == []
-    whole, first, second, *_ = model.asked
+    after = view.with_scenes(step.invoke(view))
+    texts = [scene.text for scene in after.scenes]
+    assert 'Me: "My name is Bob."' in texts
+    assert 'Tim: "Nice to meet you, Bob."' not in texts, "one turn with the name is enough"
+    assert missing_items([turn.text for turn in view.turns[:-4]], " ".join(texts)) == []
+    whole, first, second, *_ = model.prompts
     assert f"{first}\n{second}" == whole
 
 
-def test_a_chinese_line_has_no_latin_word_that_nobody_said() -> None:
+def test_a_latin_word_that_nobody_said_is_invented_in_a_chinese_line() -> None:
     assert invented_items("我告诉 born青禾：我叫林舟。", "我叫林舟。 青禾") == ["born"]
     assert not invented_items("我告诉青禾：我的狗叫 Rex。", "我的狗叫 Rex。 青禾")
     assert not invented_items("Me tells Edda: let us meet.", "Let us meet. Edda Me")
 
 
 def test_invented_names_and_numbers_never_become_scenes() -> None:
-    model = Condenser(answer=lambda asked: f"Zoe owes Tim 9999 pounds.\n{faithful(asked)}", asked=[])
+    model = Summarizer(answer=lambda prompt: f"Zoe owes Tim 9999 pounds.\n{facts_only(prompt)}", prompts=[])
     step, _ = summarizer(model, 420)
-    told = " ".join(scene.text for scene in step.invoke(long_talk()))
-    assert "Bob" in told
-    assert "Zoe" not in told
-    assert "9999" not in told
+    text = " ".join(scene.text for scene in step.invoke(long_view()))
+    assert "Bob" in text
+    assert "Zoe" not in text
+    assert "9999" not in text
 
 
 @pytest.mark.parametrize(
@@ -152,15 +153,15 @@ def test_invented_names_and_numbers_never_become_scenes() -> None:
         ("悟空笑道：哈哈哈哈哈哈！", False),
     ],
 )
-def test_a_loop_is_told_from_a_long_line(line: str, loops: bool) -> None:
+def test_a_repetition_loop_is_distinguished_from_an_ordinary_line(line: str, loops: bool) -> None:
     assert is_degenerate(line) is loops
 
 
-def test_words_belong_to_who_said_them() -> None:
-    told = [("Me", "My name is Bob."), ("Tim", "I lost my lamp.")]
-    assert is_misattributed("Me tells Tim: I lost my lamp.", told)
-    assert not is_misattributed("Tim tells Me: I lost my lamp.", told)
-    assert not is_misattributed("Me and Tim talk of a lamp.", told)
+def test_a_line_that_attributes_a_turn_to_the_wrong_speaker_is_misattributed() -> None:
+    turns = [("Me", "My name is Bob."), ("Tim", "I lost my lamp.")]
+    assert is_misattributed("Me tells Tim: I lost my lamp.", turns)
+    assert not is_misattributed("Tim tells Me: I lost my lamp.", turns)
+    assert not is_misattributed("Me and Tim talk of a lamp.", turns)
     assert not is_misattributed(
         "Meet me at the old mill.", [("Me", "Hello there."), ("Tim", "Meet me at the old mill.")]
     )
@@ -186,35 +187,35 @@ def test_a_reviser_rejects_lines_of_a_summary() -> None:
         assert "Me tells Tim: Let us meet at 8:15." in lines
 
 
-def test_loops_and_wrong_speakers_never_become_scenes() -> None:
+def test_repetition_loops_and_misattributed_lines_never_become_scenes() -> None:
     wrong = "Tim tells Me: My name is Bob."
-    model = Condenser(answer=lambda asked: f"{'Tim and ' * 20}\n{wrong}\n{faithful(asked)}", asked=[])
+    model = Summarizer(answer=lambda prompt: f"{'Tim and ' * 20}\n{wrong}\n{facts_only(prompt)}", prompts=[])
     step, _ = summarizer(model, 420)
-    told = [scene.text for scene in step.invoke(long_talk())]
-    assert told
-    assert wrong not in told
-    assert not any("Tim and Tim" in text for text in told)
+    texts = [scene.text for scene in step.invoke(long_view())]
+    assert texts
+    assert wrong not in texts
+    assert not any("Tim and Tim" in text for text in texts)
 
 
-def test_model_that_fails_leaves_the_old_state_and_says_so() -> None:
-    def broken(asked: str) -> str:
+def test_when_the_model_fails_nothing_changes_and_a_notice_says_so() -> None:
+    def broken(prompt: str) -> str:
         raise ModelError("the server is down")
 
     notices: list[str] = []
-    step, _ = summarizer(Condenser(answer=broken, asked=[]), 420, notices)
-    assert step.invoke(long_talk()) == ()
+    step, _ = summarizer(Summarizer(answer=broken, prompts=[]), 420, notices)
+    assert step.invoke(long_view()) == ()
     assert notices == ["the earlier turns could not be summarized and stay as they are: the server is down"]
 
 
-def test_script_that_runs_out_is_not_swallowed() -> None:
+def test_an_exhausted_script_is_an_error() -> None:
     with pytest.raises(ScriptExhausted):
-        summarizer(ScriptedChatModel(responses=[]), 420)[0].invoke(long_talk())
+        summarizer(ScriptedChatModel(responses=[]), 420)[0].invoke(long_view())
 
 
-def test_earlier_scenes_are_never_touched() -> None:
-    step, organize = summarizer(Condenser(answer=faithful, asked=[]), 420)
-    first = long_talk().with_scenes(step.invoke(long_talk()))
-    more = long_talk(exchanges=24).turns[26:]
+def test_earlier_scenes_are_never_changed() -> None:
+    step, organize = summarizer(Summarizer(answer=facts_only, prompts=[]), 420)
+    first = long_view().with_scenes(step.invoke(long_view()))
+    more = long_view(exchanges=24).turns[26:]
     second = ConversationView(TIM, (*first.turns, *more), first.scenes)
     new = step.invoke(second)
     assert new
@@ -223,22 +224,22 @@ def test_earlier_scenes_are_never_touched() -> None:
     assert organize.fits(second.with_scenes(new))
 
 
-def test_turn_longer_than_a_piece_is_read_in_parts() -> None:
-    model = Condenser(answer=faithful, asked=[])
+def test_a_turn_longer_than_a_chunk_is_summarized_in_parts() -> None:
+    model = Summarizer(answer=facts_only, prompts=[])
     step, organize = summarizer(model, 600)
     huge = Turn(id="huge", speaker="Me", text="It rained for a long time, and nobody came. " * 40 + "Then 77 came.")
-    talk = ConversationView(TIM, (huge, *long_talk(exchanges=2).turns))
-    after = talk.with_scenes(step.invoke(talk))
-    assert all(COUNT(asked) <= 600 for asked in model.asked)
+    view = ConversationView(TIM, (huge, *long_view(exchanges=2).turns))
+    after = view.with_scenes(step.invoke(view))
+    assert all(COUNT(prompt) <= 600 for prompt in model.prompts)
     assert organize.fits(after)
     assert "77" in " ".join(scene.text for scene in after.scenes)
 
 
-def test_full_memory_is_told_and_the_record_keeps_all() -> None:
+def test_when_the_memory_is_full_a_notice_says_so_and_the_record_keeps_every_turn() -> None:
     notices: list[str] = []
-    step, organize = summarizer(Condenser(answer=lambda asked: "They talk.", asked=[]), 260, notices)
-    talk = long_talk(exchanges=60)
-    after = talk.with_scenes(step.invoke(talk))
+    step, organize = summarizer(Summarizer(answer=lambda prompt: "They talk.", prompts=[]), 260, notices)
+    view = long_view(exchanges=60)
+    after = view.with_scenes(step.invoke(view))
     assert organize.fits(after)
-    assert after.turns == talk.turns
+    assert after.turns == view.turns
     assert any("the memory is full" in notice for notice in notices)

@@ -1,4 +1,4 @@
-"""A card's sentences in the role's own mouth."""
+"""Conversion of a card's sentences to the first person, and of the user's lines to the second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from egosrag.pocket.first_person import first_person, gender_of, second_person
 
 
 @pytest.mark.parametrize(
-    ("sentence", "said"),
+    ("sentence", "expected"),
     [
         ("Edda Marlow is the keeper of the lighthouse.", "I am the keeper of the lighthouse."),
         ("She was born in Skerry.", "I was born in Skerry."),
@@ -34,12 +34,12 @@ from egosrag.pocket.first_person import first_person, gender_of, second_person
         ("Once Edda and her crew saw a whale", "Once I and my crew saw a whale."),
     ],
 )
-def test_english_changes_pronouns_and_their_verbs(sentence: str, said: str) -> None:
-    assert first_person(sentence, ["Edda Marlow"], "f", "en") == said
+def test_english_changes_pronouns_and_their_verbs(sentence: str, expected: str) -> None:
+    assert first_person(sentence, ["Edda Marlow"], "f", "en") == expected
 
 
 @pytest.mark.parametrize(
-    ("sentence", "said"),
+    ("sentence", "expected"),
     [
         ("Tom is her brother, and he likes her soup.", "Tom is my brother, and he likes my soup."),
         ("Pip is her apprentice and she eats a lot.", "Pip is my apprentice and she eats a lot."),
@@ -49,12 +49,12 @@ def test_english_changes_pronouns_and_their_verbs(sentence: str, said: str) -> N
         ("Tom Marlow's wife hates her.", "Tom Marlow's wife hates me."),
     ],
 )
-def test_somebody_elses_pronoun_stays(sentence: str, said: str) -> None:
-    assert first_person(sentence, ["Edda Marlow"], "f", "en", of_others=True) == said
+def test_pronouns_of_other_persons_stay(sentence: str, expected: str) -> None:
+    assert first_person(sentence, ["Edda Marlow"], "f", "en", of_others=True) == expected
 
 
 @pytest.mark.parametrize(
-    ("sentence", "name", "gender", "said"),
+    ("sentence", "name", "gender", "expected"),
     [
         ("Lucan Pryce drinks black coffee.", "Pryce", "m", "I drink black coffee."),
         ("Dr. Patel is her boss.", "Dr. Chen", "f", "Dr. Patel is my boss."),
@@ -66,12 +66,12 @@ def test_somebody_elses_pronoun_stays(sentence: str, said: str) -> None:
         ("They are a courier and their bike is red.", "Wren", "t", "I am a courier and my bike is red."),
     ],
 )
-def test_other_pronouns(sentence: str, name: str, gender: str, said: str) -> None:
-    assert first_person(sentence, [name], gender, "en") == said
+def test_other_pronouns_and_kinds_of_names(sentence: str, name: str, gender: str, expected: str) -> None:
+    assert first_person(sentence, [name], gender, "en") == expected
 
 
 @pytest.mark.parametrize(
-    ("sentence", "said"),
+    ("sentence", "expected"),
     [
         ("洛三娘是走茶道的马帮锅头。", "我是走茶道的马帮锅头。"),
         ("大雪封山那年，她带着九个人走出了鹰嘴垭。", "大雪封山那年，我带着九个人走出了鹰嘴垭。"),
@@ -80,17 +80,17 @@ def test_other_pronouns(sentence: str, name: str, gender: str, said: str) -> Non
         ("她和她的姐姐，她们开店", "我和我的姐姐，她们开店。"),
     ],
 )
-def test_chinese(sentence: str, said: str) -> None:
-    assert first_person(sentence, ["洛三娘"], "f", "zh") == said
+def test_chinese_changes_names_and_pronouns(sentence: str, expected: str) -> None:
+    assert first_person(sentence, ["洛三娘"], "f", "zh") == expected
 
 
-def test_chinese_words_that_hold_the_pronoun_stay() -> None:
+def test_chinese_words_that_contain_the_pronoun_stay() -> None:
     assert first_person("他弹吉他，不和其他人说话，也怕他们。", ["李四"], "m", "zh") == (
         "我弹吉他，不和其他人说话，也怕他们。"
     )
 
 
-def test_what_the_user_said_is_told_back() -> None:
+def test_second_person_repeats_what_the_user_said() -> None:
     assert second_person("i told you my cat is Tom", "en") == "You told me your cat is Tom."
     assert second_person("我想请你吃饭。", "zh") == "你想请我吃饭。"
     assert second_person("I'm afraid of geese, and my dog bit me.", "en") == (
@@ -109,7 +109,7 @@ def test_what_the_user_said_is_told_back() -> None:
         (["他老了。"], "m"),
     ],
 )
-def test_the_pronoun_of_most_sentences_is_the_roles(texts: list[str], gender: str) -> None:
+def test_the_most_frequent_pronoun_is_the_roles(texts: list[str], gender: str) -> None:
     assert gender_of(texts) == gender
 
 
@@ -120,22 +120,22 @@ everyone “dear” fog, . , 3""".split()  # noqa: SIM905
 @given(st.lists(st.sampled_from(_WORDS), max_size=60), st.sampled_from(["m", "f", "n", "t", ""]), st.booleans())
 def test_numbers_and_other_names_stay(words: list[str], gender: str, of_others: bool) -> None:
     text = " ".join(words)
-    for said in (
+    for converted in (
         first_person(text, ["Edda Marlow"], gender, "en", of_others=of_others),
         second_person(text, "en"),
     ):
-        assert re.findall(r"\d+", said) == re.findall(r"\d+", text)
-        assert said.count("Tom") >= text.count("Tom") - text.count("Edda Tom")
-        assert not re.search("[\x01-\x03]", said)
+        assert re.findall(r"\d+", converted) == re.findall(r"\d+", text)
+        assert converted.count("Tom") >= text.count("Tom") - text.count("Edda Tom")
+        assert not re.search("[\x01-\x03]", converted)
 
 
 @given(st.text(max_size=80), st.sampled_from(["m", "f", "n", "t", ""]), st.sampled_from(["en", "zh"]))
-def test_any_text_can_be_given(text: str, gender: str, language: str) -> None:
-    for said in (first_person(text, ["Edda"], gender, language), second_person(text, language)):
-        assert re.findall(r"[0-9]+", said) == re.findall(r"[0-9]+", text)
+def test_arbitrary_text_is_converted_without_an_error(text: str, gender: str, language: str) -> None:
+    for converted in (first_person(text, ["Edda"], gender, language), second_person(text, language)):
+        assert re.findall(r"[0-9]+", converted) == re.findall(r"[0-9]+", text)
 
 
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("word", ["only ", "rarely ", "Edda ", "and calls ", "A. ", "he ", ", speaks "])
-def test_a_hostile_card_takes_no_longer_than_another(word: str) -> None:
+def test_a_hostile_card_is_converted_in_time(word: str) -> None:
     first_person("She is here and " + word * 60 + "1.", ["Edda"], "f", "en")

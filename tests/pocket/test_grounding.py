@@ -1,4 +1,4 @@
-"""What pocket says of a card: the card's own sentences where they fit, and nothing that stands nowhere."""
+"""Revision of drafted replies: sentences of the card where they match the line, and nothing that was invented."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from egosrag import Conversation, load_chat_model, load_role
 from egosrag.assemble import reviser_for, sample
 from egosrag.egos.view import ConversationView
-from egosrag.pocket.grounding import grounded
+from egosrag.pocket.grounding import revise_reply
 from egosrag.schema import Evidence, Reply, Role, Scene, Turn
 
 
-class Recalled(NamedTuple):
-    """What a dynamic memory found."""
+class Hit(NamedTuple):
+    """A recalled turn, as dynamic memory retrieves it."""
 
     turn: Turn
     score: float
@@ -29,14 +29,14 @@ EDDA = load_role(sample("edda.en.json"))
 LUO = load_role(sample("luo.zh.json"))
 
 
-def said_to(line: str, draft: str, role: Role = EDDA, *, before: tuple[str, ...] = (), **more: Any) -> str:
-    """What becomes of a draft; ``before``: what the user said earlier."""
+def reply_to(line: str, draft: str, role: Role = EDDA, *, before: tuple[str, ...] = (), **more: Any) -> str:
+    """The revised draft; ``before``: earlier lines of the user."""
     turns = tuple(Turn(speaker="Me", text=text) for text in (*before, line))
-    return grounded(draft, ConversationView(role, turns, **more))
+    return revise_reply(draft, ConversationView(role, turns, **more))
 
 
 @pytest.mark.parametrize(
-    ("question", "draft", "said"),
+    ("question", "draft", "expected"),
     [
         ("Who is Pip?", "My cat is called Pip, sailor.", "Pip is my apprentice, sailor."),
         ("What is your cat called?", "My cat is called Tom, sailor.", "Biscuit is my grey cat, sailor."),
@@ -47,12 +47,12 @@ def said_to(line: str, draft: str, role: Role = EDDA, *, before: tuple[str, ...]
         ("who are you", "Goodbye, sailor.", "I am the keeper of the lighthouse on Gull Rock, sailor."),
     ],
 )
-def test_the_sentence_that_fits_is_said(question: str, draft: str, said: str) -> None:
-    assert said_to(question, draft) == said
+def test_the_best_matching_sentence_of_the_card_is_spoken(question: str, draft: str, expected: str) -> None:
+    assert reply_to(question, draft) == expected
 
 
 @pytest.mark.parametrize(
-    ("question", "draft", "said"),
+    ("question", "draft", "expected"),
     [
         ("阿杏是谁？", "伙计，我的朋友是阿杏。", "伙计，阿杏是我的妹妹，在石门驿开客栈。"),
         ("你的头骡叫什么名字？", "伙计，我的头骡叫阿杏。", "伙计，追云是我的头骡。"),
@@ -60,8 +60,8 @@ def test_the_sentence_that_fits_is_said(question: str, draft: str, said: str) ->
         ("你怕什么？", "伙计，这个我不知道。", "伙计，我怕水，宁可绕路也不坐船。"),
     ],
 )
-def test_in_chinese_as_well(question: str, draft: str, said: str) -> None:
-    assert said_to(question, draft, LUO) == said
+def test_the_best_matching_sentence_of_a_chinese_card_is_spoken(question: str, draft: str, expected: str) -> None:
+    assert reply_to(question, draft, LUO) == expected
 
 
 @pytest.mark.parametrize(
@@ -74,57 +74,57 @@ def test_in_chinese_as_well(question: str, draft: str, said: str) -> None:
         ("What is your favourite colour?", "That I do not know, sailor."),
     ],
 )
-def test_small_talk_the_users_own_and_what_is_not_known_stay(question: str, draft: str) -> None:
-    assert said_to(question, draft, before=("My name is Ann.",)) == draft
+def test_the_draft_stays_for_small_talk_facts_of_the_user_and_unknown_facts(question: str, draft: str) -> None:
+    assert reply_to(question, draft, before=("My name is Ann.",)) == draft
 
 
 @pytest.mark.parametrize(
     ("question", "draft"),
     [
-        ("How old are you?", "I am 20 years old."),  # the card tells of years of work
+        ("How old are you?", "I am 20 years old."),  # the card mentions years of work
         ("Who is Oskar?", "Oskar is my brother."),
         ("What does your mother do?", "My mother is a cook."),
-        ("Will it rain?", "I saw Ilmar in 1999."),  # stands nowhere
+        ("Will it rain?", "I saw Ilmar in 1999."),  # nowhere in the prompt
         ("Will it rain?", "Rain rain rain rain rain rain rain rain rain."),
         ("Will it rain?", "我不怕水。"),
     ],
 )
-def test_what_stands_nowhere_is_not_said(question: str, draft: str) -> None:
-    assert said_to(question, draft) == "That I do not know."
+def test_a_draft_with_invented_names_or_numbers_is_replaced(question: str, draft: str) -> None:
+    assert reply_to(question, draft) == "That I do not know."
 
 
-def test_what_the_user_said_is_found_where_the_model_did_not() -> None:
-    told = ("My dog is called Bramble.", "I play the cello.")
-    asked = "What is my dog called?"
-    assert said_to(asked, "You have not told me.", before=told) == "Your dog is called Bramble."
-    assert said_to("Where do I live?", "You have not told me.", before=told) == "You have not told me."
-    assert said_to(asked, "Your dog is Bramble.", before=told) == "Your dog is Bramble."
-    assert said_to("what is my name", "You have not told me.", before=("my name is Bram",)) == "Your name is Bram."
-    assert said_to("我的狗叫什么？", "你还没有告诉我。", LUO, before=("我的狗叫来福。",)) == "你的狗叫来福。"
+def test_a_fact_of_the_user_is_found_if_the_draft_misses_it() -> None:
+    earlier = ("My dog is called Bramble.", "I play the cello.")
+    question = "What is my dog called?"
+    assert reply_to(question, "You have not told me.", before=earlier) == "Your dog is called Bramble."
+    assert reply_to("Where do I live?", "You have not told me.", before=earlier) == "You have not told me."
+    assert reply_to(question, "Your dog is Bramble.", before=earlier) == "Your dog is Bramble."
+    assert reply_to("what is my name", "You have not told me.", before=("my name is Bram",)) == "Your name is Bram."
+    assert reply_to("我的狗叫什么？", "你还没有告诉我。", LUO, before=("我的狗叫来福。",)) == "你的狗叫来福。"
 
 
-def test_a_line_that_left_the_prompt_is_forgotten_unless_a_scene_or_the_memory_has_it() -> None:
+def test_an_evicted_line_is_forgotten_unless_a_scene_or_recall_has_it() -> None:
     turns = tuple(Turn(speaker="Me", text=text) for text in ("My dog is called Bramble.", "What is my dog called?"))
     draft, known = "You have not told me.", "Your dog is called Bramble."
-    talk = ConversationView(EDDA, turns)
-    assert grounded(draft, talk) == known
-    assert grounded(draft, talk.without([turns[0].id])) == draft
+    view = ConversationView(EDDA, turns)
+    assert revise_reply(draft, view) == known
+    assert revise_reply(draft, view.without([turns[0].id])) == draft
     scene = Scene(text="Me tells Edda: My dog is called Bramble.", turn_ids=(turns[0].id,))
-    assert grounded(draft, talk.with_scenes((scene,))) == known
-    found = Recalled(turns[0], 1.0, "")
-    assert grounded(draft, replace(talk.without([turns[0].id]), recalled=(found,))) == known
+    assert revise_reply(draft, view.with_scenes((scene,))) == known
+    hit = Hit(turns[0], 1.0, "")
+    assert revise_reply(draft, replace(view.without([turns[0].id]), recalled=(hit,))) == known
 
 
-def test_places_in_the_sources_tell_what_the_card_does_not() -> None:
+def test_retrieved_sources_answer_what_the_card_does_not() -> None:
     quote = "The fog came in. Edda lives in a hut of tarred boards. She owes Brannoch forty crowns."
-    facts = (Evidence(source="edda.txt", start=0, end=len(quote), quote=quote),)
+    hits = (Evidence(source="edda.txt", start=0, end=len(quote), quote=quote),)
     role, draft = Role(name="Edda"), "That I do not know."
-    assert said_to("Where do you live?", draft, role, source_hits=facts) == "I live in a hut of tarred boards."
-    assert said_to("How much do you owe Brannoch?", draft, role, source_hits=facts) == "I owe Brannoch forty crowns."
+    assert reply_to("Where do you live?", draft, role, source_hits=hits) == "I live in a hut of tarred boards."
+    assert reply_to("How much do you owe Brannoch?", draft, role, source_hits=hits) == "I owe Brannoch forty crowns."
 
 
-def test_an_empty_card_leaves_the_models_words() -> None:
-    assert said_to("Who is Pip?", "I am well.", Role(name="Edda")) == "I am well."
+def test_an_empty_card_leaves_the_draft() -> None:
+    assert reply_to("Who is Pip?", "I am well.", Role(name="Edda")) == "I am well."
 
 
 @given(
@@ -135,18 +135,18 @@ def test_an_empty_card_leaves_the_models_words() -> None:
     st.sampled_from(["How old are you?", "Who is Tom?", "Where do you live?", "你多大了？", "Hm.", "How many mules?"]),
     st.sampled_from([EDDA, LUO]),
 )
-def test_no_number_is_made_up(words: list[str], line: str, role: Role) -> None:
-    said = said_to(line, " ".join(words), role)
-    assert set(re.findall(r"\d+", said)) <= set(re.findall(r"\d+", f"{line} {role.model_dump_json()}"))
+def test_no_reply_has_an_invented_number(words: list[str], line: str, role: Role) -> None:
+    reply = reply_to(line, " ".join(words), role)
+    assert set(re.findall(r"\d+", reply)) <= set(re.findall(r"\d+", f"{line} {role.model_dump_json()}"))
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from([EDDA, LUO]))
-def test_any_line_and_any_draft_can_be_given(draft: str, line: str, role: Role) -> None:
-    assert isinstance(said_to(line, draft, role, before=(line,)), str)
+def test_arbitrary_lines_and_drafts_are_revised_without_an_error(draft: str, line: str, role: Role) -> None:
+    assert isinstance(reply_to(line, draft, role, before=(line,)), str)
 
 
 @pytest.mark.parametrize(
-    ("line", "draft", "said"),
+    ("line", "draft", "expected"),
     [
         ("Who are you afraid of?", "I am afraid of fog.", "I am afraid of fog."),
         ("Do you have any cats?", "Biscuit is my cat.", "Biscuit is my cat."),
@@ -156,36 +156,38 @@ def test_any_line_and_any_draft_can_be_given(draft: str, line: str, role: Role) 
         ("What is that noise?", "", "That I do not know."),
     ],
 )
-def test_lines_as_people_put_them(line: str, draft: str, said: str) -> None:
-    assert said_to(line, draft) == said
+def test_lines_in_the_wording_of_users(line: str, draft: str, expected: str) -> None:
+    assert reply_to(line, draft) == expected
 
 
-def test_a_card_without_full_stops_is_said_with_them() -> None:
+def test_a_full_stop_is_added_to_sentences_of_the_card() -> None:
     role = Role.model_validate({"name": "Edda", "background": ["She was born in Skerry", "She calls everyone sailor"]})
-    assert said_to("Where were you born?", "That I do not know, sailor.", role) == "I was born in Skerry, sailor."
+    assert reply_to("Where were you born?", "That I do not know, sailor.", role) == "I was born in Skerry, sailor."
 
 
-def test_what_another_role_says_is_not_the_users() -> None:
+def test_lines_of_another_role_are_not_taken_for_the_users() -> None:
     turns = (Turn(speaker="Tim", text="My name is Tim."), Turn(speaker="Me", text="What is my name?"))
-    assert grounded("You have not told me.", ConversationView(EDDA, turns, others=("Tim",))) == "You have not told me."
+    assert (
+        revise_reply("You have not told me.", ConversationView(EDDA, turns, others=("Tim",))) == "You have not told me."
+    )
 
 
-def test_a_nickname_is_the_role_too() -> None:
+def test_a_nickname_refers_to_the_role() -> None:
     role = Role.model_validate({"name": "Edda", "nickname": "Ace", "personality": ["{{char}} is afraid of fog."]})
-    assert said_to("What are you afraid of?", "That I do not know.", role) == "I am afraid of fog."
+    assert reply_to("What are you afraid of?", "That I do not know.", role) == "I am afraid of fog."
 
 
-def test_a_number_that_only_begins_like_the_cards_is_not_said() -> None:
+def test_a_number_that_is_a_prefix_of_the_cards_is_replaced() -> None:
     role = Role.model_validate({"name": "Edda", "background": ["She has 26 mules."]})
-    assert said_to("How many mules do you have?", "I have 2 mules.", role) == "I have 26 mules."
+    assert reply_to("How many mules do you have?", "I have 2 mules.", role) == "I have 26 mules."
 
 
 def test_placeholders_are_filled_in() -> None:
     role = Role.model_validate({"name": "Edda", "relations": ["{{user}} is {{char}}'s oldest friend."]})
-    assert said_to("Who is your oldest friend?", "That I do not know.", role, user="Ann") == "Ann is my oldest friend."
+    assert reply_to("Who is your oldest friend?", "That I do not know.", role, user="Ann") == "Ann is my oldest friend."
 
 
-def test_pocket_speaks_from_its_card_in_one_piece() -> None:
+def test_pocket_streams_its_revised_reply_as_one_chunk() -> None:
     model = load_chat_model("pocket")
     conversation = Conversation(model, EDDA, reviser=reviser_for(model))
     *pieces, reply = conversation.stream("Who is Pip?")

@@ -30,10 +30,10 @@ from egosrag.sessions.store import open_store
 from egosrag.settings import Settings
 from egosrag.text.quotes import speech
 from egosrag.text.sentences import sentences
-from tests.egos.talker import Counter
 from tests.roles.cards import TIM
 from tests.roles.test_cards import FULL as CARD
 from tests.roles.test_cards import GOOD
+from tests.sessions.child_process import EchoModel
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
 TIMES = 50 if FULL else 1
@@ -179,7 +179,7 @@ def session_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store with one conversation, in a single file."""
     path = tmp_path_factory.mktemp("fuzz") / "talk.sqlite"
     with open_store(path) as store:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
     file = sqlite3.connect(path)
     file.execute("PRAGMA journal_mode=DELETE")
     file.close()
@@ -199,7 +199,7 @@ def test_the_store(data: st.DataObject, session_file: Path, tmp_path: Path) -> N
 
     def read_turns() -> None:
         with open_store(path) as store:
-            Conversation(Counter(), TIM, checkpointer=store, session="s").turns()
+            Conversation(EchoModel(), TIM, checkpointer=store, session="s").turns()
 
     assert_works_or_known_error(read_turns)
 

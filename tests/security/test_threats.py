@@ -20,8 +20,8 @@ from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
 from egosrag.sessions.transfer import write
 from tests.conftest import ROOT
-from tests.egos.talker import Counter
 from tests.roles.cards import TIM
+from tests.sessions.child_process import EchoModel
 
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", TEXT)
@@ -139,7 +139,7 @@ def test_a_session_name_is_not_a_path(name: str, tmp_path: Path) -> None:
     place = tmp_path / "deep" / "inside"
     place.mkdir(parents=True)
     with open_store(place / "talk.sqlite") as store:
-        assert Conversation(Counter(), TIM, checkpointer=store, session=name).say("line 0").text
+        assert Conversation(EchoModel(), TIM, checkpointer=store, session=name).say("line 0").text
         files = {p.relative_to(tmp_path).parts[:2] for p in tmp_path.rglob("*") if p.is_file()}
     assert files == {("deep", "inside")}
 
@@ -151,7 +151,7 @@ def test_an_api_key_is_in_no_repr_trace_or_export(tmp_path: Path, monkeypatch: p
     model = load_chat_model("openai:some")
     assert key not in repr(model) + str(model) + dumps(model) + str(model._get_ls_params())
     with open_store(tmp_path / "talk.sqlite") as store:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
         for ending in ("json", "jsonl", "md"):
             write(archive_of(store, "s", [TIM]), tmp_path / f"out.{ending}")
     assert all(key.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

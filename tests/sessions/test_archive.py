@@ -1,4 +1,4 @@
-"""Conversations as files: nothing of ours is lost on the way, SillyTavern's are read, and nothing else gets in."""
+"""Export and import of conversations: JSON loses nothing, SillyTavern chats are read, invalid files are rejected."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from egosrag.sessions.json_places import line_of
 from egosrag.sessions.store import open_store
 from egosrag.sessions.transfer import read, to_markdown, write
 from tests.roles.cards import TIM, WUKONG
-from tests.sessions.test_history import Condenser
+from tests.sessions.test_history import SummarizingModel
 
 
 def scripted(*responses: str) -> ScriptedChatModel:
     return ScriptedChatModel(responses=list(responses))
 
 
-def rich() -> Conversation:
-    """A conversation with everything: scenes, siblings with what followed them, a turn that was interrupted."""
-    talk = Conversation(Condenser(condensed=[]), TIM, window=300, session="rich")
+def full_conversation() -> Conversation:
+    """A conversation with scenes, with siblings that other turns follow, and with an interrupted turn."""
+    talk = Conversation(SummarizingModel(summarized=[]), TIM, window=300, session="full")
     for word in ("red", "blue", "green", "black", "white", "brown", "grey"):
         talk.say(f"Today the sky over the long and quiet street is {word} again.")
     talk.regenerate(talk.turns()[9].id)
@@ -42,12 +42,12 @@ def rich() -> Conversation:
     return talk
 
 
-# --- our own JSON --------------------------------------------------------------------------------------------------
+# --- the native JSON -----------------------------------------------------------------------------------------------
 
 
-def test_all_of_a_conversation_goes_out_and_comes_back(any_store: str, tmp_path: Path) -> None:
-    talk = rich()
-    path = tmp_path / "rich.json"
+def test_export_and_import_as_json_lose_nothing(any_store: str, tmp_path: Path) -> None:
+    talk = full_conversation()
+    path = tmp_path / "full.json"
     talk.export(path)
     archive = read(path)
     assert archive.record == talk.record
@@ -63,12 +63,12 @@ def test_all_of_a_conversation_goes_out_and_comes_back(any_store: str, tmp_path:
         assert again.say("Go on.").text == "Yes."
         assert "Tim is a baker" in str(model.calls[0].messages[0].text)
         other = TIM.model_copy(update={"background": WUKONG.background})
-        assert Conversation(model, other, checkpointer=store, session="again").role == other, "a card that is given"
-        with pytest.raises(SessionError, match="'again' already"):
+        assert Conversation(model, other, checkpointer=store, session="again").role == other, "a passed card wins"
+        with pytest.raises(SessionError, match="already a session 'again'"):
             restore(store, archive, "again")
 
 
-def test_line_that_waits_for_its_reply_waits_after_the_import() -> None:
+def test_a_line_without_a_reply_can_be_answered_after_the_import() -> None:
     archive = Archive(roles=(TIM,), turns=(Turn(speaker="Me", text="Hi"),))
     talk = Conversation(scripted('Hello."'), TIM, session="s")
     restore(talk.thread.store, archive, "s")
@@ -76,7 +76,7 @@ def test_line_that_waits_for_its_reply_waits_after_the_import() -> None:
     assert talk.turns()[0] == archive.turns[0]
 
 
-def test_scene_of_several_roles_goes_out_and_comes_back(tmp_path: Path) -> None:
+def test_a_group_chat_is_exported_and_imported(tmp_path: Path) -> None:
     talk = GroupChat(scripted('I am Tim."', "俺老孙。”"), [TIM, WUKONG], session="two")
     talk.say("Hello")
     talk.go_on()
@@ -107,16 +107,18 @@ GOOD: dict[str, Any] = {"format": "egosrag.conversation", "version": 1, "roles":
         ({"turns": [TURNS[0], {**TURNS[1], "id": "a"}]}, 18, "a second turn has the id 'a'"),
         ({"turns": [{**TURNS[0], "id": "../../x y"}]}, 13, "is not made of letters"),
         ({"turns": [{**TURNS[0], "speaker": " "}]}, 11, "no speaker"),
-        ({"turns": [{**TURNS[0], "at": "soon"}]}, 14, "'soon' is no moment"),
-        ({"turns": [{**TURNS[0], "text": "a\x00b"}]}, 10, "no text"),
+        ({"turns": [{**TURNS[0], "at": "soon"}]}, 14, "'soon' is not a date and time"),
+        ({"turns": [{**TURNS[0], "text": "a\x00b"}]}, 10, "null character"),
         ({"roles": [{"name": "Tim", "background": ["\ud800"]}]}, 8, "half of a character"),
         ({"scenes": [{"text": "x", "turn_ids": ["zz"]}]}, 22, "not in the conversation"),
         ({"swipes": [{"id": "zz", "at": 0, "branches": [{}]}]}, 22, "not in the conversation"),
-        ({"swipes": [{"id": "b", "at": 3, "branches": [{}]}]}, 22, "not among them"),
-        ({"swipes": [{"id": "b", "at": 0, "branches": [{}, {}]}]}, 22, "or none where it is not"),
+        ({"swipes": [{"id": "b", "at": 3, "branches": [{}]}]}, 22, "not one of the 1 branches"),
+        ({"swipes": [{"id": "b", "at": 0, "branches": [{}, {}]}]}, 22, "must be empty"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(change: dict[str, Any], line: int, problem: str) -> None:
+def test_an_invalid_conversation_is_rejected_with_the_line_of_the_problem(
+    change: dict[str, Any], line: int, problem: str
+) -> None:
     text = json.dumps({**GOOD, **change}, indent=1)
     with pytest.raises(SessionError) as error:
         read_archive(text, "a.json")
@@ -127,7 +129,7 @@ def test_what_is_wrong_is_told_with_its_line(change: dict[str, Any], line: int, 
 @pytest.mark.parametrize(
     "text", ["", "{", '{"format":\n "egosrag.conversation",\n', "[1]", '"x"', "null", "[" * 100_000]
 )
-def test_what_is_no_conversation_is_one_line_of_error(text: str) -> None:
+def test_a_file_that_is_not_a_conversation_is_a_one_line_error(text: str) -> None:
     with pytest.raises(SessionError, match=r"^a\.json.*(line \d|nested)") as error:
         read_archive(text, "a.json")
     assert "\n" not in str(error.value)
@@ -164,13 +166,13 @@ CHAT = [
 ]
 
 
-def lines(*rows: Any) -> str:
+def jsonl(*rows: Any) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def test_sillytavern_chat_is_read(tmp_path: Path) -> None:
+def test_a_sillytavern_chat_is_imported(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
-    path.write_text(lines(*CHAT), encoding="utf-8")
+    path.write_text(jsonl(*CHAT), encoding="utf-8")
     archive = read(path)
     assert [(t.speaker, t.text) for t in archive.turns] == [
         ("Edda", "Come in!"), ("Bob", "Hi\n*waves*"), ("Edda", "Two."),
@@ -185,8 +187,8 @@ def test_sillytavern_chat_is_read(tmp_path: Path) -> None:
     assert [turn.text for turn in talk.turns()][2:] == ["Three.", "Well?", "Yes."]
 
 
-def test_sillytavern_chat_goes_out_and_comes_back(tmp_path: Path) -> None:
-    talk = rich()
+def test_export_and_import_as_a_sillytavern_chat_keep_turns_and_swipes(tmp_path: Path) -> None:
+    talk = full_conversation()
     talk.export(tmp_path / "a.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert rows[0]["user_name"] == "Me" and rows[0]["character_name"] == "Tim"
@@ -206,13 +208,15 @@ def test_sillytavern_chat_goes_out_and_comes_back(tmp_path: Path) -> None:
         ([json.dumps(CHAT[0]), '{"name": "Edda"}'], "line 2: mes: Field required"),
         ([json.dumps(CHAT[0]), '{"name": "", "mes": "x"}'], "line 2: name: String should have"),
         ([json.dumps(CHAT[0]), '{"name": "a", "mes": "x"}', '{"name": " ", "mes": "x"}'], "line 3: the turn has no"),
-        ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "a\\u0000b"}'], "line 2: the turn holds a character"),
+        ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "a\\u0000b"}'], "line 2: the turn contains a null"),
         ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "\\ud800"}'], "line 2: half of a character"),
         ([json.dumps(CHAT[0]), json.dumps({**CHAT[1], "extra": {"egosrag": {"id": "a b"}}})], "line 2: the id 'a b'"),
         (['{"user_name": "Bob"}'], "line 1: neither the first line nor a message names a character"),
     ],
 )
-def test_broken_chat_is_told_with_its_line(rows: list[str], problem: str, tmp_path: Path) -> None:
+def test_an_invalid_sillytavern_chat_is_rejected_with_the_line_of_the_problem(
+    rows: list[str], problem: str, tmp_path: Path
+) -> None:
     path = tmp_path / "chat.jsonl"
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     with pytest.raises(SessionError) as error:
@@ -224,7 +228,7 @@ def test_broken_chat_is_told_with_its_line(rows: list[str], problem: str, tmp_pa
 # --- Markdown and files --------------------------------------------------------------------------------------------
 
 
-def test_markdown_shows_the_words_and_nothing_else() -> None:
+def test_markdown_escapes_everything_but_emphasis() -> None:
     turns = (
         Turn(speaker="Me", text="<script>x</script> [a](javascript:x) & `b`"),
         Turn(speaker="Tim", text="# No heading\n- no list\n1. none\n> no quote\n*softly*"),
@@ -236,9 +240,9 @@ def test_markdown_shows_the_words_and_nothing_else() -> None:
     )
 
 
-def test_files_that_cannot_be_used_are_one_line_of_error(tmp_path: Path) -> None:
+def test_unreadable_and_unwritable_files_are_one_line_errors(tmp_path: Path) -> None:
     archive = Archive(roles=(TIM,))
-    for name, match in (("a.txt", "no ending"), ("no/a.json", "cannot be written")):
+    for name, match in (("a.txt", "known format"), ("no/a.json", "cannot be written")):
         with pytest.raises(SessionError, match=match):
             write(archive, tmp_path / name)
     (tmp_path / "b.json").write_bytes(b'{\n"format": "\xff"}')
@@ -247,10 +251,10 @@ def test_files_that_cannot_be_used_are_one_line_of_error(tmp_path: Path) -> None
             read(tmp_path / name)
 
 
-# --- the shelf -----------------------------------------------------------------------------------------------------
+# --- the catalog ---------------------------------------------------------------------------------------------------
 
 
-def test_shelf_lists_and_deletes(any_store: str) -> None:
+def test_sessions_are_listed_and_deleted(any_store: str) -> None:
     with open_store(any_store) as store:
         assert list_sessions(store) == []
         for session in ("a", "b"):

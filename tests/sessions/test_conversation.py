@@ -1,4 +1,4 @@
-"""The conversation: figure 5 as a graph, with a record that nothing is lost from."""
+"""Conversation: the graph of figure 5, sessions in a store, and a record that loses nothing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
 
 
-class Echo(ScriptedChatModel):
-    """Answers from its prompt: the name that it reads there; condenses by repeating what names somebody."""
+class NameReader(ScriptedChatModel):
+    """Answers with the name that its prompt contains; summarizes by the lines that contain a name."""
 
     responses: list[str] = []
 
@@ -39,8 +39,8 @@ def scripted(*responses: str, **settings: Any) -> ScriptedChatModel:
     return ScriptedChatModel(responses=list(responses), **settings)
 
 
-class Names(BaseTracer):
-    """Keeps the names of the runs, in the order in which they began."""
+class RunNames(BaseTracer):
+    """Records the names of the runs in the order of their beginning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Names(BaseTracer):
         (WUKONG, ["你是谁？", "我是谁？"], ["俺老孙是悟空。”他说", "你是小明。”"], ["俺老孙是悟空。", "你是小明。"]),
     ],
 )
-def test_conversation_goes_from_line_to_line(role: Any, lines: list[str], raws: list[str], said: list[str]) -> None:
+def test_each_line_is_answered_and_recorded(role: Any, lines: list[str], raws: list[str], said: list[str]) -> None:
     model = scripted(*raws)
     talk = Conversation(model, role)
     assert [talk.say(line).text for line in lines] == said
@@ -73,7 +73,7 @@ def test_conversation_goes_from_line_to_line(role: Any, lines: list[str], raws: 
     assert len({turn.id for turn in talk.turns()}) == 4
 
 
-def test_stream_gives_pieces_and_the_reply_last() -> None:
+def test_a_stream_yields_the_text_in_chunks_and_the_reply_last() -> None:
     *pieces, reply = Conversation(scripted('I am Tim." He bows.'), TIM).stream("Who are you?")
     assert isinstance(reply, Reply)
     assert "".join(str(piece) for piece in pieces) == "I am Tim."
@@ -82,9 +82,9 @@ def test_stream_gives_pieces_and_the_reply_last() -> None:
     assert reply.usage.prompt_tokens > 0
 
 
-def test_trace_shows_the_steps_by_name() -> None:
-    talk = Conversation(Echo(context_window=512), TIM, window=200)
-    tracer = Names()
+def test_the_trace_shows_the_steps_by_name() -> None:
+    talk = Conversation(NameReader(context_window=512), TIM, window=200)
+    tracer = RunNames()
     talk.thread.config["callbacks"] = [tracer]
     for n in range(6):
         talk.say(f"My name is Bob, and this is what I say now in line {n}.")
@@ -93,7 +93,7 @@ def test_trace_shows_the_steps_by_name() -> None:
     assert order[:3] == ["Organize", "Generate", "Append"]
 
 
-def test_graph_is_the_figure() -> None:
+def test_the_graph_is_figure_5_of_the_report() -> None:
     drawn = Conversation(scripted(), TIM).thread.graph.get_graph()
     assert {(edge.source, edge.target) for edge in drawn.edges} == {
         ("__start__", "Organize"), ("Organize", "Generate"), ("Organize", "Summarize"), ("Generate", "Append"),
@@ -103,8 +103,8 @@ def test_graph_is_the_figure() -> None:
 
 @pytest.mark.parametrize(("role", "fact"), [(TIM, "My name is Bob."), (WUKONG, "我叫小明。")])
 @pytest.mark.parametrize("history", ["single", "multiple"])
-def test_fact_of_the_first_turn_is_recalled_over_summarize(role: Any, fact: str, history: Any) -> None:
-    model = Echo(context_window=4096)
+def test_a_fact_of_the_first_turn_survives_summarizing(role: Any, fact: str, history: Any) -> None:
+    model = NameReader(context_window=4096)
     talk = Conversation(model, role, window=300, history=history)
     talk.say(fact)
     for n in range(15):
@@ -119,21 +119,21 @@ def test_fact_of_the_first_turn_is_recalled_over_summarize(role: Any, fact: str,
     assert all(model.count_tokens(list(messages)) <= 300 for messages in speaking)
 
 
-def test_prompt_keeps_its_head_between_two_epochs() -> None:
-    model = Echo(context_window=4096)
+def test_the_prompt_prefix_is_stable_between_two_epochs() -> None:
+    model = NameReader(context_window=4096)
     talk = Conversation(model, TIM, window=320)
-    heads: list[tuple[int, str]] = []
+    prompts: list[tuple[int, str]] = []
     for n in range(24):
         talk.say(f"It is raining in the long street, {n}.")
         calls = [call for call in model.calls if call.messages[-1].type == "ai"]
-        heads.append((len(talk.scenes()), str(calls[-1].messages[1].text)))
-    epochs = {scenes for scenes, _ in heads}
+        prompts.append((len(talk.scenes()), str(calls[-1].messages[1].text)))
+    epochs = {scenes for scenes, _ in prompts}
     assert len(epochs) > 2
-    changed = [a for a, b in zip(heads, heads[1:], strict=False) if not b[1].startswith(a[1])]
+    changed = [a for a, b in zip(prompts, prompts[1:], strict=False) if not b[1].startswith(a[1])]
     assert 0 < len(changed) <= len(epochs)
 
 
-def test_session_goes_on_after_a_restart(any_store: str) -> None:
+def test_a_session_continues_after_a_restart(any_store: str) -> None:
     with open_store(any_store) as store:
         Conversation(scripted('Hello."'), TIM, checkpointer=store, session="monday").say("My name is Bob.")
     model = scripted('You are Bob."')
@@ -144,7 +144,7 @@ def test_session_goes_on_after_a_restart(any_store: str) -> None:
     assert "My name is Bob." in str(model.calls[0].messages[1].text)
 
 
-def test_two_sessions_never_mix(tmp_path: Path) -> None:
+def test_sessions_of_one_store_never_mix(tmp_path: Path) -> None:
     with open_store(tmp_path / "talk.sqlite") as store:
         names = ["a", "b", "../a", "a'; DROP TABLE checkpoints;--"]
         models = {name: scripted('Yes."', 'No."') for name in names}
@@ -159,14 +159,14 @@ def test_two_sessions_never_mix(tmp_path: Path) -> None:
     assert {p.name.split("-")[0] for p in tmp_path.iterdir()} <= {"talk.sqlite"}
 
 
-def test_session_belongs_to_its_role(any_store: str) -> None:
+def test_a_session_belongs_to_its_role(any_store: str) -> None:
     with open_store(any_store) as store:
         Conversation(scripted('Yes."'), TIM, checkpointer=store, session="s").say("Hi")
-        with pytest.raises(SessionError, match="is one with Tim, not with 悟空"):
+        with pytest.raises(SessionError, match="belongs to Tim, not to 悟空"):
             Conversation(scripted(), WUKONG, checkpointer=store, session="s")
 
 
-def test_stopped_reply_is_kept_as_interrupted() -> None:
+def test_a_reply_that_was_stopped_is_kept_as_interrupted() -> None:
     model = scripted('I am Tim, and I could go on like this for a long time."', 'You are Bob."')
     talk = Conversation(model, TIM)
     pieces = talk.stream("Who are you?")
@@ -177,18 +177,18 @@ def test_stopped_reply_is_kept_as_interrupted() -> None:
     assert f'Tim: "{said}' in str(model.calls[1].messages[1].text)
 
 
-class Broken(ScriptedChatModel):
-    """Fails on its first call, as a server that is down."""
+class FailingModel(ScriptedChatModel):
+    """Fails, as a server that is down, where its script says "fail"."""
 
     def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
-        said = super()._next(messages, stop)
-        if said == "fail":
+        response = super()._next(messages, stop)
+        if response == "fail":
             raise ModelError("the server is down")
-        return said
+        return response
 
 
-def test_line_that_was_not_answered_is_kept_and_never_doubled(any_store: str) -> None:
-    model = Broken(responses=["fail", "fail", 'I am Tim."', "fail", 'It is."'])
+def test_an_unanswered_line_is_kept_and_never_duplicated(any_store: str) -> None:
+    model = FailingModel(responses=["fail", "fail", 'I am Tim."', "fail", 'It is."'])
     with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s")
         for _ in range(2):
@@ -207,7 +207,7 @@ def test_line_that_was_not_answered_is_kept_and_never_doubled(any_store: str) ->
         ]  # fmt: skip
 
 
-def test_line_is_stored_before_the_model_is_asked(any_store: str) -> None:
+def test_a_line_is_stored_before_the_model_is_called(any_store: str) -> None:
     path, seen = any_store, []
 
     class Watched(ScriptedChatModel):
@@ -235,7 +235,7 @@ def test_hostile_line_is_one_line_of_the_user(line: str) -> None:
     assert [t.speaker for t in talk.turns()] == ["Me", "Tim"]
 
 
-def test_greeting_is_the_first_turn_of_the_record() -> None:
+def test_the_greeting_is_the_first_turn_of_the_record() -> None:
     role = TIM.model_copy(update={"greeting": "Come in!"})
     talk = Conversation(scripted('I am Tim."'), role)
     assert talk.turns() == []
@@ -243,7 +243,7 @@ def test_greeting_is_the_first_turn_of_the_record() -> None:
     assert [t.text for t in talk.turns()] == ["Come in!", "Who are you?", "I am Tim."]
 
 
-def test_lines_that_cannot_be_said_change_nothing() -> None:
+def test_a_rejected_line_changes_nothing() -> None:
     talk = Conversation(scripted(), TIM, window=200)
     with pytest.raises(SessionError, match="empty"):
         talk.say("  ")
@@ -254,7 +254,7 @@ def test_lines_that_cannot_be_said_change_nothing() -> None:
     assert talk.turns() == []
 
 
-def test_second_line_waits_for_the_first() -> None:
+def test_a_second_line_is_rejected_while_the_first_is_answered() -> None:
     talk = Conversation(scripted('I am Tim and no other."', 'Yes."'), TIM)
     first = talk.stream("Who are you?")
     next(first)
@@ -264,7 +264,7 @@ def test_second_line_waits_for_the_first() -> None:
     assert talk.say("And?").text == "Yes."
 
 
-def test_silent_reply_is_recorded_and_not_read_again() -> None:
+def test_a_silent_reply_is_recorded_but_left_out_of_the_next_prompt() -> None:
     model = scripted('"', 'Yes."')
     talk = Conversation(model, TIM)
     assert talk.say("Hi").text == ""
@@ -273,7 +273,7 @@ def test_silent_reply_is_recorded_and_not_read_again() -> None:
     assert [t.status for t in talk.turns()] == ["complete", "interrupted", "complete", "complete"]
 
 
-def test_card_is_extracted_at_the_first_line_and_kept(any_store: str) -> None:
+def test_the_card_is_extracted_at_the_first_line_and_stored(any_store: str) -> None:
     sources = [("a.txt", "Ann Lee is a sailor. She is very brave. She sails at night.")]
     model = scripted("Background: Ann Lee is a sailor.\nPersonality: Ann Lee is very brave.", 'I sail."', 'Yes."')
     with open_store(any_store) as store:
@@ -286,7 +286,7 @@ def test_card_is_extracted_at_the_first_line_and_kept(any_store: str) -> None:
     assert "Background: Ann Lee is a sailor." in str(model.calls[2].messages[0].text)
 
 
-def test_store_that_cannot_be_opened_is_one_line_of_error(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_opened_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_text("this is no database " * 100)
     for where in (tmp_path / "a.sqlite", tmp_path / "a.sqlite" / "b.sqlite", tmp_path):
         with pytest.raises(SessionError, match="cannot be opened") as error, open_store(where):
@@ -296,7 +296,7 @@ def test_store_that_cannot_be_opened_is_one_line_of_error(tmp_path: Path) -> Non
 
 def test_store_builds_no_objects(any_store: str, caplog: pytest.LogCaptureFixture) -> None:
     with open_store(any_store) as store:
-        talk = Conversation(Echo(context_window=2048), TIM, checkpointer=store, session="s", window=300)
+        talk = Conversation(NameReader(context_window=2048), TIM, checkpointer=store, session="s", window=300)
         for _ in range(9):
             talk.say("My name is Bob, and it is raining in the long street again.")
         assert talk.scenes()
@@ -314,7 +314,7 @@ def test_store_builds_no_objects(any_store: str, caplog: pytest.LogCaptureFixtur
     assert kinds <= {dict, list, tuple, str, int, float, bool, type(None)}
 
 
-def test_conversations_in_threads_do_not_disturb_each_other(any_store: str) -> None:
+def test_conversations_in_threads_do_not_interfere(any_store: str) -> None:
     with open_store(any_store) as store:
         talks = [
             Conversation(scripted(*[f'It is {n}."'] * 5), TIM, checkpointer=store, session=str(n)) for n in range(4)

@@ -1,4 +1,4 @@
-"""What goes wrong around a session: processes that are killed, databases that go away, disks that are full."""
+"""Sessions under faults: killed processes, several writers, unavailable databases, full disks, old and new stores."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from pydantic import PrivateAttr
 
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.sessions import maintenance as keeper
-from egosrag.sessions import thread as sessions
+from egosrag.sessions import maintenance
+from egosrag.sessions import thread as session_thread
 from egosrag.sessions.catalog import list_sessions
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
-from tests.egos.talker import Counter, killed, talker
 from tests.postgres import Server
 from tests.roles.cards import TIM
+from tests.sessions.child_process import EchoModel, answer_lines, run_and_kill
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
 KILLS = 200 if FULL else 20
 
 
-def record(url: str, session: str = "s") -> list[tuple[str, str, str]]:
+def stored_turns(url: str, session: str = "s") -> list[tuple[str, str, str]]:
     with open_store(url) as store:
-        talk = Conversation(Counter(), TIM, checkpointer=store, session=session)
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session=session)
         return [(turn.speaker, turn.text, turn.status) for turn in talk.turns()]
 
 
-def whole(lines: int) -> list[tuple[str, str, str]]:
-    """The record of so many lines, each answered once."""
+def expected_turns(lines: int) -> list[tuple[str, str, str]]:
+    """The turns of a session with so many lines, each answered once."""
     return [
         turn
         for n in range(lines)
@@ -49,34 +49,34 @@ def whole(lines: int) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.timeout(1800 if FULL else 300)
-def test_kills_lose_no_answer_and_double_none(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "TRIM_AT", 40)  # so that some of them meet the store while it drops the old
-    monkeypatch.setattr(keeper, "KEPT_CHECKPOINTS", 20)
-    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0.0)
-    chance, answered = random.Random(7), list[int]()
+def test_killing_the_process_loses_and_duplicates_no_reply(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "TRIM_AT", 40)  # so that some kills happen while old checkpoints are dropped
+    monkeypatch.setattr(maintenance, "KEPT_CHECKPOINTS", 20)
+    monkeypatch.setattr(session_thread, "SAVE_EVERY_S", 0.0)
+    rng, answered = random.Random(7), list[int]()
     for _ in range(KILLS):
-        lines = chance.randint(0, 2)
-        answered += killed(talker(any_store), lambda numbers, lines=lines: len(numbers) >= lines, chance)
-    assert answered == sorted(set(answered)), "an answer was given twice"
-    found = record(any_store)
-    heard = [text for speaker, text, _ in found if speaker == "Me"]
-    assert heard == [f"line {n}" for n in range(len(heard))]
-    assert [speaker for speaker, _, _ in found[: 2 * len(heard) - 1]] == (["Me", "Tim"] * len(heard))[:-1]
-    replies = {text.rsplit(" ", 1)[1] for speaker, text, status in found if speaker == "Tim" and status == "complete"}
+        lines = rng.randint(0, 2)
+        answered += run_and_kill(answer_lines(any_store), lambda numbers, lines=lines: len(numbers) >= lines, rng)
+    assert answered == sorted(set(answered)), "a line was answered twice"
+    stored = stored_turns(any_store)
+    user_lines = [text for speaker, text, _ in stored if speaker == "Me"]
+    assert user_lines == [f"line {n}" for n in range(len(user_lines))]
+    assert [speaker for speaker, _, _ in stored[: 2 * len(user_lines) - 1]] == (["Me", "Tim"] * len(user_lines))[:-1]
+    replies = {text.rsplit(" ", 1)[1] for speaker, text, status in stored if speaker == "Tim" and status == "complete"}
     assert {f"{n}." for n in answered} <= replies
     with open_store(any_store) as store:
-        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
         assert talk.say("line 9999").text == "This is the reply to line 9999."
 
 
-def test_sessions_at_once_keep_their_order(any_store: str) -> None:
+def test_concurrent_sessions_keep_the_order_of_their_turns(any_store: str) -> None:
     count, lines = 32, 20 if FULL else 2
     failed: list[BaseException] = []
 
     def speak(n: int) -> None:
         try:
             with open_store(any_store) as store:
-                talk = Conversation(Counter(), TIM, checkpointer=store, session=f"s{n}")
+                talk = Conversation(EchoModel(), TIM, checkpointer=store, session=f"s{n}")
                 for line in range(lines):
                     talk.say(f"line {n} {line}")
         except BaseException as error:
@@ -89,14 +89,14 @@ def test_sessions_at_once_keep_their_order(any_store: str) -> None:
         thread.join()
     assert not failed
     for n in range(count):
-        said = [text for _, text, _ in record(any_store, f"s{n}")]
+        said = [text for _, text, _ in stored_turns(any_store, f"s{n}")]
         assert said == [t for m in range(lines) for t in (f"line {n} {m}", f"This is the reply to line {n} {m}.")]
     with open_store(any_store) as store:
         assert {info.session for info in list_sessions(store)} == {f"s{n}" for n in range(count)}
 
 
-def test_a_new_file_that_another_is_writing_is_opened(tmp_path: Path) -> None:
-    """SQLite refuses the change to a write-ahead log at once beside a writer, whatever the time-out says."""
+def test_a_new_file_that_another_process_is_writing_is_opened(tmp_path: Path) -> None:
+    """SQLite refuses to switch to a write-ahead log while another one writes, without waiting for its timeout."""
     path = tmp_path / "talk.sqlite"
     writer = sqlite3.connect(path, check_same_thread=False)
     writer.execute("BEGIN IMMEDIATE")
@@ -108,13 +108,13 @@ def test_a_new_file_that_another_is_writing_is_opened(tmp_path: Path) -> None:
     gone.start()
     try:
         with open_store(path) as store:
-            assert Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0").text
+            assert Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0").text
     finally:
         gone.join()
 
 
 def test_two_processes_take_turns_in_one_session(any_store: str) -> None:
-    """Each waits for the other's reply; in the end every line stands with its own answer behind it."""
+    """Each waits for the other's reply; in the end every line is followed by its own reply."""
     reading, writing = os.pipe()
     children = []
     for name in "ab":
@@ -123,7 +123,7 @@ def test_two_processes_take_turns_in_one_session(any_store: str) -> None:
             code = 1
             try:
                 with open_store(any_store) as store:
-                    talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+                    talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
                     for n in range(6):
                         _say_when_free(talk, f"line {name}{n}")
                 code = 0
@@ -133,12 +133,12 @@ def test_two_processes_take_turns_in_one_session(any_store: str) -> None:
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
     os.close(reading)
     os.close(writing)
-    found = record(any_store)
-    assert len(found) == 24
-    for line, reply in zip(found[::2], found[1::2], strict=True):
+    stored = stored_turns(any_store)
+    assert len(stored) == 24
+    for line, reply in zip(stored[::2], stored[1::2], strict=True):
         assert reply[1] == f"This is the reply to {line[1]}."
     for name in "ab":
-        assert [text for _, text, _ in found[::2] if f" {name}" in text] == [f"line {name}{n}" for n in range(6)]
+        assert [text for _, text, _ in stored[::2] if f" {name}" in text] == [f"line {name}{n}" for n in range(6)]
 
 
 def _say_when_free(talk: Conversation, line: str) -> None:
@@ -150,27 +150,27 @@ def _say_when_free(talk: Conversation, line: str) -> None:
             time.sleep(0.01)
 
 
-def test_who_does_not_get_the_session_is_told_so(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_is_being_answered_is_reported_as_busy(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("egosrag.sessions.sqlite.SESSION_TIMEOUT_S", 0.1)
     monkeypatch.setattr("egosrag.sessions.postgres.SESSION_TIMEOUT_S", 0.1)
     with open_store(any_store) as store, open_store(any_store) as other:
-        pieces = Conversation(Counter(), TIM, checkpointer=store, session="s").stream("line 0")
+        pieces = Conversation(EchoModel(), TIM, checkpointer=store, session="s").stream("line 0")
         next(pieces)
         for shared in (store, other):
-            second = Conversation(Counter(), TIM, checkpointer=shared, session="s")
+            second = Conversation(EchoModel(), TIM, checkpointer=shared, session="s")
             with pytest.raises(SessionBusy, match="session 's' is still answering in another process"):
                 second.say("line 1")
-        assert Conversation(Counter(), TIM, checkpointer=other, session="t").say("line 0").text
+        assert Conversation(EchoModel(), TIM, checkpointer=other, session="t").say("line 0").text
         pieces.close()  # type: ignore[attr-defined]
         assert second.say("line 1").text == "This is the reply to line 1."
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "talk.sqlite")
 
     def fill(out: int) -> None:
         with open_store(path) as store:
-            talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+            talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
             talk.say("line 0")
             os.write(out, b"0\n")
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -184,20 +184,20 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
                 os.write(out, b"-1\n")
             time.sleep(60)
 
-    answered = killed(fill, lambda numbers: numbers[-1:] == [-1], random.Random(1))
+    answered = run_and_kill(fill, lambda numbers: numbers[-1:] == [-1], random.Random(1))
     assert len(answered) > 3, "the disk was full at once"
-    found = record(path)
-    assert found[: 2 * (len(answered) - 1)] == whole(len(answered) - 1)
-    killed(talker(path), lambda numbers: len(numbers) > 0, random.Random(1))
-    assert len(record(path)) > len(found)
+    stored = stored_turns(path)
+    assert stored[: 2 * (len(answered) - 1)] == expected_turns(len(answered) - 1)
+    run_and_kill(answer_lines(path), lambda numbers: len(numbers) > 0, random.Random(1))
+    assert len(stored_turns(path)) > len(stored)
 
 
-def test_a_database_that_comes_back_is_waited_for(postgres_server: Server, postgres: str) -> None:
+def test_a_reply_waits_for_a_database_that_comes_back(postgres_server: Server, postgres: str) -> None:
     with open_store(postgres) as store:
-        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
         talk.say("line 0")
         pieces = talk.stream("line 1")
-        next(pieces)  # it is answering when the server goes
+        next(pieces)  # the server stops in the middle of a reply
         postgres_server.stop()
         back = threading.Timer(10.0 if FULL else 1.0, postgres_server.start)
         back.start()
@@ -207,15 +207,15 @@ def test_a_database_that_comes_back_is_waited_for(postgres_server: Server, postg
             back.join()
         assert rest[-1].text == "This is the reply to line 1."  # type: ignore[union-attr]
         talk.say("line 2")
-    assert record(postgres) == whole(3)
+    assert stored_turns(postgres) == expected_turns(3)
 
 
-def test_a_database_that_stays_away_is_one_line(
+def test_a_database_that_stays_unavailable_is_a_one_line_error(
     postgres_server: Server, postgres: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.3)
     with open_store(postgres) as store:
-        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
         talk.say("line 0")
         postgres_server.stop()
         try:
@@ -228,48 +228,51 @@ def test_a_database_that_stays_away_is_one_line(
         finally:
             postgres_server.start()
         assert talk.say("line 1").text
-    assert record(postgres) == whole(2)
+    assert stored_turns(postgres) == expected_turns(2)
 
 
-class Held(Counter):
-    """Says its first words, and the others when it may."""
+class PausedModel(EchoModel):
+    """Streams its first chunk, and the others after ``_resume`` is set."""
 
-    _may: threading.Event = PrivateAttr(default_factory=threading.Event)
+    _resume: threading.Event = PrivateAttr(default_factory=threading.Event)
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for n, chunk in enumerate(super()._stream(*args, **kwargs)):
             if n:
-                assert self._may.wait(60)
+                assert self._resume.wait(60)
             yield chunk
 
 
-def test_a_session_that_went_on_elsewhere_meanwhile_is_not_written_over(postgres: str) -> None:
+def test_a_session_that_was_continued_elsewhere_is_not_overwritten(postgres: str) -> None:
     with open_store(postgres) as store, open_store(postgres) as other:
-        model = Held()
+        model = PausedModel()
         talk = Conversation(model, TIM, checkpointer=store, session="s")
-        model._may.set()
+        model._resume.set()
         talk.say("line 0")
-        model._may.clear()
+        model._resume.clear()
         pieces = talk.stream("line 1")
         next(pieces)
-        store.conn.close()  # type: ignore[attr-defined]  # the network is cut, and the server frees the session
-        Conversation(Counter(), TIM, checkpointer=other, session="s").say("line 2")
-        model._may.set()
+        store.conn.close()  # type: ignore[attr-defined]  # the connection breaks, and the server releases the lock of the session
+        Conversation(EchoModel(), TIM, checkpointer=other, session="s").say("line 2")
+        model._resume.set()
         with pytest.raises(SessionBusy, match="was continued elsewhere"):
             list(pieces)
-    assert record(postgres)[-2:] == [("Me", "line 2", "complete"), ("Tim", "This is the reply to line 2.", "complete")]
+    assert stored_turns(postgres)[-2:] == [
+        ("Me", "line 2", "complete"),
+        ("Tim", "This is the reply to line 2.", "complete"),
+    ]
 
 
-def test_a_database_that_takes_no_writes_is_told(postgres: str) -> None:
+def test_a_read_only_database_is_reported(postgres: str) -> None:
     with open_store(postgres) as store:
-        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
         talk.say("line 0")
         store.conn.execute("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
         with pytest.raises(StoreUnavailable, match="refuses .*read-only"):
             talk.say("line 1")
         store.conn.execute("SET default_transaction_read_only = off")  # type: ignore[attr-defined]
         talk.say("line 1")
-    assert record(postgres) == whole(2)
+    assert stored_turns(postgres) == expected_turns(2)
 
 
 @pytest.mark.parametrize(
@@ -288,22 +291,22 @@ def test_a_password_shows_up_nowhere(
     monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.2)
     with pytest.raises(SessionError, match="cannot be re") as error, open_store(url):
         pass
-    told = str(error.value) + repr(error.value.__cause__) + caplog.text
-    assert "p@ss" not in told and "p%40ss" not in told and "p%zz" not in told and "\n" not in str(error.value)
+    output = str(error.value) + repr(error.value.__cause__) + caplog.text
+    assert "p@ss" not in output and "p%40ss" not in output and "p%zz" not in output and "\n" not in str(error.value)
     assert error.value.__suppress_context__
 
 
-def test_a_wrong_database_is_not_waited_for(postgres_server: Server) -> None:
+def test_a_missing_database_is_reported_without_waiting(postgres_server: Server) -> None:
     started = time.monotonic()
     with pytest.raises(SessionError, match='database "none" does not exist'), open_store(postgres_server.url("none")):
         pass
-    assert time.monotonic() - started < 20  # of the 30 that a server may be away
+    assert time.monotonic() - started < 20  # it waits 30 for an unavailable server
 
 
-# --- what a store holds --------------------------------------------------------------------------------------------
+# --- the content of a store ----------------------------------------------------------------------------------------
 
 
-def size(url: str) -> int:
+def count_checkpoints(url: str) -> int:
     with open_store(url) as store:
         return len(store._parents("s"))  # type: ignore[attr-defined]
 
@@ -311,31 +314,31 @@ def size(url: str) -> int:
 def test_a_store_grows_with_the_conversation_and_not_with_its_square(
     any_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "TRIM_AT", 50)
-    monkeypatch.setattr(keeper, "KEPT_CHECKPOINTS", 25)
+    monkeypatch.setattr(maintenance, "TRIM_AT", 50)
+    monkeypatch.setattr(maintenance, "KEPT_CHECKPOINTS", 25)
     with open_store(any_store) as store:
         model = ScriptedChatModel(responses=[f'Reply {n}."' for n in range(20)])
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
         for n in range(15):
             talk.say(f"line {n}")
-        told = talk.turns()
-        assert [turn.text for turn in told[::2]] == [f"line {n}" for n in range(15)]
-    assert size(any_store) <= keeper.TRIM_AT
+        turns = talk.turns()
+        assert [turn.text for turn in turns[::2]] == [f"line {n}" for n in range(15)]
+    assert count_checkpoints(any_store) <= maintenance.TRIM_AT
     with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
-        assert talk.turns() == told
+        assert talk.turns() == turns
         talk.regenerate()
         assert talk.swipes() == ["Reply 14.", "Reply 15."]
         talk.choose(0)
-        assert talk.turns() == told
-        talk.regenerate(told[5].id)
+        assert talk.turns() == turns
+        talk.regenerate(turns[5].id)
         talk.choose(0, talk.turns()[5].id)
-        assert talk.turns() == told, "all that followed an old reply is there again"
+        assert talk.turns() == turns, "the turns that followed the old reply are there again"
 
 
-def test_a_store_of_a_newer_program_is_not_written(any_store: str) -> None:
+def test_a_store_of_a_newer_program_is_not_changed(any_store: str) -> None:
     with open_store(any_store) as store:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
     if any_store.startswith("postgres"):
         import psycopg
 
@@ -359,12 +362,12 @@ def test_a_store_of_a_newer_program_is_not_written(any_store: str) -> None:
     assert Path(any_store).read_bytes() == before
 
 
-def test_a_store_from_before_versions_is_read(tmp_path: Path) -> None:
-    """The first stores held whole lists in each checkpoint, and no version."""
+def test_a_store_without_a_format_version_is_read(tmp_path: Path) -> None:
+    """The first stores had whole lists of turns in each checkpoint, and no format version."""
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     path = tmp_path / "talk.sqlite"
-    with _whole_lists(path) as graph:
+    with _old_graph(path) as graph:
         config: Any = {"configurable": {"thread_id": "s"}}
         for n in range(2):
             said = [("Me", f"line {n}"), ("Tim", f"This is the reply to line {n}.")]
@@ -372,13 +375,13 @@ def test_a_store_from_before_versions_is_read(tmp_path: Path) -> None:
             graph.invoke({"name": "Tim", "turns": turns}, config)
     assert isinstance(SqliteSaver(sqlite3.connect(path)).get_tuple(config).checkpoint["channel_values"]["turns"], list)  # type: ignore[union-attr]
     shutil.copy(path, tmp_path / "copy.sqlite")
-    assert record(str(tmp_path / "copy.sqlite")) == whole(2)
-    killed(talker(str(path)), lambda numbers: len(numbers) > 0, random.Random(1))
-    found = record(str(path))
-    assert len(found) > 4 and [text for _, text, _ in found[:5]] == [text for _, text, _ in whole(3)[:5]]
+    assert stored_turns(str(tmp_path / "copy.sqlite")) == expected_turns(2)
+    run_and_kill(answer_lines(str(path)), lambda numbers: len(numbers) > 0, random.Random(1))
+    stored = stored_turns(str(path))
+    assert len(stored) > 4 and [text for _, text, _ in stored[:5]] == [text for _, text, _ in expected_turns(3)[:5]]
 
 
-def _whole_lists(path: Path) -> Any:
+def _old_graph(path: Path) -> Any:
     import operator
     from contextlib import contextmanager
     from typing import Annotated, TypedDict
@@ -400,32 +403,32 @@ def _whole_lists(path: Path) -> Any:
     return opened()
 
 
-class _Died(BaseException):
-    """As a kill: nothing catches it, and nothing is put in order after it."""
+class _Crash(BaseException):
+    """Simulates a kill: nothing catches it, and ``settle`` does not run after it."""
 
 
 @pytest.mark.parametrize("at", range(12))
-def test_what_a_record_showed_after_a_death_stays(any_store: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process dies before its checkpoint number ``at``: what the next one reads is there after its own line too."""
+def test_turns_read_after_a_crash_stay_in_the_record(any_store: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process dies before it writes checkpoint ``at``; turns that the next one reads stay after its own line."""
     with open_store(any_store) as store:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
     with open_store(any_store) as store:
         put, puts = store.put, iter(range(100))
 
-        def dies(*given: Any) -> Any:
+        def crash(*args: Any) -> Any:
             if next(puts) == at:
-                raise _Died
-            return put(*given)
+                raise _Crash
+            return put(*args)
 
-        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
-        monkeypatch.setattr(store, "put", dies)
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
+        monkeypatch.setattr(store, "put", crash)
         monkeypatch.setattr(talk.thread, "settle", lambda text="": None)
         try:
             for n in range(1, 4):
                 talk.say(f"line {n}")
-        except _Died:
+        except _Crash:
             pass
-    shown = [text for _, text, _ in record(any_store)]
+    texts = [text for _, text, _ in stored_turns(any_store)]
     with open_store(any_store) as store:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 9")
-    assert [text for _, text, _ in record(any_store)] == [*shown, "line 9", "This is the reply to line 9."]
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 9")
+    assert [text for _, text, _ in stored_turns(any_store)] == [*texts, "line 9", "This is the reply to line 9."]

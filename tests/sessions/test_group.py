@@ -1,4 +1,4 @@
-"""Several roles in one scene: who speaks next, one record for all, and nobody speaks for another."""
+"""Group chat: who speaks next, one record for all roles, and no role speaks for another."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def scripted(*responses: str) -> ScriptedChatModel:
         (["孙悟空", "Tim"], "你认识Tim吗？", "Tim"),
     ],
 )
-def test_who_is_named_speaks_and_else_whose_turn_it_is(names: list[str], line: str, speaker: str) -> None:
+def test_the_mentioned_role_replies_or_else_the_one_whose_turn_it_is(names: list[str], line: str, speaker: str) -> None:
     model = scripted("Yes.")
     assert GroupChat(model, [card(name) for name in names]).say(line).speaker == speaker
 
 
-def test_nickname_and_aliases_call_too() -> None:
+def test_nicknames_and_aliases_mention_a_role_too() -> None:
     roles = [TIM, card("Jay Gatsby", nickname="Old Sport"), card("猪八戒", aliases=["呆子", "天蓬"])]
-    said = {"Hey, old sport!": "Jay Gatsby", "Gatsby?": "Jay Gatsby", "呆子，快走！": "猪八戒", "Well?": "Tim"}
-    assert {line: GroupChat(scripted("Yes."), roles).say(line).speaker for line in said} == said
+    speakers = {"Hey, old sport!": "Jay Gatsby", "Gatsby?": "Jay Gatsby", "呆子，快走！": "猪八戒", "Well?": "Tim"}
+    assert {line: GroupChat(scripted("Yes."), roles).say(line).speaker for line in speakers} == speakers
 
 
-def test_roles_take_turns_and_answer_whom_names_them() -> None:
+def test_roles_take_turns_and_reply_when_they_are_mentioned() -> None:
     talk = GroupChat(scripted('I am Ann."', 'I am Tim."'), [TIM, ANN, card("Bo")])
     assert talk.say("Ann and Tim, who are you?").speaker == "Ann"
-    assert talk.go_on().speaker == "Tim", "the line named him too"
+    assert talk.go_on().speaker == "Tim", "the line mentioned Tim too"
     model = scripted('I am Ann. And you, Bo?"', 'I am Bo."', 'I am Tim."', 'Yes."')
     talk = GroupChat(model, [TIM, ANN, card("Bo")])
     talk.say("Ann and Tim, who are you?")
@@ -69,7 +69,7 @@ def test_roles_take_turns_and_answer_whom_names_them() -> None:
         talk.go_on("Eve")
 
 
-def test_each_role_has_its_own_card_and_reads_all_names() -> None:
+def test_each_role_has_its_own_card_and_all_names_in_its_prompt() -> None:
     model = scripted('I am Ann."', "俺老孙在此。”", 'Fine."')
     talk = GroupChat(model, [ANN, WUKONG])
     talk.say("Ann?")
@@ -85,14 +85,14 @@ def test_each_role_has_its_own_card_and_reads_all_names() -> None:
 
 
 @pytest.mark.parametrize("quote", [True, False])
-def test_nobody_speaks_for_another(quote: bool) -> None:
+def test_a_role_never_speaks_for_another(quote: bool) -> None:
     raw = 'I am Tim.\nAnn: "And I am Ann."' if quote else "I am Tim.\nAnn: And I am Ann."
     talk = GroupChat(scripted(raw), [TIM, ANN], quote=quote)
     reply = talk.say("Who are you two?")
     assert (reply.speaker, reply.text, reply.stop_reason) == ("Tim", "I am Tim.", "speaker")
 
 
-def test_scene_is_one_session_and_goes_on_after_a_restart(any_store: str) -> None:
+def test_a_group_chat_is_one_session_and_continues_after_a_restart(any_store: str) -> None:
     with open_store(any_store) as store:
         talk = GroupChat(scripted('I am Tim."', 'I am Ann."'), [TIM, ANN], checkpointer=store, session="s")
         talk.say("Hello")
@@ -104,18 +104,18 @@ def test_scene_is_one_session_and_goes_on_after_a_restart(any_store: str) -> Non
         assert talk.regenerate(talk.turns()[1].id).speaker == "Tim"
         assert talk.regenerate(talk.turns()[1].id).text == "And I am Ann again."
         assert talk.swipes() == ["I am Tim.", "I am Tim again.", "And I am Ann again."]
-        with pytest.raises(SessionError, match="is one with Ann, Tim, not with Ann, 悟空"):
+        with pytest.raises(SessionError, match="belongs to Ann, Tim, not to Ann, 悟空"):
             GroupChat(model, [ANN, WUKONG], checkpointer=store, session="s")
 
 
-def test_greeting_is_the_first_role_that_has_one() -> None:
+def test_the_greeting_is_that_of_the_first_role_that_has_one() -> None:
     talk = GroupChat(scripted('I am Ann."'), [TIM, card("Ann", greeting="Come in!")])
     talk.say("Tim?", to="Ann")
     assert [(t.speaker, t.text) for t in talk.turns()] == [("Ann", "Come in!"), ("Me", "Tim?"), ("Ann", "I am Ann.")]
 
 
-def test_memory_holds_for_all_roles() -> None:
-    class Condenser(ScriptedChatModel):
+def test_scenes_are_shared_by_all_roles() -> None:
+    class SummarizingModel(ScriptedChatModel):
         responses: list[str] = []
 
         def _next(self, messages: Any, stop: Any) -> str:
@@ -124,7 +124,7 @@ def test_memory_holds_for_all_roles() -> None:
             lines = str(messages[-1].text).splitlines()
             return "\n".join(line.replace('"', "") for line in lines if line.startswith(("Me:", "Tim:", "Ann:")))
 
-    talk = GroupChat(Condenser(), [TIM, ANN], window=300)
+    talk = GroupChat(SummarizingModel(), [TIM, ANN], window=300)
     talk.say("My sister is Cleo.")
     for word in ("red", "blue", "green", "black", "white", "brown", "grey"):
         talk.say(f"Today the sky over the long and quiet street is {word} again.")
@@ -133,6 +133,6 @@ def test_memory_holds_for_all_roles() -> None:
 
 
 @pytest.mark.parametrize("roles", [[], [TIM], [TIM, card("tim")]])
-def test_a_scene_needs_two_roles_with_two_names(roles: list[Role]) -> None:
+def test_a_group_chat_needs_two_roles_with_different_names(roles: list[Role]) -> None:
     with pytest.raises(RoleError, match="two roles or more"):
         GroupChat(scripted(), roles)

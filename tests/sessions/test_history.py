@@ -1,4 +1,4 @@
-"""Going back: siblings of a reply, edited and deleted turns, a memory that follows, replies that were broken off."""
+"""Changes of the record: siblings of a reply (swipes), edits, deletions, their scenes, and interrupted replies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from langgraph.types import StateSnapshot
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role, Turn
-from egosrag.sessions import thread as sessions
+from egosrag.sessions import thread as session_thread
 from egosrag.sessions.conversation import SWIPE_TEMPERATURE, Conversation
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
@@ -34,25 +34,25 @@ def texts(talk: Conversation) -> list[str]:
     return [turn.text for turn in talk.turns()]
 
 
-def history(talk: Conversation) -> list[StateSnapshot]:
+def checkpoints(talk: Conversation) -> list[StateSnapshot]:
     """The checkpoints of the thread, newest first."""
     return list(talk.thread.graph.get_state_history(talk.thread.config))
 
 
-class Sampler(ScriptedChatModel):
-    """A scripted model that can be told how to sample, and keeps what it was told."""
+class SamplingModel(ScriptedChatModel):
+    """A scripted model with sampling settings, which records those of each call."""
 
     temperature: float = 0.0
     seed: int | None = None
-    told: list[dict[str, Any]] = []
+    sampling: list[dict[str, Any]] = []
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        self.told.append({key: kwargs[key] for key in ("temperature", "seed") if key in kwargs})
+        self.sampling.append({key: kwargs[key] for key in ("temperature", "seed") if key in kwargs})
         yield from super()._stream(*args, **kwargs)
 
 
-class Breaking(ScriptedChatModel):
-    """Breaks off, as a connection does, where its script says so."""
+class BreakingModel(ScriptedChatModel):
+    """Fails in the middle of a reply, where its script has a "#", as a connection does."""
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for chunk in super()._stream(*args, **kwargs):
@@ -61,17 +61,17 @@ class Breaking(ScriptedChatModel):
             yield chunk
 
 
-class Condenser(ScriptedChatModel):
-    """Answers any line, and condenses turns to the words they hold, a line each; it says which it was asked."""
+class SummarizingModel(ScriptedChatModel):
+    """Answers any line; summarizes turns by repeating them, and records them."""
 
     responses: list[str] = []
-    condensed: list[str] = []
+    summarized: list[str] = []
 
     def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
         if messages[-1].type == "ai":
             return 'I see."'
         prompt = str(messages[-1].text)
-        self.condensed.append(prompt)
+        self.summarized.append(prompt)
         return "\n".join(line.replace('"', "") for line in prompt.splitlines() if line.startswith(("Me:", "Tim:")))
 
 
@@ -79,7 +79,7 @@ class Condenser(ScriptedChatModel):
 
 
 @pytest.mark.parametrize(("role", "line", "end"), [(TIM, "Who are you?", '"'), (WUKONG, "你是谁？", "”")])
-def test_regenerated_reply_takes_the_place_of_its_sibling(role: Role, line: str, end: str) -> None:
+def test_a_regenerated_reply_replaces_its_sibling(role: Role, line: str, end: str) -> None:
     model = scripted(*(f"{word}{end}" for word in ("One.", "Two.", "Three.", "Four.")))
     talk = Conversation(model, role)
     talk.say(line)
@@ -89,14 +89,14 @@ def test_regenerated_reply_takes_the_place_of_its_sibling(role: Role, line: str,
     assert "".join(map(str, pieces)) == "Three." == reply.text  # type: ignore[union-attr]
     assert texts(talk) == [line, "Three."]
     assert talk.swipes() == ["One.", "Two.", "Three."]
-    assert len({call.messages[1].text for call in model.calls}) == 1, "no sibling is in the prompt of another"
+    assert len({call.messages[1].text for call in model.calls}) == 1, "a sibling is never in the prompt of another"
     talk.choose(0)
     assert texts(talk) == [line, "One."]
     assert talk.say(line).text == "Four."
     assert "One." in str(model.calls[-1].messages[1].text) and "Two." not in str(model.calls[-1].messages[1].text)
 
 
-def test_each_sibling_keeps_what_followed_it() -> None:
+def test_each_sibling_keeps_the_turns_that_followed_it() -> None:
     talk = Conversation(scripted('One."', 'And one."', 'Two."', 'And two."'), TIM)
     talk.say("First?")
     talk.say("Then?")
@@ -111,39 +111,41 @@ def test_each_sibling_keeps_what_followed_it() -> None:
     assert texts(talk) == ["First?", "Two.", "What then?", "And two."]
 
 
-def test_sibling_is_a_fork_of_the_thread() -> None:
+def test_a_sibling_is_a_fork_of_the_thread() -> None:
     talk = Conversation(scripted('One."', 'Two."'), TIM)
     talk.say("First?")
     talk.regenerate()
-    parents = [state.parent_config["configurable"]["checkpoint_id"] for state in history(talk) if state.parent_config]
+    parents = [
+        state.parent_config["configurable"]["checkpoint_id"] for state in checkpoints(talk) if state.parent_config
+    ]
     assert len(set(parents)) == len(parents) - 1, "two checkpoints have the same parent"
-    said = [[t["text"] for t in s.values.get("turns", [])] for s in history(talk)]
+    said = [[t["text"] for t in s.values.get("turns", [])] for s in checkpoints(talk)]
     assert ["First?", "One."] in said and ["First?", "Two."] in said
 
 
-def test_siblings_differ_by_seed_and_a_greedy_model_is_warmed_for_them() -> None:
-    model = Sampler(responses=['One."'] * 5, told=[])
+def test_siblings_have_different_seeds_and_a_greedy_model_samples_them() -> None:
+    model = SamplingModel(responses=['One."'] * 5, sampling=[])
     talk = Conversation(model, TIM)
     talk.say("Hi")
     talk.regenerate()
     talk.regenerate()
     talk.regenerate(seed=7, temperature=1.2)
     talk.say("And?")
-    assert model.told == [
+    assert model.sampling == [
         {},
         {"temperature": SWIPE_TEMPERATURE, "seed": 1},
         {"temperature": SWIPE_TEMPERATURE, "seed": 2},
         {"temperature": 1.2, "seed": 7},
         {},
     ]  # fmt: skip
-    warm = Sampler(responses=['One."'] * 2, told=[], temperature=0.5, seed=40)
-    talk = Conversation(warm, TIM)
+    sampling_model = SamplingModel(responses=['One."'] * 2, sampling=[], temperature=0.5, seed=40)
+    talk = Conversation(sampling_model, TIM)
     talk.say("Hi")
     talk.regenerate()
-    assert warm.told == [{}, {"seed": 41}]
+    assert sampling_model.sampling == [{}, {"seed": 41}]
 
 
-def test_what_cannot_be_regenerated_or_chosen_is_said_in_a_line() -> None:
+def test_turns_that_cannot_be_regenerated_or_chosen_are_one_line_errors() -> None:
     role = TIM.model_copy(update={"greeting": "Come in!"})
     talk = Conversation(scripted('One."', 'Two."'), role)
     with pytest.raises(SessionError, match="nothing was said yet"):
@@ -162,7 +164,7 @@ def test_what_cannot_be_regenerated_or_chosen_is_said_in_a_line() -> None:
 # --- edit and delete -----------------------------------------------------------------------------------------------
 
 
-def test_edited_turn_is_what_the_model_reads_and_keeps_its_id() -> None:
+def test_an_edited_turn_is_in_the_prompt_and_keeps_its_id() -> None:
     model = scripted('One."', 'Two."')
     talk = Conversation(model, TIM)
     talk.say("I am Bob.")
@@ -174,11 +176,11 @@ def test_edited_turn_is_what_the_model_reads_and_keeps_its_id() -> None:
     assert str(model.calls[-1].messages[1].text) == 'Me: "I am Ann."\nTim: "Hello, Ann."\nMe: "Who am I?"'
     with pytest.raises(SessionError, match="empty"):
         talk.edit(line.id, " ")
-    originals = [t["text"] for s in history(talk) for t in s.values.get("turns", [])]
+    originals = [t["text"] for s in checkpoints(talk) for t in s.values.get("turns", [])]
     assert {"I am Bob.", "One."} <= set(originals), "the store's history keeps what was said before"
 
 
-def test_edit_counts_in_every_branch() -> None:
+def test_an_edit_changes_every_branch() -> None:
     talk = Conversation(scripted('One."', 'Two."'), TIM)
     talk.say("I am Bob.")
     talk.regenerate()
@@ -187,7 +189,7 @@ def test_edit_counts_in_every_branch() -> None:
     assert texts(talk) == ["I am Ann.", "One."]
 
 
-def test_deleted_turn_is_gone_and_all_else_stays() -> None:
+def test_a_deleted_turn_is_removed_and_the_others_stay() -> None:
     model = scripted('One."', 'Two."', 'Three."', 'Four."')
     talk = Conversation(model, TIM)
     for line in ("First.", "Second."):
@@ -203,7 +205,7 @@ def test_deleted_turn_is_gone_and_all_else_stays() -> None:
     assert "Second" not in str(model.calls[-1].messages[1].text)
 
 
-def test_edited_line_is_answered_anew() -> None:
+def test_an_edited_line_can_be_answered_again() -> None:
     model = scripted('You are Bob."', 'You are Ann."')
     talk = Conversation(model, TIM)
     talk.say("I am Bob.")
@@ -212,8 +214,8 @@ def test_edited_line_is_answered_anew() -> None:
     assert "Bob" not in str(model.calls[-1].messages[1].text)
 
 
-def long_talk() -> tuple[Condenser, Conversation]:
-    model = Condenser(condensed=[])
+def long_talk() -> tuple[SummarizingModel, Conversation]:
+    model = SummarizingModel(summarized=[])
     talk = Conversation(model, TIM, window=300)
     talk.say("My sister is Cleo.")
     for word in ("red", "blue", "green", "black", "white", "brown", "grey"):
@@ -223,7 +225,7 @@ def long_talk() -> tuple[Condenser, Conversation]:
 
 
 @pytest.mark.parametrize("change", ["edit", "delete"])
-def test_scenes_follow_what_they_stand_for(change: str) -> None:
+def test_scenes_of_a_changed_turn_are_written_anew(change: str) -> None:
     model, talk = long_talk()
     first, second = talk.turns()[:2]
     others = [scene for scene in talk.scenes() if first.id not in scene.turn_ids]
@@ -232,18 +234,18 @@ def test_scenes_follow_what_they_stand_for(change: str) -> None:
     else:
         talk.delete(first.id)
     assert talk.scenes() == others
-    model.condensed.clear()
+    model.summarized.clear()
     talk.say("Who is my sister?")
-    told = " ".join(scene.text for scene in talk.scenes())
-    assert "Cleo" not in told
-    assert ("Dora" in told) == (change == "edit")
-    assert all("Cleo" not in prompt for prompt in model.condensed)
+    text = " ".join(scene.text for scene in talk.scenes())
+    assert "Cleo" not in text
+    assert ("Dora" in text) == (change == "edit")
+    assert all("Cleo" not in prompt for prompt in model.summarized)
     covered = {turn_id for scene in talk.scenes() for turn_id in scene.turn_ids}
-    assert second.id in covered, "the other turns of the lost scene are told anew"
+    assert second.id in covered, "the other turns of the dropped scene are summarized again"
     assert talk.view.unsummarized_gaps == ()
 
 
-def test_swipe_brings_back_the_scenes_of_its_time() -> None:
+def test_choosing_a_sibling_restores_its_scenes() -> None:
     _, talk = long_talk()
     before, turns = talk.scenes(), talk.turns()
     talk.regenerate(turns[3].id)
@@ -252,11 +254,11 @@ def test_swipe_brings_back_the_scenes_of_its_time() -> None:
     assert (talk.scenes(), talk.turns()) == (before, turns)
 
 
-# --- broken off ----------------------------------------------------------------------------------------------------
+# --- interrupted replies -------------------------------------------------------------------------------------------
 
 
-def test_reply_that_broke_off_is_kept_and_can_be_regenerated() -> None:
-    model = Breaking(responses=['I am #"', 'I am Tim."', 'Yes."'], chunk_size=1)
+def test_an_interrupted_reply_is_kept_and_can_be_regenerated() -> None:
+    model = BreakingModel(responses=['I am #"', 'I am Tim."', 'Yes."'], chunk_size=1)
     talk = Conversation(model, TIM)
     with pytest.raises(ModelError, match="gone"):
         talk.say("Who are you?")
@@ -266,8 +268,8 @@ def test_reply_that_broke_off_is_kept_and_can_be_regenerated() -> None:
     assert talk.say("Really?").text == "Yes."
 
 
-def test_sibling_that_never_came_leaves_the_old_one_in_its_place() -> None:
-    talk = Conversation(Breaking(responses=['One."', '#"', 'Two."', '#"']), TIM)
+def test_a_sibling_that_failed_leaves_the_old_reply_in_place() -> None:
+    talk = Conversation(BreakingModel(responses=['One."', '#"', 'Two."', '#"']), TIM)
     talk.say("Hi")
     before = talk.record
     with pytest.raises(ModelError):
@@ -280,15 +282,15 @@ def test_sibling_that_never_came_leaves_the_old_one_in_its_place() -> None:
     assert talk.record == before
 
 
-def test_line_without_a_reply_is_answered_by_regenerate() -> None:
-    talk = Conversation(Breaking(responses=['#"', 'Hello."']), TIM)
+def test_a_line_without_a_reply_is_answered_by_regenerate() -> None:
+    talk = Conversation(BreakingModel(responses=['#"', 'Hello."']), TIM)
     with pytest.raises(ModelError):
         talk.say("Hi")
     assert talk.regenerate().text == "Hello."
     assert texts(talk) == ["Hi", "Hello."]
 
 
-def test_nothing_changes_while_the_role_speaks() -> None:
+def test_changes_are_rejected_while_a_reply_is_generated() -> None:
     talk = Conversation(scripted('I am Tim and no other."'), TIM)
     pieces = talk.stream("Who are you?")
     next(pieces)
@@ -300,11 +302,11 @@ def test_nothing_changes_while_the_role_speaks() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize("how", ["line", "again"])
-def test_killed_process_leaves_what_was_said(
+def test_a_killed_process_leaves_the_reply_so_far(
     any_store: str, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0.0)
-    path, told = any_store, tmp_path / "said.txt"
+    monkeypatch.setattr(session_thread, "SAVE_EVERY_S", 0.0)
+    path, output = any_store, tmp_path / "output.txt"
     child = os.fork()
     if not child:
         try:
@@ -313,80 +315,80 @@ def test_killed_process_leaves_what_was_said(
                 talk = Conversation(model, TIM, checkpointer=store, session="s")
                 talk.say("Hi")
                 pieces = talk.stream_again() if how == "again" else talk.stream("Who are you?")
-                told.write_text(f"{next(pieces)}{next(pieces)}", encoding="utf-8")
+                output.write_text(f"{next(pieces)}{next(pieces)}", encoding="utf-8")
                 os.kill(os.getpid(), 9)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
-    said = told.read_text(encoding="utf-8").strip()
+    said = output.read_text(encoding="utf-8").strip()
     assert said.startswith("I am")
     with open_store(path) as store:
         talk = Conversation(scripted('Two."'), TIM, checkpointer=store, session="s")
-        heard = ["Hi"] if how == "again" else ["Hi", "One.", "Who are you?"]
-        assert texts(talk) == [*heard, said]
+        turns_before = ["Hi"] if how == "again" else ["Hi", "One.", "Who are you?"]
+        assert texts(talk) == [*turns_before, said]
         assert talk.turns()[-1].status == "interrupted"
         assert talk.turns() == talk.turns()
         if how == "again":
             assert talk.swipes() == ["One.", said]
         talk.say("Go on.")
-        assert texts(talk) == [*heard, said, "Go on.", "Two."]
+        assert texts(talk) == [*turns_before, said, "Go on.", "Two."]
 
 
-def test_what_is_said_is_kept_every_half_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 3600)
+def test_a_reply_is_saved_periodically_while_it_is_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_thread, "SAVE_EVERY_S", 3600)
     talk = Conversation(scripted('I am Tim and no other."'), TIM)
     pieces = talk.stream("Who are you?")
     next(pieces)
     assert texts(talk) == ["Who are you?"]
-    monkeypatch.setattr(sessions, "SAVE_EVERY_S", 0)
+    monkeypatch.setattr(session_thread, "SAVE_EVERY_S", 0)
     said = next(pieces)
     assert str(said) in texts(talk)[-1]
     pieces.close()  # type: ignore[attr-defined]
 
 
-# --- any order of changes, against lists ---------------------------------------------------------------------------
+# --- random changes, compared with plain lists ---------------------------------------------------------------------
 
 
 @dataclass(eq=False)
-class Said:
-    """A turn of the simple model; a reply knows its siblings and, while it is off the path, what follows it."""
+class ExpectedTurn:
+    """A turn in the reference lists; a reply has its siblings and, while it is off the path, the turns after it."""
 
     id: str
     text: str
-    role: bool
-    siblings: list[Said] = field(default_factory=list)
-    after: list[Said] = field(default_factory=list)
+    is_reply: bool
+    siblings: list[ExpectedTurn] = field(default_factory=list)
+    after: list[ExpectedTurn] = field(default_factory=list)
 
 
-class Rewritten(RuleBasedStateMachine):
-    """Lines, siblings, edits and deletions in any order: the path is that of a few lists."""
+class EditedConversation(RuleBasedStateMachine):
+    """Lines, siblings, edits and deletions in any order give the same turns as plain lists do."""
 
     @initialize()
     def begin(self) -> None:
-        self.model = Condenser(condensed=[])
+        self.model = SummarizingModel(summarized=[])
         self.talk = Conversation(self.model, TIM, window=220)
-        self.path: list[Said] = []
+        self.path: list[ExpectedTurn] = []
         self.words = iter(a + b + c for a in string.ascii_lowercase for b in "aeiou" for c in string.ascii_lowercase)
 
-    def _added(self, turn: Turn) -> Said:
-        said = Said(turn.id, turn.text, turn.speaker == "Tim")
-        said.siblings = [said]
-        return said
+    def _expected(self, turn: Turn) -> ExpectedTurn:
+        expected = ExpectedTurn(turn.id, turn.text, turn.speaker == "Tim")
+        expected.siblings = [expected]
+        return expected
 
     @rule()
     def say(self) -> None:
         line = f"the word of this line is {next(self.words)} and there are some more"
         self.talk.say(line)
-        self.path += [self._added(turn) for turn in self.talk.turns()[-2:]]
+        self.path += [self._expected(turn) for turn in self.talk.turns()[-2:]]
         assert self.path[-2].text == line
 
-    @precondition(lambda self: any(said.role for said in self.path[1:]))
+    @precondition(lambda self: any(turn.is_reply for turn in self.path[1:]))
     @rule(data=st.data())
     def regenerate(self, data: st.DataObject) -> None:
-        at = data.draw(st.sampled_from([n for n, said in enumerate(self.path) if said.role and n]))
+        at = data.draw(st.sampled_from([n for n, turn in enumerate(self.path) if turn.is_reply and n]))
         old = self.path[at]
         self.talk.regenerate(old.id)
-        new = self._added(self.talk.turns()[-1])
+        new = self._expected(self.talk.turns()[-1])
         new.siblings = old.siblings
         new.siblings.append(new)
         old.after = self.path[at + 1 :]
@@ -397,7 +399,7 @@ class Rewritten(RuleBasedStateMachine):
     def choose(self, data: st.DataObject) -> None:
         at = data.draw(st.sampled_from(range(len(self.path))))
         old = self.path[at]
-        assert self.talk.swipes(old.id) == [said.text for said in old.siblings]
+        assert self.talk.swipes(old.id) == [turn.text for turn in old.siblings]
         number = data.draw(st.sampled_from(range(len(old.siblings))))
         self.talk.choose(number, old.id)
         new = old.siblings[number]
@@ -408,38 +410,38 @@ class Rewritten(RuleBasedStateMachine):
     @precondition(lambda self: self.path)
     @rule(data=st.data())
     def edit(self, data: st.DataObject) -> None:
-        said = data.draw(st.sampled_from(self.path))
-        said.text = f"edited to {next(self.words)}"
-        self.talk.edit(said.id, said.text)
-        self._stands_in_no_scene(said)
+        expected = data.draw(st.sampled_from(self.path))
+        expected.text = f"edited to {next(self.words)}"
+        self.talk.edit(expected.id, expected.text)
+        self._assert_in_no_scene(expected)
 
     @precondition(lambda self: self.path)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        said = data.draw(st.sampled_from(self.path))
-        self.talk.delete(said.id)
-        self.path.remove(said)
-        self._stands_in_no_scene(said)
+        expected = data.draw(st.sampled_from(self.path))
+        self.talk.delete(expected.id)
+        self.path.remove(expected)
+        self._assert_in_no_scene(expected)
 
-    def _stands_in_no_scene(self, said: Said) -> None:
+    def _assert_in_no_scene(self, expected: ExpectedTurn) -> None:
         record = self.talk.record
         everywhere = [record.scenes, *(branch.scenes for s in record.swipes for branch in s.branches)]
-        assert not any(said.id in scene.turn_ids for scenes in everywhere for scene in scenes)
+        assert not any(expected.id in scene.turn_ids for scenes in everywhere for scene in scenes)
 
     @invariant()
-    def path_is_the_lists(self) -> None:
+    def path_matches_the_lists(self) -> None:
         if hasattr(self, "talk"):
             turns = self.talk.turns()
-            assert [(t.id, t.text) for t in turns] == [(said.id, said.text) for said in self.path]
+            assert [(t.id, t.text) for t in turns] == [(turn.id, turn.text) for turn in self.path]
             ids = {turn.id for turn in turns}
             assert all(set(scene.turn_ids) <= ids for scene in self.talk.scenes())
 
 
-Rewritten.TestCase.settings = settings(
+EditedConversation.TestCase.settings = settings(
     max_examples=12,
     stateful_step_count=14,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestRewritten = Rewritten.TestCase
+TestEditedConversation = EditedConversation.TestCase

@@ -1,4 +1,4 @@
-"""Writers of one SQLite file: each gets its turn, and what was answered is on the disk."""
+"""The SQLite store: writers of one file are served in order, and replies are synced to disk."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ from egosrag.sessions import sqlite
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.sqlite import SqliteStore, WriterQueue
 from egosrag.sessions.store import open_store, serializer
-from tests.egos.talker import Counter, killed
 from tests.roles.cards import TIM
+from tests.sessions.child_process import EchoModel, run_and_kill
 
 
-def until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(10_000):
-        if true():
+        if condition():
             return
         time.sleep(0.001)
-    raise AssertionError("it did not come to that")
+    raise AssertionError("the condition was still false after 10 seconds")
 
 
-def test_turns_come_in_the_order_of_asking() -> None:
-    queue, came = WriterQueue(), list[int]()
+def test_writers_are_served_in_the_order_of_their_arrival() -> None:
+    queue, served = WriterQueue(), list[int]()
 
     def write(n: int) -> None:
         with queue.turn(60):
-            came.append(n)
+            served.append(n)
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(20)]
     with queue.turn(60):
         for n, thread in enumerate(threads):
             thread.start()
-            until(lambda n=n: len(queue) == n + 2)  # type: ignore[misc]
-        assert not came
+            wait_until(lambda n=n: len(queue) == n + 2)  # type: ignore[misc]
+        assert not served
     for thread in threads:
         thread.join()
-    assert came == [*range(20)]
+    assert served == [*range(20)]
 
 
-def test_who_gives_up_is_passed_over() -> None:
-    queue, came = WriterQueue(), list[str]()
+def test_a_writer_that_timed_out_is_skipped() -> None:
+    queue, served = WriterQueue(), list[str]()
 
-    def gives_up() -> None:
+    def times_out() -> None:
         with pytest.raises(TimeoutError), queue.turn(0.01):
-            came.append("late")
+            served.append("late")
 
     def waits() -> None:
         with queue.turn(60):
-            came.append("in time")
+            served.append("in time")
 
-    one, other = threading.Thread(target=gives_up), threading.Thread(target=waits)
+    first, other = threading.Thread(target=times_out), threading.Thread(target=waits)
     with queue.turn(60):
-        one.start()
-        until(lambda: len(queue) == 2)
+        first.start()
+        wait_until(lambda: len(queue) == 2)
         other.start()
-        one.join()
-        until(lambda: len(queue) == 2)
+        first.join()
+        wait_until(lambda: len(queue) == 2)
     other.join()
-    assert came == ["in time"] and not len(queue)
+    assert served == ["in time"] and not len(queue)
 
 
-def test_one_that_is_interrupted_in_its_turn_frees_it() -> None:
+def test_a_writer_that_is_interrupted_releases_the_queue() -> None:
     queue = WriterQueue()
     with pytest.raises(KeyboardInterrupt), queue.turn(1):
         raise KeyboardInterrupt
@@ -77,11 +77,11 @@ def test_one_that_is_interrupted_in_its_turn_frees_it() -> None:
         assert len(queue) == 1
 
 
-def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_waits_too_long_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "talk.sqlite"
     with open_store(path) as store, open_store(path) as other:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
-        second = Conversation(Counter(), TIM, checkpointer=other, session="t")
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
+        second = Conversation(EchoModel(), TIM, checkpointer=other, session="t")
         monkeypatch.setattr(sqlite, "WRITE_TIMEOUT_S", 0.05)
         assert isinstance(store, SqliteStore)
         for held in (store._writing(), store._locked("write", 1)):  # a thread of this process, another process
@@ -90,24 +90,24 @@ def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.Monke
         assert second.say("line 1").text == "This is the reply to line 1."
 
 
-def test_a_writer_that_is_killed_in_its_turn_frees_it(tmp_path: Path) -> None:
+def test_a_writer_that_is_killed_releases_the_file(tmp_path: Path) -> None:
     path = tmp_path / "talk.sqlite"
     with open_store(path) as store:
-        Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 0")
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
 
-    def holds(out: int) -> None:
+    def hold(out: int) -> None:
         store = SqliteStore(path, serializer())
         with store._writing():
             store.conn.execute("BEGIN IMMEDIATE")
             os.write(out, b"1\n")
             time.sleep(60)
 
-    assert killed(holds, lambda numbers: numbers == [1], random.Random(1)) == [1]
+    assert run_and_kill(hold, lambda numbers: numbers == [1], random.Random(1)) == [1]
     with open_store(path) as store:
-        assert Conversation(Counter(), TIM, checkpointer=store, session="s").say("line 1").text
+        assert Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 1").text
 
 
-def test_a_child_does_not_wait_for_the_threads_of_its_parent(tmp_path: Path) -> None:
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent(tmp_path: Path) -> None:
     path = tmp_path / "talk.sqlite"
     with open_store(path) as store:
         assert isinstance(store, SqliteStore)
@@ -118,33 +118,33 @@ def test_a_child_does_not_wait_for_the_threads_of_its_parent(tmp_path: Path) -> 
                 code = 1
                 try:
                     with open_store(path) as own:
-                        Conversation(Counter(), TIM, checkpointer=own, session="s").say("line 0")
+                        Conversation(EchoModel(), TIM, checkpointer=own, session="s").say("line 0")
                     code = 0
                 finally:
                     os._exit(code)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_reply_is_handed_out_when_the_disk_has_it(tmp_path: Path) -> None:
-    """The last that is done before the reply is a write that waits for the disk; so it is after any other change."""
+def test_a_reply_is_returned_after_it_was_synced_to_disk(tmp_path: Path) -> None:
+    """The last write before the reply, and after any other change, is a synchronous one."""
     with open_store(tmp_path / "talk.sqlite") as store:
         assert isinstance(store, SqliteStore)
-        talk = Conversation(Counter(), TIM, checkpointer=store, session="s")
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
         seen: list[str] = []
         store.conn.set_trace_callback(lambda statement: seen.append(statement.split(" (")[0].strip()))
 
         def flushed() -> bool:
             writes = [s for s in seen if s.startswith(("INSERT", "DELETE", "PRAGMA"))]
             seen.clear()
-            asked = [f"PRAGMA application_id={sqlite.APPLICATION_ID}", "PRAGMA synchronous=NORMAL"]
-            return len(writes) > 3 and writes[-3:] == ["PRAGMA synchronous=FULL", *asked]
+            rest = [f"PRAGMA application_id={sqlite.APPLICATION_ID}", "PRAGMA synchronous=NORMAL"]
+            return len(writes) > 3 and writes[-3:] == ["PRAGMA synchronous=FULL", *rest]
 
         for piece in talk.stream("line 0"):
             if isinstance(piece, Reply):
                 assert flushed()
         pieces = talk.stream("line 1")
         next(pieces)
-        assert not flushed(), "a line of which nothing was answered waits for no disk"
+        assert not flushed(), "a line is not synced before its reply"
         pieces.close()  # type: ignore[attr-defined]
         assert flushed()
         store.delete_thread("s")

@@ -1,4 +1,4 @@
-"""How much one line costs besides the model: renderings of the card and of the prompt, and reads of the store."""
+"""The cost of one line besides the model: renderings of the card and of the prompt, and reads of the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.roles.cards import TIM
 LINE = "It is raining in the long street again, and nobody came, number {n}."
 
 
-class Talker(ScriptedChatModel):
+class RainModel(ScriptedChatModel):
     """Answers every line, and every request for a summary."""
 
     responses: list[str] = []
@@ -55,7 +55,7 @@ def test_a_line_renders_its_prompt_once_and_reads_the_store_once(work: Counter[s
     with open_store(tmp_path / "talk.sqlite") as store:
         search = TurnMemory() if kind in ("dynamic", "both") else None
         memory = MemorySettings(kind, search)
-        talk = Conversation(Talker(context_window=4096), TIM, checkpointer=store, window=320, memory=memory)
+        talk = Conversation(RainModel(context_window=4096), TIM, checkpointer=store, window=320, memory=memory)
         summarized = 0
         for n in range(16):
             before = len(talk.scenes()), talk.view.evicted
@@ -66,31 +66,31 @@ def test_a_line_renders_its_prompt_once_and_reads_the_store_once(work: Counter[s
             assert work["card"] <= 1
             assert work["prompt"] == 1
             assert work["read"] == 1
-        assert summarized, "memory never had to work"
+        assert summarized, "nothing was summarized or evicted"
 
 
-def test_a_new_object_reads_the_store_once_more_to_open_the_session(work: Counter[str], tmp_path: Path) -> None:
+def test_a_reopened_session_is_read_at_most_three_times(work: Counter[str], tmp_path: Path) -> None:
     with open_store(tmp_path / "talk.sqlite") as store:
-        Conversation(Talker(), TIM, checkpointer=store, session="s").say("Hello.")
+        Conversation(RainModel(), TIM, checkpointer=store, session="s").say("Hello.")
     with open_store(tmp_path / "talk.sqlite") as store:
         work.clear()
-        talk = Conversation(Talker(), TIM, checkpointer=store, session="s")
+        talk = Conversation(RainModel(), TIM, checkpointer=store, session="s")
         talk.say("Hello again.")
         assert [turn.text for turn in talk.turns()][::2] == ["Hello.", "Hello again."]
         assert work["read"] <= 3
 
 
-def test_what_another_process_stored_is_read(tmp_path: Path) -> None:
+def test_turns_that_another_process_stored_are_read(tmp_path: Path) -> None:
     with open_store(tmp_path / "talk.sqlite") as store, open_store(tmp_path / "talk.sqlite") as other:
-        talk = Conversation(Talker(), TIM, checkpointer=store, session="s")
+        talk = Conversation(RainModel(), TIM, checkpointer=store, session="s")
         talk.say("Hello.")
-        Conversation(Talker(), TIM, checkpointer=other, session="s").say("Me too.")
+        Conversation(RainModel(), TIM, checkpointer=other, session="s").say("Me too.")
         talk.say("And me.")
         assert [turn.text for turn in talk.turns()][::2] == ["Hello.", "Me too.", "And me."]
 
 
-def test_the_parts_of_the_prompt_are_what_is_sent_counted_and_shown() -> None:
-    talk = Conversation(Talker(context_window=4096), TIM, window=320, memory="static")
+def test_the_parts_of_the_prompt_are_what_is_sent_counted_and_displayed() -> None:
+    talk = Conversation(RainModel(context_window=4096), TIM, window=320, memory="static")
     for n in range(12):
         reply = talk.say(LINE.format(n=n))
         composed = talk.composed

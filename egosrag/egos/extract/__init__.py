@@ -1,1 +1,11 @@
-"""Extract (report 7.2.2): static, a role card from sources; dynamic, a search of the sources for each line."""
+"""Extract (report 7.2.2): role cards from texts about a role, and retrieval from these texts.
+
+Read in this order:
+
+- ``static``: reads the sources once, before the conversation, and makes a role card of them.
+- ``chunks``: splits sources into sentences and chunks, and selects the chunks to read.
+- ``evidence``: parses a model's statements and finds the sentence that supports each; quotes sentences of sources.
+- ``claims``: names and numbers of a statement that its evidence does not support.
+- ``dialogue``: the role's own lines, found by patterns.
+- ``dynamic``: searches the sources for each line of the conversation, or puts them into the prompt as they are.
+"""

@@ -1,4 +1,4 @@
-"""Sources in chunks for Extract: whole sentences up to a token budget, and which of the chunks to read."""
+"""Sentence and chunk splitting for Extract: whole sentences up to a token budget, and the choice of chunks to read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from egosrag.text.language import language_of
 from egosrag.text.sentences import sentences
 
-# A Latin line that was broken by hand for its width is longer than this many characters.
+# A hard-wrapped line in Latin script is at least this many characters long.
 _WRAPPED_LINE = 45
 _ENDED = re.compile(r"[.!?…:;。！？：；][\"'”’」』)\]）]*\s*$")
 _CLOSED_QUOTE = re.compile(r"[\"'”’]\s*$")
@@ -28,8 +28,8 @@ class Chunk:
 def source_sentences(text: str) -> list[tuple[int, int]]:
     """The sentences of a source as (start, end), without the white space around them.
 
-    Lines that were broken for their width, as in plain-text novels, are joined, and so is what follows a quotation
-    with a small letter: “Stop!” he cried.
+    Hard-wrapped lines, as in plain-text novels, are joined, and so is a quotation with what follows in lower case:
+    “Stop!” he cried.
     """
     joined: list[tuple[int, int]] = []
     for start, end in sentences(text):
@@ -41,7 +41,7 @@ def source_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _continues(text: str, start: int, end: int) -> bool:
-    """Whether the sentence that starts at ``start`` goes on at ``end``, where the splitter ended it."""
+    """Whether the sentence that starts at ``start`` continues at ``end``, where the splitter ended it."""
     before = text[start:end]
     if _CLOSED_QUOTE.search(before) and text[end : end + 1].islower():
         return True
@@ -100,7 +100,7 @@ def _halved(span: tuple[int, int], longest: int) -> list[tuple[int, int]]:
 
 
 def names_of(name: str) -> list[str]:
-    """The forms in which a text may name ``name``: whole, and each long enough part of a Latin name."""
+    """The forms in which a text may mention ``name``: the whole name, and its parts without very short Latin ones."""
     parts = [part for part in re.split(r"[\s·•]+", name) if len(part) > 2 or not part.isascii()]
     return list(dict.fromkeys([name, *parts]))
 
@@ -115,10 +115,10 @@ def mention_pattern(name: str) -> re.Pattern[str]:
 
 
 def select_chunks(chunks: Sequence[Chunk], name: str, limit: int) -> list[Chunk]:
-    """At most ``limit`` chunks, spread over the sources, those that name ``name`` most often in their neighbourhood.
+    """At most ``limit`` chunks that mention ``name``, spread over the sources; all chunks if there are no more.
 
-    All of them when there are no more than that; otherwise the chunks that name it, in their order, form ``limit``
-    groups, and each group gives the chunk that names it most densely.
+    The chunks that mention it are divided, in order, into ``limit`` groups, and from each group the one with the most
+    mentions per character is selected. If fewer than ``limit`` mention it, chunks beside them fill the rest.
     """
     if len(chunks) <= limit:
         return list(chunks)
@@ -126,7 +126,7 @@ def select_chunks(chunks: Sequence[Chunk], name: str, limit: int) -> list[Chunk]
     density = {n: len(named.findall(chunk.text)) / len(chunk.text) for n, chunk in enumerate(chunks)}
     naming = [n for n in density if density[n] > 0]
     if len(naming) <= limit:
-        # Neighbours too: a passage about somebody often continues without the name.
+        # A passage about somebody often continues in the next chunk without the name.
         beside = [m for n in naming for m in (n + 1, n - 1) if 0 <= m < len(chunks) and m not in naming]
         taken = naming + list(dict.fromkeys(beside))[: limit - len(naming)]
         return [chunks[n] for n in sorted(taken)]

@@ -1,6 +1,6 @@
-"""Names and numbers that a statement about a role claims, checked against its evidence.
+"""Checks the names and numbers of a statement about a role against its evidence.
 
-A statement may use words of its own, but no name and no number: a model that invents one invents a fact.
+A statement may paraphrase its evidence, but not add a name or a number: a model that invents one invents a fact.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ENGLISH_NUMBERS |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60"
 _ENGLISH_NUMBERS |= {"ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000", "dozen": "12"}
 _CHINESE_NUMBER = re.compile("[零〇二两三四五六七八九十百千万亿]+")  # without 一, which is part of too many words
 _CHINESE_DIGIT = {digit: str(value) for value, digit in enumerate("零一二三四五六七八九十")} | {"两": "2"}
-# Words that may begin a statement with a capital though its evidence lacks them.
+# Words that may be capitalised at the beginning of a statement although its evidence lacks them.
 _OPENER_WORDS = """
 a an the he she they it his her their its i you we my our this that these those there in on at as by for from with
 without after before during since while when where who whose which what and but or so if not no one once now then
@@ -42,9 +42,9 @@ def unsupported_claims(statement: str, name: str, quote: str, context: str) -> l
 
     Args:
         statement: a statement about the role.
-        name: the role's name, which is no claim.
+        name: the role's name, which needs no support.
         quote: the evidence.
-        context: the text around the evidence: a word that it writes with a small letter is no name.
+        context: the text around the evidence: a word that occurs there in lower case is not a name.
     """
     named = mention_pattern(name)
     claims = named.sub(" ", statement)
@@ -76,7 +76,7 @@ def _unsupported_english_names(statement: str, named: re.Pattern[str], quote: st
 
 
 def _is_ordinary(low: str, quote: str, context: str) -> bool:
-    """Whether a capitalised word is an ordinary one: written small in the context, or a form of one of the quote."""
+    """Whether a capitalised word is not a name: it is in lower case in the context, or inflects a word of the quote."""
     if re.search(rf"\b{re.escape(low)}\b", context):
         return True
     return len(low) > 4 and re.search(rf"\b{re.escape(low[: max(4, len(low) - 3)])}", quote) is not None

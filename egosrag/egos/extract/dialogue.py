@@ -1,4 +1,4 @@
-"""Direct speech of a role in its sources, found by patterns, each line with its place."""
+"""Extraction of a role's direct speech from its sources by patterns, each line with its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAID = (
 _SPEECH = '(?P<q>“[^“”]{2,300}”|"[^"]{2,300}"|「[^「」]{2,300}」|『[^『』]{2,300}』)'
 _BEGINS = r"(?:^\s*|(?<=[。！？”」』])|(?<=[。！？”」』.!?\"] ))"
 _BEFORE = "(?:(?![对向跟朝与和给问])[\u4e00-\u9fff]){0,2}"  # 那悟空, 孙悟空
-_SHORTEST, _LONGEST = 4, 160
+_MIN_CHARACTERS, _MAX_CHARACTERS = 4, 160  # of a line for a card
 
 
 def _patterns(name: str) -> list[re.Pattern[str]]:
@@ -35,31 +35,31 @@ def _patterns(name: str) -> list[re.Pattern[str]]:
 
 
 def role_lines(sources: Sequence[tuple[str, str]], name: str, limit: int = 4) -> list[DialogueLine]:
-    """At most ``limit`` lines that ``name`` speaks, spread over the sources, in their order.
+    """At most ``limit`` lines spoken by ``name``, spread over the sources, in order.
 
     Args:
         sources: (name, text) pairs.
         name: the role's name.
-        limit: number of lines.
+        limit: most lines to return.
     """
     found: dict[tuple[int, int], DialogueLine] = {}
-    heard: set[str] = set()
+    seen: set[str] = set()
     for number, (source, text) in enumerate(sources):
         for pattern in _patterns(name):
             for match in pattern.finditer(text):
                 start, end = match.span("q")
                 if text[start] in '“"「『':
                     start, end = start + 1, end - 1
-                    end -= text[end - 1] in ",，"  # the comma before "said" is the narrator's
+                    end -= text[end - 1] in ",，"  # the comma before "said" is not part of the speech
                 said = one_line(text[start:end])
-                if not _SHORTEST <= len(said) <= _LONGEST or said in heard or "\n\n" in text[start:end]:
+                if not _MIN_CHARACTERS <= len(said) <= _MAX_CHARACTERS or said in seen or "\n\n" in text[start:end]:
                     continue
-                heard.add(said)
+                seen.add(said)
                 place = Evidence(source=source, start=start, end=end, quote=text[start:end])
                 found.setdefault((number, start), DialogueLine(speaker=name, text=said, evidence=(place,)))
     lines = [found[key] for key in sorted(found)]
     if len(lines) <= limit:
         return lines
     groups = [lines[len(lines) * i // limit : len(lines) * (i + 1) // limit] for i in range(limit)]
-    # A sentence or two show how somebody speaks better than a shout or a tirade.
+    # One or two sentences show how somebody speaks better than an exclamation or a monologue.
     return [min(group, key=lambda line: abs(len(line.text) - 60)) for group in groups]

@@ -1,4 +1,4 @@
-"""Extract, dynamic (report 7.2.2), and the ablation EGOS-wo-Extract (7.3.2): roles that are played from their sources.
+"""Dynamic Extract (report 7.2.2) and the ablation EGOS-wo-Extract (7.3.2): sources in the prompt in place of a card.
 
 ``Lookup`` retrieves what the sources say about each line, with its place; it is valid for that line alone.
 ``raw_sources`` puts the sources into the prompt as they are, in place of a card.
@@ -19,16 +19,16 @@ from egosrag.schema import Evidence, Role
 from egosrag.text.language import language_of, one_line
 
 Search = Callable[[str], Sequence[Evidence]]
-"""A search over sources: a line -> places in the sources, the best first."""
+"""A search over sources: a line -> hits in the sources, the best first."""
 
 
 class Lookup(Step[ConversationView, tuple[Evidence, ...]]):
-    """Retrieves what the sources say about the last line, the best places first, within a token budget.
+    """Retrieves what the sources say about the last line, the best hits first, within a token budget.
 
     Args:
-        search: finds places in the sources; ``egosrag.assemble.source_search`` makes one from a document index.
+        search: searches the sources; ``egosrag.assemble.source_search`` makes one from a document index.
         count: number of tokens of a text.
-        budget: tokens that the places may take together; one place takes at most a third of it.
+        budget: tokens that all hits together may take; a single hit takes at most a third of it.
     """
 
     def __init__(self, search: Search, count: Callable[[str], int], budget: int) -> None:
@@ -38,21 +38,21 @@ class Lookup(Step[ConversationView, tuple[Evidence, ...]]):
         self.budget = budget
 
     def run(self, value: ConversationView, config: RunnableConfig | None = None) -> tuple[Evidence, ...]:
-        """The places for the last turn of ``value``: those found by its words, then those found with the name."""
+        """The hits for the last turn of ``value``: first for its text alone, then for the role's name and its text."""
         line = value.turns[-1].text if value.turns else ""
-        taken: list[Evidence] = []
-        left = self.budget
+        selected: list[Evidence] = []
+        remaining = self.budget
         for hit in (*self.search(line), *self.search(f"{value.role.name} {line}")):
-            if any(hit.source == p.source and hit.start < p.end and p.start < hit.end for p in taken):
+            if any(hit.source == p.source and hit.start < p.end and p.start < hit.end for p in selected):
                 continue  # the windows of an index overlap
-            place = self._shortened(hit, line, min(left, max(self.budget // 3, 1)))
+            place = self._shortened(hit, line, min(remaining, max(self.budget // 3, 1)))
             if place:
-                taken.append(place)
-                left -= self._cost(place.quote)
-        return tuple(taken)
+                selected.append(place)
+                remaining -= self._cost(place.quote)
+        return tuple(selected)
 
     def _shortened(self, place: Evidence, line: str, budget: int) -> Evidence | None:
-        """The place, or the sentences around the one most like the line that fit ``budget``; None if none fits."""
+        """The hit, cut to the sentences around the one most like the line that fit ``budget``; None if none fits."""
         if self._cost(place.quote) <= budget:
             return place
         terms, spans = content_terms(line), source_sentences(place.quote)
@@ -82,7 +82,7 @@ class Lookup(Step[ConversationView, tuple[Evidence, ...]]):
 def raw_sources(
     sources: Sequence[tuple[str, str]], budget: int, count: Callable[[str], int], notify: Callable[[str], None]
 ) -> str:
-    """The sources one after the other, cut between sentences where they are longer than ``budget``.
+    """The concatenated sources, truncated between sentences where they are longer than ``budget``.
 
     Args:
         sources: (name, text) pairs.
@@ -91,29 +91,29 @@ def raw_sources(
         notify: receives, in one line, how much of them is left out.
     """
     parts: list[str] = []
-    left = budget
+    remaining = budget
     for _, text in sources:
-        # No tokenizer packs more than 8 characters into a token: the end of a novel need not be counted.
-        head = text.strip()[: left * 8]
-        if left < 1 or not head:
+        # No tokenizer has more than 8 characters per token: the end of a novel need not be counted.
+        head = text.strip()[: remaining * 8]
+        if remaining < 1 or not head:
             continue
-        first = split_sources([("", head)], left, count)[0].text
+        first = split_sources([("", head)], remaining, count)[0].text
         parts.append(first)
-        left -= count(first) + 1
+        remaining -= count(first) + 1
         if len(first) < len(text.strip()):
             break
-    whole, kept = sum(len(text.strip()) for _, text in sources), sum(map(len, parts))
-    if kept < whole:
-        notify(f"the sources are longer than the window: the first {kept} of {whole} characters are read")
+    total, used = sum(len(text.strip()) for _, text in sources), sum(map(len, parts))
+    if used < total:
+        notify(f"the sources are longer than the window: the first {used} of {total} characters are read")
     return "\n".join(parts)
 
 
 def bare_role(sources: Sequence[tuple[str, str]], name: str) -> Role:
-    """A card that is only a name, in the language of its sources.
+    """A card with only a name, in the language of the sources.
 
     Raises:
         RoleError: the name is empty.
-        SourceError: no source names it.
+        SourceError: no source mentions it.
     """
     name = one_line(name)
     if not name:

@@ -25,14 +25,16 @@ LABELS = {
     },
     "zh": {"background": "背景", "personality": "性格", "speaking_style": "说话风格", "relations": "关系"},
 }
-_SPELLED = {
+_LABEL_SPELLINGS = {
     "background": "background|history|identity|biography|背景(?:故事)?|身份|经历|生平",
     "personality": "personality(?: traits?)?|character|traits?|性格(?:特征|特点)?|个性",
     "speaking_style": "speaking[ _]style|speech(?: style)?|style|tone|说话(?:风格|方式)|语言风格|口头禅",
     "relations": "relations?|relationships?|(?:人物)?关系|亲友",
 }
 _LABEL = re.compile(
-    r"^[\s*#>\-•·\d.)、]*(?:" + "|".join(f"(?P<{key}>{words})" for key, words in _SPELLED.items()) + r")[\s*]*[:：]\s*",
+    r"^[\s*#>\-•·\d.)、]*(?:"
+    + "|".join(f"(?P<{key}>{words})" for key, words in _LABEL_SPELLINGS.items())
+    + r")[\s*]*[:：]\s*",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[\s*#>\-•·]+|^\s*\d{1,2}[.)、]\s*")
@@ -96,8 +98,8 @@ def find_support(statement: str, name: str, chunk: Chunk, source: str) -> tuple[
     Returns:
         The place and its score, 0 to 1; None if no sentence supports the statement.
     """
-    wanted = content_terms(statement, name)
-    if not wanted or is_degenerate(statement):
+    terms = content_terms(statement, name)
+    if not terms or is_degenerate(statement):
         return None
     spans = source_sentences(chunk.text)
     named = mention_pattern(name)
@@ -107,7 +109,7 @@ def find_support(statement: str, name: str, chunk: Chunk, source: str) -> tuple[
             if last >= len(spans):
                 continue
             quote = chunk.text[start : spans[last][1]]
-            score = len(wanted & content_terms(quote, name)) / len(wanted) - 0.1 * (last - n)
+            score = len(terms & content_terms(quote, name)) / len(terms) - 0.1 * (last - n)
             if score < 0.5 or (best and score <= best[0]):
                 continue
             before = chunk.text[spans[max(0, n - 3)][0] : end]
@@ -158,10 +160,10 @@ _DESCRIBES = {
     "en": r"{name}(?:\s+\w+)?\s+(?:(?P<defines>(?:is|was)\s+(?:an?|the|born|from|one)\b)|(?:{does})\b)",
     "zh": r"{name}(?:[，,]|本|原|又|也|就)?(?:(?P<defines>是|乃|为人|出生|生于)|{does})",
 }
-QUOTED_SENTENCES = 6  # sentences that stand in for a model's findings
+QUOTED_SENTENCES = 6  # most sentences that are quoted in place of a model's statements
 _SPEECH = re.compile(r"[\"“”「」『』]|[:：]")
 _PRONOUN_SUBJECT = re.compile(r"(?:He|She)\b|(?P<has>His|Her)\b|[他她]")
-# Words by which a quoted sentence belongs under another label than background.
+# Words that put a quoted sentence under another label than background.
 _LABEL_WORDS = {
     "speaking_style": r"\b(?:speak|talk|call(?:s|ed)? (?:every|people|the)|address|voice)"
     r"|说话|称呼|称|嗓|喊|口头禅|语气",
@@ -176,15 +178,16 @@ _LABEL_WORDS = {
 def direct_statements(
     sources: Sequence[tuple[str, str]], name: str, limit: int = QUOTED_SENTENCES, *, resolve_pronouns: bool = False
 ) -> list[FoundStatement]:
-    """Sentences of the sources that describe ``name``, word for word; none of direct speech.
+    """Quotes sentences of the sources that describe ``name``, without direct speech.
 
-    Sentences that define the role come before those that say what it did, and these before those that only name it;
-    what merely happens comes last, and is never more than ``QUOTED_SENTENCES``.
+    If there are too many, sentences that define the role are preferred to those that say what it did, and these to
+    those that only mention it. Sentences about a passing event come last; with them, at most ``QUOTED_SENTENCES`` are
+    quoted.
 
     Args:
         sources: (name, text) pairs.
         name: the role's name.
-        limit: number of sentences at most.
+        limit: most sentences to quote.
         resolve_pronouns: also quote sentences that begin with a pronoun after one that begins with the name, which
             then replaces the pronoun; and put each sentence under the label of its words, not all under background.
     """
@@ -217,7 +220,7 @@ def direct_statements(
 
 
 def _is_lasting(sentence: str, name: str) -> bool:
-    """Whether a sentence says more than what happens at the moment: a number, another name, or a label's word."""
+    """Whether a sentence is not only about a passing event: it has a number, another name or a word of a label."""
     rest = mention_pattern(name).sub("", sentence)
     return bool(named_items(rest) or any(re.search(words, rest) for words in _LABEL_WORDS.values()))
 

@@ -1,8 +1,8 @@
-"""Extract, static (report 7.2.2): what sources say about a role, summarized into a role card before the conversation.
+"""Static Extract (report 7.2.2): summarizes what sources say about a role into a role card, before the conversation.
 
 Sources longer than the window are read in chunks, and the card is refined from chunk to chunk. A statement is kept only
-with the sentence that supports it (``source[start:end] == quote``). Where the model finds no background that holds,
-sentences of the sources are quoted instead, so that the card of somebody who is described is never empty.
+with the sentence that supports it (``source[start:end] == quote``). If no statement about the background is supported,
+sentences of the sources are quoted instead, so that the card of a role that the sources describe is never empty.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class CardReviser(Protocol):
-    """Revises the statements of a model whose reading cannot be trusted."""
+    """Revises the statements of a model that reads unreliably."""
 
     def statements(self, found: Sequence[FoundStatement], sources: Sources, name: str) -> list[FoundStatement]:
         """The statements for the card of ``name``, given what the model found in ``sources``."""
@@ -103,10 +103,10 @@ class Extract(Step[tuple[Sources, str], Role]):
         return self._card(sources, name, found)
 
     def _chunk_tokens(self, name: str) -> int:
-        """Tokens of a chunk: what the window leaves beside the instructions and the statements found so far."""
+        """Tokens of a chunk: what the instructions leave of the window, less 35 % for the statements found so far."""
         empty = load("extract", "en").messages(name=name, known="", source="")
-        left = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
-        return min(6000, max(64, int(left * 0.65)))
+        remaining = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
+        return min(6000, max(64, int(remaining * 0.65)))
 
     def _read(
         self, chunks: Sequence[Chunk], sources: Sources, name: str, step: str, config: RunnableConfig | None
@@ -131,13 +131,13 @@ class Extract(Step[tuple[Sources, str], Role]):
         return merge_statements(found, name)
 
     def _ask(self, chunk: Chunk, name: str, known: Sequence[FoundStatement], config: RunnableConfig | None) -> str:
-        """What the model writes about ``name`` from one chunk, given the statements that are known already."""
+        """The model's statements about ``name`` from one chunk; the prompt contains the statements found so far."""
         language = language_of(chunk.text)
         prompt = partial(load("extract", language).messages, name=name, source=chunk.text)
         lines: list[str] = []
         terms = content_terms(chunk.text)
         window = context_window(self.model)
-        # Statements about what the chunk is about come first: the window may not hold all of them.
+        # Statements that share terms with the chunk come first: the window may not hold all of them.
         for item in sorted(known, key=lambda f: -len(content_terms(f.statement.text, name) & terms)):
             line = LABELS[language][item.label] + render.COLON[language] + item.statement.text
             if count_tokens(self.model, [*prompt(known="\n".join([*lines, line])), AIMessage("")]) > window:
@@ -174,7 +174,7 @@ class Extract(Step[tuple[Sources, str], Role]):
 
 
 class _ProgressFile:
-    """The chunks that were read already: a line of JSON with the key of the work, then one with each chunk's result."""
+    """The results of finished chunks, as JSON lines: first a key of the inputs, then the statements of each chunk."""
 
     def __init__(self, path: Path | None, key: str) -> None:
         self.path = path
@@ -191,7 +191,7 @@ class _ProgressFile:
                 rows.append(json.loads(line))
         except FileNotFoundError:
             rows = []
-        except (OSError, ValueError):  # a line that was cut off by a kill: those before it are whole
+        except (OSError, ValueError):  # the last line was cut off by a kill; those before it are complete
             rows = rows or []
         if not rows or rows[0] != self.key:
             self._write(json.dumps(self.key) + "\n", "w")
@@ -221,4 +221,4 @@ class _ProgressFile:
 
 
 def _silent(step: str, done: int, total: int) -> None:
-    """Progress that nobody wants to see."""
+    """Ignores progress reports."""

@@ -1,7 +1,7 @@
-"""Novels, scripts, chat logs and profiles as they are found: every place that a card names stands in its source.
+"""Static and dynamic Extract on real novels, scripts, chat logs and profiles: all evidence matches its source.
 
-The model is scripted to write what a careless one writes: sentences of the piece, some with another name or number put
-in. What is true of the source is kept with its place; what was put in is not.
+The model is simulated: it writes sentences of the chunk, some with an invented name or number. The true sentences are
+kept with their places, the invented ones are not.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.schema import Evidence, Role, Turn
 
 Sources = list[tuple[str, str]]
-MOST = 6  # pieces of one source that are read: the rest are more of the same
+MAX_CHUNKS = 6  # of one source that are read, to save time: the others are like them
 
 
-class Careless(ScriptedChatModel):
-    """Writes two sentences that name the role as they stand, and each once more with something invented in it."""
+class InventingModel(ScriptedChatModel):
+    """Writes two sentences that mention the role, and variants of each with an invented name or number."""
 
     role: str
 
@@ -37,9 +37,9 @@ class Careless(ScriptedChatModel):
         text = str(messages[-1].text if messages[-1].text else messages[-2].text)
         source = re.split("Source:\n|资料：\n", text)[-1]
         named = mention_pattern(self.role)
-        told = [source[a:b] for a, b in source_sentences(source) if b - a < 120 and named.search(source[a:b])][:2]
-        lines = [line for sentence in map(one_line, told) for line in (sentence, *invented(sentence))]
-        super()._next(messages, stop)  # keeps the record of what was asked
+        sentences = [source[a:b] for a, b in source_sentences(source) if b - a < 120 and named.search(source[a:b])][:2]
+        lines = [line for sentence in map(one_line, sentences) for line in (sentence, *invented(sentence))]
+        super()._next(messages, stop)  # records the call
         return "\n".join("Background: " + line for line in lines) or "None"
 
 
@@ -59,11 +59,11 @@ def places(role: Role) -> list[Evidence]:
 
 
 def card_of(sources: Sources, name: str) -> Role:
-    model = Careless(responses=["-"] * MOST, role=name, context_window=1024)
-    return Extract(model, max_chunks=MOST).invoke((sources, name))
+    model = InventingModel(responses=["-"] * MAX_CHUNKS, role=name, context_window=1024)
+    return Extract(model, max_chunks=MAX_CHUNKS).invoke((sources, name))
 
 
-def assert_honest(role: Role, sources: Sources) -> None:
+def assert_supported(role: Role, sources: Sources) -> None:
     by_name = dict(sources)
     assert role.background
     assert places(role)
@@ -75,19 +75,19 @@ def assert_honest(role: Role, sources: Sources) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), [("haruhi", "春日"), ("Sheldon", "Sheldon"), ("wukong", "悟空")])
-def test_scenes_of_chat_haruhi(folder: str, name: str, shared_data: Path) -> None:
+def test_scripts_of_chat_haruhi_become_cards(folder: str, name: str, shared_data: Path) -> None:
     files = [
         shared_data / "chatharuhi" / folder / "system_prompt.txt",
         *sorted((shared_data / "chatharuhi" / folder / "texts").iterdir())[:40],
     ]
     sources = [(path.name, read_text(path)) for path in files]
     role = card_of(sources, name)
-    assert_honest(role, sources)
-    assert role.sample_dialogue, "a script shows how its people speak"
+    assert_supported(role, sources)
+    assert role.sample_dialogue, "a script has lines of its characters"
     assert {line.speaker for line in role.sample_dialogue} == {name}
 
 
-def test_profiles_and_scenes_of_character_eval(shared_data: Path) -> None:
+def test_profiles_and_scenes_of_character_eval_become_cards(shared_data: Path) -> None:
     folder = shared_data / "charactereval"
     profiles: dict[str, dict[str, str]] = json.loads((folder / "character_profiles.json").read_text(encoding="utf-8"))
     contexts: list[dict[str, str]] = json.loads((folder / "contexts.json").read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def test_profiles_and_scenes_of_character_eval(shared_data: Path) -> None:
         scenes = [row["context"] for row in contexts if row["role"] == name][:2]
         sources = [("profile", f"{name}\n{facts}"), *((f"scene {n}", text) for n, text in enumerate(scenes))]
         role = card_of(sources, name)
-        assert_honest(role, sources)
+        assert_supported(role, sources)
         spoken += bool(role.sample_dialogue)
     assert len(profiles) == 39
     assert spoken >= 35
@@ -111,24 +111,24 @@ def test_profiles_and_scenes_of_character_eval(shared_data: Path) -> None:
         ("texts", "Gatsby", "What is the green light at the end of the dock?", "green light"),
     ],
 )
-def test_what_a_line_concerns_is_found_in_its_source(
+def test_lookup_finds_what_the_line_is_about_in_real_sources(
     folder: str, name: str, line: str, word: str, shared_data: Path
 ) -> None:
     files = sorted(path for path in (shared_data / folder).iterdir() if path.suffix == ".txt")[:40]
     lookup = Lookup(source_search(ManualIndex.build(files)), len, 1500)
     talk = ConversationView(role=Role(name=name), turns=(Turn(id="1", speaker="Me", text=line),))
-    found = lookup.invoke(talk)
-    assert found
-    assert sum(len(place.quote) for place in found) <= 1500
-    assert any(word in place.quote for place in found)
+    hits = lookup.invoke(talk)
+    assert hits
+    assert sum(len(place.quote) for place in hits) <= 1500
+    assert any(word in place.quote for place in hits)
     texts = {path.name: read_text(path) for path in files}
-    for place in found:
+    for place in hits:
         assert texts[Path(place.source).name][place.start : place.end] == place.quote
 
 
-def test_a_novel(shared_data: Path) -> None:
+def test_a_novel_becomes_a_card_with_evidence_from_all_of_it(shared_data: Path) -> None:
     sources = [("gatsby.txt", read_text(shared_data / "texts" / "gatsby.txt"))]
     role = card_of(sources, "Gatsby")
-    assert_honest(role, sources)
+    assert_supported(role, sources)
     assert len(role.sample_dialogue) >= 2
-    assert max(place.start for place in places(role)) > len(sources[0][1]) / 2, "all of the novel was looked at"
+    assert max(place.start for place in places(role)) > len(sources[0][1]) / 2, "the second half too"

@@ -1,4 +1,4 @@
-"""Extract: a card whose every statement stands in its sources, from sources of any length, resumable."""
+"""Static Extract: cards whose every statement has evidence, from sources of any length, resumable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def texts(role: Role, part: str) -> list[str]:
     return [statement.text for statement in getattr(role, part)]
 
 
-def assert_stands(role: Role, sources: list[tuple[str, str]]) -> None:
+def assert_evidence_matches(role: Role, sources: list[tuple[str, str]]) -> None:
     by_name = dict(sources)
     parts = (role.background, role.personality, role.speaking_style, role.relations, role.sample_dialogue)
     for statement in (s for part in parts for s in part):
@@ -47,7 +47,7 @@ def assert_stands(role: Role, sources: list[tuple[str, str]]) -> None:
             assert by_name[place.source][place.start : place.end] == place.quote
 
 
-def test_card_of_a_short_source() -> None:
+def test_a_short_english_source_becomes_a_card() -> None:
     said = (
         "Background: Ann Lee is a sailor from Hull.\nBackground: Ann Lee was born in 1931.\n"
         "Personality: Ann Lee is brave and proud.\nSpeaking style: Ann speaks in short sentences.\n"
@@ -61,10 +61,10 @@ def test_card_of_a_short_source() -> None:
     assert [(line.speaker, line.text) for line in role.sample_dialogue] == [("Ann Lee", "I never lost a ship")]
     assert role.personality[0].evidence[0].quote == "She is brave and a little proud."
     assert role.language == "en"
-    assert_stands(role, [("a.txt", EN)])
+    assert_evidence_matches(role, [("a.txt", EN)])
 
 
-def test_card_of_a_chinese_source() -> None:
+def test_a_short_chinese_source_becomes_a_card() -> None:
     said = "**背景**：顾青禾是修钟匠。\n背景: 顾青禾出生在白石村。\n- 性格：细心，固执。\n"
     said += "说话方式：说话慢条斯理。\n人物关系：老秦是他的棋友。\n无"
     role = Extract(model(said)).invoke(([("a.txt", ZH)], "顾青禾"))
@@ -74,11 +74,11 @@ def test_card_of_a_chinese_source() -> None:
     assert texts(role, "relations") == ["老秦是他的棋友。"]
     assert [line.text for line in role.sample_dialogue] == ["坏了的东西都能修好。"]
     assert role.language == "zh"
-    assert_stands(role, [("a.txt", ZH)])
+    assert_evidence_matches(role, [("a.txt", ZH)])
 
 
 @pytest.mark.parametrize(
-    ("source", "name", "lie"),
+    ("source", "name", "unsupported"),
     [
         (EN, "Ann Lee", "Ann Lee was born in 1932."),
         (EN, "Ann Lee", "Ann Lee is a sailor from Leeds."),
@@ -96,13 +96,13 @@ def test_card_of_a_chinese_source() -> None:
         (ZH, "顾青禾", "顾青禾是铁路的站长。"),
     ],
 )
-def test_what_the_source_does_not_tell_is_left_out(source: str, name: str, lie: str) -> None:
+def test_unsupported_statements_are_left_out_of_the_card(source: str, name: str, unsupported: str) -> None:
     label = "Background: " if source is EN else "背景："
-    role = Extract(model(label + lie)).invoke(([("a.txt", source)], name))
-    assert lie not in texts(role, "background")
-    assert role.background, "sentences of the source stand in where the model found nothing"
+    role = Extract(model(label + unsupported)).invoke(([("a.txt", source)], name))
+    assert unsupported not in texts(role, "background")
+    assert role.background, "sentences of the source are quoted where no statement is supported"
     assert all(statement.evidence[0].quote in source for statement in role.background)
-    assert_stands(role, [("a.txt", source)])
+    assert_evidence_matches(role, [("a.txt", source)])
 
 
 @pytest.mark.parametrize(
@@ -119,56 +119,56 @@ def test_what_the_source_does_not_tell_is_left_out(source: str, name: str, lie: 
         ("我们都认识Gatsby先生，他是富翁。", "Gatsby", "Gatsby是富翁。"),
     ],
 )
-def test_what_is_told_in_other_words_is_kept(source: str, name: str, said: str) -> None:
+def test_paraphrased_statements_are_kept(source: str, name: str, said: str) -> None:
     label = "背景：" if source.startswith(("顾", "我")) else "Background: "
     role = Extract(model(label + said)).invoke(([("a.txt", source)], name))
     assert texts(role, "background") == [said]
-    assert_stands(role, [("a.txt", source)])
+    assert_evidence_matches(role, [("a.txt", source)])
 
 
-def test_statement_that_is_told_twice_keeps_both_places() -> None:
+def test_a_statement_that_is_made_twice_keeps_both_places() -> None:
     sources = [("a.txt", "Ann Lee is a sailor."), ("b.txt", "We know that Ann Lee is a sailor.")]
     role = Extract(model(*["Background: Ann Lee is a sailor."] * 2)).invoke((sources, "Ann Lee"))
     assert texts(role, "background") == ["Ann Lee is a sailor."]
     assert [place.source for place in role.background[0].evidence] == ["a.txt", "b.txt"]
 
 
-def test_later_pieces_are_read_with_what_is_known() -> None:
-    asked = model(*["Background: Ann Lee is a sailor."] * 2)
-    Extract(asked).invoke(([("a.txt", "Ann Lee is a sailor."), ("b.txt", "Ann Lee came back.")], "Ann Lee"))
-    assert "Ann Lee is a sailor.\nSource:\nAnn Lee came back." in str(asked.calls[1].messages[1].text)
+def test_later_chunks_are_read_with_the_statements_found_so_far() -> None:
+    llm = model(*["Background: Ann Lee is a sailor."] * 2)
+    Extract(llm).invoke(([("a.txt", "Ann Lee is a sailor."), ("b.txt", "Ann Lee came back.")], "Ann Lee"))
+    assert "Ann Lee is a sailor.\nSource:\nAnn Lee came back." in str(llm.calls[1].messages[1].text)
 
 
 def novel(paragraphs: int) -> str:
-    rng_names = ["Nick", "Daisy", "Tom", "Jordan"]
+    names = ["Nick", "Daisy", "Tom", "Jordan"]
     parts = []
     for n in range(paragraphs):
-        who = "Gatsby" if n % 9 == 0 else rng_names[n % 4]
+        who = "Gatsby" if n % 9 == 0 else names[n % 4]
         parts.append(f"{who} walked along the shore on day {n}, and the lights went out one after another.")
         parts.append("Nobody knew where the road went, and nobody asked.")
     return "\n\n".join(parts)
 
 
-def test_source_far_over_the_window_is_read_where_it_names_the_role() -> None:
-    told: list[tuple[str, int, int]] = []
+def test_a_source_far_over_the_window_is_read_where_it_mentions_the_role() -> None:
+    steps: list[tuple[str, int, int]] = []
     text = novel(1200)
-    asked = model(*["Background: Gatsby walked along the shore."] * 24, context_window=512)
-    step = Extract(asked, progress=lambda *step: told.append(step))
+    llm = model(*["Background: Gatsby walked along the shore."] * 24, context_window=512)
+    step = Extract(llm, progress=lambda *step: steps.append(step))
     role = step.invoke(([("novel.txt", text)], "Gatsby"))
-    assert [done for _, done, _ in told] == list(range(25))
-    assert all(total == 24 and re.search(r"24 of \d+ chunks", what) for what, _, total in told)
-    pieces = [str(call.messages[1].text).split("Source:\n")[1] for call in asked.calls]
-    assert all("Gatsby" in piece for piece in pieces)
-    places = [text.index(piece) for piece in pieces]
+    assert [done for _, done, _ in steps] == list(range(25))
+    assert all(total == 24 and re.search(r"24 of \d+ chunks", what) for what, _, total in steps)
+    chunks = [str(call.messages[1].text).split("Source:\n")[1] for call in llm.calls]
+    assert all("Gatsby" in chunk for chunk in chunks)
+    places = [text.index(chunk) for chunk in chunks]
     assert places == sorted(places)
     assert places[0] < len(text) / 8
     assert places[-1] > len(text) * 7 / 8
     assert texts(role, "background") == ["Gatsby walked along the shore."]
-    assert_stands(role, [("novel.txt", text)])
-    assert asked.count_tokens(str(role)) > 0
+    assert_evidence_matches(role, [("novel.txt", text)])
+    assert llm.count_tokens(str(role)) > 0
 
 
-def test_interrupted_work_is_resumed_and_leaves_no_file(tmp_path: Path) -> None:
+def test_an_interrupted_extraction_resumes_and_leaves_no_file(tmp_path: Path) -> None:
     file = tmp_path / "role.json.progress"
     sources = [(f"{n}.txt", f"Ann Lee is a sailor with {n} ships.") for n in range(4)]
 
@@ -184,17 +184,17 @@ def test_interrupted_work_is_resumed_and_leaves_no_file(tmp_path: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) == 3
     with file.open("a", encoding="utf-8") as cut_off:
         cut_off.write('[["background", {"te')
-    rest = Failing(responses=said[2:])
+    resumed = Failing(responses=said[2:])
     done: list[int] = []
-    role = Extract(rest, progress_file=file, progress=lambda _, n, __: done.append(n)).invoke((sources, "Ann Lee"))
+    role = Extract(resumed, progress_file=file, progress=lambda _, n, __: done.append(n)).invoke((sources, "Ann Lee"))
     assert done == [2, 3, 4]
     assert texts(role, "background") == [line.removeprefix("Background: ") for line in said]
     assert not file.exists()
-    assert_stands(role, sources)
+    assert_evidence_matches(role, sources)
 
 
-def test_work_that_was_killed_goes_on(tmp_path: Path) -> None:
-    """SIGKILL in the middle of the third piece: nothing of the first two is asked again."""
+def test_an_extraction_that_was_killed_resumes(tmp_path: Path) -> None:
+    """After SIGKILL in the third chunk, the first two chunks are not read again."""
     code = """if True:
         import os, signal, sys
         from egosrag.egos.extract.static import Extract
@@ -207,44 +207,47 @@ def test_work_that_was_killed_goes_on(tmp_path: Path) -> None:
                 return super()._next(messages, stop)
 
         sources = [(f"{n}.txt", f"Ann Lee is a sailor with {n} ships.") for n in range(4)]
-        said = [f"Background: Ann Lee has {n} ships." for n in range(4)]
-        Extract(Dying(responses=said), progress_file=sys.argv[1]).invoke((sources, "Ann Lee"))
+        responses = [f"Background: Ann Lee has {n} ships." for n in range(4)]
+        Extract(Dying(responses=responses), progress_file=sys.argv[1]).invoke((sources, "Ann Lee"))
     """
     file = tmp_path / "progress"
     assert subprocess.run([sys.executable, "-c", code, str(file)], check=False).returncode == -signal.SIGKILL
-    asked = model(*[f"Background: Ann Lee has {n} ships." for n in (2, 3)])
-    asked = type("Dying", (ScriptedChatModel,), {})(responses=asked.responses)  # the plan names the model's class
+    llm = model(*[f"Background: Ann Lee has {n} ships." for n in (2, 3)])
+    # The key of the progress file contains the name of the model's class.
+    llm = type("Dying", (ScriptedChatModel,), {})(responses=llm.responses)
     sources = [(f"{n}.txt", f"Ann Lee is a sailor with {n} ships.") for n in range(4)]
-    role = Extract(asked, progress_file=file).invoke((sources, "Ann Lee"))
+    role = Extract(llm, progress_file=file).invoke((sources, "Ann Lee"))
     assert texts(role, "background") == [f"Ann Lee has {n} ships." for n in range(4)]
-    assert len(asked.calls) == 2
+    assert len(llm.calls) == 2
     assert not file.exists()
 
 
-def test_progress_of_other_sources_is_not_used(tmp_path: Path) -> None:
+def test_the_progress_of_other_sources_is_not_used(tmp_path: Path) -> None:
     file = tmp_path / "p"
-    file.write_text('"another plan"\n[["background", {"text": "a lie", "evidence": []}, 1.0]]\n', encoding="utf-8")
+    file.write_text(
+        '"a key of other inputs"\n[["background", {"text": "a lie", "evidence": []}, 1.0]]\n', encoding="utf-8"
+    )
     role = Extract(model("None"), progress_file=file).invoke(([("a.txt", EN)], "Ann Lee"))
     assert "a lie" not in texts(role, "background")
     with pytest.raises(RoleError, match="progress file"):
         Extract(model("None"), progress_file=tmp_path / "no" / "p").invoke(([("a.txt", EN)], "Ann Lee"))
 
 
-def test_card_leaves_the_window_room_for_talk() -> None:
+def test_a_card_takes_only_its_share_of_the_window() -> None:
     facts = [
         f"Ann Lee has a friend called {word}."
         for word in ["Abe", "Bea", "Cid", "Dot", "Eli", "Fay", "Gus", "Hal", "Ida", "Jem", "Kit", "Lou"]
     ]  # noqa: SIM905
-    asked = model("\n".join("Background: " + fact for fact in facts), context_window=400, max_new_tokens=150)
-    role = Extract(asked).invoke(([("a.txt", " ".join(facts))], "Ann Lee"))
+    llm = model("\n".join("Background: " + fact for fact in facts), context_window=400, max_new_tokens=150)
+    role = Extract(llm).invoke(([("a.txt", " ".join(facts))], "Ann Lee"))
     from egosrag.prompts import render
 
     assert 0 < len(role.background) < len(facts)
-    assert asked.count_tokens(render.card(role, "en")) <= 100
+    assert llm.count_tokens(render.card(role, "en")) <= 100
 
 
 @pytest.mark.parametrize(
-    ("sources", "name", "error", "says"),
+    ("sources", "name", "error", "message"),
     [
         ([], "Ann", SourceError, "no text"),
         ([("a.txt", " \n")], "Ann", SourceError, "no text"),
@@ -252,12 +255,14 @@ def test_card_leaves_the_window_room_for_talk() -> None:
         ([("a.txt", EN)], " ", RoleError, "no name"),
     ],
 )
-def test_what_cannot_be_extracted_is_said(sources: Any, name: str, error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_input_that_cannot_be_extracted_raises_an_error(
+    sources: Any, name: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         Extract(model()).invoke((sources, name))
 
 
-def test_labels_are_read_as_models_write_them() -> None:
+def test_labels_are_parsed_in_the_forms_that_models_write() -> None:
     said = "Sure! Here it is:\n1. **Background**: a baker\n- born in Hull\n"
     said += "## Personality Traits:\n* kind\nRelationships - none\n说话风格: 话不多\nNone"
     assert parse_labelled_lines(said) == [
@@ -282,13 +287,13 @@ def test_labels_are_read_as_models_write_them() -> None:
         ("佟湘玉：展堂。（下楼）老邢。\n老邢：你来得正好。", "佟湘玉", ["展堂。（下楼）老邢。"]),
     ],
 )
-def test_lines_of_the_role_are_found_by_rule(text: str, name: str, lines: list[str]) -> None:
+def test_lines_of_the_role_are_found_by_patterns(text: str, name: str, lines: list[str]) -> None:
     found = role_lines([("a", text)], name)
     assert [line.text for line in found] == lines
     assert all(text[place.start : place.end] == place.quote for line in found for place in line.evidence)
 
 
-def test_sentences_cover_the_text_in_order() -> None:
+def test_sentences_join_wrapped_lines_and_what_follows_a_quotation() -> None:
     text = "Mr. Fox left. “Stop!” he cried. "
     text += "A long line of a novel that was broken by hand for its width goes\non here.\n\n第一句。“第二句！”第三句"
     found = [text[a:b] for a, b in source_sentences(text)]
@@ -297,24 +302,24 @@ def test_sentences_cover_the_text_in_order() -> None:
     assert found[3:] == ["第一句。", "“第二句！”", "第三句"]
 
 
-def test_pieces_are_whole_sentences_that_fit() -> None:
+def test_chunks_cover_the_text_and_fit_the_budget() -> None:
     counted = model().count_tokens
     text = novel(40) + "\n\n" + "verylongword" * 400
-    pieces = split_sources([("a", text)], 60, counted)
-    assert all(counted(piece.text) <= 60 and text[piece.start : piece.end] == piece.text for piece in pieces)
-    covered = "".join(piece.text for piece in pieces)
+    chunks = split_sources([("a", text)], 60, counted)
+    assert all(counted(chunk.text) <= 60 and text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    covered = "".join(chunk.text for chunk in chunks)
     assert re.sub(r"\s", "", covered) == re.sub(r"\s", "", text)
 
 
-def test_neighbours_are_read_where_there_is_room() -> None:
-    pieces = split_sources([("a", novel(40))], 40, model().count_tokens)
-    naming = [piece for piece in pieces if "Gatsby" in piece.text]
-    read = select_chunks(pieces, "Gatsby", len(naming) + 2)
+def test_neighbouring_chunks_fill_the_limit() -> None:
+    chunks = split_sources([("a", novel(40))], 40, model().count_tokens)
+    naming = [chunk for chunk in chunks if "Gatsby" in chunk.text]
+    read = select_chunks(chunks, "Gatsby", len(naming) + 2)
     assert len(read) == len(naming) + 2
-    assert {piece.start for piece in naming} < {piece.start for piece in read}
+    assert {chunk.start for chunk in naming} < {chunk.start for chunk in read}
 
 
-def test_real_sources_give_cards_whose_evidence_stands(shared_data: Path) -> None:
+def test_cards_of_real_sources_have_matching_evidence(shared_data: Path) -> None:
     novel_text = (shared_data / "texts" / "gatsby.txt").read_text(encoding="utf-8")
     for sources, name in (
         ([("gatsby.txt", novel_text)], "Gatsby"),
@@ -329,4 +334,4 @@ def test_real_sources_give_cards_whose_evidence_stands(shared_data: Path) -> Non
         role = Extract(model(*["None"] * 24, context_window=1024)).invoke((sources, name))
         assert role.background
         assert role.sample_dialogue
-        assert_stands(role, sources)
+        assert_evidence_matches(role, sources)

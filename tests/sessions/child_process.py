@@ -1,4 +1,4 @@
-"""A process that talks on and on, says what was answered, and can be killed at any moment."""
+"""Child processes that hold an endless conversation until they are killed at a random moment."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from egosrag.sessions.store import exclusive, open_store
 from tests.roles.cards import TIM
 
 
-class Counter(ScriptedChatModel):
-    """Answers “line 7” with “This is the reply to line 7.”, whoever asks it."""
+class EchoModel(ScriptedChatModel):
+    """Answers “line 7” with “This is the reply to line 7.”"""
 
     responses: list[str] = []
     chunk_size: int = 6
@@ -29,30 +29,36 @@ class Counter(ScriptedChatModel):
         return f'This is the reply to {last}."'
 
 
-def talker(url: str, session: str = "s", model: ScriptedChatModel | None = None) -> Callable[[int], None]:
-    """What a child does: goes on where the record ends, and writes the number of every line that was answered."""
+def answer_lines(url: str) -> Callable[[int], None]:
+    """The work of a child: continues session "s" of a store, and writes the number of each line that was answered."""
 
-    def work(out: int) -> None:
+    def work(pipe: int) -> None:
         with open_store(url) as store:
-            talk = Conversation(model or Counter(), TIM, checkpointer=store, session=session)
-            with exclusive(store, session):  # what the killed one had sent to its database may still be on its way in
+            talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
+            with exclusive(store, "s"):  # waits until the server has done what a killed process sent
                 turns = talk.turns()
             number = sum(turn.speaker == "Me" for turn in turns) - bool(turns and turns[-1].speaker == "Me")
             while True:
                 assert talk.say(f"line {number}").text == f"This is the reply to line {number}."
-                os.write(out, f"{number}\n".encode())
+                os.write(pipe, f"{number}\n".encode())
                 number += 1
 
     return work
 
 
-def killed(work: Callable[[int], None], enough: Callable[[list[int]], bool], chance: random.Random) -> list[int]:
-    """Runs ``work`` in a child until it wrote ``enough``, and kills it at a random moment of what it does next.
+def run_and_kill(work: Callable[[int], None], is_enough: Callable[[list[int]], bool], rng: random.Random) -> list[int]:
+    """Runs ``work`` in a child, and kills it at a random moment.
 
-    The child is this process's fork, so that it does not take seconds to begin.
+    The child is a fork of this process, since a new one would take seconds to start.
+
+    Args:
+        work: receives the file descriptor to which it writes one number per line.
+        is_enough: whether the numbers so far are enough; the child is killed after them, within the time that the last
+            one took.
+        rng: chooses the moment.
 
     Returns:
-        The numbers that it wrote.
+        The numbers that the child wrote.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -61,15 +67,15 @@ def killed(work: Callable[[int], None], enough: Callable[[list[int]], bool], cha
         try:
             work(writing)
         finally:
-            os._exit(3)  # it ended by itself: the test fails
+            os._exit(3)  # the work ended by itself, and the test fails
     os.close(writing)
     numbers, step, before = list[int](), 0.0, time.monotonic()
     try:
-        while not enough(numbers):
-            assert select.select([reading], [], [], 60)[0], "the child does nothing"
+        while not is_enough(numbers):
+            assert select.select([reading], [], [], 60)[0], "the child has written nothing for a minute"
             numbers += _read(reading)
             step, before = time.monotonic() - before, time.monotonic()
-        time.sleep(chance.uniform(0, step))
+        time.sleep(rng.uniform(0, step))
     finally:
         os.kill(child, signal.SIGKILL)
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -80,5 +86,5 @@ def killed(work: Callable[[int], None], enough: Callable[[list[int]], bool], cha
 
 
 def _read(pipe: int) -> list[int]:
-    found = os.read(pipe, 65536).decode() if select.select([pipe], [], [], 0)[0] else ""
-    return [int(number) for number in found.splitlines()]
+    text = os.read(pipe, 65536).decode() if select.select([pipe], [], [], 0)[0] else ""
+    return [int(number) for number in text.splitlines()]
