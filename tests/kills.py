@@ -27,7 +27,7 @@ def preload(*modules: str) -> None:
 
 def evaluation(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """A perplexity evaluation that writes its records to a file."""
-    from evals.ppl.command import evaluate
+    from evals.ppl.run import evaluate
 
     preload("torch", "transformers.models.qwen2.modeling_qwen2", "transformers.models.auto")
 
@@ -43,10 +43,9 @@ def evaluation(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], 
 
 def training(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """A LoRA training with dropout that saves a checkpoint every second step."""
-    from finetune.trainer.folder import CHECKPOINTS, whole_checkpoint
-
     from finetune.sft import sft
     from finetune.trainer.args import SftArgs
+    from finetune.trainer.run_folder import CHECKPOINTS, last_complete_checkpoint
 
     preload(
         "torch", "transformers.trainer", "transformers.models.qwen2.modeling_qwen2", "peft", "datasets", "matplotlib"
@@ -55,7 +54,7 @@ def training(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
     def work(out: Path) -> Work:
         def run() -> None:
             model = out / "model"
-            begun = whole_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first checkpoint
+            begun = last_complete_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first checkpoint
             args = SftArgs(**options, out=str(model), resume=begun)
             if not (model / "run.json").exists():
                 sft(args)
@@ -67,7 +66,7 @@ def training(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
 
 def indexing(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """An index of a folder of documents, one of which changes before each build."""
-    from egosrag.parallel import here
+    from egosrag.parallel import run_serially
     from egosrag.rag.index.bulk import Bulk
     from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.rag.retrieval.search import Retriever
@@ -81,7 +80,7 @@ def indexing(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
     def work(out: Path) -> Work:
         number[0] += 1
         (documents / "news.md").write_text(f"# News\n\nThis is version {number[0]}.\n", encoding="utf-8")
-        return lambda: print(len(ManualIndex.build([documents], index_path, bulk=Bulk(here, folder / "keep")).pages))
+        return lambda: print(len(ManualIndex.build([documents], index_path, bulk=Bulk(run_serially, folder / "keep")).pages))
 
     def check() -> None:
         index = ManualIndex.load(index_path)

@@ -123,7 +123,7 @@ def test_several_cards_make_a_scene(run: Run, script: Callable[..., str]) -> Non
     done = run(*words, "--model", script("我是顾青禾。”", 'I am Edda."'), stdin="顾青禾，你好！\nEdda?\n".encode())
     assert [row["speaker"] for row in done.rows] == ["顾青禾", "Edda"]
     done = run("chat", "--role", EDDA, "--memory", "static", "--session", "two", "--model", script(), stdin=b"Hi\n")
-    assert done.code == 1 and "is one with Edda, 顾青禾, not with Edda" in done.err
+    assert done.code == 1 and "belongs to Edda, 顾青禾, not to Edda" in done.err
 
 
 def test_persona_lorebook_and_greeting_reach_the_conversation(
