@@ -54,7 +54,7 @@ def training(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
     def work(out: Path) -> Work:
         def run() -> None:
             model = out / "model"
-            begun = last_complete_checkpoint(model / CHECKPOINTS) is not None  # else it was killed before the first checkpoint
+            begun = last_complete_checkpoint(model / CHECKPOINTS) is not None  # else killed before the first
             args = SftArgs(**options, out=str(model), resume=begun)
             if not (model / "run.json").exists():
                 sft(args)
@@ -80,7 +80,8 @@ def indexing(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
     def work(out: Path) -> Work:
         number[0] += 1
         (documents / "news.md").write_text(f"# News\n\nThis is version {number[0]}.\n", encoding="utf-8")
-        return lambda: print(len(ManualIndex.build([documents], index_path, bulk=Bulk(run_serially, folder / "keep")).pages))
+        bulk = Bulk(run_serially, folder / "keep")
+        return lambda: print(len(ManualIndex.build([documents], index_path, bulk=bulk).pages))
 
     def check() -> None:
         index = ManualIndex.load(index_path)
