@@ -10,7 +10,7 @@ from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load, render
 from egosrag.schema import Passage
 from egosrag.text.language import one_line
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -58,7 +58,7 @@ def fit(
 
 def _shortened(passage: Passage) -> Passage | None:
     """The passage without its last sentence, or its last half where it is one sentence; none when little is left."""
-    spans = sentences(passage.text)
+    spans = sentence_spans(passage.text)
     end = spans[-1][0] if len(spans) > 1 else len(passage.text) // 2
     text = passage.text[:end].rstrip()
     if len(text) < 10:

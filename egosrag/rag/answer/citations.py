@@ -15,7 +15,7 @@ from typing import NamedTuple
 from egosrag.rag.documents.splitting import section_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.schema import Citation, Passage
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 from egosrag.text.words import pairs, words
 
 #: least share of a sentence's content that its quote must tell
@@ -58,7 +58,7 @@ class Checked(NamedTuple):
 def answer_sentences(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The sentences of an answer without their passage marks, each with the numbers that it was marked with."""
     moved = _MARK_AFTER_STOP.sub(lambda m: m.group(2) + m.group(1), answer)  # "yes.[1]" is "yes[1]."
-    for start, end in sentences(moved):
+    for start, end in sentence_spans(moved):
         raw = moved[start:end]
         marks = tuple(int(n) for group in _MARK.findall(raw) for n in re.findall(r"\d+", group))
         text = _MARK.sub("", raw).strip()
@@ -127,7 +127,7 @@ class Checker:
     def _in(self, passage: Passage) -> list[str]:
         page = self._index.page(passage.source, passage.page).text
         spans = [
-            s for s in sentences(page) if s[1] > passage.start and s[0] < passage.end and page[s[0] : s[1]].strip()
+            s for s in sentence_spans(page) if s[1] > passage.start and s[0] < passage.end and page[s[0] : s[1]].strip()
         ]
         two = [(a[0], b[1]) for a, b in zip(spans, spans[1:], strict=False)]
         return [page[start:end].strip() for start, end in (*spans, *two)]

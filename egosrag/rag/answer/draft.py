@@ -11,7 +11,7 @@ from egosrag.rag.answer.citations import Checked, Checker, answer_sentences, joi
 from egosrag.rag.answer.extractive import Covers
 from egosrag.schema import Citation, Told
 from egosrag.text.language import language_of
-from egosrag.text.words import content, words
+from egosrag.text.words import without_question_words, words
 
 Unsupported = Literal["drop", "mark"]
 _RELEVANT = 0.5  # least share of the best sentences' coverage that the model's quotes must have
@@ -85,7 +85,7 @@ class Draft:
     def _relevant(self) -> bool:
         """Whether the sentences so far answer: they say more than the question did, and their quotes are about it."""
         told = [c for c in self.kept if c.citation]
-        if not any(word not in self._asked for c in told for word in words(content(c.text))):
+        if not any(word not in self._asked for c in told for word in words(without_question_words(c.text))):
             return False
         quotes = [f"{self._checker.section(c.citation)}\n{c.citation.quote}" for c in told if c.citation]
         return self._coverage.of("\n".join(quotes)) >= self._needed

@@ -28,7 +28,7 @@ from egosrag.rag.retrieval.queries import Blend, Evidence, Finder
 from egosrag.rag.retrieval.search import Coverage, Retriever, ScoredPassage, asks_for_page, pages_named
 from egosrag.schema import Answer, Timing, Told, Usage
 from egosrag.text.language import language_of
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -256,6 +256,6 @@ def _quote(block: Block, language: str, evidence: Evidence, *, page: bool = Fals
         number = f"第{block.citation.page}页" if language == "zh" else f"Page {block.citation.page}"
         text = f"{number}{'：' if language == 'zh' else ': '}{block.section or text}"
     yield text
-    told = tuple(Told(text=text[start:end].strip(), citation=0) for start, end in sentences(text))
+    told = tuple(Told(text=text[start:end].strip(), citation=0) for start, end in sentence_spans(text))
     answer = Answer(answer=text, refused=False, citations=(block.citation,), mode="quoted", sentences=told)
     yield _with(evidence, answer)

@@ -15,7 +15,7 @@ from egosrag.rag.documents.splitting import CALLOUT, section_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Citation, Page
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 
 _STEP = re.compile(r"\s*(?:[■□●○•\-*]|\d{1,2}[.、)\s]|0\d|[①-⑳]|[（(]\d)")
 _LONGEST = 6  # sentences of a page's opening
@@ -86,7 +86,7 @@ def opening(index: ManualIndex, found: Sequence[ScoredPassage]) -> Block:
     """The first sentences of the first passage: what a page is about, when the question only names it."""
     passage = found[0].passage
     page = index.page(passage.source, passage.page)
-    spans = sentences(page.text)[:_LONGEST]
+    spans = sentence_spans(page.text)[:_LONGEST]
     quote = page.text[spans[0][0] : spans[-1][1]].strip()
     section = section_at(page, spans[-1][0])
     return Block(Citation(source=page.source, page=page.page, quote=quote, score=1.0), section)
@@ -99,7 +99,7 @@ def _scored(page: Page, question: str, hit: ScoredPassage, coverage: Covers) -> 
     stop = min(following[0] if following else len(page.text), hit.passage.end + 300)
     wanted = kinds_told(question)
     made, before, rows = list[_Sentence](), "", ""
-    for start, end in sentences(page.text):
+    for start, end in sentence_spans(page.text):
         text = page.text[start:end].strip()
         if end > hit.passage.start and start < stop and text:
             section = section_at(page, start)

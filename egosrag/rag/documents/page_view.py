@@ -14,7 +14,7 @@ from egosrag.errors import SourceError
 from egosrag.rag.documents.cleaning import plain
 from egosrag.rag.documents.readers import PDFIUM
 from egosrag.schema import Page
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +143,7 @@ def places(quote: str, there: Sequence[str]) -> list[Span]:
     found = [span] if (span := find(quote, 0)) else []
     if not found:
         after = 0
-        for start, end in sentences(quote):
+        for start, end in sentence_spans(quote):
             if span := find(quote[start:end], after):
                 found.append(span)
                 after = span[1]

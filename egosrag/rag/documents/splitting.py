@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from egosrag.errors import SettingsError
 from egosrag.schema import Page, Passage
 from egosrag.text.language import language_of
-from egosrag.text.sentences import Span, sentences
+from egosrag.text.sentences import Span, sentence_spans
 
 _SOFT = re.compile(r"[，、,：:]\s*|\s+")
 LATIN_SCALE = 7 / 3
@@ -41,7 +41,7 @@ def split_pages(pages: Iterable[Page], *, window: int = 300, overlap: int = 100)
 def _windows(page: Page, window: int, overlap: int) -> Iterator[Passage]:
     if language_of(page.text) == "en":
         window, overlap = int(window * LATIN_SCALE), int(overlap * LATIN_SCALE)
-    pieces = [piece for span in sentences(page.text) for piece in _cut(page.text, span, window)]
+    pieces = [piece for span in sentence_spans(page.text) for piece in _cut(page.text, span, window)]
     pieces = _with_callouts(page.text, pieces, window)
     first = 0
     while first < len(pieces):

@@ -17,7 +17,7 @@ from egosrag.rag.answer.draft import refuses
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.schema import Usage
 from egosrag.text.language import language_of, one_line
-from egosrag.text.words import content, words
+from egosrag.text.words import without_question_words, words
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -47,7 +47,7 @@ class Condenser:
         if _POINTS_BACK.search(one_line(question)):
             return False
         known = self._index.lexical["pages-words"]
-        named = {w for w in words(content(question)) if len(w) > 1 and known.knows(w)}
+        named = {w for w in words(without_question_words(question)) if len(w) > 1 and known.knows(w)}
         return len(named) >= 2
 
     def with_answer(self, question: str, history: History) -> str:
@@ -90,7 +90,7 @@ class Condenser:
         if not 2 <= len(text) <= 4 * len(question) + 120 or language_of(text) != language_of(question):
             return "", usage_of(message)
         said = set(words(" ".join([question, *(part for turn in history[-2:] for part in turn)])))
-        told = words(content(text))
+        told = words(without_question_words(text))
         sound = any(w in said for w in told) and sum(w not in said for w in told) <= 2
         return (text if sound else ""), usage_of(message)
 

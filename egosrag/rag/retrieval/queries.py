@@ -26,7 +26,7 @@ from egosrag.rag.retrieval.condense import Condenser, History, usage_of
 from egosrag.rag.retrieval.search import Coverage, Retriever, ScoredPassage
 from egosrag.schema import Usage
 from egosrag.text.language import language_of, one_line
-from egosrag.text.words import content, pairs, words
+from egosrag.text.words import pairs, without_question_words, words
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -160,8 +160,8 @@ class Finder:
         lines = [_LINE.sub("", line).strip() for line in self._ask(messages, evidence).splitlines()]
         parts = [p for p in dict.fromkeys(lines) if _sound(p, question) and p != question]
         # A part that shares no word with the question may still lead on (its second hop); all of them do not.
-        said = set(pairs(content(question)))
-        related = any(said & set(pairs(content(part))) for part in parts)
+        said = set(pairs(without_question_words(question)))
+        related = any(said & set(pairs(without_question_words(part))) for part in parts)
         return parts[:PARTS] if related and len(parts) > 1 else []
 
     def _again(self, question: str, evidence: Evidence) -> str:
@@ -176,7 +176,7 @@ class Finder:
         known = self._index.lexical["pages-words"]
         if not lines or lines[0] in evidence.queries or not _sound(lines[0], question):
             return ""
-        return lines[0] if any(known.knows(word) for word in words(content(lines[0]))) else ""
+        return lines[0] if any(known.knows(word) for word in words(without_question_words(lines[0]))) else ""
 
     def _ask(self, messages: list[BaseMessage], evidence: Evidence) -> str:
         message = self._model.invoke(messages)

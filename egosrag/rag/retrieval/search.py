@@ -22,7 +22,7 @@ from egosrag.rag.retrieval.reranking import DEPTH, Reranker
 from egosrag.rag.retrieval.thesaurus import Meaning, meanings
 from egosrag.schema import Passage
 from egosrag.text.language import language_of
-from egosrag.text.words import ANALYZERS, content, names_something, words
+from egosrag.text.words import ANALYZERS, is_content_word, without_question_words, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -233,9 +233,9 @@ class Coverage:
     FEW = 20  # pages at least: in a leaflet of five a word that stands on three may still be a rare one
 
     def __init__(self, index: ManualIndex, question: str) -> None:
-        asked = content(_PAGE_ASKED.sub(" ", question))
+        asked = without_question_words(_PAGE_ASKED.sub(" ", question))
         meant = meanings(question, language_of(question), index.lexical["pages-pairs"].has)
-        names = [word for word in words(asked) if names_something(word)]
+        names = [word for word in words(asked) if is_content_word(word)]
         self._parts: list[tuple[str, dict[str, float], list[tuple[set[str], list[set[str]]]]]] = []
         for analyzer, analyse in ANALYZERS.items():
             bm25: Bm25 = index.lexical[f"pages-{analyzer}"]

@@ -21,7 +21,7 @@ from egosrag.prompts.render import recalled_line
 from egosrag.rag.index.vectors import Embedder, embed_missing
 from egosrag.schema import Turn
 from egosrag.text.language import language_of
-from egosrag.text.words import content, pairs, words
+from egosrag.text.words import pairs, without_question_words, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,7 +148,7 @@ class TurnMemory:
         if not self._turns or not line.strip():
             return np.full(len(self._turns), -np.inf)
         named, about = self._without_names(line)
-        by_words = self._bm25(_terms(content(about)))
+        by_words = self._bm25(_terms(without_question_words(about)))
         total, found = _standard(by_words), by_words > 0
         if self._embedder is not None:
             cosine = self._matrix @ self._embedder.question(about)[0]
@@ -221,7 +221,9 @@ def _naming(speaker: str) -> str:
     calls = {speaker, *_WORD.findall(speaker)}
     if len(speaker) > 2 and not speaker.isascii() and not re.search(r"\s", speaker):
         calls.add(speaker[-2:])
-    longest = sorted((call for call in calls if content(call).strip()), key=lambda call: (-len(call), call))
+    longest = sorted(
+        (call for call in calls if without_question_words(call).strip()), key=lambda call: (-len(call), call)
+    )
     return "|".join(
         rf"(?<![A-Za-z0-9]){re.escape(call)}(?:['’]s)?(?![A-Za-z0-9])" if call.isascii() else re.escape(call)
         for call in longest

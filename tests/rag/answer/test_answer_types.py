@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from egosrag.rag.answer.answer_types import lacks_value
-from egosrag.rag.index.bm25 import Bm25
 
 
 @pytest.mark.parametrize(
@@ -33,12 +32,3 @@ from egosrag.rag.index.bm25 import Bm25
 )
 def test_a_text_without_the_kind_of_value_that_is_asked_for_is_told(question: str, text: str, lacks: bool) -> None:
     assert lacks_value(question, text) is lacks
-
-
-def test_a_word_on_most_pages_of_a_leaflet_still_counts() -> None:
-    leaflet = Bm25.build("words", ["pump oil", "pump lid", "pump fan", "pump hose", "lamp"])
-    known, new = "pump", "sunroof"
-    assert leaflet.rarity(known, 20) > 0.3 * leaflet.rarity(new, 20)
-    assert leaflet.rarity(known) < 0.2 * leaflet.rarity(new)  # what citations are checked with
-    large = Bm25.build("words", ["pump"] * 4 + ["lamp"] * 60)
-    assert large.rarity(known, 20) == large.rarity(known)

@@ -14,7 +14,7 @@ from egosrag.rag.answer.engine import ManualEngine
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Coverage, Retriever, asks_for_page, pages_named
 from egosrag.schema import Answer
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 
 NONSENSE = "胡说八道 99 秒。Nonsense of 99 seconds."
 REFUSED = {"zh": "手册中没有说明。", "en": "The manual does not say."}
@@ -221,7 +221,7 @@ def test_a_sentence_does_not_turn_its_quote_round(text: str, quote: str, same: b
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_every_sentence_of_a_manual_tells_itself(manuals: dict[str, ManualIndex], language: str) -> None:
     for page in manuals[language].pages:
-        for start, end in sentences(page.text):
+        for start, end in sentence_spans(page.text):
             assert same_sense(page.text[start:end], page.text[start:end])
 
 

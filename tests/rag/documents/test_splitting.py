@@ -10,40 +10,8 @@ from egosrag.errors import SettingsError
 from egosrag.rag.documents.splitting import LATIN_SCALE, section_at, split_pages
 from egosrag.schema import Heading, Page
 from egosrag.text.language import language_of
-from egosrag.text.sentences import sentences
 
 TEXT = st.text(alphabet=st.sampled_from("开关门盖尾abcDr 12.5,!?。！？；，…“”（）「」\"'\n■|：e.g"), max_size=900)
-
-
-def split(text: str) -> list[str]:
-    return [text[a:b].strip() for a, b in sentences(text)]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("打开。关闭！真的吗？好…再见", ["打开。", "关闭！", "真的吗？", "好…", "再见"]),
-        ("他说：“停下。别动！”然后走了。", ["他说：“停下。别动！”", "然后走了。"]),
-        ("充电（约30分钟。勿拔）后断开；再检查。", ["充电（约30分钟。勿拔）后断开；", "再检查。"]),
-        ("胎压为2.3巴。转速3.5。", ["胎压为2.3巴。", "转速3.5。"]),
-        ("Open it. Close it! Really? Yes.", ["Open it.", "Close it!", "Really?", "Yes."]),
-        ("See e.g. Fig. 3 by Dr. Who. It is 3.5 mm.", ["See e.g. Fig. 3 by Dr. Who.", "It is 3.5 mm."]),
-        ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
-        ("Use fuse No. 5. Then drive.", ["Use fuse No. 5.", "Then drive."]),
-        ("1. Open it.\n2. Close it.", ["1. Open it.", "2. Close it."]),
-        ("| a. | b。 |\n| c | d |", ["| a. | b。 |", "| c | d |"]),
-    ],
-)
-def test_a_sentence_ends_where_a_reader_ends_it(text: str, expected: list[str]) -> None:
-    assert split(text) == expected
-
-
-@given(TEXT)
-@settings(max_examples=150, deadline=None)
-def test_sentences_cover_the_text_without_gap_or_overlap(text: str) -> None:
-    spans = sentences(text)
-    assert "".join(text[a:b] for a, b in spans) == text
-    assert all(a < b for a, b in spans)
 
 
 @given(TEXT, st.integers(20, 120), st.data())

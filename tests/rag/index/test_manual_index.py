@@ -16,12 +16,10 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from egosrag.errors import ModelError, SourceError, StoreError
 from egosrag.postgres import is_postgres_url
 from egosrag.rag.index import bulk as room
-from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.index.storage import VERSION
 from egosrag.rag.index.vectors import DenseIndex
 from egosrag.rag.retrieval.search import Retriever
-from egosrag.text.words import pairs, words
 
 
 class Counting(DeterministicFakeEmbedding):
@@ -46,19 +44,6 @@ def docs(tmp_path: Path) -> Path:
 
 def top(index: ManualIndex, question: str) -> str:
     return Retriever(index).search(question)[0].passage.source
-
-
-def test_words_are_those_of_both_languages() -> None:
-    assert words("打开前机舱盖 Lynk&CoApp") == [*words("打开前机舱盖"), "lynk&coapp", "lynk", "co", "app"]
-    assert words("更换电池") == ["更换", "电池"]
-    assert pairs("机舱盖 OBD-II 油") == ["机舱", "舱盖", "obd-ii", "obd", "ii", "油"]
-    assert words("two batteries") == words("Two battery")
-
-
-def test_bm25_finds_chinese_that_the_default_tokenizer_of_libraries_does_not() -> None:
-    index = Bm25.build("words", ["打开车门的方法", "更换电池的方法", ""])
-    assert int(np.argmax(index.scores("电池怎么更换？"))) == 1
-    assert index.scores("天气").tolist() == [0.0, 0.0, 0.0]
 
 
 def test_what_was_saved_is_what_is_loaded(docs: Path, place: str) -> None:
