@@ -65,7 +65,7 @@ def training(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
 def indexing(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """A folder of documents of which one changes before each build."""
     from egosrag.parallel import run_serially
-    from egosrag.rag.index.bulk import Bulk
+    from egosrag.rag.index.bulk import ShardedBuild
     from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.rag.retrieval.search import Retriever
 
@@ -78,7 +78,9 @@ def indexing(folder: Path, given: dict[str, Any]) -> tuple[Callable[[Path], Work
     def work(out: Path) -> Work:
         number[0] += 1
         (documents / "news.md").write_text(f"# News\n\nThis is version {number[0]}.\n", encoding="utf-8")
-        return lambda: print(len(ManualIndex.build([documents], place, bulk=Bulk(run_serially, folder / "keep")).pages))
+        return lambda: print(
+            len(ManualIndex.build([documents], place, sharding=ShardedBuild(run_serially, folder / "keep")).pages)
+        )
 
     def check() -> None:
         index = ManualIndex.load(place)

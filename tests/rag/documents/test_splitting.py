@@ -16,7 +16,7 @@ TEXT = st.text(alphabet=st.sampled_from("开关门盖尾abcDr 12.5,!?。！？�
 
 @given(TEXT, st.integers(20, 120), st.data())
 @settings(max_examples=150, deadline=None)
-def test_passages_are_exact_bounded_and_lose_nothing(text: str, window: int, data: st.DataObject) -> None:
+def test_passages_are_exact_and_bounded_and_cover_the_text(text: str, window: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, window - 1))
     page = Page(source="m", page=4, text=text)
     passages = split_pages([page], window=window, overlap=overlap)
@@ -52,7 +52,7 @@ def test_a_warning_stays_with_its_head() -> None:
     assert [p.text for p in passages] == [text[:15], text[16:]]
 
 
-def test_a_place_on_a_page_knows_the_headings_over_it() -> None:
+def test_the_section_of_an_offset_is_the_path_of_headings_above_it() -> None:
     text = "前文。\n加油\n打开油箱盖。\n步骤\n拧。\n漆面\n打蜡。"
     marked = [(1, "加油"), (2, "步骤"), (1, "漆面")]
     headings = tuple(Heading(start=text.index(title), level=level, title=title) for level, title in marked)
@@ -67,6 +67,6 @@ def test_a_place_on_a_page_knows_the_headings_over_it() -> None:
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(10, 0), (100, 100), (100, -1)])
-def test_sizes_that_cannot_be_are_refused(window: int, overlap: int) -> None:
+def test_impossible_sizes_are_an_error(window: int, overlap: int) -> None:
     with pytest.raises(SettingsError, match="window"):
         split_pages([], window=window, overlap=overlap)

@@ -16,7 +16,7 @@ def test_bm25_finds_chinese_that_the_default_tokenizer_of_libraries_does_not() -
 def test_a_word_on_most_pages_of_a_leaflet_keeps_some_weight() -> None:
     leaflet = Bm25.build("words", ["pump oil", "pump lid", "pump fan", "pump hose", "lamp"])
     known, new = "pump", "sunroof"
-    assert leaflet.rarity(known, 20) > 0.3 * leaflet.rarity(new, 20)
-    assert leaflet.rarity(known) < 0.2 * leaflet.rarity(new)  # as citations are verified
+    assert leaflet.idf(known, 20) > 0.3 * leaflet.idf(new, 20)
+    assert leaflet.idf(known) < 0.2 * leaflet.idf(new)  # as citations are verified
     large = Bm25.build("words", ["pump"] * 4 + ["lamp"] * 60)
-    assert large.rarity(known, 20) == large.rarity(known)
+    assert large.idf(known, 20) == large.idf(known)

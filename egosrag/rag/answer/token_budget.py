@@ -1,4 +1,4 @@
-"""Passages, history and question in one prompt that fits the model's window, the answer's room kept free."""
+"""The prompt within the token budget: passages, history and question that fit the model's context window."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from egosrag.errors import WindowError
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load, render
+from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Passage
 from egosrag.text.language import one_line
 from egosrag.text.sentences import sentence_spans
@@ -16,20 +17,33 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+_MIN_PASSAGE = 10  # characters that a truncated passage keeps at least
 
-def fit(
-    model: BaseChatModel, question: str, history: Sequence[tuple[str, str]], found: Sequence[Passage], language: str
+
+def compose_prompt(
+    model: BaseChatModel,
+    question: str,
+    history: Sequence[tuple[str, str]],
+    hits: Sequence[ScoredPassage],
+    language: str,
 ) -> tuple[list[BaseMessage], list[Passage]]:
-    """The prompt ``answer`` and the passages that are in it.
+    """The messages of the prompt ``answer``, and the passages that are in it.
 
-    What does not fit goes in this order: passages from the last to the third, history from the oldest, the second
-    passage, sentences from the end of the first.
+    What does not fit is left out in this order: passages from the last to the third, history from the oldest turn,
+    the second passage, sentences from the end of the first.
+
+    Args:
+        model: counts the tokens; its window is counted without the tokens reserved for the reply.
+        question: the question as the user asked it.
+        history: earlier (question, answer) pairs, oldest first.
+        hits: the retrieved passages, best first.
+        language: "zh" or "en".
 
     Raises:
         WindowError: the question alone does not fit.
     """
-    window = context_window(model)  # the room for the reply is left out of it already
-    passages, turns = list(found), list(history)
+    budget = context_window(model)
+    passages, turns = [hit.passage for hit in hits], list(history)
 
     def messages() -> list[BaseMessage]:
         return load("answer", language).messages(
@@ -39,28 +53,28 @@ def fit(
             refusal=load("refusal", language).text(),
         )
 
-    while count_tokens(model, messages()) > window:
+    while count_tokens(model, messages()) > budget:
         if len(passages) > 2:
             passages.pop()
         elif turns:
             turns.pop(0)
         elif len(passages) > 1:
             passages.pop()
-        elif passages and (shorter := _shortened(passages[0])):
+        elif passages and (shorter := _truncated(passages[0])):
             passages = [shorter]
         else:
             raise WindowError(
-                f"the question does not fit the {window} tokens that the model's window leaves: ask a shorter one, "
+                f"the question does not fit the {budget} tokens that the model's window leaves: ask a shorter one, "
                 "or use a model with a larger window"
             )
     return messages(), passages
 
 
-def _shortened(passage: Passage) -> Passage | None:
-    """The passage without its last sentence, or its last half where it is one sentence; none when little is left."""
+def _truncated(passage: Passage) -> Passage | None:
+    """The passage without its last sentence, or its first half where it is one sentence; None if little is left."""
     spans = sentence_spans(passage.text)
     end = spans[-1][0] if len(spans) > 1 else len(passage.text) // 2
     text = passage.text[:end].rstrip()
-    if len(text) < 10:
+    if len(text) < _MIN_PASSAGE:
         return None
     return passage.model_copy(update={"text": text, "end": passage.start + len(text)})
