@@ -99,14 +99,14 @@ def lacks_answer_type(question: str, text: str) -> bool:
 
     A measure may be in another unit than the expected one; a price may not be any other number.
     """
-    asked = [kind for kind in _VALUES if kind.question.search(question)]
-    patterns = [kind.answer for kind in asked]
-    if _PRICE in asked:
+    expected = [kind for kind in _VALUES if kind.question.search(question)]
+    patterns = [kind.answer for kind in expected]
+    if _PRICE in expected:
         patterns = [_PRICE.answer]
-    elif any(kind in asked for kind in _MEASURES):
+    elif any(kind in expected for kind in _MEASURES):
         patterns.append(_ANY_NUMBER)
     text = _LIST_NUMBER.sub("", text)
-    return bool(asked) and not any(pattern.search(text) for pattern in patterns)
+    return bool(expected) and not any(pattern.search(text) for pattern in patterns)
 
 
 def only_prohibits(question: str, sentence: str) -> bool:

@@ -1,19 +1,20 @@
-"""The decision about an answer: refuse, quote the manual, or let the model write. One rule for all models.
+"""The decision about an answer: refuse, quote the manual, or let the model write. One set of rules for all models.
 
-Before the model is asked (:func:`decide`):
+Before the model is called (:func:`decide`), the first rule that applies:
 
-* no passage, or a confidence below ``REFUSE_BELOW``: refused;
-* the question names a page: an excerpt of that page is quoted; it asks for a page number: the number is the answer;
-* the model is extractive only (it reads passages worse than their best sentence): quoted or refused, as below;
-* else the model writes. Its unsupported sentences are dropped, and what is left must be about the question.
+1. No excerpt of the manual fits: refuse.
+2. The question names a page: quote it.
+3. The question asks for a page number, and the confidence is ``QUOTE_FROM`` or more: answer with the page number.
+4. The confidence is below ``REFUSE_BELOW``: refuse (not with dense vectors, which find what shares no words).
+5. The model is extractive only (it reads passages worse than their best sentence): quote or refuse, as below.
+6. The model writes. Its unsupported sentences are dropped, and the others must be about the question.
 
-After a draft of which nothing is left (:func:`decide_without_draft`), and for an extractive model:
+If nothing of the model's draft remains (:func:`decide_without_draft`), and for an extractive model, the manual is
+quoted from ``QUOTE_FROM`` on; against a refusal of the model from ``QUOTE_OVER_REFUSAL_FROM`` on; and with a quote that
+lacks the type of answer that the question asks for from ``QUOTE_WITHOUT_VALUE_FROM`` on. Otherwise it is refused.
 
-* the manual is quoted from ``QUOTE_FROM`` on, against a refusal of the model only from ``QUOTE_OVER_REFUSAL_FROM`` on,
-  and a quote without a value of the kind that is asked for only from ``QUOTE_WITHOUT_VALUE_FROM`` on; else refused.
-
-The thresholds are shares of the question's content that the best passage covers (``RetrievedEvidence.confidence``), of
-eight features that were tried the one that separates answered questions from unanswerable ones best. Measured on the
+The thresholds are values of ``RetrievedEvidence.confidence``, the share of the question's content that one passage
+covers: of eight features that were tried, it separates answerable from unanswerable questions best. Measured on the
 sample manuals with 20 unanswerable questions: area under the curve 0.99 against the 64 direct questions, 0.92 against
 the 16 follow-ups, 0.78 against the 28 paraphrases.
 """
@@ -26,18 +27,18 @@ from egosrag.rag.answer.answer_types import lacks_answer_type
 from egosrag.rag.retrieval.evidence import RetrievedEvidence
 from egosrag.rag.retrieval.page_references import asks_for_page, named_pages
 
-# Below: refused without asking the model, unless the index has dense vectors, which find what shares no words.
+# Below this confidence the question is refused without calling the model. It is low on purpose: a question too many
+# goes to the model, which can refuse too.
 REFUSE_BELOW = 0.12
-# From here on the manual is quoted where the model has no supported answer. Below are none of the direct questions, one
-# follow-up, four paraphrases and 13 of the unanswerable ones; a question too many goes to the model, which refuses too.
-# Among the car manual's silver questions, those about what the right page leaves out have as much evidence as the
-# others: refusing those is left to the model.
+# From this confidence on the manual is quoted. On the sample manuals none of the direct questions, one follow-up, four
+# paraphrases and 13 of the unanswerable questions are below it. Among the car manual's silver questions, those about
+# what the right page leaves out have as much confidence as the others: refusing those is left to the model.
 QUOTE_FROM = 0.23
-# From here on the manual is quoted although the model refused.
+# From this confidence on the manual is quoted although the model refused.
 QUOTE_OVER_REFUSAL_FROM = 0.60
-# From here on a quote answers that has no value of the kind asked for ("how often" without a number). Sample manuals:
-# 17 of the 20 unanswerable questions are refused (13 without this rule), and no other question more; on generated
-# leaflets: see pocket's model card.
+# From this confidence on a quote without the type of answer is given ("how often" without a number). Sample manuals:
+# 17 of the 20 unanswerable questions are refused (13 without this rule), and no other question more. On generated
+# leaflets: see pocket's model card (egosrag/data/pocket/README.md).
 QUOTE_WITHOUT_VALUE_FROM = 0.90
 
 

@@ -123,13 +123,16 @@ class ManualEngine:
         if not question.strip():
             yield from _whole(refusal(language))
             return
+        # 1. Rewrite the question into queries, and retrieve the evidence for all of them.
         plan = self._rewriter.plan(question, history)
         evidence = self._evidence.retrieve(plan)
+        # 2. Find the excerpt of the manual that fits best, and decide between model, excerpt and refusal.
         excerpt = choose_excerpt(self.index, evidence)
         quote = excerpt.citation.quote if excerpt else None
         has_vectors = self.index.dense is not None
         decision = decide(evidence, quote, extractive_only=self._extractive_only, has_vectors=has_vectors)
         usage = evidence.usage
+        # 3. Let the model write; each sentence is verified as it is streamed.
         if excerpt and decision is Decision.GENERATE:
             messages, passages = compose_prompt(self.model, question, history, evidence.passages, language)
             verifier = CitationVerifier(self.index, passages)
@@ -140,6 +143,7 @@ class ManualEngine:
                 yield _with_evidence(draft.answer(), evidence, usage)
                 return
             decision = decide_without_draft(evidence, excerpt.citation.quote, model_refused=draft.refused)
+        # 4. Or answer with the excerpt, or refuse.
         if excerpt and decision is not Decision.REFUSE:
             answer = extractive_answer(excerpt, language, page_number=decision is Decision.PAGE_NUMBER)
         else:

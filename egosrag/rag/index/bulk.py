@@ -67,7 +67,7 @@ class ShardedBuild:
 
     Args:
         executor: runs the work on the shards, here or on a cluster.
-        checkpoints: the folder for the shards' results; None: an interrupted build starts anew.
+        checkpoints: the folder for the shards' results; None: an interrupted build starts over.
     """
 
     def __init__(self, executor: Executor = run_serially, checkpoints: Path | None = None) -> None:
