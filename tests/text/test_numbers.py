@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from egosrag.text.numbers import Quantity, number_values, quantities, quantities_supported
+from egosrag.text.numbers import Quantity, number_values, quantities, quantities_supported, spelled_numbers
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,12 @@ def test_a_source_supports_a_text_with_the_same_numbers_and_units(text: str, sou
 )
 def test_number_values_do_not_depend_on_how_a_number_is_written(text: str, values: set[str]) -> None:
     assert number_values(text) == values
+
+
+def test_spelled_numbers_are_read_as_written_and_in_digits() -> None:
+    assert spelled_numbers("Two of 三, twelve of 二十") == [
+        ("two", "2"),
+        ("twelve", "12"),
+        ("三", "3"),
+        ("二十", "二十"),
+    ]
