@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from evals.result_tables import result_tables
+from evals.look.tables import result_tables
 
 from apps import parts
 from apps.parts.labelling import labelling

@@ -220,17 +220,17 @@ class Heading(_Frozen):
 
 
 class Page(_Frozen):
-    """One page of a document after cleaning. ``page`` is 1-based; text formats without pages have one."""
+    """One page of a document after cleaning. ``page`` is its number from 1; formats without pages have one page."""
 
     source: str
     page: int
     text: str
-    section: str = Field(default="", description="the path of headings that the page opens in, joined by ' > '")
-    headings: tuple[Heading, ...] = Field(default=(), description="the headings that stand in the text, in order")
+    section: str = Field(default="", description="the path of headings above the page's first line, joined by ' > '")
+    headings: tuple[Heading, ...] = Field(default=(), description="the headings in the text, in order")
 
 
 class Passage(_Frozen):
-    """A window over one page: ``page.text[start:end] == text``."""
+    """A window of sentences on one page: ``page.text[start:end] == text``. ``section`` is the path of headings."""
 
     id: str
     source: str
@@ -242,7 +242,7 @@ class Passage(_Frozen):
 
 
 class Citation(_Frozen):
-    """A quote that was checked to stand on that page of that source. ``score`` is the support, 0 to 1."""
+    """A verbatim quote from a page of a source. ``score`` is how well it supports the sentence, 0 to 1."""
 
     source: str
     page: int
@@ -250,26 +250,30 @@ class Citation(_Frozen):
     score: float
 
 
-class Told(_Frozen):
-    """One sentence of an answer. ``citation`` counts from 0 in the answer's citations; None: nothing tells it."""
+class AttributedSentence(_Frozen):
+    """One sentence of an answer. ``citation`` is an index, from 0, of the answer's citations; None: unsupported."""
 
     text: str
     citation: int | None
 
 
 class Answer(_Frozen):
-    """What the manual's engine gives back for one question."""
+    """The answer of the manual's engine to one question."""
 
     answer: str
     refused: bool
     citations: tuple[Citation, ...] = ()
     mode: Literal["generated", "quoted", "refused"] = Field(
-        default="generated", description="'quoted': the model's own words were not supported, so the passage speaks"
+        default="generated", description="'generated' by the model, 'quoted' from the manual, or 'refused'"
     )
-    sentences: tuple[Told, ...] = Field(default=(), description="the answer's sentences, each with its citation")
+    sentences: tuple[AttributedSentence, ...] = Field(
+        default=(), description="the answer's sentences, each with its citation"
+    )
     queries: tuple[str, ...] = Field(
-        default=(), description="what was searched for, in order: the question made to stand alone, parts, rewritings"
+        default=(), description="the queries, in order: the standalone question, sub-questions, rewordings"
     )
-    evidence: float = Field(default=0.0, description="share of the question that the best passage covers, 0 to 1")
+    evidence: float = Field(
+        default=0.0, description="the confidence of retrieval: share of the question that one passage covers, 0 to 1"
+    )
     usage: Usage = Usage()
     timing: Timing = Timing()

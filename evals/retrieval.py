@@ -20,7 +20,7 @@ from egosrag.console import Progress
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.models.tokens import approximate_tokens
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.retrieval.condense import Condenser
+from egosrag.rag.retrieval.query_rewriting import FollowUpRewriter
 from egosrag.rag.retrieval.reranking import Reranker
 from egosrag.rag.retrieval.search import Retriever, ScoredPassage
 from evals.common import experiment
@@ -64,7 +64,7 @@ def evaluate(
     Raises:
         SourceError: No row has a reference.
     """
-    retriever, condenser = Retriever(index, reranker), Condenser(index)
+    retriever, rewriter = Retriever(index, reranker), FollowUpRewriter(index)
     answerable = [(row, expected) for row in rows if (expected := reference_pages(row))]
     if not answerable:
         raise SourceError("no question has a reference page: nothing to measure")
@@ -75,7 +75,7 @@ def evaluate(
         for key, (row, expected) in zip(keys, answerable, strict=True):
             if key not in records:
                 start = time.perf_counter()
-                query = condenser.with_answer(row["question"], [tuple(turn) for turn in row.get("history") or ()])
+                query = rewriter.with_last_answer(row["question"], [tuple(turn) for turn in row.get("history") or ()])
                 hits = retriever.search(query, top_k=3 * max(HIT_DEPTHS))
                 pages = ranked_pages(hits)
                 query_ms = 1000 * (time.perf_counter() - start)

@@ -103,7 +103,7 @@ def _split_pairs(args: EmbedderArgs) -> Split:
     from egosrag.rag.documents.load import load_pages
     from egosrag.rag.documents.splitting import split_pages
     from egosrag.rag.index.bm25 import Bm25
-    from egosrag.rag.index.manual_index import searched_text
+    from egosrag.rag.index.fields import searched_text
 
     passages = split_pages(load_pages(args.data))
     texts = [searched_text(p) for p in passages]

@@ -67,7 +67,7 @@ def training(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
 def indexing(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Work], Work]:
     """An index of a folder of documents, one of which changes before each build."""
     from egosrag.parallel import run_serially
-    from egosrag.rag.index.bulk import Bulk
+    from egosrag.rag.index.bulk import ShardedBuild
     from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.rag.retrieval.search import Retriever
 
@@ -80,8 +80,8 @@ def indexing(folder: Path, options: dict[str, Any]) -> tuple[Callable[[Path], Wo
     def work(out: Path) -> Work:
         number[0] += 1
         (documents / "news.md").write_text(f"# News\n\nThis is version {number[0]}.\n", encoding="utf-8")
-        bulk = Bulk(run_serially, folder / "keep")
-        return lambda: print(len(ManualIndex.build([documents], index_path, bulk=bulk).pages))
+        sharding = ShardedBuild(run_serially, folder / "keep")
+        return lambda: print(len(ManualIndex.build([documents], index_path, sharding=sharding).pages))
 
     def check() -> None:
         index = ManualIndex.load(index_path)

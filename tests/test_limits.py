@@ -26,7 +26,7 @@ def test_the_size_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert load_pages([path])
     path.write_text("The oil is changed once in a year.")
     for use in (lambda: load_pages([tmp_path]), lambda: ManualIndex.build([path], tmp_path / "index")):
-        with pytest.raises(SourceError, match="txt has 34 bytes, and one may have 31: cut it into several files"):
+        with pytest.raises(SourceError, match="txt has 34 bytes, and the limit is 31: split it into several files"):
             use()
 
 
@@ -41,7 +41,7 @@ def test_the_bytes_that_a_document_unpacks_to(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(readers, "DOCUMENT_BYTES", unpacked)
     assert load_pages([path])
     monkeypatch.setattr(readers, "DOCUMENT_BYTES", unpacked - 1)
-    with pytest.raises(SourceError, match="bytes unpacked, and one may have"):
+    with pytest.raises(SourceError, match="bytes unpacked, and the limit is"):
         load_pages([path])
 
 
@@ -64,7 +64,7 @@ def test_the_pages_of_a_document(ending: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(readers, "DOCUMENT_PAGES", 3)
     assert len(load_pages([path])) == 3
     monkeypatch.setattr(readers, "DOCUMENT_PAGES", 2)
-    with pytest.raises(SourceError, match="has 3 pages, and one may have 2: cut it into several files"):
+    with pytest.raises(SourceError, match="has 3 pages, and the limit is 2: split it into several files"):
         load_pages([path])
 
 

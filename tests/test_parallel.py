@@ -19,7 +19,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from egosrag.errors import SettingsError, SourceError
 from egosrag.parallel import run_on_ray, run_serially
 from egosrag.rag.index import bulk
-from egosrag.rag.index.bulk import Bulk
+from egosrag.rag.index.bulk import ShardedBuild
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Retriever
 from evals.common.records import read_jsonl
@@ -73,7 +73,8 @@ def node_id(n):
 
 nodes = {node for _, node in run_on_ray(node_id, range(8))}
 bulk.SHARD_BYTES, bulk.SHARD_TEXTS = 4000, 16
-ManualIndex.build([sys.argv[1]], sys.argv[2], DeterministicFakeEmbedding(size=8), bulk=bulk.Bulk(run_on_ray))
+embedder = DeterministicFakeEmbedding(size=8)
+ManualIndex.build([sys.argv[1]], sys.argv[2], embedder, sharding=bulk.ShardedBuild(run_on_ray))
 print(json.dumps([len(nodes), os.environ["RAY_USAGE_STATS_ENABLED"]]))
 """
 
@@ -117,8 +118,8 @@ def embed_shard(texts, embedder):
     return real(texts, embedder)
 
 bulk.read_shard, bulk.embed_shard, bulk.SHARD_BYTES, bulk.SHARD_TEXTS = read_shard, embed_shard, 1, 16
-keep = bulk.Bulk(run_on_ray, Path(sys.argv[5]))
-ManualIndex.build([sys.argv[1]], sys.argv[2], DeterministicFakeEmbedding(size=8), bulk=keep)
+keep = bulk.ShardedBuild(run_on_ray, Path(sys.argv[5]))
+ManualIndex.build([sys.argv[1]], sys.argv[2], DeterministicFakeEmbedding(size=8), sharding=keep)
 """
 
 
@@ -190,14 +191,14 @@ def test_a_finished_shard_is_not_processed_again(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(bulk, "load_document", failing)
     with pytest.raises(SourceError, match="the disk failed"):
-        ManualIndex.build([folder], tmp_path / "index", bulk=Bulk(run_serially, tmp_path / "keep"))
+        ManualIndex.build([folder], tmp_path / "index", sharding=ShardedBuild(run_serially, tmp_path / "keep"))
     assert read == ["part0.md", "part1.md", "part2.md"]
     read.clear()
     (tmp_path / "repaired").touch()
     (folder / "part1.md").write_text("# Part 1\n\nIt was changed in the meantime.\n", encoding="utf-8")
     stored = sorted((tmp_path / "keep").iterdir())
     stored[0].write_bytes(stored[0].read_bytes()[:9])
-    index = ManualIndex.build([folder], tmp_path / "index", bulk=Bulk(run_serially, tmp_path / "keep"))
+    index = ManualIndex.build([folder], tmp_path / "index", sharding=ShardedBuild(run_serially, tmp_path / "keep"))
     assert 3 <= len(read) <= 4 and {"part1.md", "part3.md", "part4.md"} <= set(read), (
         "only the damaged, the changed and the missing"
     )
@@ -223,11 +224,15 @@ def test_stored_vectors_are_not_computed_again(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(bulk, "embed_shard", embed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            ManualIndex.build([folder], tmp_path / "index", embedder, bulk=Bulk(run_serially, tmp_path / "keep"))
+            ManualIndex.build(
+                [folder], tmp_path / "index", embedder, sharding=ShardedBuild(run_serially, tmp_path / "keep")
+            )
         assert sizes == [4, 4]
     monkeypatch.undo()
     monkeypatch.setattr(bulk, "SHARD_TEXTS", 4)
-    index = ManualIndex.build([folder], tmp_path / "index", embedder, bulk=Bulk(run_serially, tmp_path / "keep"))
+    index = ManualIndex.build(
+        [folder], tmp_path / "index", embedder, sharding=ShardedBuild(run_serially, tmp_path / "keep")
+    )
     assert_same(index, ManualIndex.build([folder], embedder=embedder))
     assert not list((tmp_path / "keep").iterdir())
 

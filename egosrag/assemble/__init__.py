@@ -4,7 +4,7 @@ Read ``models`` (chat models), then ``manuals`` (indexes and the manual QA engin
 conversations with their store, memory and sources).
 """
 
-from egosrag.assemble.manuals import build_index, is_current, manual, manual_index
+from egosrag.assemble.manuals import build_index, manual, manual_index
 from egosrag.assemble.models import chat_model, extract_model, sample
 from egosrag.assemble.roles import (
     ConversationSetup,
@@ -24,7 +24,6 @@ __all__ = [
     "extract_model",
     "extract_role",
     "extract_step",
-    "is_current",
     "manual",
     "manual_index",
     "memory_settings",

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egosrag.assemble.manuals import build_index, indexing
+from egosrag.assemble.manuals import build_index
 from egosrag.assemble.models import chat_model, extract_model
 from egosrag.console import Reporter
 from egosrag.errors import RoleError, SettingsError
@@ -195,7 +195,14 @@ def _card_and_sources(
     texts = _read_texts(setup.sources)
     role = card or bare_role(texts, str(setup.name))
     if strategy == "dynamic":
-        index = ManualIndex.cached(setup.sources, settings.cache_dir, **indexing(settings), progress=progress)
+        index = ManualIndex.cached(
+            setup.sources,
+            settings.cache_dir,
+            settings.embedder,
+            progress,
+            window=settings.window,
+            overlap=settings.overlap,
+        )
         return role, RoleSources(search=source_search(index, settings.top_k))
     if strategy == "none":
         return role, RoleSources(texts)

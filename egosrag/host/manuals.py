@@ -13,8 +13,8 @@ from egosrag.console import Reporter
 from egosrag.errors import StoreError
 from egosrag.host.uploads import Upload, display_names_in_errors, list_uploads
 from egosrag.host.visitors import Visitor
-from egosrag.rag.answer.engine import STRONG
-from egosrag.rag.documents.page_view import View, view
+from egosrag.rag.answer.decision import QUOTE_FROM
+from egosrag.rag.documents.page_view import PageView, page_view
 from egosrag.rag.documents.readers import READERS
 from egosrag.schema import Answer, Citation
 from egosrag.settings import Settings
@@ -114,7 +114,7 @@ def reliability(answer: Answer) -> Reliability:
     """How far an answer can be trusted; "weak" ones should be checked on their page."""
     if answer.refused:
         return "refused"
-    if answer.evidence < STRONG:
+    if answer.evidence < QUOTE_FROM:
         return "weak"
     return "quoted" if answer.mode == "quoted" else "supported"
 
@@ -138,7 +138,7 @@ def answer_parts(answer: Answer) -> list[AnswerPart]:
     return [AnswerPart(part.text.strip(), part.citation) for part in parts if part.text.strip()]
 
 
-def cited_page(index: ManualIndex, citation: Citation, documents: Mapping[str, Upload], width: int = 1000) -> View:
+def cited_page(index: ManualIndex, citation: Citation, documents: Mapping[str, Upload], width: int = 1000) -> PageView:
     """The page of a citation, with its quote highlighted.
 
     Args:
@@ -156,7 +156,7 @@ def cited_page(index: ManualIndex, citation: Citation, documents: Mapping[str, U
         page = index.page(citation.source, citation.page)
     except KeyError as error:
         raise StoreError(f"page {citation.page} is not in the selected documents: select its document again") from error
-    return view(page, citation.quote, document.path if document else None, width=width)
+    return page_view(page, citation.quote, document.path if document else None, width=width)
 
 
 def answer_without_document(

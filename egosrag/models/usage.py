@@ -1,4 +1,4 @@
-"""The tokens that a model reports for a call, in one form."""
+"""Token usage of a model call, read from the LangChain message that it returned."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from langchain_core.messages import AIMessage
 from egosrag.schema import Usage
 
 
-def usage_of(message: AIMessage) -> Usage:
-    """The tokens that a message, or a chunk of one, reports; zeros where it reports none."""
-    reported = message.usage_metadata
+def usage_of(message: AIMessage | None) -> Usage:
+    """The tokens that a message, or a chunk of a streamed one, reports in ``usage_metadata``.
+
+    Args:
+        message: from any chat model; None where a stream gave nothing.
+
+    Returns:
+        Prompt, completion and cached tokens; zeros where the provider reports none.
+    """
+    reported = message.usage_metadata if message is not None else None
     if not reported:
         return Usage()
     cached = (reported.get("input_token_details") or {}).get("cache_read") or 0

@@ -168,7 +168,7 @@ class ManualBackend:
     def _current_engine(self) -> ManualEngine:
         if self._reopening.acquire(blocking=False):
             try:
-                if not assemble.is_current(self._engine.index, self._index):
+                if not self._engine.index.is_current(self._index):
                     self._engine = self._open()
             except StoreError as error:  # a build that is not finished, or no database: the next question tries again
                 _log.warning("%s", error)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
-_ZH_NUMBER = re.compile(
-    r"[零〇一二两三四五六七八九十百千万亿]+(?=[年月日号点岁个次天里斤块元])|[零〇一二三四五六七八九十百千万]{2,}"
-)
+from egosrag.text.numbers import CHINESE_COUNTS, DIGIT_GROUPS
+
 _QUOTED = re.compile('["“「『《]([^"“”「」『』《》\n]{1,24})["”」』》]')
 _ZH_NAMED = re.compile(r"(?:名叫|名字是|叫做|我叫|你叫|他叫|她叫|叫|姓|住在|来自)([\u4e00-\u9fff]{1,4})")
 _ZH_STOP = re.compile(r"[的了吗呢吧啊呀嘛和与跟在是有来去过着，。！？]|(?=什么|谁|啥|哪|我|你|他|她)")
@@ -25,8 +23,8 @@ _BEFORE_A_START = ".!?…:;\"“”'‘("
 
 def named_items(text: str) -> list[str]:
     """The names, numbers, dates and quoted words of ``text``, each once, in the order of the text."""
-    found = [(m.start(), m.group()) for m in _NUMBER.finditer(text)]
-    found += [(m.start(), m.group()) for m in _ZH_NUMBER.finditer(text)]
+    found = [(m.start(), m.group()) for m in DIGIT_GROUPS.finditer(text)]
+    found += [(m.start(), m.group()) for m in CHINESE_COUNTS.finditer(text)]
     found += [(m.start(), m.group(1).strip()) for m in _QUOTED.finditer(text)]
     found += [(m.start(), name) for m in _ZH_NAMED.finditer(text) if (name := _zh_name(m.group(1)))]
     found += [
@@ -40,10 +38,10 @@ def named_items(text: str) -> list[str]:
 def missing_items(texts: Iterable[str], summary: str) -> list[str]:
     """The named items of ``texts`` that do not appear in ``summary``."""
     have = normalized(summary)
-    numbers = set(_NUMBER.findall(summary))
+    numbers = set(DIGIT_GROUPS.findall(summary))
     lost = []
     for item in dict.fromkeys(item for text in texts for item in named_items(text)):
-        kept = item in numbers if _NUMBER.fullmatch(item) else normalized(item) in have
+        kept = item in numbers if DIGIT_GROUPS.fullmatch(item) else normalized(item) in have
         if not kept:
             lost.append(item)
     return lost

@@ -1,4 +1,4 @@
-"""Sentence boundaries in Chinese and English text."""
+"""Sentence splitting of Chinese and English text; the one splitter of the project."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 Span = tuple[int, int]
 
 _CLOSING = "”’」』）)】》\"'"
-# A Latin full stop ends a sentence only before a space and something that can open one; ! and ? before a space.
+# Latin stops end a sentence only before white space, the end of the text or a Chinese character.
 _END = re.compile(
     rf"(?:[。！？]|…+|[；;](?=\s|[^\x00-\x7f])|[.!?]+(?=[{_CLOSING}]*(?:\s|$|[\u3400-\u9fff])))[。！？!?…]*[{_CLOSING}]*\s*|\n\s*"
 )
@@ -17,41 +17,47 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _PAIRS = {"“": "”", "「": "」", "『": "』", "（": "）", "‘": "’"}
-_ROW = re.compile(r"[^\n]*\|[^\n]*")  # a table's row
-_LONGEST_QUOTE = 200
+_TABLE_ROW = re.compile(r"[^\n]*\|[^\n]*")
+_LONGEST_QUOTE = 200  # characters: a longer quotation is split into its sentences
 
 
-def sentences(text: str) -> list[Span]:
-    """The sentences of ``text`` as (start, end) spans that cover it without a gap.
+def sentence_spans(text: str) -> list[Span]:
+    """The sentences of ``text`` as (start, end) spans that cover it without gaps.
 
-    A sentence keeps its closing marks and the white space after it. A line is at least a sentence, so list items
-    and table rows stay whole. A stop inside quotation marks or brackets that close within the same line, in a
-    decimal or in an abbreviation (e.g., Dr., No. 5) ends nothing.
+    A sentence includes its closing quotation marks and brackets and the white space after it. A line break always
+    ends one, and a table row is one. No ends of sentences are stops inside quotation marks or brackets that close on
+    the same line, in decimals, in abbreviations (e.g., Dr., No. 5), and after the number of a list item.
+
+    Args:
+        text: any text.
+
+    Returns:
+        Spans in order; none for an empty text.
     """
-    whole = [*_quoted(text), *((m.start() - 1, m.end()) for m in _ROW.finditer(text))]
-    found, start = [], 0
+    unbroken = [*_quotation_spans(text), *((m.start() - 1, m.end()) for m in _TABLE_ROW.finditer(text))]
+    spans, start = [], 0
     for match in _END.finditer(text):
         end = match.end()
-        if end <= start or any(a < match.start() < b and end <= b for a, b in whole):
+        if end <= start or any(a < match.start() < b and end <= b for a, b in unbroken):
             continue
         if "\n" not in match.group():
             before = text[start : match.start() + 1]
             opens_lower = text[end : end + 1].islower()
             if match.group()[0] == "." and (opens_lower or _ABBREVIATION.search(before)) or _is_item_number(before):
                 continue
-        found.append((start, end))
+        spans.append((start, end))
         start = end
     if start < len(text):
-        found.append((start, len(text)))
-    return found
+        spans.append((start, len(text)))
+    return spans
 
 
 def _is_item_number(text: str) -> bool:
     return bool(re.fullmatch(r"\s*\d{1,3}\.", text))
 
 
-def _quoted(text: str) -> list[Span]:
-    """The insides of quotation marks and brackets, each closing in its own line and not too far away."""
+def _quotation_spans(text: str) -> list[Span]:
+    """The quoted and bracketed parts of ``text`` that close on their own line within ``_LONGEST_QUOTE``."""
     spans, stack = [], list[tuple[str, int]]()
     for match in re.finditer(r"[“”「」『』（）‘’\n]", text):
         mark, at = match.group(), match.start()

@@ -1,7 +1,7 @@
-r"""Words of Chinese and English text: jieba words, and CJK character pairs.
+r"""Word segmentation of Chinese and English text for search: jieba words, and CJK character bigrams ("pairs").
 
-The libraries' own tokenizers find nothing in Chinese: on the 81 gold questions of the car manual the default
-``\b\w\w+\b`` reaches hit@5 0.24, jieba 0.96, pairs of characters 1.00.
+The default tokenizers of the search libraries find nothing in Chinese. hit@5 on the 81 gold questions of the car
+manual: their ``\b\w\w+\b`` 0.24, jieba 0.96, character pairs 1.00.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ def _jieba() -> Any:
     import jieba
     from platformdirs import user_cache_path
 
-    jieba.setLogLevel(logging.CRITICAL)  # neither its banner nor an unwritable cache is the user's concern
+    jieba.setLogLevel(logging.CRITICAL)  # no banner, and no warning about an unwritable cache
     tokenizer = jieba.Tokenizer()
     cached = user_cache_path("egosrag") / "jieba.cache"
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        tokenizer.cache_file = str(cached)  # its default is the system's temporary folder, open to everyone
-        # jieba reads its cache a piece at a time, which takes twice as long.
+        tokenizer.cache_file = str(cached)  # jieba's default is the system's world-writable temporary folder
+        # Read at once: jieba reads its cache in chunks, which takes twice as long.
         tokenizer.FREQ, tokenizer.total = marshal.loads(cached.read_bytes())
         tokenizer.initialized = True
     except (OSError, EOFError, ValueError, TypeError):
-        tokenizer.initialize()  # reads the dictionary, and writes the cache where it can
+        tokenizer.initialize()  # reads the dictionary, and writes the cache if it is writable
     return tokenizer
 
 
 def stem(word: str) -> str:
-    """An English word without its plural or verb ending: enough for a manual's nouns and verbs."""
+    """An English word without its plural or verb ending; a light stemmer, enough for a manual's nouns and verbs."""
     return _SUFFIX.sub(lambda m: "y" if m.group() == "ies" else "", word) if word.isascii() else word
 
 
-@lru_cache(65536)  # a text has few different words, and most of the time of an index goes here
+@lru_cache(65536)  # a text has few distinct words, and indexing spends most of its time here
 def _latin(token: str) -> tuple[str, ...]:
-    """A Latin word, and its parts where it has any: ``Lynk&CoApp`` is also lynk, co and app."""
+    """A stemmed Latin word and the parts of a compound: ``Lynk&CoApp`` is also lynk, co and app."""
     parts = [p for p in re.split(r"[-.'&/]", _HUMP.sub("-", token)) if p]
     split = parts if len(parts) > 1 else []
     return (stem(token.lower()), *(stem(p.lower()) for p in split if not p.isdigit()))
 
 
 def words(text: str) -> list[str]:
-    """The words of ``text``, lower-cased: Chinese by jieba, Latin words whole and without their endings."""
+    """The words of ``text``, in order: Chinese words by jieba, Latin words lower-cased and stemmed."""
     found: list[str] = []
     for match in _TERM.finditer(text):
         token = match.group()
@@ -61,7 +61,7 @@ def words(text: str) -> list[str]:
 
 
 def pairs(text: str) -> list[str]:
-    """CJK character pairs (a lone character stands alone) and Latin words."""
+    """The CJK character bigrams of ``text`` (a lone character by itself) and its Latin words, in order."""
     found: list[str] = []
     for match in _TERM.finditer(text):
         token = match.group()
@@ -72,6 +72,7 @@ def pairs(text: str) -> list[str]:
     return found
 
 
+#: the analyzers of the lexical indexes, by name
 ANALYZERS = {"words": words, "pairs": pairs}
 
 
@@ -85,10 +86,10 @@ def _dictionary() -> bytes:
 
 
 @lru_cache(4096)
-def names_something(word: str) -> bool:
-    """Whether a Chinese word is a noun, a number or none that the dictionary has; a Latin word always counts as one.
+def is_content_word(word: str) -> bool:
+    """Whether a Chinese word is a noun, a number or not in the dictionary; True for every Latin word.
 
-    jieba's own tagger would take most of a second to start; the tag of the few words of a question is looked up.
+    The part-of-speech tag is read from jieba's dictionary: its tagger takes most of a second to start.
     """
     at = _dictionary().find(f"\n{word} ".encode()) if _CJK.match(word) else -1
     if at < 0:
@@ -97,12 +98,12 @@ def names_something(word: str) -> bool:
     return tag[0] in "nmtj" or tag in ("vn", "an", "eng")
 
 
-# What makes a sentence a question and says nothing of its subject.
-_ASKING = re.compile(
+# Words that form a question and do not name its subject.
+_QUESTION_WORDS_ZH = re.compile(
     r"请问|问题[：:]|请|如何|怎么办|怎么样?|怎样|为什么|什么|是否|能否|可否|哪些|哪[个种里儿]|哪一?页|第几页|多少|几[个种]|多[久长大高]|"
     r"可不可以|能不能|是不是|有没有|可以|能够|应该|需要|我们?|您|你|[吗呢吧啊的了么是]|相关(?:内容|信息)|情况下"
 )
-_ASKING_EN = re.compile(
+_QUESTION_WORDS_EN = re.compile(
     r"\b(?:a|an|the|of|to|in|on|at|for|with|by|from|and|or|is|are|was|be|do|does|did|can|could|should|would|"
     r"will|may|must|i|my|me|we|our|you|your|it|its|this|that|these|there|what|which|who|whom|whose|when|"
     r"where|why|how|much|many|please|tell|about|if|not|no|have|has|had|get)\b",
@@ -110,6 +111,6 @@ _ASKING_EN = re.compile(
 )
 
 
-def content(question: str) -> str:
-    """A question without the words that only make it one, Chinese and English."""
-    return _ASKING_EN.sub(" ", _ASKING.sub(" ", question))
+def without_question_words(question: str) -> str:
+    """``question`` without interrogative and function words (如何, what, please, ...), Chinese and English."""
+    return _QUESTION_WORDS_EN.sub(" ", _QUESTION_WORDS_ZH.sub(" ", question))

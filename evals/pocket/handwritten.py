@@ -16,7 +16,7 @@ from egosrag import ManualEngine, ManualIndex
 from egosrag.assemble import sample
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.schema import Role
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 from evals.common.records import Record
 from evals.pocket.cases import contains, conversation_with, declined
 from evals.roleplay.cases import DATA, subject
@@ -58,7 +58,7 @@ def families(model: Any, alone: Any, language: str) -> list[Family]:
 def manual(model: Any, file: Path, rows: list[Record]) -> Iterator[Record]:
     """Questions about a manual through the engine; ``baseline``: the best sentence of the manual by BM25."""
     engine = ManualEngine(ManualIndex.build([file]), model)
-    known = [p.text[a:b].strip() for p in engine.index.pages for a, b in sentences(p.text)]
+    known = [p.text[a:b].strip() for p in engine.index.pages for a, b in sentence_spans(p.text)]
     best = Bm25.build("words", known)
     for row in rows:
         answer = engine.ask(row["question"], row.get("history", ()))

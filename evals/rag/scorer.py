@@ -12,7 +12,7 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
-from egosrag.rag.answer.draft import refuses
+from egosrag.rag.refusals import is_refusal
 from egosrag.text.words import words
 from evals.common.records import Record
 
@@ -55,7 +55,7 @@ def score(row: Record, outputs: Record) -> dict[str, Any]:
             citations whose quote is on their page.
     """
     answer, reference = outputs["answer"], row["reference"]
-    refused = outputs.get("refused", refuses(answer))
+    refused = outputs.get("refused", is_refusal(answer))
     measures: dict[str, Any] = {"refused": float(refused)}
     if row["answerable"] and reference:
         measures |= {f"rouge{n}": rouge(answer, reference, n) for n in (1, 2)}

@@ -30,7 +30,7 @@ from egosrag.rag.index.vectors import MINILM, PACKAGED, DenseIndex, Embedder, lo
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Turn
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 from evals.speed.results import Json, Keep, finish
 from evals.speed.synthetic_index import random_question, resident_memory, synthetic_index
 
@@ -41,7 +41,7 @@ _TURNS = 600  # as in a conversation of LoCoMo
 def _sentences() -> list[str]:
     lines = (files("egosrag") / "data" / "samples" / "manual.en.md").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if line[:1].isalpha())  # no headings, tables, page marks
-    return [text[start:end].strip() for start, end in sentences(text) if end - start > 30]
+    return [text[start:end].strip() for start, end in sentence_spans(text) if end - start > 30]
 
 
 def make_pages(file: Path, passages: int, seed: int = 0) -> None:

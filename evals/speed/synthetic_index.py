@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egosrag.rag.index.bm25 import Bm25
-from egosrag.rag.index.manual_index import LEXICAL, ManualIndex
-from egosrag.rag.index.storage import Data, EmbedderCard, Manifest
+from egosrag.rag.index.fields import LEXICAL
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.index.storage import EmbedderCard, IndexData, Manifest
 from egosrag.rag.index.vectors import Embedder
 from egosrag.schema import Page, Passage
 
@@ -74,7 +75,7 @@ def synthetic_index(passages: int, embedder: Embedder, width: int) -> ManualInde
     lexical = {name: _bm25(analyzer, *postings[name.split("-")[0]]) for name, analyzer in LEXICAL.items()}
     vectors = rng.standard_normal((passages, width), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    data = Data.model_construct(pages=page_rows, passages=parts, lexical=lexical, vectors=vectors)
+    data = IndexData.in_memory(page_rows, parts, lexical, vectors)
     card = EmbedderCard(name=embedder.name, dimension=width, prompt=embedder.prompt)
     return ManualIndex(Manifest(embedder=card), data, embedder)
 

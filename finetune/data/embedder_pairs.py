@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag.rag.index.bm25 import Bm25
-from egosrag.rag.retrieval.thesaurus import meanings
+from egosrag.rag.retrieval.thesaurus import synonyms
 from egosrag.text.language import language_of
-from egosrag.text.sentences import sentences
-from egosrag.text.words import content, words
+from egosrag.text.sentences import sentence_spans
+from egosrag.text.words import without_question_words, words
 
 if TYPE_CHECKING:
     from egosrag.schema import Passage
@@ -52,9 +52,9 @@ def make_pairs(passages: Sequence[Passage], bm25: Bm25, ask: Callable[[str], str
 
 def _pairs_of(number: int, passage: Passage, bm25: Bm25, ask: Callable[[str], str] | None) -> list[Pair]:
     title = passage.section.rpartition(" > ")[2]
-    parts = [passage.text[a:b].strip() for a, b in sentences(passage.text)]
+    parts = [passage.text[a:b].strip() for a, b in sentence_spans(passage.text)]
     parts = [part for part in parts if len(part) >= _MIN_SENTENCE and part != title]
-    rarest = sorted(set(words(content(passage.text))), key=lambda w: (-bm25.rarity(w), w))
+    rarest = sorted(set(words(without_question_words(passage.text))), key=lambda w: (-bm25.idf(w), w))
     separator = "" if language_of(passage.text) == "zh" else " "
     pairs = [Pair(title, number, "title")] if title else []
     pairs += [Pair(part, number, "sentence") for part in parts[::2]]
@@ -67,9 +67,9 @@ def _pairs_of(number: int, passage: Passage, bm25: Bm25, ask: Callable[[str], st
 
 
 def _with_synonyms(text: str, rng: random.Random) -> str:
-    for term, synonyms in meanings(text, language_of(text), lambda _: True):
+    for term, others in synonyms(text, language_of(text), lambda _: True):
         whole_word = rf"(?<![A-Za-z]){re.escape(term)}(?![A-Za-z])"
-        text = re.sub(whole_word, rng.choice(synonyms), text, flags=re.IGNORECASE)
+        text = re.sub(whole_word, rng.choice(others), text, flags=re.IGNORECASE)
     return text
 
 

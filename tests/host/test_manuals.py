@@ -15,7 +15,7 @@ from egosrag.host import manuals
 from egosrag.host.uploads import Upload, save_upload
 from egosrag.host.visitors import Visitor, new_token, visitor_of
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.schema import Answer, Citation, Told
+from egosrag.schema import Answer, AttributedSentence, Citation
 from egosrag.settings import Settings
 
 OIL = Citation(source="m.md", page=1, quote="Use SAE 30.", score=1.0)
@@ -94,10 +94,10 @@ def test_consecutive_sentences_with_the_same_citation_are_one_part() -> None:
         refused=False,
         citations=(OIL, LAMP),
         sentences=(
-            Told(text="Use SAE 30.", citation=0),
-            Told(text="Nothing else.", citation=0),
-            Told(text="1. The lamp blinks.", citation=1),
-            Told(text="So it seems.", citation=None),
+            AttributedSentence(text="Use SAE 30.", citation=0),
+            AttributedSentence(text="Nothing else.", citation=0),
+            AttributedSentence(text="1. The lamp blinks.", citation=1),
+            AttributedSentence(text="So it seems.", citation=None),
         ),
     )
     assert manuals.answer_parts(answer) == [

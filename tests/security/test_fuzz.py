@@ -29,7 +29,7 @@ from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
 from egosrag.settings import Settings
 from egosrag.text.quotes import speech
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 from tests.roles.cards import TIM
 from tests.roles.test_cards import FULL as CARD
 from tests.roles.test_cards import GOOD
@@ -114,7 +114,7 @@ def test_the_decoder(prefix: str, raw: str) -> None:
 
 @cases(400, text=TEXT, window=st.integers(20, 200), share=st.floats(0, 0.9))
 def test_the_splitter(text: str, window: int, share: float) -> None:
-    spans = sentences(text)
+    spans = sentence_spans(text)
     assert "".join(text[start:end] for start, end in spans) == text
     page = Page(source="a", page=1, text=text)
     for passage in split_pages([page], window=window, overlap=int(window * share)):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from egosrag.text.language import language_of
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import sentence_spans
 
 # A hard-wrapped line in Latin script is at least this many characters long.
 _WRAPPED_LINE = 45
@@ -32,7 +32,7 @@ def source_sentences(text: str) -> list[tuple[int, int]]:
     “Stop!” he cried.
     """
     joined: list[tuple[int, int]] = []
-    for start, end in sentences(text):
+    for start, end in sentence_spans(text):
         if joined and _continues(text, joined[-1][0], start):
             joined[-1] = (joined[-1][0], end)
         else:

@@ -10,19 +10,11 @@ import re
 from egosrag.egos.extract.chunks import mention_pattern
 from egosrag.text.language import language_of
 from egosrag.text.named_items import missing_items
+from egosrag.text.numbers import CHINESE_DIGITS, number_values, spelled_numbers
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z]*(?:['’\-][A-Za-z]+)*")
-_LETTERS = re.compile("[a-z]+")
-_DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _FOREIGN = re.compile(r"[\u4e00-\u9fff]{1,6}(?:[·•][\u4e00-\u9fff]{1,6})+")  # 杰伊·盖茨比
 _BEGINS = re.compile(r"(?:^|[.!?…:;。！？：；\n]|[\"“‘'(（])\s*$")
-_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-_SMALL = f"two three four five six seven eight nine {_TEENS}".split()  # "one" is also a pronoun
-_ENGLISH_NUMBERS = {word: str(value) for value, word in enumerate(_SMALL, 2)}
-_ENGLISH_NUMBERS |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80"}
-_ENGLISH_NUMBERS |= {"ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000", "dozen": "12"}
-_CHINESE_NUMBER = re.compile("[零〇二两三四五六七八九十百千万亿]+")  # without 一, which is part of too many words
-_CHINESE_DIGIT = {digit: str(value) for value, digit in enumerate("零一二三四五六七八九十")} | {"两": "2"}
 # Words that may be capitalised at the beginning of a statement although its evidence lacks them.
 _OPENER_WORDS = """
 a an the he she they it his her their its i you we my our this that these those there in on at as by for from with
@@ -48,8 +40,8 @@ def unsupported_claims(statement: str, name: str, quote: str, context: str) -> l
     """
     named = mention_pattern(name)
     claims = named.sub(" ", statement)
-    values = _values(quote)
-    lost = [item for item in missing_items([claims], quote) if _CHINESE_DIGIT.get(item, item) not in values]
+    values = number_values(quote)
+    lost = [item for item in missing_items([claims], quote) if CHINESE_DIGITS.get(item, item) not in values]
     names = _unsupported_english_names(statement, named, quote, context)
     return [*lost, *names, *_unsupported_numbers(claims, quote), *_unsupported_chinese_names(claims, quote)]
 
@@ -82,20 +74,14 @@ def _is_ordinary(low: str, quote: str, context: str) -> bool:
     return len(low) > 4 and re.search(rf"\b{re.escape(low[: max(4, len(low) - 3)])}", quote) is not None
 
 
-def _values(text: str) -> set[str]:
-    """The numbers of a text as digits: 7, seven and 七 are equal; longer Chinese numbers stay as they are written."""
-    found = set(_DIGITS.findall(text))
-    found |= {_CHINESE_DIGIT.get(number, number) for number in _CHINESE_NUMBER.findall(text)}
-    return found | {_ENGLISH_NUMBERS[word] for word in _LETTERS.findall(text.casefold()) if word in _ENGLISH_NUMBERS}
-
-
 def _unsupported_numbers(claims: str, quote: str) -> list[str]:
     """Numbers in words, and Chinese numbers without a unit, that ``quote`` lacks."""
-    have = _values(quote)
-    words = _LETTERS.findall(claims.casefold())
-    lost = [word for word in words if word in _ENGLISH_NUMBERS and _ENGLISH_NUMBERS[word] not in have]
-    chinese = [n for n in _CHINESE_NUMBER.findall(claims) if n not in quote]
-    return lost + [n for n in chinese if _CHINESE_DIGIT.get(n, n) not in have]
+    have = number_values(quote)
+    return [
+        written
+        for written, value in spelled_numbers(claims)
+        if value not in have and (written.isascii() or written not in quote)
+    ]
 
 
 def _unsupported_chinese_names(claims: str, quote: str) -> list[str]:

@@ -1,103 +1,132 @@
-"""A model's answer as it comes in: which of its sentences the manual tells, and when they may be shown."""
+"""The model's answer as it is streamed: its sentences are verified one by one and released when they are certain."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
+from egosrag.models.usage import usage_of
 from egosrag.prompts import load
-from egosrag.rag.answer.citations import Checked, Checker, answer_sentences, joined, one_per_quote
-from egosrag.rag.answer.extractive import Covers
-from egosrag.schema import Citation, Told
+from egosrag.rag.answer.citation_verifier import (
+    CitationVerifier,
+    VerifiedSentence,
+    answer_sentences,
+    join_sentences,
+    unique_citations,
+)
+from egosrag.rag.refusals import is_refusal
+from egosrag.rag.retrieval.lexical_overlap import Overlap
+from egosrag.schema import Answer, AttributedSentence, Usage
 from egosrag.text.language import language_of
-from egosrag.text.words import content, words
+from egosrag.text.words import without_question_words, words
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from langchain_core.runnables import RunnableConfig
 
 Unsupported = Literal["drop", "mark"]
-_RELEVANT = 0.5  # least share of the best sentences' coverage that the model's quotes must have
-_REFUSES = re.compile(
-    r"没有(?:说明|提到|提及|提供|相关|答案)|未(?:提及|说明|提到|提供)|无法(?:回答|确定|得知)|不知道|抱歉"
-    r"|do(?:es)? not (?:say|tell|mention|provide|contain|specify)|doesn't (?:say|mention|specify)"
-    r"|cannot (?:answer|be answered)"
-    r"|not (?:mentioned|specified|stated)|no information|I (?:do not|don't) know|sorry",
-    re.IGNORECASE,
-)
-
-
-def refuses(text: str) -> bool:
-    """Whether a text says that there is no answer."""
-    return bool(_REFUSES.search(text))
+# Share of the overlap of the best excerpt that the quotes of the model's sentences must have to be about the question.
+_RELEVANT_SHARE = 0.5
 
 
 class Draft:
-    """Reads a model's answer piece by piece; gives the text that became certain."""
+    """The answer that a model writes from the passages.
+
+    Args:
+        question: the question as the user asked it.
+        verifier: verifies sentences against the passages that the model read.
+        overlap: measures quotes against the question.
+        best_overlap: the overlap of the best excerpt of the manual.
+        unsupported: whether unsupported sentences are dropped, or kept with a mark.
+
+    Attributes:
+        text: the released text.
+        refused: whether the model said that there is no answer.
+        usage: the tokens of the model's call, once it has ended.
+    """
 
     def __init__(
         self,
         question: str,
-        checker: Checker,
-        coverage: Covers,
-        best: float,
+        verifier: CitationVerifier,
+        overlap: Overlap,
+        best_overlap: float,
         unsupported: Unsupported = "drop",
     ) -> None:
-        """Begin a draft.
-
-        Args:
-            question: what was asked.
-            checker: over the passages that the model read.
-            coverage: of the question.
-            best: what the manual's own best sentences cover of it.
-            unsupported: whether sentences that no passage tells are dropped or marked.
-        """
-        self.kept: list[Checked] = []
         self.text = ""
         self.refused = False
-        self._checker = checker
-        self._coverage = coverage
-        self._needed = _RELEVANT * best
+        self.usage = Usage()
+        self._verifier = verifier
+        self._overlap = overlap
+        self._required_overlap = _RELEVANT_SHARE * best_overlap
         self._mark = load("unsupported", language_of(question)).text() if unsupported == "mark" else None
-        self._asked = frozenset(words(question))
+        self._question_words = frozenset(words(question))
         self._raw = ""
-        self._done = 0
+        self._read = 0  # sentences of the raw text that were verified
+        self._kept: list[VerifiedSentence] = []
 
-    def read(self, piece: str, *, last: bool = False) -> Iterator[str]:
-        """Take a piece of the model's text in; give the text that became certain."""
-        self._raw += piece
-        pieces = list(answer_sentences(self._raw))
-        # The last sentence may go on, and the one before it may still get its marks.
-        for text, marks in pieces[self._done : len(pieces) if last else max(0, len(pieces) - 2)]:
-            self._done += 1
+    def generate(
+        self, model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig | None = None
+    ) -> Iterator[str]:
+        """Stream the model's answer; yields text as soon as it is certain, and nothing where it does not answer.
+
+        Args:
+            model: any chat model.
+            messages: the prompt.
+            config: LangChain's, for the model's call.
+
+        Raises:
+            ModelError: the model cannot answer.
+        """
+        message: AIMessageChunk | None = None
+        for chunk in model.stream(list(messages), config):
+            message = chunk if message is None else message + chunk
+            if released := self.feed(str(chunk.text)):
+                yield released
             if self.refused:
                 break
-            citation = self._checker.cite(text, marks)
+        if released := self.feed("", last=True):
+            yield released
+        self.usage = usage_of(message)
+
+    def feed(self, chunk: str, *, last: bool = False) -> str:
+        """Read a chunk of the model's text; returns the text that became certain."""
+        self._raw += chunk
+        sentences = list(answer_sentences(self._raw))
+        # The last sentence may continue, and the passage marks of the one before may still follow.
+        for text, marks in sentences[self._read : len(sentences) if last else max(0, len(sentences) - 2)]:
+            self._read += 1
+            if self.refused:
+                break
+            citation = self._verifier.cite(text, marks)
             if citation:
-                self.kept.append(Checked(text, citation))
-            elif not any(c.citation for c in self.kept) and refuses(text):
+                self._kept.append(VerifiedSentence(text, citation))
+            elif not any(sentence.citation for sentence in self._kept) and is_refusal(text):
                 self.refused = True
-            elif self._mark and not refuses(text):
-                self.kept.append(Checked(text + self._mark, None))
-        if self.text or self._relevant():
-            whole = joined([checked.text for checked in self.kept])
-            new, self.text = whole[len(self.text) :], whole
-            if new:
-                yield new
+            elif self._mark and not is_refusal(text):
+                self._kept.append(VerifiedSentence(text + self._mark, None))
+        if not self.text and not self._is_relevant():
+            return ""
+        whole = join_sentences([sentence.text for sentence in self._kept])
+        released, self.text = whole[len(self.text) :], whole
+        return released
 
-    def _relevant(self) -> bool:
-        """Whether the sentences so far answer: they say more than the question did, and their quotes are about it."""
-        told = [c for c in self.kept if c.citation]
-        if not any(word not in self._asked for c in told for word in words(content(c.text))):
+    def _is_relevant(self) -> bool:
+        """Whether the sentences answer: they say more than the question did, and their quotes are about it."""
+        supported = [sentence for sentence in self._kept if sentence.citation]
+        new = (word for sentence in supported for word in words(without_question_words(sentence.text)))
+        if all(word in self._question_words for word in new):
             return False
-        quotes = [f"{self._checker.section(c.citation)}\n{c.citation.quote}" for c in told if c.citation]
-        return self._coverage.of("\n".join(quotes)) >= self._needed
+        quotes = [f"{self._verifier.section(s.citation)}\n{s.citation.quote}" for s in supported if s.citation]
+        return self._overlap.of("\n".join(quotes)) >= self._required_overlap
 
-    def told(self) -> tuple[tuple[Citation, ...], tuple[Told, ...]]:
-        """The citations, each once, and the sentences with the numbers of theirs."""
-        citations = one_per_quote([c.citation for c in self.kept if c.citation])
-        places = {(c.source, c.page, c.quote): n for n, c in enumerate(citations)}
-        sentences = [
-            Told(text=c.text, citation=places[c.citation.source, c.citation.page, c.citation.quote])
-            if c.citation
-            else Told(text=c.text, citation=None)
-            for c in self.kept
-        ]
-        return citations, tuple(sentences)
+    def answer(self) -> Answer:
+        """The released text as an answer, each sentence with the index of its citation."""
+        citations = unique_citations([sentence.citation for sentence in self._kept if sentence.citation])
+        index = {(c.source, c.page, c.quote): n for n, c in enumerate(citations)}
+        sentences = tuple(
+            AttributedSentence(text=text, citation=index[c.source, c.page, c.quote] if c else None)
+            for text, c in self._kept
+        )
+        return Answer(answer=self.text, refused=False, citations=citations, sentences=sentences)

@@ -1,149 +1,197 @@
-"""The manual in its own words: the sentences of the found passages that answer a question, taken verbatim.
+"""Extractive answers: the sentences of the retrieved passages that answer a question, quoted verbatim.
 
-This is what the engine says when the model's own words are not told by the manual but the passages fit the
-question well (mode "quoted"): a small model's mistakes cost the wording then, never the answer.
+This is the answer (mode "quoted") of models that are extractive only, and where no sentence of the model is supported
+although the passages fit the question well: a small model's mistakes then cost the wording and not the answer.
+
+A sentence is rated by its own words; at a discount by those around it (its heading, the head of its table, the sentence
+that its pronoun refers to); and by whether it has the form of the answer that is asked for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from egosrag.rag.answer.answer_types import kinds_told, only_forbids
+from egosrag.rag.answer.answer_types import answer_patterns, only_prohibits
+from egosrag.rag.answer.decision import QUOTE_FROM
 from egosrag.rag.documents.splitting import CALLOUT, section_at
 from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.evidence import RetrievedEvidence
+from egosrag.rag.retrieval.lexical_overlap import Overlap
+from egosrag.rag.retrieval.page_references import named_pages
 from egosrag.rag.retrieval.search import ScoredPassage
-from egosrag.schema import Citation, Page
-from egosrag.text.sentences import sentences
+from egosrag.schema import Answer, AttributedSentence, Citation, Page
+from egosrag.text.sentences import sentence_spans
 
-_STEP = re.compile(r"\s*(?:[■□●○•\-*]|\d{1,2}[.、)\s]|0\d|[①-⑳]|[（(]\d)")
-_LONGEST = 6  # sentences of a page's opening
-_AROUND = 2  # sentences that a quote may have on either side of the best one
-_ROW = 3  # further lines that a table's row, broken over lines, may take
+# Chosen on the sample manuals: the excerpt contains the answer to 64 of 64 direct questions (59 without these) and 15
+# of 16 follow-ups (11). Car manual, silver questions: ROUGE-1 F 0.252 (0.249), so there the retrieval decides.
+_CONTEXT_WEIGHT = 0.5
+_ANSWER_TYPE_BONUS = 0.15
+_PROHIBITION_PENALTY = 0.25
 
-# A sentence is judged by its own words; at a share by those around it: its heading, the head of its table, the
-# sentence that its pronoun points back to; and by whether it looks like the kind of answer that is asked for.
-# Chosen on the sample manuals: the sentence taken tells the answer to 64 of 64 direct questions (59 before) and 15 of
-# 16 follow-ups (11). Car manual, silver questions: ROUGE-1 F 0.252 (0.249), so there the retrieval decides.
-_CONTEXT_SHARE = 0.5
-_KIND_BONUS = 0.15
-_FORBIDS_MALUS = 0.25
-
-_POINTS_BACK = re.compile(r"(?:It|Its|They|Their|Them|This|These|That|The same)\b|[它其该此]|这")
-_ENDS = re.compile(r"[。！？!?.…：:；;，,][”’」』\"')）]*$")
+_OPENING_SENTENCES = 6  # of a page, quoted where a question only names the page
+_PARAGRAPH_SENTENCES = 2  # on either side of the best sentence that an excerpt may include
+_TABLE_ROW_LINES = 3  # that a table row broken over lines may add
+_AFTER_PASSAGE = 300  # characters after its end that are searched too
+_LIST_ITEM = re.compile(r"\s*(?:[■□●○•\-*]|\d{1,2}[.、)\s]|0\d|[①-⑳]|[（(]\d)")
+_REFERS_BACK = re.compile(r"(?:It|Its|They|Their|Them|This|These|That|The same)\b|[它其该此]|这")
+_FINISHED = re.compile(r"[。！？!?.…：:；;，,][”’」』\"')）]*$")
 
 
-class Covers(Protocol):
-    """How much of a question some text covers, 0 to 1."""
-
-    def of(self, text: str) -> float:
-        """The share of the question's content that stands in ``text``."""
-
-
-class Block(NamedTuple):
-    """Sentences in a row of one page, with the heading that they stand under."""
+class Excerpt(NamedTuple):
+    """Consecutive sentences of one page, with the path of headings above them."""
 
     citation: Citation
     section: str
 
+    def overlap(self, overlap: Overlap) -> float:
+        """The overlap with the quote, with or without its headings, whichever is larger."""
+        return _overlap_with_headings(overlap, self.citation.quote, self.section)
 
-class _Sentence(NamedTuple):
+
+class _RatedSentence(NamedTuple):
     start: int
     end: int
-    heading: bool
+    is_heading: bool
     section: str
-    fit: float
+    rating: float
 
 
-def best_block(index: ManualIndex, question: str, found: Sequence[ScoredPassage], coverage: Covers) -> Block | None:
-    """The sentences that tell most of what the question asks, from the best passages.
+def choose_excerpt(index: ManualIndex, evidence: RetrievedEvidence) -> Excerpt | None:
+    """The excerpt that answers a question: of the page that the question names, else of any passage.
 
     Args:
-        index: the index that the passages are from.
-        question: what is asked.
-        found: what retrieval gave, best first.
-        coverage: of the question.
+        index: the index that was searched.
+        evidence: what retrieval found.
+
+    Returns:
+        None where no passage has a fitting sentence, or none is on the named page.
     """
-    best: tuple[float, Block] | None = None
-    for hit in found:
+    pages = named_pages(evidence.standalone)
+    if not pages:
+        return best_excerpt(index, evidence.question, evidence.passages, evidence.question_overlap)
+    hits = [hit for hit in evidence.passages if hit.passage.page in pages]
+    if not hits:
+        return None
+    fitting = best_excerpt(index, evidence.standalone, hits, evidence.overlaps[0])
+    return fitting if fitting and fitting.citation.score >= QUOTE_FROM else page_opening(index, hits)
+
+
+def best_excerpt(index: ManualIndex, question: str, hits: Sequence[ScoredPassage], overlap: Overlap) -> Excerpt | None:
+    """The sentences of the retrieved passages that answer a question best.
+
+    Args:
+        index: the index that was searched.
+        question: the question as the user asked it; its form says which kind of answer is expected.
+        hits: the retrieved passages, best first.
+        overlap: measures sentences against the question.
+    """
+    best: tuple[float, Excerpt] | None = None
+    for hit in hits:
         page = index.page(hit.passage.source, hit.passage.page)
-        lines = _scored(page, question, hit, coverage)
-        if not lines:
+        sentences = _rated_sentences(page, question, hit, overlap)
+        if not sentences:
             continue
-        top = max(range(len(lines)), key=lambda i: (lines[i].fit, -i))
-        start, end = _extent(page, lines, top)
+        top = max(range(len(sentences)), key=lambda i: (sentences[i].rating, -i))
+        start, end = _extended(page, sentences, top)
         text = page.text[start:end].strip()
-        fit = lines[top].fit * hit.score
-        if text and (best is None or fit > best[0]):
-            score = round(min(1.0, max(coverage.of(text), coverage.of(f"{lines[top].section}\n{text}"))), 3)
-            citation = Citation(source=page.source, page=page.page, quote=text, score=score)
-            best = fit, Block(citation, lines[top].section)
+        rating = sentences[top].rating * hit.score
+        if text and (best is None or rating > best[0]):
+            section = sentences[top].section
+            score = round(min(1.0, _overlap_with_headings(overlap, text, section)), 3)
+            best = rating, Excerpt(Citation(source=page.source, page=page.page, quote=text, score=score), section)
     return best[1] if best else None
 
 
-def opening(index: ManualIndex, found: Sequence[ScoredPassage]) -> Block:
-    """The first sentences of the first passage: what a page is about, when the question only names it."""
-    passage = found[0].passage
+def page_opening(index: ManualIndex, hits: Sequence[ScoredPassage]) -> Excerpt:
+    """The first sentences of the first passage's page: an answer where a question only names the page."""
+    passage = hits[0].passage
     page = index.page(passage.source, passage.page)
-    spans = sentences(page.text)[:_LONGEST]
+    spans = sentence_spans(page.text)[:_OPENING_SENTENCES]
     quote = page.text[spans[0][0] : spans[-1][1]].strip()
     section = section_at(page, spans[-1][0])
-    return Block(Citation(source=page.source, page=page.page, quote=quote, score=1.0), section)
+    return Excerpt(Citation(source=page.source, page=page.page, quote=quote, score=1.0), section)
 
 
-def _scored(page: Page, question: str, hit: ScoredPassage, coverage: Covers) -> list[_Sentence]:
-    """The sentences of the passage's page from its start to the end of the section that its end stands in."""
+def extractive_answer(excerpt: Excerpt, language: str, *, page_number: bool = False) -> Answer:
+    """The excerpt as an answer.
+
+    Args:
+        excerpt: what is quoted.
+        language: "zh" or "en".
+        page_number: whether the question asks for a page: then the answer is the number, known from the document and
+            not from the model, with the excerpt's heading.
+    """
+    text = excerpt.citation.quote
+    if page_number:
+        number = f"第{excerpt.citation.page}页：" if language == "zh" else f"Page {excerpt.citation.page}: "
+        text = number + (excerpt.section or text)
+    sentences = tuple(
+        AttributedSentence(text=text[start:end].strip(), citation=0) for start, end in sentence_spans(text)
+    )
+    return Answer(answer=text, refused=False, citations=(excerpt.citation,), mode="quoted", sentences=sentences)
+
+
+def _overlap_with_headings(overlap: Overlap, text: str, section: str) -> float:
+    return max(overlap.of(text), overlap.of(f"{section}\n{text}"))
+
+
+def _rated_sentences(page: Page, question: str, hit: ScoredPassage, overlap: Overlap) -> list[_RatedSentence]:
+    """The sentences of the page from the start of the passage to the end of the section in which it ends."""
     titles = {h.start for h in page.headings}
-    following = [h.start for h in page.headings if h.start >= hit.passage.end]
-    stop = min(following[0] if following else len(page.text), hit.passage.end + 300)
-    wanted = kinds_told(question)
-    made, before, rows = list[_Sentence](), "", ""
-    for start, end in sentences(page.text):
+    next_headings = [h.start for h in page.headings if h.start >= hit.passage.end]
+    stop = min(next_headings[0] if next_headings else len(page.text), hit.passage.end + _AFTER_PASSAGE)
+    patterns = answer_patterns(question)
+    rated, before, table_head = list[_RatedSentence](), "", ""
+    for start, end in sentence_spans(page.text):
         text = page.text[start:end].strip()
         if end > hit.passage.start and start < stop and text:
             section = section_at(page, start)
-            heading = start in titles
-            # A warning's head tells nothing by itself; a sentence under a fitting heading does, repeating no word.
-            fit = 0.0
-            if not heading and not CALLOUT.fullmatch(text):
-                around = "\n".join([section.rsplit(" > ", 1)[-1], before * bool(_POINTS_BACK.match(text)), rows])
-                own = coverage.of(text)
-                fit = own + _CONTEXT_SHARE * (coverage.of(f"{around}\n{text}") - own)
-                if fit > 0:
-                    fit += _KIND_BONUS * sum(bool(told.search(text)) for told in wanted)
-                    fit -= _FORBIDS_MALUS * fit * only_forbids(question, text)
-            made.append(_Sentence(start, end, heading, section, fit))
-        before, rows = text, "" if start in titles or _ENDS.search(text) else rows or text
-    return made
+            is_heading = start in titles
+            rating = 0.0
+            # Headings and the heads of warnings answer nothing, but lend their words to the sentences below them.
+            if not is_heading and not CALLOUT.fullmatch(text):
+                referent = before if _REFERS_BACK.match(text) else ""
+                context = "\n".join([section.rsplit(" > ", 1)[-1], referent, table_head])
+                own = overlap.of(text)
+                rating = own + _CONTEXT_WEIGHT * (overlap.of(f"{context}\n{text}") - own)
+                if rating > 0:
+                    rating += _ANSWER_TYPE_BONUS * sum(bool(pattern.search(text)) for pattern in patterns)
+                    rating -= _PROHIBITION_PENALTY * rating * only_prohibits(question, text)
+            rated.append(_RatedSentence(start, end, is_heading, section, rating))
+        before, table_head = text, "" if start in titles or _FINISHED.search(text) else table_head or text
+    return rated
 
 
-def _extent(page: Page, lines: Sequence[_Sentence], top: int) -> tuple[int, int]:
-    """From the best sentence on both sides: the rest of its paragraph, the steps of its list, a list's introduction."""
+def _extended(page: Page, sentences: Sequence[_RatedSentence], top: int) -> tuple[int, int]:
+    """The span of the best sentence with the rest of its paragraph, list or table row, and a list's introduction."""
     first = last = top
-    section = lines[top].section
+    section = sentences[top].section
 
     def text(i: int) -> str:
-        return page.text[lines[i].start : lines[i].end].strip()
+        return page.text[sentences[i].start : sentences[i].end].strip()
 
-    def same_paragraph(i: int) -> bool:
-        return "\n" not in page.text[lines[i].start : lines[i].end]  # sentence i does not end its line
+    def in_paragraph(i: int) -> bool:
+        return "\n" not in page.text[sentences[i].start : sentences[i].end]  # the line continues after sentence i
 
-    def apart(i: int) -> bool:
-        return lines[i].section != section or lines[i].heading or bool(CALLOUT.fullmatch(text(i)))
+    def is_apart(i: int) -> bool:
+        return sentences[i].section != section or sentences[i].is_heading or bool(CALLOUT.fullmatch(text(i)))
 
-    def unfinished(i: int) -> bool:
-        return not _ENDS.search(text(i)) and not any(c.isdigit() for c in text(i))
+    def is_unfinished(i: int) -> bool:
+        return not _FINISHED.search(text(i)) and not any(c.isdigit() for c in text(i))
 
-    while last + 1 < len(lines) and last - top < _AROUND and not apart(last + 1):
-        if not (same_paragraph(last) or _STEP.match(text(last + 1)) or text(last).endswith(("：", ":"))):
+    while last + 1 < len(sentences) and last - top < _PARAGRAPH_SENTENCES and not is_apart(last + 1):
+        if not (in_paragraph(last) or _LIST_ITEM.match(text(last + 1)) or text(last).endswith(("：", ":"))):
             break
         last += 1
     row = last
-    while last + 1 < len(lines) and last - row < _ROW and not apart(last + 1) and unfinished(last):
+    while (
+        last + 1 < len(sentences) and last - row < _TABLE_ROW_LINES and not is_apart(last + 1) and is_unfinished(last)
+    ):
         last += 1
-    while first > 0 and top - first < _AROUND and not apart(first - 1):
-        if not (same_paragraph(first - 1) or _STEP.match(text(first))):
+    while first > 0 and top - first < _PARAGRAPH_SENTENCES and not is_apart(first - 1):
+        if not (in_paragraph(first - 1) or _LIST_ITEM.match(text(first))):
             break
         first -= 1
-    return lines[first].start, lines[last].end
+    return sentences[first].start, sentences[last].end

@@ -1,4 +1,4 @@
-"""Documents to clean pages (report 6.3.4: data extraction and cleaning as a module of its own)."""
+"""Load documents as clean pages (report 6.3.4: data extraction and cleaning as a module of its own)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from egosrag.errors import SourceError
 from egosrag.limits import DOCUMENT_BYTES
 from egosrag.rag.documents.cleaning import clean
-from egosrag.rag.documents.readers import READERS, check, read
+from egosrag.rag.documents.readers import READERS, check_limit, read
 from egosrag.schema import Page
 
 
 def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """The files that ``paths`` name, by source name; a folder stands for all supported files in it, sorted.
+    """The files of ``paths`` by their source names; a folder gives all supported files in it, sorted.
 
-    A source is named by its file name, or by as much of its path as tells it from the others.
+    The name of a source is its file name, or as much of the end of its path as distinguishes it from the others.
 
     Raises:
         SourceError: a path does not exist, its format is not supported, it is larger than
-            ``egosrag.limits.DOCUMENT_BYTES``, or a folder has nothing to read.
+            ``egosrag.limits.DOCUMENT_BYTES``, or a folder has no supported file.
     """
     files: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
@@ -41,21 +41,21 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     if not unique:
         raise SourceError("no document was given: name at least one file or folder")
     for path in unique:
-        check(path, path.stat().st_size, DOCUMENT_BYTES, "bytes")
-    names = _names(unique)
+        check_limit(path, path.stat().st_size, DOCUMENT_BYTES, "bytes")
+    names = _source_names(unique)
     return {names[path]: path for path in unique}
 
 
-def _names(files: Sequence[Path]) -> dict[Path, str]:
-    """As much of each path's end as no other has; one pass a depth, for a folder may hold a hundred thousand files."""
+def _source_names(files: Sequence[Path]) -> dict[Path, str]:
+    """The shortest end of each path that no other has; one pass for each depth, as there may be 100,000 files."""
     names: dict[Path, str] = {}
-    alike = list(files)
+    ambiguous = list(files)
     depth = 0
-    while alike:
+    while ambiguous:
         depth += 1
-        count = Counter(path.parts[-depth:] for path in alike)
-        names |= {path: "/".join(path.parts[-depth:]) for path in alike if count[path.parts[-depth:]] == 1}
-        alike = [path for path in alike if path not in names]
+        count = Counter(path.parts[-depth:] for path in ambiguous)
+        names |= {path: "/".join(path.parts[-depth:]) for path in ambiguous if count[path.parts[-depth:]] == 1}
+        ambiguous = [path for path in ambiguous if path not in names]
     return names
 
 
@@ -72,8 +72,8 @@ def load_document(path: Path, source: str, *, on_skip: Callable[[str], None] | N
 
     Args:
         path: the file.
-        source: the name that its pages carry.
-        on_skip: is told, in one line, which pages had no text and were skipped.
+        source: the source name of its pages.
+        on_skip: called with one line about pages that had no text and were skipped.
 
     Raises:
         SourceError: see :func:`load_pages`.
@@ -93,17 +93,17 @@ def load_pages(paths: Sequence[str | Path], *, on_skip: Callable[[str], None] | 
 
     Args:
         paths: files (PDF, Markdown, HTML, DOCX, text, JSONL of ``{"page", "text"}``) and folders of them.
-        on_skip: is told, in one line, which pages had no text and were skipped.
+        on_skip: called with one line about pages that had no text and were skipped.
 
     Raises:
-        SourceError: a file is missing, empty, encrypted, damaged, binary, in an encoding that cannot be told or
-            of a format that is not supported, or it has no text at all.
+        SourceError: a file is missing, empty, encrypted, damaged, binary, in an unknown encoding or of a format that
+            is not supported, or it has no text at all.
     """
     return [page for source, path in find_files(paths).items() for page in load_document(path, source, on_skip=on_skip)]
 
 
 def read_text(path: str | Path) -> str:
-    """The clean text of one file, its pages parted by blank lines: what Extract reads a role from.
+    """The clean text of one file, with blank lines between its pages; Extract reads a role from it.
 
     Raises:
         SourceError: see :func:`load_pages`.

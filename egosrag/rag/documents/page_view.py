@@ -1,7 +1,7 @@
-"""A page as a reader sees it, with the quote of a citation marked: a PDF's as a picture, any other's as its text.
+"""A page with the quote of a citation highlighted: as a picture for a PDF, as text for any other document.
 
-The quote is of the cleaned page, and the picture is of the printed one: they are brought together character by
-character, by the same rules that cleaned it, leaving out what cleaning may change (spaces, line breaks, hyphens).
+The quote is from the cleaned page and the picture of the original one: they are aligned character by character, without
+the characters that cleaning may change (spaces, line breaks, hyphens).
 """
 
 from __future__ import annotations
@@ -11,32 +11,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from egosrag.errors import SourceError
-from egosrag.rag.documents.cleaning import plain
+from egosrag.rag.documents.cleaning import clean_line
 from egosrag.rag.documents.readers import PDFIUM
 from egosrag.schema import Page
-from egosrag.text.sentences import sentences
+from egosrag.text.sentences import Span, sentence_spans
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, from the picture's upper left corner
-Span = tuple[int, int]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, from the upper left corner of the picture
 
-_TINT = (1.0, 0.90, 0.45)  # what the marked part's red, green and blue are multiplied with: black stays black
-_TALLEST = 3  # heights of a picture in widths: a page that is longer is drawn smaller
-_LEAST = 2  # characters of a part of a quote that is marked by itself
+_TINT = (1.0, 0.90, 0.45)  # factors of red, green and blue in highlighted areas: yellow, and black stays black
+_MAX_HEIGHT = 3  # of a picture, in widths: a longer page is rendered smaller
+_MIN_SENTENCE = 2  # characters of a sentence that is highlighted by itself
 
 
 class Picture(NamedTuple):
-    """A drawn page: ``pixels`` (height, width, RGB) with the quote tinted, and where it is, a box a line."""
+    """A rendered page: ``pixels`` of shape (height, width, 3) with the quote tinted, and a box for each line of it."""
 
     pixels: NDArray[np.uint8]
     boxes: tuple[Box, ...]
 
 
-class View(NamedTuple):
-    """A page with a marked quote: ``page.text[start:end]``, and the picture where the document has any."""
+class PageView(NamedTuple):
+    """A page with a highlighted quote: ``page.text[start:end]``, and for a PDF the picture."""
 
     page: Page
     start: int
@@ -44,32 +43,33 @@ class View(NamedTuple):
     picture: Picture | None
 
 
-def view(page: Page, quote: str, file: str | Path | None = None, *, width: int = 1000) -> View:
-    """The page that a quote stands on.
+def page_view(page: Page, quote: str, file: str | Path | None = None, *, width: int = 1000) -> PageView:
+    """The page of a quote.
 
     Args:
-        page: as the index has it.
-        quote: of the page's text, as in a :class:`egosrag.schema.Citation`; one that is not there marks nothing.
-        file: the document; of a PDF the page is drawn.
-        width: pixels of the picture.
+        page: the page of the index.
+        quote: part of the page's text, as in a :class:`egosrag.schema.Citation`; any other text highlights nothing.
+        file: the document; the page of a PDF is rendered.
+        width: of the picture, in pixels.
 
     Raises:
-        SourceError: the PDF is no longer there, or no longer has the page.
+        SourceError: the PDF does not exist any more, or has no such page any more.
     """
     start = max(0, page.text.find(quote))
     end = start + len(quote) if page.text.startswith(quote, start) else start
-    drawn = draw(Path(file), page.page, quote, width=width) if file and Path(file).suffix.lower() == ".pdf" else None
-    return View(page, start, end, drawn)
+    is_pdf = file is not None and Path(file).suffix.lower() == ".pdf"
+    picture = render_page(Path(file), page.page, quote, width=width) if file and is_pdf else None
+    return PageView(page, start, end, picture)
 
 
-def draw(file: Path, number: int, quote: str, *, width: int = 1000) -> Picture:
-    """Page ``number`` (from 1) of a PDF with the quote tinted.
+def render_page(file: Path, number: int, quote: str, *, width: int = 1000) -> Picture:
+    """A page of a PDF with the quote tinted.
 
     Args:
         file: the PDF.
-        number: of the page.
-        quote: what to mark, in the words of the cleaned page.
-        width: pixels; a page of unusual shape may get fewer.
+        number: the page number, from 1.
+        quote: the text to highlight, as on the cleaned page.
+        width: of the picture, in pixels; a very long page may be narrower.
 
     Raises:
         SourceError: the file cannot be read, or has no such page.
@@ -87,7 +87,7 @@ def draw(file: Path, number: int, quote: str, *, width: int = 1000) -> Picture:
                 raise SourceError(f"{file.name} has no page {number} any more: index the document again")
             page = document[number - 1]
             wide, high = page.get_size()
-            scale = min(width / max(wide, 1.0), width * _TALLEST / max(high, 1.0))
+            scale = min(width / max(wide, 1.0), width * _MAX_HEIGHT / max(high, 1.0))
             bitmap = page.render(scale=scale, rev_byteorder=True)
             pixels = np.array(bitmap.to_numpy()[:, :, :3])
             boxes = tuple(_boxes(page, bitmap, quote))
@@ -97,19 +97,19 @@ def draw(file: Path, number: int, quote: str, *, width: int = 1000) -> Picture:
             document.close()
     marked = np.zeros(pixels.shape[:2], dtype=bool)
     for left, top, right, bottom in boxes:
-        marked[top:bottom, left:right] = True  # boxes may overlap, and nothing is tinted twice
+        marked[top:bottom, left:right] = True  # a mask, as boxes may overlap and nothing may be tinted twice
     pixels[marked] = (pixels[marked] * np.array(_TINT)).astype(np.uint8)
     return Picture(pixels, boxes)
 
 
 def _boxes(page: Any, bitmap: Any, quote: str) -> Iterator[Box]:
-    """Where the quote is on the bitmap, a box for each line of it."""
+    """The boxes of the quote on the bitmap, one for each of its lines."""
     import pypdfium2.raw as pdfium
 
     text = page.get_textpage()
-    there = [chr(pdfium.FPDFText_GetUnicode(text.raw, i)) for i in range(text.count_chars())]
+    characters = [chr(pdfium.FPDFText_GetUnicode(text.raw, i)) for i in range(text.count_chars())]
     place = bitmap.get_posconv(page)
-    for start, end in places(quote, there):
+    for start, end in locate_quote(quote, characters):
         for n in range(text.count_rects(start, end - start)):
             left, bottom, right, top = text.get_rect(n)
             (x0, y0), (x1, y1) = place.to_bitmap(left, top), place.to_bitmap(right, bottom)
@@ -120,30 +120,30 @@ def _boxes(page: Any, bitmap: Any, quote: str) -> Iterator[Box]:
     text.close()
 
 
-def places(quote: str, there: Sequence[str]) -> list[Span]:
-    """Where a quote of the cleaned text stands among a page's raw characters.
+def locate_quote(quote: str, characters: Sequence[str]) -> list[Span]:
+    """The spans of a quote from the cleaned page among the raw characters of the page.
 
-    A quote that is not there as a whole, because something stands between, is looked for sentence by sentence.
+    If the quote is interrupted by other text, each of its sentences is searched for.
 
     Args:
-        quote: of the cleaned page.
-        there: the page's characters as the document has them.
+        quote: text of the cleaned page.
+        characters: the characters of the page in the document.
 
     Returns:
-        Spans of positions in ``there``, in order; none where nothing of the quote is found.
+        Spans of indices of ``characters``, in order; empty if nothing of the quote is found.
     """
-    letters = [(letter, i) for i, character in enumerate(there) for letter in _letters(character)]
-    whole = "".join(letter for letter, _ in letters)
+    letters = [(letter, i) for i, character in enumerate(characters) for letter in _letters(character)]
+    page = "".join(letter for letter, _ in letters)
 
     def find(part: str, after: int) -> Span | None:
-        wanted = "".join(letter for character in part for letter in _letters(character))
-        at = whole.find(wanted, after) if len(wanted) >= _LEAST else -1
-        return (at, at + len(wanted)) if at >= 0 else None
+        text = "".join(letter for character in part for letter in _letters(character))
+        at = page.find(text, after) if len(text) >= _MIN_SENTENCE else -1
+        return (at, at + len(text)) if at >= 0 else None
 
     found = [span] if (span := find(quote, 0)) else []
     if not found:
         after = 0
-        for start, end in sentences(quote):
+        for start, end in sentence_spans(quote):
             if span := find(quote[start:end], after):
                 found.append(span)
                 after = span[1]
@@ -151,5 +151,5 @@ def places(quote: str, there: Sequence[str]) -> list[Span]:
 
 
 def _letters(character: str) -> str:
-    """What cleaning makes of a character, but for what it may change at the end of a line."""
-    return plain(character).replace("-", "")
+    """A character after cleaning, without the hyphens that cleaning may drop at the end of a line."""
+    return clean_line(character).replace("-", "")

@@ -1,7 +1,7 @@
-"""Read one file of any supported format into raw lines, a heading marked with its level.
+"""Document readers: one file of any supported format to raw lines, headings with their level.
 
-Formats: PDF (by page), JSONL of ``{"page", "text"}`` (by page), Markdown, HTML, DOCX, CSV and text. Cleaning
-is ``clean.py``'s; here only what the format itself knows is kept: pages, headings, list items, table rows.
+Formats: PDF and JSONL of ``{"page", "text"}`` (by page), Markdown, HTML, DOCX, CSV, TSV and text. Only the structure of
+the format itself is read (pages, headings, list items, table rows); the rest is done in ``cleaning``.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from zipfile import ZipFile
 
 from egosrag.errors import SourceError
 from egosrag.limits import DOCUMENT_BYTES, DOCUMENT_PAGES
-from egosrag.rag.documents.wiki import strip_furniture
+from egosrag.rag.documents.wiki import strip_boilerplate
 from egosrag.text.encoding import decode
 
-PDFIUM = threading.Lock()  # PDFium is not thread-safe
+PDFIUM = threading.Lock()  # to be held while PDFium is used, which is not thread-safe
 _MD_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _MD_BLOCK = re.compile(r"\s*([-*+>|]|\d+[.)]\s|```|~~~)")
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
 class Line(NamedTuple):
-    """One line of a page; ``level`` is 0 for body text, else the heading's level from 1."""
+    """One line of a page; ``level`` is 0 for body text, else the level of the heading, from 1."""
 
     text: str
     level: int = 0
@@ -40,11 +40,13 @@ class RawPage(NamedTuple):
     lines: list[Line]
 
 
-class Raw(NamedTuple):
+class RawDocument(NamedTuple):
     """One document before cleaning.
 
-    ``kind`` says what cleaning may assume: "paged" has running heads and wrapped lines, "text" may be wrapped,
-    "flow" has a paragraph a line. ``skipped`` are the numbers of the pages without text.
+    Attributes:
+        pages: the pages with text.
+        kind: "paged": has running heads and wrapped lines; "text": may be wrapped; "flow": each line is a paragraph.
+        skipped: the numbers of the pages without text.
     """
 
     pages: list[RawPage]
@@ -52,8 +54,8 @@ class Raw(NamedTuple):
     skipped: list[int]
 
 
-def read(path: Path) -> Raw:
-    """The raw lines of one file, by its suffix.
+def read(path: Path) -> RawDocument:
+    """The raw lines of one file, read by its suffix.
 
     Raises:
         SourceError: the file is missing, empty, encrypted, damaged, has no text, or its format is not supported.
@@ -70,23 +72,23 @@ def read(path: Path) -> Raw:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     if raw is None or (not raw.skipped and not any(line.text.strip() for page in raw.pages for line in page.lines)):
         raise SourceError(f"{path} is empty: give a file with text in it")
-    check(path, len(raw.pages) + len(raw.skipped), DOCUMENT_PAGES, "pages")
+    check_limit(path, len(raw.pages) + len(raw.skipped), DOCUMENT_PAGES, "pages")
     if not raw.pages:
         raise SourceError(f"{path} has no text, only pictures: run OCR over it first, for example with ocrmypdf")
     return raw
 
 
-def check(path: Path, count: int, most: int, what: str) -> None:
-    """Finds out whether a document has at most so many bytes or pages.
+def check_limit(path: Path, count: int, limit: int, unit: str) -> None:
+    """Check that a document does not have more bytes or pages than the limit.
 
     Raises:
         SourceError: it has more.
     """
-    if count > most:
-        raise SourceError(f"{path} has {count:,} {what}, and one may have {most:,}: cut it into several files")
+    if count > limit:
+        raise SourceError(f"{path} has {count:,} {unit}, and the limit is {limit:,}: split it into several files")
 
 
-def _pdf(path: Path) -> Raw:
+def _pdf(path: Path) -> RawDocument:
     import pypdfium2
 
     with PDFIUM:
@@ -99,7 +101,7 @@ def _pdf(path: Path) -> Raw:
                 ) from error
             raise SourceError(f"{path} is not a PDF that can be read: open and save it again") from error
         try:
-            check(path, len(document), DOCUMENT_PAGES, "pages")
+            check_limit(path, len(document), DOCUMENT_PAGES, "pages")
             sized = [_pdf_lines(document, index) for index in range(len(document))]
         finally:
             document.close()
@@ -108,7 +110,7 @@ def _pdf(path: Path) -> Raw:
         for text, size in page:
             sizes[size] += len(text)
     body = sizes.most_common(1)[0][0] if sizes else 0.0
-    # Only sizes that are clearly larger and rarer than the body's are headings; the largest is level 1.
+    # Headings are in sizes that are clearly larger and rarer than the body's; the largest is level 1.
     large = sorted((s for s in sizes if s > body * 1.1 and sizes[s] * 5 < sizes[body]), reverse=True)
     level = {size: rank for rank, size in enumerate(large[:6], 1)}
     pages, skipped = [], []
@@ -117,11 +119,11 @@ def _pdf(path: Path) -> Raw:
             pages.append(RawPage(number, [Line(text, level.get(size, 0)) for text, size in page]))
         else:
             skipped.append(number)
-    return Raw(pages, "paged", skipped)
+    return RawDocument(pages, "paged", skipped)
 
 
 def _pdf_lines(document: Any, index: int) -> list[tuple[str, float]]:
-    """The lines of one page with the font size (half points) that most of their characters have."""
+    """The lines of one page with the font size of most of their characters, in steps of half a point."""
     import pypdfium2.raw as pdfium
 
     page = document[index]
@@ -142,7 +144,7 @@ def _pdf_lines(document: Any, index: int) -> list[tuple[str, float]]:
     return lines
 
 
-def _jsonl(path: Path) -> Raw:
+def _jsonl(path: Path) -> RawDocument:
     pages, skipped, seen = [], [], set[int]()
     for n, row in enumerate(decode(path).splitlines(), 1):
         if not row.strip():
@@ -159,21 +161,23 @@ def _jsonl(path: Path) -> Raw:
             pages.append(RawPage(number, [Line(line) for line in text.splitlines() if line.strip()]))
         else:
             skipped.append(number)
-    return Raw(sorted(pages), "paged", skipped)
+    return RawDocument(sorted(pages), "paged", skipped)
 
 
-def _text(path: Path) -> Raw:
-    return Raw([RawPage(1, [Line(line) for line in decode(path).splitlines()])], "text", [])
+def _text(path: Path) -> RawDocument:
+    return RawDocument([RawPage(1, [Line(line) for line in decode(path).splitlines()])], "text", [])
 
 
-def _markdown(path: Path) -> Raw:
-    """Markdown; comments go, but ``<!-- page 7 -->`` opens page 7."""
+def _markdown(path: Path) -> RawDocument:
+    """Markdown without its comments, of which ``<!-- page 7 -->`` starts page 7."""
     parts = re.split(r"<!--\s*page\s+(\d+)\s*-->", decode(path))
     numbered = zip(("1", *parts[1::2]), parts[::2], strict=True)
     pages: dict[int, list[Line]] = {}
     for number, text in numbered:
         pages.setdefault(int(number), []).extend(_markdown_lines(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)))
-    return Raw([RawPage(n, lines) for n, lines in pages.items() if any(x.text.strip() for x in lines)], "flow", [])
+    return RawDocument(
+        [RawPage(n, lines) for n, lines in pages.items() if any(x.text.strip() for x in lines)], "flow", []
+    )
 
 
 def _markdown_lines(source: str) -> list[Line]:
@@ -184,21 +188,21 @@ def _markdown_lines(source: str) -> list[Line]:
         if heading and not fenced:
             lines.append(Line(heading.group(2), len(heading.group(1))))
         elif paragraph and text.strip() and not _MD_BLOCK.match(text):
-            lines[-1] = Line(f"{lines[-1].text}\n{text.strip()}")  # a soft break: clean.py joins it
+            lines[-1] = Line(f"{lines[-1].text}\n{text.strip()}")  # a soft break, joined in cleaning
         elif not text.strip() or not re.fullmatch(r"\s*\|?[\s:|-]+\|?\s*", text):
-            lines.append(Line(text))  # everything but a table's ruler
+            lines.append(Line(text))  # not the ruler of a table (|---|---|)
         fenced ^= bool(fence)
         paragraph = bool(text.strip()) and not (heading or fenced or fence or text.lstrip().startswith("|"))
     return lines
 
 
-def _html(path: Path) -> Raw:
+def _html(path: Path) -> RawDocument:
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(decode(path), "html.parser")
     for tag in soup(["script", "style", "template", "noscript", "head", "nav"]):
         tag.decompose()
-    strip_furniture(soup)
+    strip_boilerplate(soup)
     for cell in soup(["td", "th"]):
         if cell.find_next_sibling(["td", "th"]):
             cell.append(" | ")
@@ -213,26 +217,26 @@ def _html(path: Path) -> Raw:
         text = " ".join(block[2 if marked else 0 :].split())
         if text:
             lines.append(Line(text, int(marked.group(1)) if marked else 0))
-    return Raw([RawPage(1, lines)], "flow", [])
+    return RawDocument([RawPage(1, lines)], "flow", [])
 
 
-def _table(path: Path) -> Raw:
+def _table(path: Path) -> RawDocument:
     from egosrag.rag.documents.tables import rows
 
-    return Raw([RawPage(1, [Line(row) for row in rows(path)])], "flow", [])
+    return RawDocument([RawPage(1, [Line(row) for row in rows(path)])], "flow", [])
 
 
-def _docx(path: Path) -> Raw:
+def _docx(path: Path) -> RawDocument:
     import docx
     from docx.table import Table
 
     try:
-        with ZipFile(path) as packed:  # which unpacks no more of a part than it says here
-            check(path, sum(part.file_size for part in packed.infolist()), DOCUMENT_BYTES, "bytes unpacked")
+        with ZipFile(path) as packed:  # zipfile unpacks no more of a part than its stated size
+            check_limit(path, sum(part.file_size for part in packed.infolist()), DOCUMENT_BYTES, "bytes unpacked")
         document = docx.Document(str(path))
     except SourceError:
         raise
-    except Exception as error:  # python-docx lets zip, XML and key errors through as they come
+    except Exception as error:  # python-docx passes on zip, XML and key errors
         raise SourceError(f"{path} is not a DOCX file that can be read: open and save it again") from error
     lines = []
     for block in document.iter_inner_content():
@@ -241,10 +245,10 @@ def _docx(path: Path) -> Raw:
             continue
         style = re.match(r"Heading (\d)|Title", (block.style.name if block.style else None) or "")
         lines.append(Line(block.text, int(style.group(1) or 1) if style else 0))
-    return Raw([RawPage(1, lines)], "flow", [])
+    return RawDocument([RawPage(1, lines)], "flow", [])
 
 
-READERS: dict[str, Callable[[Path], Raw]] = {
+READERS: dict[str, Callable[[Path], RawDocument]] = {
     ".pdf": _pdf,
     ".jsonl": _jsonl,
     ".md": _markdown,

@@ -1,8 +1,8 @@
 """Split pages into passages at sentence punctuation, Chinese and English (report 6.2).
 
-A passage is a window of whole sentences over one page: ``page.text[start:end] == text``. Sizes are counted in
-Chinese characters; a page that is mostly Latin script counts 7 characters for 3, because a Latin letter tells
-less: ``window=300, overlap=100`` is 700 and 233 characters there.
+A passage is a window of whole sentences on one page: ``page.text[start:end] == text``. Sizes are in Chinese
+characters; on a page in mostly Latin script 7 characters count as 3, because a Latin letter carries less information:
+``window=300, overlap=100`` is 700 and 233 characters there.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from egosrag.errors import SettingsError
 from egosrag.schema import Page, Passage
 from egosrag.text.language import language_of
-from egosrag.text.sentences import Span, sentences
+from egosrag.text.sentences import Span, sentence_spans
 
-_SOFT = re.compile(r"[，、,：:]\s*|\s+")
+_SOFT_BREAK = re.compile(r"[，、,：:]\s*|\s+")
 LATIN_SCALE = 7 / 3
+#: the head of a warning or note, such as 警告！ or NOTE:
 CALLOUT = re.compile(
     r"(?:警告|注意|说明|提示|危险|小心|WARNING|CAUTION|NOTE|NOTICE|DANGER|TIP)\s*[!！:：]?\s*", re.IGNORECASE
 )
 
 
 def split_pages(pages: Iterable[Page], *, window: int = 300, overlap: int = 100) -> list[Passage]:
-    """Passages of at most ``window`` characters that share up to ``overlap`` with the one before.
+    """Passages of at most ``window`` characters that overlap with the previous one by at most ``overlap``.
 
     Args:
         pages: clean pages.
-        window: longest passage, in Chinese characters (see the module's rule for Latin script).
-        overlap: most that neighbouring passages of a page share, in the same unit.
+        window: maximum length of a passage, in Chinese characters (see the module's rule for Latin script).
+        overlap: maximum overlap of neighbouring passages of a page, in the same unit.
 
     Raises:
         SettingsError: ``overlap`` is not smaller than ``window``, or either is out of range.
@@ -41,21 +42,21 @@ def split_pages(pages: Iterable[Page], *, window: int = 300, overlap: int = 100)
 def _windows(page: Page, window: int, overlap: int) -> Iterator[Passage]:
     if language_of(page.text) == "en":
         window, overlap = int(window * LATIN_SCALE), int(overlap * LATIN_SCALE)
-    pieces = [piece for span in sentences(page.text) for piece in _cut(page.text, span, window)]
-    pieces = _with_callouts(page.text, pieces, window)
+    spans = [part for span in sentence_spans(page.text) for part in _split_long(page.text, span, window)]
+    spans = _join_callouts(page.text, spans, window)
     first = 0
-    while first < len(pieces):
+    while first < len(spans):
         last = first
-        while last + 1 < len(pieces) and pieces[last + 1][1] - pieces[first][0] <= window:
+        while last + 1 < len(spans) and spans[last + 1][1] - spans[first][0] <= window:
             last += 1
-        start, end = pieces[first][0], pieces[last][1]
+        start, end = spans[first][0], spans[last][1]
         if page.text[start:end].strip():
             yield _passage(page, start, end)
-        if last + 1 >= len(pieces):
+        if last + 1 >= len(spans):
             return
-        # Step back over whole sentences, as far as the overlap and the need to go forward allow.
-        first, next_end = last + 1, pieces[last + 1][1]
-        while end - pieces[first - 1][0] <= overlap and next_end - pieces[first - 1][0] <= window:
+        # Step back over whole sentences as far as the overlap allows and the next window still contains a new one.
+        first, next_end = last + 1, spans[last + 1][1]
+        while end - spans[first - 1][0] <= overlap and next_end - spans[first - 1][0] <= window:
             first -= 1
 
 
@@ -74,35 +75,35 @@ def _passage(page: Page, start: int, end: int) -> Passage:
 
 
 def section_at(page: Page, offset: int) -> str:
-    """The path of headings, joined by " > ", under which the character at ``offset`` of a page stands."""
+    """The path of headings, joined by " > ", above the character at ``offset`` of a page."""
     path = [(0, title) for title in page.section.split(" > ") if title]
     own = [h for h in page.headings if h.start <= offset]
     if own:
-        # The headings that the page opens in keep no level of their own: a first heading of level n replaces
-        # all of them from the n-th on.
+        # The levels of the headings in page.section are not known: a first heading of level n on the page replaces
+        # them from the n-th on.
         path = path[: min(own[0].level, len(path))] if page.section else []
         for heading in own:
             path = [(n, t) for n, t in path if n < heading.level] + [(heading.level, heading.title)]
     return " > ".join(title for _, title in path)
 
 
-def _cut(text: str, span: Span, limit: int) -> Iterator[Span]:
-    """A sentence in pieces of at most ``limit``: at the last comma or space that fits, else hard."""
+def _split_long(text: str, span: Span, limit: int) -> Iterator[Span]:
+    """A sentence in parts of at most ``limit`` characters: split at the last comma or space, or anywhere."""
     start, end = span
     while end - start > limit:
-        cuts = [m.end() for m in _SOFT.finditer(text, start, start + limit) if m.end() - start >= limit // 3]
+        cuts = [m.end() for m in _SOFT_BREAK.finditer(text, start, start + limit) if m.end() - start >= limit // 3]
         cut = min(cuts[-1], start + limit) if cuts else start + limit
         yield start, cut
         start = cut
     yield start, end
 
 
-def _with_callouts(text: str, pieces: Sequence[Span], limit: int) -> list[Span]:
-    """A warning's head (警告！, NOTE:) and what follows it become one piece, so that no window parts them."""
+def _join_callouts(text: str, spans: Sequence[Span], limit: int) -> list[Span]:
+    """The spans with each head of a warning joined to the sentence after it, so that no window separates them."""
     joined: list[Span] = []
-    for piece in pieces:
-        if joined and CALLOUT.fullmatch(text[slice(*joined[-1])]) and piece[1] - joined[-1][0] <= limit:
-            joined[-1] = (joined[-1][0], piece[1])
+    for span in spans:
+        if joined and CALLOUT.fullmatch(text[slice(*joined[-1])]) and span[1] - joined[-1][0] <= limit:
+            joined[-1] = (joined[-1][0], span[1])
         else:
-            joined.append(piece)
+            joined.append(span)
     return joined

@@ -1,7 +1,7 @@
-"""Tables of text, as CSV or TSV: a script with a column of speakers gives lines of dialogue, any other gives rows.
+"""CSV and TSV tables: a script with a column of speakers gives lines of dialogue, any other table gives its rows.
 
-They are read with LangChain Community's loader. Its loaders for text and HTML are not used: they know neither the
-encodings nor the headings that ``readers`` knows.
+They are read with LangChain Community's loader. Its loaders for text and HTML are not used: they detect neither the
+encodings nor the headings that ``readers`` does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from egosrag.errors import SourceError
 from egosrag.text.encoding import decode
 
 _ENCODINGS = ("utf-8-sig", "utf-16", "utf-32", "gb18030")
-_CELL = 131_072  # characters of a cell
-_SPEAKER = (
+_MAX_CELL = 131_072  # characters
+_SPEAKER_COLUMNS = (
     "speaker",
     "character",
     "name",
@@ -30,7 +30,7 @@ _SPEAKER = (
     "发言人",
     "姓名",
 )
-_SAID = (
+_TEXT_COLUMNS = (
     "line",
     "text",
     "dialogue",
@@ -47,13 +47,13 @@ _SAID = (
 
 
 def rows(path: Path) -> list[str]:
-    """A line of text for each row: ``speaker: words`` of a script, else ``column: value | column: value``.
+    """One line of text for each row: ``speaker: text`` for a script, else ``column: value | column: value``.
 
     Raises:
-        SourceError: the file is no text, or no table.
+        SourceError: the file is not text, or not a table.
     """
     with warnings.catch_warnings():
-        # The package says on import that it is no longer developed; what is used of it is pinned.
+        # The package warns on import that it is no longer developed; its version is pinned.
         warnings.simplefilter("ignore", DeprecationWarning)
         from langchain_community.document_loaders import CSVLoader
 
@@ -63,29 +63,29 @@ def rows(path: Path) -> list[str]:
     if encoding is None:
         raise SourceError(f"{path} is a table in an encoding that is not supported: save it as UTF-8")
     header = re.split(r"[\r\n]", text.lstrip("\ufeff"), maxsplit=1)[0]
-    # What the first line has most of; the standard library's sniffer takes minutes for some tables.
+    # The most frequent one in the first line; the standard library's sniffer takes minutes for some tables.
     delimiter = max((",", ";", "\t"), key=header.count)
     columns = next(csv.reader([header], delimiter=delimiter), [])
-    speaker, said = _named(columns, _SPEAKER), _named(columns, _SAID)
-    script = speaker is not None and said is not None
-    limit = csv.field_size_limit(_CELL)  # of the whole process: other libraries lift it
+    speaker, text_column = _first_column(columns, _SPEAKER_COLUMNS), _first_column(columns, _TEXT_COLUMNS)
+    script = speaker is not None and text_column is not None
+    limit = csv.field_size_limit(_MAX_CELL)  # process-wide; other libraries raise it
     try:
         loaded = CSVLoader(
             path,
             encoding=encoding,
             csv_args={"delimiter": delimiter},
-            metadata_columns=[speaker, said] if speaker and said else [],
+            metadata_columns=[speaker, text_column] if speaker and text_column else [],
         ).load()
     except (RuntimeError, ValueError) as error:
         raise SourceError(
-            f"{path} is not a table that can be read ({error.__cause__ or error}): save it anew"
+            f"{path} is not a table that can be read ({error.__cause__ or error}): save it again"
         ) from error
     finally:
         csv.field_size_limit(limit)
     if not script:
         return [" | ".join(row.page_content.splitlines()) for row in loaded]
-    told = [(row.metadata[speaker], row.metadata[said]) for row in loaded]
-    return [f"{' '.join(who.split())}: {' '.join(words.split())}" for who, words in told if who and words]
+    lines = [(row.metadata[speaker], row.metadata[text_column]) for row in loaded]
+    return [f"{' '.join(name.split())}: {' '.join(text.split())}" for name, text in lines if name and text]
 
 
 def _decodes_to(data: bytes, encoding: str, text: str) -> bool:
@@ -95,7 +95,7 @@ def _decodes_to(data: bytes, encoding: str, text: str) -> bool:
         return False
 
 
-def _named(columns: list[str], names: tuple[str, ...]) -> str | None:
-    """The first column that has one of the names, in the order of ``names``."""
+def _first_column(columns: list[str], names: tuple[str, ...]) -> str | None:
+    """The column with one of the names, the first of ``names`` if several columns have one."""
     by_name = {column.strip().casefold(): column for column in reversed(columns)}
     return next((by_name[name] for name in names if name in by_name), None)

@@ -1,7 +1,7 @@
-"""What the pages of wikis and encyclopedias carry around their text: edit links, footnote marks, boxes of links.
+"""Boilerplate of wiki and encyclopedia pages: edit links, footnote marks, navigation boxes.
 
-MediaWiki (Wikipedia, Fandom, Moegirl) names these parts by class; Baidu Baike hashes its class names, so there only
-the shape of the tags is used. What is read of such a page is its text and its box of facts, a fact a line.
+MediaWiki (Wikipedia, Fandom, Moegirl) marks these parts by class; Baidu Baike hashes its class names, so there only the
+structure of the tags is used. The text is kept, and of an infobox each fact as one line.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
 
-_FURNITURE = (
+_BOILERPLATE = (
     ".mw-editsection, .mw-jump-link, .mw-empty-elt, .navbox, .vertical-navbox, .navigation-not-searchable, .hatnote, "
     ".toc, #toc, .catlinks, #catlinks, .printfooter, .noprint, .reflist, ol.references, .mw-references-wrap, "
     ".pi-navigation, .page-header__languages, [role=navigation]"
 )
-_BLOCKS = ["p", "div", "ul", "ol", "dl", "table", "pre"]  # a value with these is a text, not a fact
+_BLOCKS = ["p", "div", "ul", "ol", "dl", "table", "pre"]  # a value with these tags is text and not a fact
 _FOOTNOTE = re.compile(
     r"\s*[\[［](?:\d+(?:\s*[-–,、]\s*\d+)*|[a-z]|note \d+|注 ?\d+|来源请求|citation needed)[\]］]\s*"
 )
 
 
-def strip_furniture(soup: BeautifulSoup) -> None:
-    """Takes out of a page what is not its text, and joins the label and value of each fact with `` | ``."""
-    for tag in soup.select(_FURNITURE):
+def strip_boilerplate(soup: BeautifulSoup) -> None:
+    """Remove the boilerplate of a page, and join the label and the value of each infobox fact with `` | ``."""
+    for tag in soup.select(_BOILERPLATE):
         if not tag.decomposed:
             tag.decompose()
     for tag in soup("sup"):

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NOTHING = "\x00"  # the term of an empty document: BM25 needs one, and no question has it
+_EMPTY = "\x00"  # the term of an empty document: bm25s needs one, and no query contains it
 
 
-def rarity(count: int, having: int) -> float:
-    """The inverse document frequency of a term that ``having`` of ``count`` documents have."""
-    return math.log1p((count - having + 0.5) / (having + 0.5))
+def idf(count: int, containing: int) -> float:
+    """The inverse document frequency of a term that ``containing`` of ``count`` documents contain."""
+    return math.log1p((count - containing + 0.5) / (containing + 0.5))
 
 
 class Bm25:
-    """BM25 (Lucene's variant, k1 1.5, b 0.75) over documents analysed with "words" or "pairs"."""
+    """BM25 (Lucene's variant, k1 1.5, b 0.75) over documents analyzed into "words" or "pairs"."""
 
     def __init__(self, analyzer: str, engine: Any) -> None:
         self.analyzer = analyzer
@@ -33,45 +33,45 @@ class Bm25:
         """An index over the documents, in their order."""
         import bm25s
 
-        analyse = ANALYZERS[analyzer]
+        analyze = ANALYZERS[analyzer]
         engine = bm25s.BM25(k1=1.5, b=0.75)
-        engine.index([analyse(text) or [NOTHING] for text in documents], show_progress=False)
+        engine.index([analyze(text) or [_EMPTY] for text in documents], show_progress=False)
         return cls(analyzer, engine)
 
     @property
     def count(self) -> int:
-        """How many documents it is over."""
+        """Number of documents."""
         return int(self._engine.scores["num_docs"])
 
-    def knows(self, term: str) -> bool:
-        """Whether any document has the term."""
+    def contains(self, term: str) -> bool:
+        """Whether any document contains the term."""
         return term in self._engine.vocab_dict
 
-    def has(self, text: str) -> bool:
-        """Whether all terms of ``text`` stand somewhere in the documents."""
+    def contains_all(self, text: str) -> bool:
+        """Whether ``text`` has terms, and the documents contain each of them."""
         terms = ANALYZERS[self.analyzer](text)
-        return bool(terms) and all(map(self.knows, terms))
+        return bool(terms) and all(map(self.contains, terms))
 
-    def rarity(self, term: str, least: int = 0) -> float:
-        """The inverse document frequency of a term, ln(1 + (N - n + 0.5) / (n + 0.5)), N at least ``least``."""
+    def idf(self, term: str, min_count: int = 0) -> float:
+        """The inverse document frequency of a term, ln(1 + (N - n + 0.5) / (n + 0.5)), N at least ``min_count``."""
         row = self._engine.vocab_dict.get(term)
         pointers = self._engine.scores["indptr"]
         n = 0 if row is None or row + 1 >= len(pointers) else int(pointers[row + 1] - pointers[row])
-        return rarity(max(self.count, least), n)
+        return idf(max(self.count, min_count), n)
 
     def terms(self) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32]]]:
-        """Each term with the documents that have it, and what it gives each of them."""
+        """Each term with the rows of the documents that contain it, and its BM25 weight in each of them."""
         scores = self._engine.scores
         for term, row in self._engine.vocab_dict.items():
             start, end = scores["indptr"][row : row + 2] if row + 1 < len(scores["indptr"]) else (0, 0)
-            if term != NOTHING and end > start:
+            if term != _EMPTY and end > start:
                 yield term, scores["indices"][start:end], scores["data"][start:end]
 
-    def scores(self, question: str) -> NDArray[np.float32]:
-        """One score a document, float32; zeros where no term of the question occurs anywhere."""
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """The score of each document, shape (documents,); zeros if no document contains a term of the query."""
         import numpy as np
 
-        terms: Sequence[str] = [t for t in ANALYZERS[self.analyzer](question) if t in self._engine.vocab_dict]
+        terms: Sequence[str] = [t for t in ANALYZERS[self.analyzer](query) if t in self._engine.vocab_dict]
         if not terms:
             return np.zeros(self.count, dtype=np.float32)
         scores: NDArray[np.float32] = self._engine.get_scores(list(terms))
@@ -83,7 +83,7 @@ class Bm25:
 
     @classmethod
     def load(cls, analyzer: str, folder: Path) -> Bm25:
-        """Read what :meth:`save` wrote."""
+        """Read an index that :meth:`save` wrote."""
         import bm25s
 
         return cls(analyzer, bm25s.BM25.load(str(folder), allow_pickle=False, show_progress=False))

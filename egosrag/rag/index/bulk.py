@@ -1,7 +1,7 @@
-"""The long parts of a build, in shards: documents are read and passages embedded here or on many machines.
+"""The long parts of a build in shards: documents are read and passages embedded, here or on a cluster.
 
-Where there is a folder for it, each shard's result is kept there until the index is written, so that a build which
-was killed goes on with the next shard. Its name is a digest of all that the result depends on.
+With a checkpoint folder the result of each shard is kept until the index is written, so that an interrupted build
+continues with the next shard. A checkpoint's name is a digest of everything that the result depends on.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from egosrag.parallel import Executor, run_serially
 from egosrag.rag.documents.load import load_document
-from egosrag.rag.index import storage as store
 from egosrag.rag.index.fields import Progress
+from egosrag.rag.index.storage import VERSION
 from egosrag.rag.index.vectors import Embedder, load_embedder
 from egosrag.schema import Page
 
@@ -26,25 +26,26 @@ if TYPE_CHECKING:
 
     from egosrag.rag.index.vectors import Vectors
 
-SHARD_BYTES = 4_000_000  # of documents that are read together
-SHARD_TEXTS = 512  # passages that are embedded together
+SHARD_BYTES = 4_000_000  # of documents that are read as one shard
+SHARD_TEXTS = 512  # passages that are embedded as one shard
 
 
-class Pages(NamedTuple):
-    """What a shard of documents gives: the pages of each source, and what was said about them."""
+class ReadPages(NamedTuple):
+    """The pages of each source of a shard of documents, and the notes about skipped pages."""
 
     pages: dict[str, list[Page]]
     notes: list[str]
 
 
-def read_shard(files: Mapping[str, Path]) -> Pages:
-    """The pages of some documents.
+def read_shard(files: Mapping[str, Path]) -> ReadPages:
+    """Read some documents.
 
     Raises:
         SourceError: one cannot be read.
     """
     notes: list[str] = []
-    return Pages({source: load_document(path, source, on_skip=notes.append) for source, path in files.items()}, notes)
+    pages = {source: load_document(path, source, on_skip=notes.append) for source, path in files.items()}
+    return ReadPages(pages, notes)
 
 
 def embed_shard(texts: Sequence[str], embedder: str | Embeddings | Embedder) -> Vectors:
@@ -53,132 +54,132 @@ def embed_shard(texts: Sequence[str], embedder: str | Embeddings | Embedder) -> 
     Raises:
         ModelError: the embedder cannot be loaded.
     """
-    model = _named(embedder) if isinstance(embedder, str) else load_embedder(embedder)
+    model = _cached_embedder(embedder) if isinstance(embedder, str) else load_embedder(embedder)
     assert model is not None
     return model.passages(texts)
 
 
-_named = lru_cache(maxsize=1)(load_embedder)  # a worker embeds many shards
+_cached_embedder = lru_cache(maxsize=1)(load_embedder)  # a worker embeds many shards
 
 
-class Bulk:
+class ShardedBuild:
     """Reads and embeds in shards.
 
     Args:
-        spread: where the work is done.
-        keep: the folder of the shards' results; None keeps none.
+        executor: runs the work on the shards, here or on a cluster.
+        checkpoints: the folder for the shards' results; None: an interrupted build starts over.
     """
 
-    def __init__(self, spread: Executor = run_serially, keep: Path | None = None) -> None:
-        self._spread = spread
-        self._keep = keep
-        self._made: list[Path] = []
+    def __init__(self, executor: Executor = run_serially, checkpoints: Path | None = None) -> None:
+        self._executor = executor
+        self._checkpoints = checkpoints
+        self._written: list[Path] = []
 
-    def read(self, files: Mapping[str, Path], hashes: Mapping[str, str], report: Progress) -> Pages:
-        """The pages of all ``files``, in their order.
+    def read(self, files: Mapping[str, Path], hashes: Mapping[str, str], progress: Progress) -> ReadPages:
+        """The pages of all documents, in their order.
 
         Args:
-            files: path of each source.
-            hashes: SHA-256 of each.
-            report: is told (what, done, total).
+            files: the path of each source.
+            hashes: the SHA-256 of each source.
+            progress: called with (step, done, total).
 
         Raises:
             SourceError: one cannot be read.
         """
-        shards = list(_cut(files))
+        shards = list(_file_shards(files))
         keys = [_digest("pages", [(source, hashes[source]) for source in shard]) for shard in shards]
-        found: dict[int, Pages] = {}
+        results: dict[int, ReadPages] = {}
         done = 0
-        report("reading", done, len(files))
-        for place, part in self._each(read_shard, shards, keys, _Json):
-            found[place] = part
-            done += len(shards[place])
-            report("reading", done, len(files))
-        parts = [found[place] for place in range(len(shards))]
-        pages = {source: pages for part in parts for source, pages in part.pages.items()}
-        return Pages(pages, [note for part in parts for note in part.notes])
+        progress("reading", done, len(files))
+        for i, result in self._results(read_shard, shards, keys, _PagesCheckpoint()):
+            results[i] = result
+            done += len(shards[i])
+            progress("reading", done, len(files))
+        ordered = [results[i] for i in range(len(shards))]
+        pages = {source: pages for result in ordered for source, pages in result.pages.items()}
+        return ReadPages(pages, [note for result in ordered for note in result.notes])
 
-    def embed(self, texts: Sequence[str], model: Embedder, given: Any, report: Progress) -> dict[str, Vectors]:
+    def embed(
+        self, texts: Sequence[str], model: Embedder, given: str | Embeddings | Embedder, progress: Progress
+    ) -> dict[str, Vectors]:
         """The vector of each text.
 
         Args:
-            texts: each once.
-            model: the embedder.
-            given: what it was loaded from, which is what a worker on another machine loads it from.
-            report: is told (what, done, total).
+            texts: distinct texts.
+            model: the loaded embedder.
+            given: what it was loaded from; a worker on another machine loads it from this.
+            progress: called with (step, done, total).
 
         Raises:
             ModelError: the embedder cannot be loaded.
         """
-        alike = sorted(texts, key=len)  # a batch is padded to its longest text
-        shards = [alike[start : start + SHARD_TEXTS] for start in range(0, len(alike), SHARD_TEXTS)]
+        by_length = sorted(texts, key=len)  # a batch is padded to its longest text
+        shards = [by_length[start : start + SHARD_TEXTS] for start in range(0, len(by_length), SHARD_TEXTS)]
         keys = [_digest("vectors", [model.name, model.prompt, *shard]) for shard in shards]
-        work = partial(embed_shard, embedder=model if self._spread is run_serially else given)
-        found: dict[str, Vectors] = {}
-        for place, vectors in self._each(work, shards, keys, _Npy):
-            found.update(zip(shards[place], vectors, strict=True))
-            report("embedding", len(found), len(alike))
-        return found
+        work = partial(embed_shard, embedder=model if self._executor is run_serially else given)
+        vectors: dict[str, Vectors] = {}
+        for i, result in self._results(work, shards, keys, _VectorsCheckpoint()):
+            vectors.update(zip(shards[i], result, strict=True))
+            progress("embedding", len(vectors), len(by_length))
+        return vectors
 
-    def forget(self) -> None:
-        """Removes what was kept: the index is written."""
-        for path in self._made:
+    def delete_checkpoints(self) -> None:
+        """Delete the results of this build's shards: the index is written."""
+        for path in self._written:
             path.unlink(missing_ok=True)
 
-    def _each(
-        self, work: Callable[[Any], Any], shards: Sequence[Any], keys: Sequence[str], form: type[_Form]
+    def _results(
+        self, work: Callable[[Any], Any], shards: Sequence[Any], keys: Sequence[str], checkpoint: _Checkpoint
     ) -> Iterator[tuple[int, Any]]:
+        """The result of each shard with its index: first those with a checkpoint, then the others as they are done."""
         missing = []
-        for place, key in enumerate(keys):
-            kept = form.read(path) if (path := self._path(key)) else None
-            if kept is None:
-                missing.append(place)
+        for i, key in enumerate(keys):
+            result = checkpoint.read(path) if (path := self._path(key)) else None
+            if result is None:
+                missing.append(i)
             else:
-                yield place, kept
-        for n, made in self._spread(work, [shards[place] for place in missing]):
+                yield i, result
+        for n, result in self._executor(work, [shards[i] for i in missing]):
             if path := self._path(keys[missing[n]]):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary = path.with_suffix(f".{os.getpid()}")
-                form.write(temporary, made)
+                checkpoint.write(temporary, result)
                 os.replace(temporary, path)
-            yield missing[n], made
+            yield missing[n], result
 
     def _path(self, key: str) -> Path | None:
-        if self._keep is None:
+        if self._checkpoints is None:
             return None
-        self._made.append(self._keep / key)
-        return self._made[-1]
+        self._written.append(self._checkpoints / key)
+        return self._written[-1]
 
 
-class _Form:
-    """How a shard's result lies in a file; what cannot be read is none, and made again."""
+class _Checkpoint(Protocol):
+    """The file format of a shard's result."""
 
-    @staticmethod
-    def read(path: Path) -> Any: ...
+    def read(self, path: Path) -> Any:
+        """The result, or None where there is none or it is damaged."""
 
-    @staticmethod
-    def write(path: Path, made: Any) -> None: ...
+    def write(self, path: Path, result: Any) -> None:
+        """Write the result."""
 
 
-class _Json(_Form):
-    @staticmethod
-    def read(path: Path) -> Pages | None:
+class _PagesCheckpoint:
+    def read(self, path: Path) -> ReadPages | None:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             pages = {source: [Page.model_validate(page) for page in pages] for source, pages in record["pages"].items()}
-            return Pages(pages, record["notes"])
+            return ReadPages(pages, record["notes"])
         except (OSError, ValueError, KeyError):
             return None
 
-    @staticmethod
-    def write(path: Path, made: Pages) -> None:
-        pages = {source: [page.model_dump(mode="json") for page in pages] for source, pages in made.pages.items()}
-        path.write_text(json.dumps({"pages": pages, "notes": made.notes}, ensure_ascii=False), encoding="utf-8")
+    def write(self, path: Path, result: ReadPages) -> None:
+        pages = {source: [page.model_dump(mode="json") for page in pages] for source, pages in result.pages.items()}
+        path.write_text(json.dumps({"pages": pages, "notes": result.notes}, ensure_ascii=False), encoding="utf-8")
 
 
-class _Npy(_Form):
-    @staticmethod
-    def read(path: Path) -> Vectors | None:
+class _VectorsCheckpoint:
+    def read(self, path: Path) -> Vectors | None:
         import numpy as np
 
         try:
@@ -187,20 +188,19 @@ class _Npy(_Form):
         except (OSError, ValueError):
             return None
 
-    @staticmethod
-    def write(path: Path, made: Vectors) -> None:
+    def write(self, path: Path, result: Vectors) -> None:
         import numpy as np
 
-        with path.open("wb") as file:  # a name would be given .npy
-            np.save(file, made, allow_pickle=False)
+        with path.open("wb") as file:  # np.save would append .npy to a path
+            np.save(file, result, allow_pickle=False)
 
 
-def _digest(kind: str, what: Sequence[Any]) -> str:
-    return f"{kind}-{sha256(repr((store.VERSION, what)).encode()).hexdigest()[:32]}"
+def _digest(kind: str, content: Sequence[Any]) -> str:
+    return f"{kind}-{sha256(repr((VERSION, content)).encode()).hexdigest()[:32]}"
 
 
-def _cut(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Neighbouring files that are read together."""
+def _file_shards(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Consecutive files of at most ``SHARD_BYTES`` together, or one larger file."""
     shard: dict[str, Path] = {}
     size = 0
     for source, path in files.items():

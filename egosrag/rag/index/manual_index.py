@@ -8,62 +8,83 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egosrag.errors import SourceError, StoreError
+from egosrag.postgres import is_postgres_url, redact_url
 from egosrag.rag.documents.load import file_hash, find_files
 from egosrag.rag.documents.splitting import split_pages
-from egosrag.rag.index import storage as store
-from egosrag.rag.index.bm25 import Bm25
-from egosrag.rag.index.bulk import Bulk
-from egosrag.rag.index.fields import (
-    LEXICAL,
-    Progress,
-    build_lexical,
-    searched_pages,
-    searched_text,
-    sentences_of,
-    silent,
+from egosrag.rag.index.bulk import ShardedBuild
+from egosrag.rag.index.fields import Progress, build_lexical, no_progress, searched_pages, searched_text
+from egosrag.rag.index.folder_store import MANIFEST, FolderStore
+from egosrag.rag.index.storage import (
+    VERSION,
+    EmbedderCard,
+    IndexData,
+    IndexStore,
+    Manifest,
+    NewerVersionError,
 )
-from egosrag.rag.index.storage import Data, EmbedderCard, Manifest
-from egosrag.rag.index.vectors import DenseIndex, Embedder, load_embedder
+from egosrag.rag.index.vectors import Embedder, load_embedder
 from egosrag.schema import Page, Passage
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-    from egosrag.rag.index.postgres_search import VectorRows
     from egosrag.rag.index.vectors import Vectors
 
 
-class ManualIndex:
-    """What retrieval searches. Make one with :meth:`build`, :meth:`load` or :meth:`cached`."""
+def open_store(where: str | Path) -> IndexStore:
+    """The store of an index: a folder, or PostgreSQL for ``postgresql://...#NAME``.
 
-    def __init__(self, manifest: Manifest, data: Data, embedder: Embedder | None = None) -> None:
+    Raises:
+        StoreError: ``where`` is neither a path nor an address of PostgreSQL.
+    """
+    if is_postgres_url(where):
+        from egosrag.rag.index.postgres_store import PostgresStore
+
+        return PostgresStore(str(where))
+    if "://" in str(where):
+        raise StoreError(f"an index is a folder or in Postgres, and {redact_url(str(where))} is neither: give a path")
+    return FolderStore(Path(where))
+
+
+class ManualIndex:
+    """The index that retrieval searches. Make one with :meth:`build`, :meth:`load` or :meth:`cached`.
+
+    Attributes:
+        manifest: the documents and settings that it was built from.
+        pages: all pages, in the order of the documents.
+        passages: all passages, in the order of the pages.
+        lexical: the lexical indexes by name (see ``fields.LEXICAL``).
+        dense: dense search over the passages; None without an embedder.
+        places: the source and the number of each page.
+        page_of: for each passage the row of its page.
+        first_sentence: for each page the row of its first sentence in the index of sentences.
+    """
+
+    def __init__(self, manifest: Manifest, data: IndexData, embedder: Embedder | None = None) -> None:
         self.manifest = manifest
-        self.pages: Sequence[Page] = data.pages
-        self.passages: Sequence[Passage] = data.passages
-        self.lexical: Mapping[str, Bm25] = data.lexical
-        self.dense: DenseIndex | VectorRows | None = DenseIndex(data.vectors) if data.vectors is not None else None
+        self.pages = data.pages
+        self.passages = data.passages
+        self.lexical = data.lexical
+        self.dense = data.dense
+        self.places, self.page_of, self.first_sentence = data.layout
         self._data = data
         self._embedder = embedder
-        self._page = {(page.source, page.page): i for i, page in enumerate(self.pages)}
-        #: the source and the number of each page
-        self.places = list(self._page)
-        #: for each passage the position of its page in ``pages``
-        self.page_of = [self._page[p.source, p.page] for p in self.passages]
-        #: for each page the row of its first sentence in the index of sentences; a page has at least one
-        self.first_sentence = [0]
-        for sentences in sentences_of(self.pages, self.passages)[:-1]:
-            self.first_sentence.append(self.first_sentence[-1] + len(sentences))
+        self._page_row = {place: row for row, place in enumerate(self.places)}
 
     def page(self, source: str, number: int) -> Page:
-        """The page with that number (KeyError where there is none)."""
-        return self.pages[self._page[source, number]]
+        """The page of a source with that number.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self.pages[self._page_row[source, number]]
 
     @property
     def embedder(self) -> Embedder | None:
-        """The embedder of the questions, loaded when it is first needed.
+        """The embedder for questions, loaded on first use; None if the index has no vectors.
 
         Raises:
-            StoreError: it is not the one that made the index's vectors.
+            StoreError: it is not the embedder that made the index's vectors.
             ModelError: it cannot be loaded.
         """
         card = self.manifest.embedder
@@ -87,84 +108,73 @@ class ManualIndex:
         window: int = 300,
         overlap: int = 100,
         on_skip: Callable[[str], None] | None = None,
-        bulk: Bulk | None = None,
+        sharding: ShardedBuild | None = None,
     ) -> ManualIndex:
-        """Index documents; where ``out_dir`` holds an index, only what changed is read and embedded again.
+        """Index documents; where ``out_dir`` holds an index, only changed documents are read and embedded again.
 
-        Words are indexed anew for all passages, for their weights depend on all; where nothing at all has changed,
-        the old index is given as it is, and nothing is written.
+        The lexical indexes are always rebuilt, as their weights depend on all passages. If nothing has changed, the
+        existing index is returned, and nothing is written.
 
         Args:
-            paths: files and folders (see :func:`egosrag.rag.documents.load.load_pages`); a file that the old index had
-                and that is not among them is taken out.
-            out_dir: folder or ``postgresql://...#NAME`` to write the index to; absent: it stays in memory.
-            embedder: hub id or folder of a sentence-transformers model, ``minilm``, or a LangChain ``Embeddings``.
-            progress: is told (what, done, total).
-            window: longest passage, in Chinese characters (see :mod:`egosrag.rag.documents.splitting`).
-            overlap: what neighbouring passages share, in the same unit.
-            on_skip: is told, in one line, which pages had no text and were skipped.
-            bulk: where documents are read and passages embedded, and what is kept of it should the build be killed.
+            paths: files and folders (see :func:`egosrag.rag.documents.load.load_pages`); documents of the existing
+                index that are not among them are removed.
+            out_dir: folder or ``postgresql://...#NAME`` to write the index to; None keeps it in memory.
+            embedder: hub id or folder of a sentence-transformers model, ``minilm``, ``e5``, or a LangChain
+                ``Embeddings``; None: lexical search only.
+            progress: called with (step, done, total).
+            window: maximum length of a passage, in Chinese characters (see :mod:`egosrag.rag.documents.splitting`).
+            overlap: maximum overlap of neighbouring passages, in the same unit.
+            on_skip: called with one line about pages that had no text and were skipped.
+            sharding: where documents are read and passages embedded, and whether an interrupted build is continued.
 
         Raises:
             SourceError: a document cannot be read.
             ModelError: the embedder cannot be loaded.
             StoreError: the folder or the database cannot be written.
         """
-        import numpy as np
-
-        report = progress or silent
+        progress, sharding = progress or no_progress, sharding or ShardedBuild()
         files = find_files(paths)
         hashes = {source: file_hash(path) for source, path in files.items()}
         model = load_embedder(embedder)
-        old = cls._old(out_dir)
-        if old and old._made_from(hashes, window, overlap, model):
-            return old
-        same = {s for s in hashes if old and old.manifest.files.get(s) == hashes[s]}
-        kept: dict[str, list[Page]] = {}
-        for page in old.pages if old and same else ():
-            if page.source in same:
-                kept.setdefault(page.source, []).append(page)
-        bulk = bulk or Bulk()
-        read = bulk.read({s: path for s, path in files.items() if s not in kept}, hashes, report)
+        previous = cls._previous(out_dir) if out_dir is not None else None
+        if previous and previous._is_built_from(hashes, window, overlap, model):
+            return previous
+        unchanged = previous._unchanged_pages(hashes) if previous else {}
+        read = sharding.read({s: path for s, path in files.items() if s not in unchanged}, hashes, progress)
         if on_skip:
             for note in read.notes:
                 on_skip(note)
-        pages = [page for source in files for page in kept.get(source) or read.pages[source]]
+        pages = [page for source in files for page in unchanged.get(source) or read.pages[source]]
         passages = split_pages(searched_pages(pages), window=window, overlap=overlap)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
-        data = Data(pages=pages, passages=passages, lexical=build_lexical(pages, passages, report))
-        card = None
+        lexical = build_lexical(pages, passages, progress)
+        vectors, card = None, None
         if model:
-            texts = [searched_text(p) for p in passages]
-            known = old._known(model) if old else {}
-            made = bulk.embed(list(dict.fromkeys(t for t in texts if t not in known)), model, embedder, report)
-            data.vectors = np.stack([made[text] if text in made else known[text] for text in texts])
-            card = EmbedderCard(name=model.name, dimension=data.vectors.shape[1], prompt=model.prompt)
-        index = cls(Manifest(window=window, overlap=overlap, embedder=card, files=hashes), data, model)
+            known = previous._known_vectors(model) if previous else {}
+            vectors = _embed(passages, known, model, embedder, sharding, progress)
+            card = EmbedderCard(name=model.name, dimension=vectors.shape[1], prompt=model.prompt)
+        manifest = Manifest(window=window, overlap=overlap, embedder=card, files=hashes)
+        index = cls(manifest, IndexData.in_memory(pages, passages, lexical, vectors), model)
         if out_dir is not None:
             index.save(out_dir)
-        bulk.forget()
+        sharding.delete_checkpoints()
         return index
 
     @classmethod
-    def _old(cls, folder: str | Path | None) -> ManualIndex | None:
-        """The index that is there, or none where it is damaged or of another version: it is built anew then."""
-        if store.in_database(folder):
-            from egosrag.rag.index.postgres_write import old
-
-            return old(str(folder))
-        if folder is None or not (Path(folder) / store.MANIFEST).is_file():
-            return None
+    def _previous(cls, where: str | Path) -> ManualIndex | None:
+        """The index to update; None if there is none, or it is damaged or of an older version and is rebuilt."""
+        store = open_store(where)
+        store.check_available()
         try:
-            return cls.load(folder)
-        except store.NewerError:
+            return cls._open(store)
+        except NewerVersionError:
             raise
         except StoreError:
             return None
 
-    def _made_from(self, hashes: Mapping[str, str], window: int, overlap: int, model: Embedder | None) -> bool:
-        """Whether a build from these would give this very index; it is handed the embedder then."""
+    def _is_built_from(self, hashes: Mapping[str, str], window: int, overlap: int, model: Embedder | None) -> bool:
+        """Whether a build from these would give this index; if so, it takes over the loaded embedder."""
         built = self.manifest
         card = (built.embedder.name, built.embedder.prompt) if built.embedder else None
         given = (model.name, model.prompt) if model else None
@@ -174,63 +184,65 @@ class ManualIndex:
         self._embedder = model
         return True
 
-    def _known(self, model: Embedder) -> dict[str, Vectors]:
+    def _unchanged_pages(self, hashes: Mapping[str, str]) -> dict[str, list[Page]]:
+        """The pages of each source whose file is still the same."""
+        unchanged = {source for source in hashes if self.manifest.files.get(source) == hashes[source]}
+        pages: dict[str, list[Page]] = {}
+        for page in self.pages if unchanged else ():
+            if page.source in unchanged:
+                pages.setdefault(page.source, []).append(page)
+        return pages
+
+    def _known_vectors(self, model: Embedder) -> dict[str, Vectors]:
+        """The vector of each passage text, if this embedder made them."""
         card = self.manifest.embedder
         if self.dense is None or card is None or (card.name, card.prompt) != (model.name, model.prompt):
             return {}
         return {searched_text(p): v for p, v in zip(self.passages, self.dense.vectors, strict=True)}
 
-    def save(self, folder: str | Path) -> None:
-        """Write the index; it is there whole or not at all.
+    def save(self, where: str | Path) -> None:
+        """Write the index as a whole: an interruption leaves what was there before.
+
+        Args:
+            where: a folder, or ``postgresql://...#NAME``.
 
         Raises:
-            StoreError: the folder cannot be written, or holds something that is no index.
+            StoreError: it cannot be written, the folder holds other files, or this index is in a database itself.
         """
-        if store.in_database(folder):
-            from egosrag.rag.index.postgres_write import write
-
-            write(str(folder), self)
-        else:
-            self.manifest = store.write(Path(folder), self.manifest, self._data)
+        if self._data.database:
+            raise StoreError(f"the index at {self._data.database} is in its database: build another with egosrag index")
+        self.manifest = open_store(where).write(self.manifest, self._data)
 
     @classmethod
-    def load(cls, folder: str | Path, embedder: str | Embeddings | None = None) -> ManualIndex:
+    def load(cls, where: str | Path, embedder: str | Embeddings | None = None) -> ManualIndex:
         """Read an index.
 
         Args:
-            folder: where :meth:`save` or ``egosrag index --out`` wrote it: a folder, or ``postgresql://...#NAME``.
-            embedder: the embedder that it was built with, where it was an object; else it is loaded by its name.
+            where: where :meth:`save` or ``egosrag index --out`` wrote it: a folder, or ``postgresql://...#NAME``.
+            embedder: the embedder that it was built with, if that was an object; else it is loaded by its name.
 
         Raises:
-            StoreError: there is none, it is damaged, of another version, or of another embedder.
+            StoreError: there is no index, it is damaged, of another version, or of another embedder.
         """
-        if store.in_database(folder):
-            from egosrag.rag.index.postgres import PostgresIndex
+        return cls._open(open_store(where), embedder)
 
-            return PostgresIndex(str(folder), embedder)
-        manifest = store.read_manifest(Path(folder))
-        cls.check_embedder(folder, manifest, embedder)
-        made = None if isinstance(embedder, str) else load_embedder(embedder)
-        index = cls(manifest, store.read(Path(folder), manifest, LEXICAL), made)
-        counts = {name: bm25.count for name, bm25 in index.lexical.items()}
-        sizes = {"windows": len(index.passages), "pages": len(index.pages), "titles": len(index.pages)}
-        sizes["sentences"] = sum(map(len, sentences_of(index.pages, index.passages)))
-        expected = {name: sizes[name.split("-")[0]] for name in LEXICAL}
-        if counts != expected:
-            raise StoreError(f"the index in {folder} is damaged (its parts differ): build it again")
-        return index
+    @classmethod
+    def _open(cls, store: IndexStore, embedder: str | Embeddings | None = None) -> ManualIndex:
+        manifest = store.read_manifest()
+        name = manifest.embedder.name if manifest.embedder else None
+        if isinstance(embedder, str) and embedder and embedder != name:
+            built_with = f"the embedder {name}" if name else "no embedder"
+            raise StoreError(f"the index in {store.where} was built with {built_with}, not {embedder}: build it again")
+        model = None if isinstance(embedder, str) else load_embedder(embedder)
+        return cls(manifest, store.read(manifest), model)
 
-    @staticmethod
-    def check_embedder(where: object, manifest: Manifest, embedder: object) -> None:
-        """Finds out whether an embedder that is named is the index's own.
+    def is_current(self, where: str | Path) -> bool:
+        """Whether this index is still the one that is stored at ``where``.
 
         Raises:
-            StoreError: it is not.
+            StoreError: there is no index any more, or the database does not answer.
         """
-        given = embedder if isinstance(embedder, str) else None
-        if given and (manifest.embedder is None or manifest.embedder.name != given):
-            had = f"the embedder {manifest.embedder.name}" if manifest.embedder else "no embedder"
-            raise StoreError(f"the index in {where} was built with {had}, not {given}: build it again")
+        return open_store(where).read_manifest().generation == self.manifest.generation
 
     @classmethod
     def cached(
@@ -244,18 +256,34 @@ class ManualIndex:
         overlap: int = 100,
         on_skip: Callable[[str], None] | None = None,
     ) -> ManualIndex:
-        """The index of these very documents and settings from ``cache_dir``, built there on the first call.
+        """The index of these documents with these settings from ``cache_dir``; built there on the first call.
 
         Raises:
             SourceError, ModelError, StoreError: see :meth:`build`.
         """
         files = find_files(paths)
         named = embedder if isinstance(embedder, str) or embedder is None else type(embedder).__qualname__
-        key = repr((store.VERSION, window, overlap, named, sorted((s, file_hash(p)) for s, p in files.items())))
+        key = repr((VERSION, window, overlap, named, sorted((s, file_hash(p)) for s, p in files.items())))
         folder = Path(cache_dir) / "indexes" / sha256(key.encode()).hexdigest()[:24]
-        if (folder / store.MANIFEST).is_file():
+        if (folder / MANIFEST).is_file():
             try:
                 return cls.load(folder, None if isinstance(embedder, str) else embedder)
             except StoreError:
-                pass  # a cache is only a saving: what cannot be read is built again
+                pass  # a cache that cannot be read is rebuilt
         return cls.build(paths, folder, embedder, progress, window=window, overlap=overlap, on_skip=on_skip)
+
+
+def _embed(
+    passages: Sequence[Passage],
+    known: Mapping[str, Vectors],
+    model: Embedder,
+    given: str | Embeddings | Embedder | None,
+    sharding: ShardedBuild,
+    progress: Progress,
+) -> Vectors:
+    """The vectors of all passages, shape (passages, dimension); each text without a known vector is embedded once."""
+    import numpy as np
+
+    texts = [searched_text(passage) for passage in passages]
+    new = sharding.embed(list(dict.fromkeys(t for t in texts if t not in known)), model, given or model, progress)
+    return np.stack([new[text] if text in new else known[text] for text in texts])

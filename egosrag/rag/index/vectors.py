@@ -1,7 +1,7 @@
-"""Dense vectors: an embedder (Sentence-Transformers, report 6.2) and the search over its vectors, FAISS's for many.
+"""Dense retrieval: embedders (Sentence-Transformers, report 6.2) and the search over their vectors.
 
-Vectors are normalised and compared by inner product, so a higher score is always the better one; with
-``IndexFlatL2`` LlamaIndex's store gives distances as similarities, and fusion puts the worst passage first.
+Vectors are normalized and compared by inner product, so a higher score is always better. (LlamaIndex's store over an
+``IndexFlatL2`` returns distances as similarities, and fusion then puts the worst passage first.)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from egosrag.errors import ModelError
 from egosrag.models.runtime.cpu import bfloat16_products, pack_encoder
@@ -24,25 +24,28 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 MINILM = "minilm"
-_BATCH = 64
-_AT_ONCE = 16  # texts in a forward pass of our own: what more of them need does not stay in a CPU's cache
-EXACT = 100_000  # passages that a question is compared with one by one, in some 15 ms
-NEAR = 1000
-_BEFORE = 6  # passages before a near one that are compared as well: two pages, mostly
-_SAMPLE = 2000  # passages that tell where the median of more than EXACT lies
-_TRAINED = 20_000  # vectors that the codes are learnt from
+# Up to this many passages a question is compared with each of them, in about 15 ms; above, an approximate search gives
+# CANDIDATES for the comparison.
+EXACT_SEARCH = 100_000
+CANDIDATES = 1000
+_BEFORE = 6  # passages before a candidate that are compared as well: about two pages
+_SAMPLE = 2000  # passages from which the median of more than EXACT_SEARCH is estimated
+_TRAINING_VECTORS = 20_000  # from which FAISS learns the codes
+_BATCH = 64  # texts of a call to any embedder
+_PACKED_BATCH = 16  # texts of a forward pass of our own; the activations of more do not stay in a CPU's cache
 
 
 class Embedder:
-    """A named LangChain embedder whose vectors are normalised here, whatever it gives.
+    """A named LangChain embedder whose vectors are normalized.
 
     Args:
-        name: as the index remembers it.
-        model: gives the vectors.
-        prompt: what it puts before a question.
-        length: of a text, as the model counts it.
-        at_once: texts that it is given in one call.
-        packed: it is :func:`egosrag.models.runtime.packed.pack`'s, so that many texts may be multiplied in bfloat16.
+        name: the name that an index stores.
+        model: computes the vectors.
+        prompt: the prefix that the model puts before a question.
+        length: the length of a text in the model's tokens.
+        batch: texts of one call to the model.
+        packed: whether the model was packed by :func:`egosrag.models.runtime.cpu.pack_encoder`, so that batches are
+            computed in bfloat16 where that is faster.
     """
 
     def __init__(
@@ -52,29 +55,29 @@ class Embedder:
         prompt: str = "",
         *,
         length: Callable[[str], int] = len,
-        at_once: int = _BATCH,
+        batch: int = _BATCH,
         packed: bool = False,
     ) -> None:
         self.name = name
         self.prompt = prompt
         self._model = model
         self._length = length
-        self._at_once = at_once
+        self._batch = batch
         self._faster: Callable[[], AbstractContextManager[None]] = bfloat16_products if packed else nullcontext
 
     def passages(self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> Vectors:
-        """Unit vectors of passages, shape (texts, dimension); several in bfloat16 where that is faster (``packed``)."""
+        """Unit vectors of passages, shape (texts, dimension); several in bfloat16 if that is faster (``packed``)."""
         import numpy as np
 
         lengths = [self._length(text) for text in texts]
-        alike = sorted(range(len(texts)), key=lengths.__getitem__)  # a batch is padded to its longest text
-        parts: list[list[float]] = []
-        for start in range(0, len(texts), self._at_once):
+        by_length = sorted(range(len(texts)), key=lengths.__getitem__)  # a batch is padded to its longest text
+        rows: list[list[float]] = []
+        for start in range(0, len(texts), self._batch):
             with self._faster() if len(texts) > 1 else nullcontext():
-                parts += self._model.embed_documents([texts[i] for i in alike[start : start + self._at_once]])
+                rows += self._model.embed_documents([texts[i] for i in by_length[start : start + self._batch]])
             if progress:
-                progress(len(parts), len(texts))
-        return _unit(np.asarray(parts, dtype=np.float32))[np.argsort(alike)]
+                progress(len(rows), len(texts))
+        return _unit(np.asarray(rows, dtype=np.float32))[np.argsort(by_length)]
 
     def question(self, text: str) -> Vectors:
         """The unit vector of a question, shape (1, dimension)."""
@@ -92,12 +95,12 @@ def _unit(vectors: Vectors) -> Vectors:
 
 
 def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | None:
-    """The embedder of a hub id, a folder, a name of ``PACKAGED`` or a LangChain ``Embeddings``.
+    """Load the embedder of a hub id, a folder, a name of ``PACKAGED`` or a LangChain ``Embeddings``.
 
-    One that is loaded already stays as it is, so that several indexes may share it.
+    A loaded ``Embedder`` is returned as it is, so that several indexes can share it.
 
     Raises:
-        ModelError: there is no such model here, or it is not a sentence-transformers model.
+        ModelError: the model cannot be loaded, or is not a sentence-transformers model.
     """
     if embedder is None or isinstance(embedder, Embedder):
         return embedder
@@ -120,9 +123,9 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
     def length(text: str) -> int:
         return len(tokenizer(text, truncation=True)["input_ids"])
 
-    # The tokenizer of a static model, which needs none of this, is no callable.
+    # The tokenizer of a static embedding model, for which lengths do not matter, is not callable.
     return Embedder(
-        embedder, model, prompt, length=length if callable(tokenizer) else len, at_once=_AT_ONCE, packed=True
+        embedder, model, prompt, length=length if callable(tokenizer) else len, batch=_PACKED_BATCH, packed=True
     )
 
 
@@ -133,16 +136,27 @@ def _minilm() -> str:
     return str(Path(spec.origin).parent / "model")
 
 
-#: embedders that packages bring, so that no hub is needed: English alone, and a hundred languages
+#: embedders from Python packages, which need no hub: one for English, one for a hundred languages
 PACKAGED = {MINILM: _minilm, e5.NAME: e5.folder}
 
 
-class DenseIndex:
-    """Search over unit vectors by inner product; row i belongs to passage i.
+class DenseSearch(Protocol):
+    """Dense search over the passages of an index, in memory or in a database."""
 
-    Up to ``EXACT`` vectors a question is compared with all of them. Of more, FAISS finds the ``NEAR`` nearest by
-    4-bit codes of their dimensions, two at a time, and these are compared exactly: of a million vectors without any
-    likeness among them, the hardest there are, that finds the same ten nearest, in a tenth of the time.
+    @property
+    def vectors(self) -> Vectors:
+        """All vectors, shape (passages, dimension)."""
+
+    def nearness(self, question: Vectors, lexical: Vectors) -> Vectors:
+        """See :meth:`DenseIndex.nearness`."""
+
+
+class DenseIndex:
+    """Search in memory over unit vectors by inner product; row i belongs to passage i.
+
+    Up to ``EXACT_SEARCH`` vectors a question is compared with all of them. Of more, FAISS finds ``CANDIDATES`` by
+    product quantization (4-bit codes of two dimensions each), which are then compared exactly. Of a million random
+    vectors, the hardest case, this finds the same ten nearest in a tenth of the time.
 
     Args:
         vectors: shape (passages, dimension), float32.
@@ -150,53 +164,53 @@ class DenseIndex:
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
-        self._codes = _codes(vectors) if len(vectors) > EXACT else None
+        self._codes = _quantized(vectors) if len(vectors) > EXACT_SEARCH else None
         self._sample = vectors[:: max(1, len(vectors) // _SAMPLE)]
 
     def scores(self, question: Vectors) -> Vectors:
-        """The cosine of the question, of shape (1, dimension), and every passage, in passage order."""
+        """The cosine of a question, shape (1, dimension), with each passage, shape (passages,)."""
         scores: Vectors = self.vectors @ question[0]
         return scores
 
     def nearness(self, question: Vectors, lexical: Vectors) -> Vectors:
-        """How near every passage is to the question: 1 for the nearest, 0 for the median one and those beyond.
+        """The nearness of each passage to a question: 1 for the nearest, 0 for the median and below, shape (passages,).
 
         Args:
             question: its unit vector, shape (1, dimension).
-            lexical: how well each passage fits by its words; where there are too many to compare with, the best of
-                them are compared besides the nearest, and the others count as the median.
+            lexical: the lexical score of each passage, shape (passages,). Above ``EXACT_SEARCH`` the lexically best
+                passages are compared besides the candidates, and all others count as the median.
         """
         import numpy as np
 
         if self._codes is None:
             cosine = self.scores(question)
             return relative(cosine, float(np.median(cosine)))
-        nearest = self._codes.search(question, NEAR)[1][0]
-        # Fewer than NEAR are above it, however many passages fit alike.
-        least = np.partition(lexical, -NEAR)[-NEAR]
-        found = np.union1d(nearest[nearest >= 0], np.flatnonzero(lexical > least))
-        # What stands before a good passage lifts it (see ``retrieve``), so that is compared too.
-        rows = np.unique(np.maximum(found[:, None] - np.arange(_BEFORE + 1), 0))
+        nearest = self._codes.search(question, CANDIDATES)[1][0]
+        # Strictly above: fewer than CANDIDATES, however many passages have the same score.
+        least = np.partition(lexical, -CANDIDATES)[-CANDIDATES]
+        candidates = np.union1d(nearest[nearest >= 0], np.flatnonzero(lexical > least))
+        # A good passage lifts the ones after it (CONTINUATION_WEIGHT of the search), so those before are compared too.
+        rows = np.unique(np.maximum(candidates[:, None] - np.arange(_BEFORE + 1), 0))
         near = np.zeros(len(self.vectors), dtype=np.float32)
         near[rows] = relative(self.vectors[rows] @ question[0], float(np.median(self._sample @ question[0])))
         return near
 
 
 def relative(cosine: Vectors, low: float) -> Vectors:
-    """Cosines as shares of the way from ``low``, which counts 0, to the highest, which counts 1."""
+    """Cosines scaled from 0 at ``low`` and below to 1 at the highest."""
     import numpy as np
 
-    relative: Vectors = np.clip((cosine - low) / max(float(cosine.max()) - low, 1e-6), 0, 1)
-    return relative
+    scaled: Vectors = np.clip((cosine - low) / max(float(cosine.max()) - low, 1e-6), 0, 1)
+    return scaled
 
 
-def _codes(vectors: Vectors) -> Any:
-    """FAISS's index of 4-bit codes: a sixteenth of the vectors' memory."""
+def _quantized(vectors: Vectors) -> Any:
+    """FAISS's product quantization index with 4-bit codes: a sixteenth of the vectors' memory."""
     import faiss
 
     width = vectors.shape[1]
     codes = faiss.IndexPQFastScan(width, width // 2 if width % 2 == 0 else width, 4, faiss.METRIC_INNER_PRODUCT)
-    codes.train(vectors[:: max(1, len(vectors) // _TRAINED)])
+    codes.train(vectors[:: max(1, len(vectors) // _TRAINING_VECTORS)])
     codes.add(vectors)
     return codes
 
@@ -204,7 +218,7 @@ def _codes(vectors: Vectors) -> Any:
 def embed_missing(
     texts: Sequence[str], known: Mapping[str, Vectors], embedder: Embedder, progress: Callable[[int, int], None] | None
 ) -> Vectors:
-    """Vectors of all texts, shape (texts, dimension); only texts that are not ``known`` are embedded."""
+    """Vectors of all texts, shape (texts, dimension); only texts without a ``known`` vector are embedded."""
     import numpy as np
 
     new = list(dict.fromkeys(text for text in texts if text not in known))

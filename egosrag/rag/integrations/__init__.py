@@ -1,1 +1,6 @@
-"""The engine as parts of LangChain and LlamaIndex: adapters, which the engine does not know."""
+"""Adapters of the manual engine for LangChain and LlamaIndex; they take the engine, which does not know them.
+
+* ``langchain``: ``retriever(engine)``, ``runnable(engine)``, and LlamaIndex's retrievers for LangChain.
+* ``llamaindex``: ``retriever(engine)``, ``query_engine(engine)``, ``chat_engine(engine)``, and LangChain's retrievers
+  for LlamaIndex.
+"""

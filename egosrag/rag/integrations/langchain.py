@@ -1,6 +1,6 @@
-"""The LangChain faces: a retriever for any chain, a Runnable that answers, and LlamaIndex's retrievers for LangChain.
+"""LangChain adapters: a retriever for any chain, a Runnable that answers, and LlamaIndex's retrievers for LangChain.
 
-``langchain_community``'s own adapter calls methods that LlamaIndex no longer has (see the tests of this room).
+``langchain_community``'s own adapter for LlamaIndex calls methods that LlamaIndex no longer has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Question = str | Mapping[str, Any]
 
 
 class ManualRetriever(BaseRetriever):
-    """A manual's passages as documents with the metadata source, page, section, start, end and score."""
+    """The passages of a manual as documents; metadata: source, page, section, start, end and score."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -46,7 +46,7 @@ class ManualRetriever(BaseRetriever):
 
 
 class FromLlamaIndex(BaseRetriever):
-    """Any LlamaIndex retriever, for LangChain: its nodes as documents, their scores in the metadata."""
+    """Any LlamaIndex retriever as a LangChain retriever: nodes become documents, their scores metadata."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -55,16 +55,16 @@ class FromLlamaIndex(BaseRetriever):
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         return [
             Document(
-                id=found.node.node_id,
-                page_content=found.node.get_content(),
-                metadata={**found.node.metadata, "score": found.score},
+                id=hit.node.node_id,
+                page_content=hit.node.get_content(),
+                metadata={**hit.node.metadata, "score": hit.score},
             )
-            for found in self.retriever.retrieve(query)
+            for hit in self.retriever.retrieve(query)
         ]
 
 
-class ManualChain(Runnable[Question, Answer]):
-    """Answers as :class:`ManualEngine` does; ``stream`` gives the checked text in pieces, then the ``Answer``."""
+class ManualRunnable(Runnable[Question, Answer]):
+    """The engine as a Runnable; ``stream`` gives the verified text in pieces, then the ``Answer``."""
 
     def __init__(self, engine: ManualEngine) -> None:
         self._engine = engine
@@ -73,12 +73,12 @@ class ManualChain(Runnable[Question, Answer]):
         """The answer, as a traced run.
 
         Raises:
-            SettingsError: the input is no question.
+            SettingsError: the input is not a question.
             WindowError, ModelError: see :meth:`ManualEngine.ask`.
         """
 
         def traced(value: Question, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Answer:
-            return self._engine.ask(*_asked(value), config=config)
+            return self._engine.ask(*_question_and_history(value), config=config)
 
         return self._call_with_config(traced, input, config)
 
@@ -88,39 +88,39 @@ class ManualChain(Runnable[Question, Answer]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[str | Answer]:
-        """The pieces of the answer's text as each sentence is checked, then the ``Answer``."""
-        yield from self._engine.stream(*_asked(input), config=config)
+        """The pieces of the answer's text as each sentence is verified, then the ``Answer``."""
+        yield from self._engine.stream(*_question_and_history(input), config=config)
 
 
-def _asked(value: Question) -> tuple[str, list[tuple[str, str]]]:
+def _question_and_history(value: Question) -> tuple[str, list[tuple[str, str]]]:
     if isinstance(value, str):
         return value, []
     question = value.get("question") if isinstance(value, Mapping) else None
     if not isinstance(question, str):
-        raise SettingsError('the input is no question: give a text, or {"question": ..., "history": [...]}')
-    return question, _pairs(value.get("history") or [])
+        raise SettingsError('the input is not a question: give a text, or {"question": ..., "history": [...]}')
+    return question, _pairs_of(value.get("history") or [])
 
 
-def _pairs(history: Sequence[Any]) -> list[tuple[str, str]]:
-    """(question, answer) pairs as they are, or those of a list of messages; a message without its pair is left out."""
-    pairs, asked = list[tuple[str, str]](), None
+def _pairs_of(history: Sequence[Any]) -> list[tuple[str, str]]:
+    """(question, answer) pairs as they are, or from a list of messages; messages without a counterpart are left out."""
+    pairs, unanswered = list[tuple[str, str]](), None
     for item in history:
         if not isinstance(item, BaseMessage):
             question, answer = item
             pairs.append((str(question), str(answer)))
         elif isinstance(item, HumanMessage):
-            asked = str(item.text)
-        elif isinstance(item, AIMessage) and asked is not None:
-            pairs.append((asked, str(item.text)))
-            asked = None
+            unanswered = str(item.text)
+        elif isinstance(item, AIMessage) and unanswered is not None:
+            pairs.append((unanswered, str(item.text)))
+            unanswered = None
     return pairs
 
 
-def retriever(search: Retriever, top_k: int) -> ManualRetriever:
-    """A LangChain retriever over ``search``."""
-    return ManualRetriever(retriever=search, top_k=top_k)
+def retriever(engine: ManualEngine) -> ManualRetriever:
+    """The engine's search as a LangChain retriever, with its top-k."""
+    return ManualRetriever(retriever=engine.retriever, top_k=engine.top_k)
 
 
-def runnable(engine: ManualEngine) -> ManualChain:
-    """A LangChain Runnable over ``engine``."""
-    return ManualChain(engine)
+def runnable(engine: ManualEngine) -> ManualRunnable:
+    """The engine as a LangChain Runnable: a question, or a question with its history, to the ``Answer``."""
+    return ManualRunnable(engine)

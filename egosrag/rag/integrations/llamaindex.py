@@ -1,7 +1,7 @@
-"""The LlamaIndex faces: a retriever, a query engine and a chat engine over the same index, model and checks.
+"""LlamaIndex adapters: a retriever, a query engine and a chat engine over the same index, model and verification.
 
-LlamaIndex's own BM25 and FAISS parts are not under them: their tokenizer finds nothing in Chinese, and their
-store gives distances as similarities (see the tests of this room).
+They do not use LlamaIndex's own BM25 and FAISS parts: its tokenizer finds nothing in Chinese, and its store returns
+distances as similarities.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from egosrag.rag.retrieval.search import Retriever
 
 
-class LlamaRetriever(BaseRetriever):
-    """A manual's passages as scored nodes with the metadata source, page, section."""
+class ManualRetriever(BaseRetriever):
+    """The passages of a manual as scored nodes; metadata: source, page and section."""
 
     def __init__(self, search: Retriever, top_k: int = 5) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class LlamaRetriever(BaseRetriever):
 
 
 class FromLangChain(BaseRetriever):
-    """Any LangChain retriever, for LlamaIndex; a document's ``score`` is its node's, else 1 over its rank."""
+    """Any LangChain retriever as a LlamaIndex retriever; a node's score is its document's ``score``, else 1 / rank."""
 
     def __init__(self, retriever: LangChainRetriever) -> None:
         super().__init__()
@@ -58,16 +58,16 @@ class FromLangChain(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         nodes = []
-        for rank, found in enumerate(self._inner.invoke(query_bundle.query_str), 1):
-            metadata = {key: value for key, value in found.metadata.items() if key != "score"}
-            named = {"id_": found.id} if found.id else {}
-            node = TextNode(text=found.page_content, metadata=metadata, **named)
-            nodes.append(NodeWithScore(node=node, score=float(found.metadata.get("score", 1 / rank))))
+        for rank, document in enumerate(self._inner.invoke(query_bundle.query_str), 1):
+            metadata = {key: value for key, value in document.metadata.items() if key != "score"}
+            identity = {"id_": document.id} if document.id else {}
+            node = TextNode(text=document.page_content, metadata=metadata, **identity)
+            nodes.append(NodeWithScore(node=node, score=float(document.metadata.get("score", 1 / rank))))
         return nodes
 
 
 class ManualQueryEngine(CustomQueryEngine):
-    """Answers as :class:`ManualEngine` does: every sentence checked, its citations the source nodes."""
+    """The engine as a query engine: every sentence verified, the citations as source nodes."""
 
     _engine: ManualEngine = PrivateAttr()
 
@@ -76,15 +76,15 @@ class ManualQueryEngine(CustomQueryEngine):
         self._engine = engine
 
     def custom_query(self, query_str: str) -> Response:
-        """The checked answer; ``metadata`` says whether it was refused, its mode and what was searched for."""
+        """The verified answer; ``metadata`` has ``refused``, ``mode`` and ``queries``."""
         answer = self._engine.ask(query_str)
-        return Response(response=answer.answer, source_nodes=_sources(answer), metadata=_about(answer))
+        return Response(response=answer.answer, source_nodes=_source_nodes(answer), metadata=_metadata(answer))
 
 
 class ManualChatEngine(BaseChatEngine):
-    """Chats as :class:`ManualEngine` answers; follow-ups are understood from the history, which it keeps.
+    """The engine as a chat engine, which keeps the history for follow-ups.
 
-    A question that failed leaves the history as it was.
+    A question that fails leaves the history unchanged.
     """
 
     def __init__(self, engine: ManualEngine) -> None:
@@ -93,43 +93,43 @@ class ManualChatEngine(BaseChatEngine):
 
     @property
     def chat_history(self) -> list[ChatMessage]:
-        """What was said, oldest first."""
+        """The messages so far, oldest first."""
         return list(self._history)
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Clear the history."""
         self._history = []
 
     def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
-        """Answer, with the citations as source nodes; ``chat_history`` takes the place of what was said."""
+        """Answer, with the citations as source nodes; ``chat_history`` replaces the history."""
         *_, answer = self._stream(message, chat_history)
         assert isinstance(answer, Answer)
-        return AgentChatResponse(response=answer.answer, source_nodes=_sources(answer), metadata=_about(answer))
+        nodes = _source_nodes(answer)
+        return AgentChatResponse(response=answer.answer, source_nodes=nodes, metadata=_metadata(answer))
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
-        """Answer sentence by sentence (``response_gen``); the source nodes are there when the stream has ended."""
+        """Answer sentence by sentence (``response_gen``); the source nodes are set when the stream has ended."""
         response = StreamingAgentChatResponse(is_writing_to_memory=False)
 
         def deltas() -> Generator[ChatResponse, None, None]:
             for piece in self._stream(message, chat_history):
                 if isinstance(piece, Answer):
-                    response.source_nodes.extend(_sources(piece))
+                    response.source_nodes.extend(_source_nodes(piece))
                     response.is_done = True
                 else:
-                    said = ChatMessage(role=MessageRole.ASSISTANT, content=piece)
-                    yield ChatResponse(message=said, delta=piece)
+                    yield ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=piece), delta=piece)
 
         response.chat_stream = deltas()
         return response
 
     async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
-        """:meth:`chat` in a thread of its own."""
+        """:meth:`chat`, in a thread."""
         return await asyncio.to_thread(self.chat, message, chat_history)
 
     async def astream_chat(
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> StreamingAgentChatResponse:
-        """:meth:`stream_chat`, for ``async_response_gen``; each sentence is made in a thread of its own."""
+        """:meth:`stream_chat` for ``async_response_gen``; each sentence is computed in a thread."""
         response = self.stream_chat(message, chat_history)
         pieces = response.chat_stream
         assert pieces is not None
@@ -154,33 +154,38 @@ class ManualChatEngine(BaseChatEngine):
 
 
 def pairs_of(messages: Sequence[ChatMessage]) -> list[tuple[str, str]]:
-    """The (question, answer) pairs of a LlamaIndex history; what is neither, or was not answered, is left out."""
-    pairs, asked = list[tuple[str, str]](), None
+    """The (question, answer) pairs of a LlamaIndex history; system messages and unanswered questions are left out."""
+    pairs, unanswered = list[tuple[str, str]](), None
     for message in messages:
         if message.role == MessageRole.USER:
-            asked = message.content or ""
-        elif message.role == MessageRole.ASSISTANT and asked is not None:
-            pairs.append((asked, message.content or ""))
-            asked = None
+            unanswered = message.content or ""
+        elif message.role == MessageRole.ASSISTANT and unanswered is not None:
+            pairs.append((unanswered, message.content or ""))
+            unanswered = None
     return pairs
 
 
-def _sources(answer: Answer) -> list[NodeWithScore]:
+def _source_nodes(answer: Answer) -> list[NodeWithScore]:
     return [
         NodeWithScore(node=TextNode(text=c.quote, metadata={"source": c.source, "page": c.page}), score=c.score)
         for c in answer.citations
     ]
 
 
-def _about(answer: Answer) -> dict[str, object]:
+def _metadata(answer: Answer) -> dict[str, object]:
     return {"refused": answer.refused, "mode": answer.mode, "queries": list(answer.queries)}
 
 
+def retriever(engine: ManualEngine) -> ManualRetriever:
+    """The engine's search as a LlamaIndex retriever, with its top-k."""
+    return ManualRetriever(engine.retriever, engine.top_k)
+
+
 def query_engine(engine: ManualEngine) -> ManualQueryEngine:
-    """A LlamaIndex query engine over ``engine``."""
+    """The engine as a LlamaIndex query engine; its source nodes carry source, page, quote and score."""
     return ManualQueryEngine(engine)
 
 
 def chat_engine(engine: ManualEngine) -> ManualChatEngine:
-    """A LlamaIndex chat engine over ``engine``."""
+    """The engine as a LlamaIndex chat engine, which keeps the history."""
     return ManualChatEngine(engine)

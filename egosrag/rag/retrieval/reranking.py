@@ -1,4 +1,4 @@
-"""A cross-encoder that reads question and passage together and puts the first ten in order; off by default."""
+"""Reranking with a cross-encoder, which reads question and passage together; off by default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from egosrag.errors import ModelError
 
-DEPTH = 10
+RERANKED = 10  # passages of the search that are reranked
 
 
 class Reranker:
@@ -17,7 +17,7 @@ class Reranker:
         """Load the model.
 
         Raises:
-            ModelError: there is no such model here, or it does not give one score a pair.
+            ModelError: the model cannot be loaded, or does not give one score for each pair.
         """
         from sentence_transformers import CrossEncoder
 
@@ -27,13 +27,15 @@ class Reranker:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(f"the reranker {name} cannot be loaded ({reason}): give a folder or a hub id") from error
         if self._model.num_labels != 1:
-            raise ModelError(f"{name} gives {self._model.num_labels} scores a pair and not one: name a reranker")
+            raise ModelError(
+                f"{name} is no reranker: it gives {self._model.num_labels} scores for a pair, a reranker gives one"
+            )
         self.name = name
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
-        """How well each passage answers the question, 0 to 1."""
+        """The relevance of each passage to the question, 0 to 1."""
         from torch.nn import Sigmoid
 
         pairs = [(question, passage) for passage in passages]
-        found = self._model.predict(pairs, activation_fn=Sigmoid(), show_progress_bar=False)
-        return [float(score) for score in found]
+        scores = self._model.predict(pairs, activation_fn=Sigmoid(), show_progress_bar=False)
+        return [float(score) for score in scores]

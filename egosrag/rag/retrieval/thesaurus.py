@@ -1,7 +1,7 @@
-"""The owner's words and the manual's: groups of terms that mean much the same, in Chinese and English.
+"""Synonyms between the user's words and the manual's, in Chinese and English, from ``data/thesaurus``.
 
-Where lexical search ends is paraphrase: who asks for the trunk finds nothing under "luggage compartment". The
-groups are general ones, of vehicles and household devices; only terms that stand in the documents are used.
+Lexical search fails on paraphrases: "trunk" matches nothing under "luggage compartment". The groups are general ones,
+of vehicles and household devices, and only terms that occur in the documents are used.
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ from typing import NamedTuple
 from egosrag.text.words import words
 
 
-class Meaning(NamedTuple):
+class Synonyms(NamedTuple):
     """A term of a question, and the terms of the documents that mean much the same."""
 
     term: str
     others: list[str]
 
 
-def _key(text: str, language: str) -> str:
-    """What terms are looked up in: Chinese as it is, English by whole words without their endings."""
-    return text.lower() if language == "zh" else f" {' '.join(words(text))} "
+def synonyms(question: str, language: str, contained: Callable[[str], bool]) -> list[Synonyms]:
+    """The terms of a question that have synonyms in the documents.
 
-
-@cache
-def _groups(language: str) -> list[dict[str, str]]:
-    """The groups of a language, each a mapping of lookup keys to terms."""
-    text = (files("egosrag") / "data" / "thesaurus" / f"{language}.txt").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    parted = [line.split() if language == "zh" else [t.strip() for t in line.split(",")] for line in lines]
-    return [{_key(term, language): term for term in group} for group in parted]
-
-
-def meanings(question: str, language: str, known: Callable[[str], bool]) -> list[Meaning]:
-    """The terms of a question that have others in the documents.
-
-    A term inside a longer one is not looked at: who asks for a parking brake does not ask for brakes.
+    Only the longest of nested terms counts: a question about a parking brake is not about brakes.
 
     Args:
         question: any text.
         language: "zh" or "en".
-        known: whether the documents have a term.
+        contained: whether the documents contain a term.
     """
-    asked = _key(question, language)
-    found: dict[str, list[dict[str, str]]] = {}
-    for group in _groups(language):
-        for key in _longest([key for key in group if key in asked]):
-            found.setdefault(key, []).append(group)
-    made = []
-    for key in _longest(list(found)):
-        others = {k: term for group in found[key] for k, term in group.items() if k not in asked}
-        kept = [term for term in others.values() if known(term)]
-        if kept:
-            made.append(Meaning(found[key][0][key], kept))
-    return made
+    key_text = _lookup_key(question, language)
+    groups_of: dict[str, list[dict[str, str]]] = {}
+    for group in synonym_groups(language):
+        for key in _longest([key for key in group if key in key_text]):
+            groups_of.setdefault(key, []).append(group)
+    result = []
+    for key in _longest(list(groups_of)):
+        others = {k: term for group in groups_of[key] for k, term in group.items() if k not in key_text}
+        present = [term for term in others.values() if contained(term)]
+        if present:
+            result.append(Synonyms(groups_of[key][0][key], present))
+    return result
+
+
+@cache
+def synonym_groups(language: str) -> list[dict[str, str]]:
+    """The groups of synonyms of a language, each a mapping from lookup keys to terms."""
+    text = (files("egosrag") / "data" / "thesaurus" / f"{language}.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    groups = [line.split() if language == "zh" else [term.strip() for term in line.split(",")] for line in lines]
+    return [{_lookup_key(term, language): term for term in group} for group in groups]
+
+
+def _lookup_key(text: str, language: str) -> str:
+    """Lower-cased Chinese text, or stemmed English words between spaces, so that only whole words match."""
+    return text.lower() if language == "zh" else f" {' '.join(words(text))} "
 
 
 def _longest(keys: Sequence[str]) -> list[str]:

@@ -32,11 +32,11 @@ def test_a_synthetic_index_is_consistent_and_can_be_searched() -> None:
 
 
 def test_growth_compares_with_the_exact_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"EXACT": 1500, "NEAR": 200}.items():
+    for name, value in {"EXACT_SEARCH": 1500, "CANDIDATES": 200}.items():
         monkeypatch.setattr(dense, name, value)
     found = growth(EMBEDDER, [60, 3000])
     assert set(found) == {60, 3000} and found[60]["recall@10"] == 1.0 and found[3000]["recall@10"] > 0.9
-    monkeypatch.setattr(dense, "NEAR", 1)  # a worse approximation lowers the recall
+    monkeypatch.setattr(dense, "CANDIDATES", 1)  # a worse approximation lowers the recall
     assert growth(EMBEDDER, [3000])[3000]["recall@10"] < found[3000]["recall@10"]
 
 

@@ -1,4 +1,4 @@
-"""Documents become clean pages: text without heads and page numbers, headings known, and plain errors."""
+"""Documents become clean pages: text without running heads and page numbers, with headings; errors of one line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_chinese_lines_are_joined_without_a_space(tmp_path: Path) -> None:
     assert page.text == "".join(lines[:2]) + "\n■第二条说明。"
 
 
-def test_a_word_broken_at_the_line_end_is_whole_again_unless_it_is_written_with_its_hyphen(tmp_path: Path) -> None:
+def test_a_word_hyphenated_at_the_line_end_is_joined_unless_it_is_written_with_its_hyphen(tmp_path: Path) -> None:
     rows = [
         {"page": 1, "text": "The instrument cluster shows the most important infor-\nmation about the car to all."},
         {
@@ -68,7 +68,7 @@ def test_a_word_broken_at_the_line_end_is_whole_again_unless_it_is_written_with_
     assert "known four-wheel drive" in second.text
 
 
-def test_the_contents_name_headings_where_type_does_not(tmp_path: Path) -> None:
+def test_the_table_of_contents_marks_headings_without_larger_type(tmp_path: Path) -> None:
     contents = "目录\n打开车门........1\n更换电池.......... 2\n加注机油.......... 3"
     texts = [contents, "前一句话。\n更换电池\n请先断开负极", "加注机油\n请使用规定的机油。"]
     path = tmp_path / "m.jsonl"
@@ -79,7 +79,7 @@ def test_the_contents_name_headings_where_type_does_not(tmp_path: Path) -> None:
     assert pages[0].headings == ()
 
 
-def test_control_characters_and_private_glyphs_go(tmp_path: Path) -> None:
+def test_control_characters_and_private_use_glyphs_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"page": 1, "text": "按\ue001下\x07按\u200b钮。\u2f64手"}), encoding="utf-8")
     assert load_pages([path])[0].text == "按下按钮。用手"
@@ -100,14 +100,14 @@ def test_markdown_keeps_its_headings_list_items_and_table_rows(tmp_path: Path) -
     assert "# none" in page.text
 
 
-def test_a_page_comment_opens_a_page_of_markdown_and_other_comments_go(tmp_path: Path) -> None:
+def test_a_page_comment_starts_a_page_of_markdown_and_other_comments_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "m.md"
     path.write_text("<!-- page 3 -->\n## A\nOne.\n<!-- a\nnote -->\n<!-- page 4 -->\nTwo.\n", encoding="utf-8")
     pages = load_pages([path])
     assert [(p.page, p.text, p.section) for p in pages] == [(3, "A\nOne.", ""), (4, "Two.", "A")]
 
 
-def test_html_gives_headings_and_rows_and_no_script(tmp_path: Path) -> None:
+def test_html_gives_headings_and_table_rows_and_no_script(tmp_path: Path) -> None:
     path = tmp_path / "m.html"
     path.write_text(
         "<head><title>t</title></head><h1>Car</h1><p>One <b>bold</b>\nword.</p><script>x()</script>"
@@ -138,7 +138,7 @@ def test_text_is_read_in_its_own_encoding(tmp_path: Path, encoding: str) -> None
     assert read_text(tmp_path / "a.txt") == text.strip()
 
 
-def test_a_wrapped_text_gets_its_paragraphs_back_and_a_script_keeps_its_lines(tmp_path: Path) -> None:
+def test_wrapped_lines_are_joined_and_the_lines_of_a_script_are_kept(tmp_path: Path) -> None:
     wrapped = (
         "In my younger and more vulnerable years my father gave me some advice\n"
         "that I have been turning over in my mind ever since, and which I keep\nto this day.\n\n"
@@ -150,12 +150,12 @@ def test_a_wrapped_text_gets_its_paragraphs_back_and_a_script_keeps_its_lines(tm
     assert read_text(tmp_path / "s.txt").count("\n") == 4
 
 
-def test_pages_without_text_are_told_by_number_and_skipped(tmp_path: Path) -> None:
+def test_pages_without_text_are_skipped_and_reported_by_number(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "m.pdf", [["One."], [], ["Three."], []])
-    told: list[str] = []
-    assert [p.page for p in load_pages([path], on_skip=told.append)] == [1, 3]
-    assert len(told) == 1
-    assert "2, 4" in told[0]
+    notes: list[str] = []
+    assert [p.page for p in load_pages([path], on_skip=notes.append)] == [1, 3]
+    assert len(notes) == 1
+    assert "2, 4" in notes[0]
 
 
 def encrypted(path: Path) -> Path:
@@ -195,7 +195,7 @@ def holding(suffix: str, data: bytes) -> Callable[[Path], Path]:
         (pictures, "OCR"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_that_names_the_file(
+def test_an_unreadable_file_is_an_error_of_one_line_with_its_name(
     tmp_path: Path, make: Callable[[Path], Path], says: str
 ) -> None:
     path = make(tmp_path / "document")
@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_one_line_that_names_the_file(
     assert "\n" not in str(raised.value)
 
 
-def test_a_folder_stands_for_its_supported_files_sorted(tmp_path: Path) -> None:
+def test_a_folder_gives_its_supported_files_sorted(tmp_path: Path) -> None:
     for name in ("b.md", "a.txt", "sub/c.html", "x.bin", ".git/d.md"):
         path = tmp_path / "docs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ def test_a_folder_stands_for_its_supported_files_sorted(tmp_path: Path) -> None:
         find_files([empty])
 
 
-def test_files_of_the_same_name_are_told_apart_and_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
+def test_files_of_the_same_name_are_distinguished_and_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "m.md").write_text("Text.", encoding="utf-8")
@@ -225,7 +225,7 @@ def test_files_of_the_same_name_are_told_apart_and_a_file_named_twice_is_read_on
     assert list(found) == ["one/m.md", "two/m.md"]
 
 
-def test_a_source_is_named_by_no_more_of_its_path_than_tells_it_from_the_others(tmp_path: Path) -> None:
+def test_a_source_name_is_the_shortest_distinct_end_of_its_path(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a/x/m.md", "b/x/m.md", "b/y/m.md", "n.md")]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)

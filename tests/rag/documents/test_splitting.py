@@ -10,45 +10,13 @@ from egosrag.errors import SettingsError
 from egosrag.rag.documents.splitting import LATIN_SCALE, section_at, split_pages
 from egosrag.schema import Heading, Page
 from egosrag.text.language import language_of
-from egosrag.text.sentences import sentences
 
 TEXT = st.text(alphabet=st.sampled_from("开关门盖尾abcDr 12.5,!?。！？；，…“”（）「」\"'\n■|：e.g"), max_size=900)
 
 
-def split(text: str) -> list[str]:
-    return [text[a:b].strip() for a, b in sentences(text)]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("打开。关闭！真的吗？好…再见", ["打开。", "关闭！", "真的吗？", "好…", "再见"]),
-        ("他说：“停下。别动！”然后走了。", ["他说：“停下。别动！”", "然后走了。"]),
-        ("充电（约30分钟。勿拔）后断开；再检查。", ["充电（约30分钟。勿拔）后断开；", "再检查。"]),
-        ("胎压为2.3巴。转速3.5。", ["胎压为2.3巴。", "转速3.5。"]),
-        ("Open it. Close it! Really? Yes.", ["Open it.", "Close it!", "Really?", "Yes."]),
-        ("See e.g. Fig. 3 by Dr. Who. It is 3.5 mm.", ["See e.g. Fig. 3 by Dr. Who.", "It is 3.5 mm."]),
-        ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
-        ("Use fuse No. 5. Then drive.", ["Use fuse No. 5.", "Then drive."]),
-        ("1. Open it.\n2. Close it.", ["1. Open it.", "2. Close it."]),
-        ("| a. | b。 |\n| c | d |", ["| a. | b。 |", "| c | d |"]),
-    ],
-)
-def test_a_sentence_ends_where_a_reader_ends_it(text: str, expected: list[str]) -> None:
-    assert split(text) == expected
-
-
-@given(TEXT)
-@settings(max_examples=150, deadline=None)
-def test_sentences_cover_the_text_without_gap_or_overlap(text: str) -> None:
-    spans = sentences(text)
-    assert "".join(text[a:b] for a, b in spans) == text
-    assert all(a < b for a, b in spans)
-
-
 @given(TEXT, st.integers(20, 120), st.data())
 @settings(max_examples=150, deadline=None)
-def test_passages_are_exact_bounded_and_lose_nothing(text: str, window: int, data: st.DataObject) -> None:
+def test_passages_are_exact_and_bounded_and_cover_the_text(text: str, window: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, window - 1))
     page = Page(source="m", page=4, text=text)
     passages = split_pages([page], window=window, overlap=overlap)
@@ -84,7 +52,7 @@ def test_a_warning_stays_with_its_head() -> None:
     assert [p.text for p in passages] == [text[:15], text[16:]]
 
 
-def test_a_place_on_a_page_knows_the_headings_over_it() -> None:
+def test_the_section_of_an_offset_is_the_path_of_headings_above_it() -> None:
     text = "前文。\n加油\n打开油箱盖。\n步骤\n拧。\n漆面\n打蜡。"
     marked = [(1, "加油"), (2, "步骤"), (1, "漆面")]
     headings = tuple(Heading(start=text.index(title), level=level, title=title) for level, title in marked)
@@ -99,6 +67,6 @@ def test_a_place_on_a_page_knows_the_headings_over_it() -> None:
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(10, 0), (100, 100), (100, -1)])
-def test_sizes_that_cannot_be_are_refused(window: int, overlap: int) -> None:
+def test_impossible_sizes_are_an_error(window: int, overlap: int) -> None:
     with pytest.raises(SettingsError, match="window"):
         split_pages([], window=window, overlap=overlap)

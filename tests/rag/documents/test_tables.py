@@ -28,7 +28,7 @@ def test_tables_are_read(name: str, content: str, text: str, encoding: str, tmp_
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n", b"\x00\x01\x02", b'a,b\n"' + b"x" * 200_000 + b'",y\n'])
-def test_what_is_no_table_is_one_line_of_error(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_is_an_error_of_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(SourceError) as error:
         read_text(tmp_path / "t.csv")

@@ -1,4 +1,4 @@
-"""Pages of wikis are read without their edit links, footnote marks and boxes; a fact of an infobox is a line."""
+"""Wiki pages are read without edit links, footnote marks and navigation; each infobox fact is a line."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ from egosrag.rag.documents.load import read_text
         ("<table class=infobox><tr><th>Born</th><td>1931</td></tr></table><p>x y.</p>", "Born | 1931\nx y."),
     ],
 )
-def test_what_is_read_of_a_wiki(html: str, text: str, tmp_path: Path) -> None:
+def test_boilerplate_is_removed_and_infobox_facts_are_lines(html: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     assert read_text(tmp_path / "page.html") == text

@@ -1,4 +1,4 @@
-"""The index: saved whole or not at all, read without pickle, checked when it is loaded, updated file by file."""
+"""The index: written as a whole, read without pickle, checked when it is loaded, updated file by file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from egosrag.errors import ModelError, SourceError, StoreError
 from egosrag.postgres import is_postgres_url
-from egosrag.rag.index import bulk as room
-from egosrag.rag.index.bm25 import Bm25
+from egosrag.rag.index import bulk
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.index.storage import VERSION
 from egosrag.rag.index.vectors import DenseIndex
 from egosrag.rag.retrieval.search import Retriever
-from egosrag.text.words import pairs, words
 
 
 class Counting(DeterministicFakeEmbedding):
-    """An embedder that remembers what it was given."""
+    """An embedder that records the texts that it embeds."""
 
     size: int = 8
     seen: list[str] = []
@@ -48,20 +46,7 @@ def top(index: ManualIndex, question: str) -> str:
     return Retriever(index).search(question)[0].passage.source
 
 
-def test_words_are_those_of_both_languages() -> None:
-    assert words("打开前机舱盖 Lynk&CoApp") == [*words("打开前机舱盖"), "lynk&coapp", "lynk", "co", "app"]
-    assert words("更换电池") == ["更换", "电池"]
-    assert pairs("机舱盖 OBD-II 油") == ["机舱", "舱盖", "obd-ii", "obd", "ii", "油"]
-    assert words("two batteries") == words("Two battery")
-
-
-def test_bm25_finds_chinese_that_the_default_tokenizer_of_libraries_does_not() -> None:
-    index = Bm25.build("words", ["打开车门的方法", "更换电池的方法", ""])
-    assert int(np.argmax(index.scores("电池怎么更换？"))) == 1
-    assert index.scores("天气").tolist() == [0.0, 0.0, 0.0]
-
-
-def test_what_was_saved_is_what_is_loaded(docs: Path, place: str) -> None:
+def test_a_loaded_index_equals_the_saved_one(docs: Path, place: str) -> None:
     built = ManualIndex.build([docs], place)
     loaded = ManualIndex.load(place)
     assert list(loaded.passages) == built.passages
@@ -71,7 +56,7 @@ def test_what_was_saved_is_what_is_loaded(docs: Path, place: str) -> None:
         assert Retriever(loaded).search(question) == Retriever(built).search(question)
 
 
-def test_an_index_holds_no_pickle(docs: Path, tmp_path: Path) -> None:
+def test_an_index_contains_no_pickle(docs: Path, tmp_path: Path) -> None:
     ManualIndex.build([docs], tmp_path / "index")
     assert not [p for p in (tmp_path / "index").rglob("*") if p.suffix in {".pkl", ".pickle"}]
 
@@ -82,7 +67,7 @@ def test_only_changed_files_are_read_and_embedded_again(
     embedder = Counting(seen=[])
     ManualIndex.build([docs], place, embedder)
     read: list[str] = []
-    monkeypatch.setattr(room, "load_document", _watched(read, room.load_document))
+    monkeypatch.setattr(bulk, "load_document", _watched(read, bulk.load_document))
     (docs / "a.md").write_text("# 轮胎\n备胎在行李舱地板下面。\n", encoding="utf-8")
     (docs / "c.md").write_text("# Tyres\nSix years.\n", encoding="utf-8")
     embedder.seen.clear()
@@ -95,7 +80,7 @@ def test_only_changed_files_are_read_and_embedded_again(
     assert {p.source for p in ManualIndex.load(place, embedder).pages} == {"a.md", "c.md"}
 
 
-def test_a_build_in_which_nothing_changed_gives_the_old_index(
+def test_a_build_without_changes_returns_the_existing_index(
     docs: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = Counting(seen=[])
@@ -114,13 +99,13 @@ def test_a_folder_keeps_one_generation(docs: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "index").iterdir())) == 2
 
 
-def test_what_killed_builds_left_goes_in_the_end(docs: Path, tmp_path: Path) -> None:
+def test_the_files_of_killed_builds_are_removed_after_a_while(docs: Path, tmp_path: Path) -> None:
     for name, age in (("data-0123456789ab", 7200), ("data-young", 0)):
         (tmp_path / "index" / name).mkdir(parents=True)
         os.utime(tmp_path / "index" / name, (time.time() - age,) * 2)
     ManualIndex.build([docs], tmp_path / "index")
-    left = {path.name for path in (tmp_path / "index").iterdir()}
-    assert "data-young" in left and "data-0123456789ab" not in left and len(left) == 3
+    remaining = {path.name for path in (tmp_path / "index").iterdir()}
+    assert "data-young" in remaining and "data-0123456789ab" not in remaining and len(remaining) == 3
     assert ManualIndex.load(tmp_path / "index").passages
 
 
@@ -132,18 +117,18 @@ def _watched(read: list[str], original: object) -> object:
     return load
 
 
-def test_the_cache_builds_once_for_the_same_content(
+def test_the_cache_is_built_once_for_the_same_content(
     docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ManualIndex.cached([docs], tmp_path / "cache")
-    monkeypatch.setattr(room, "load_document", lambda *_, **__: pytest.fail("read again"))
+    monkeypatch.setattr(bulk, "load_document", lambda *_, **__: pytest.fail("read again"))
     assert ManualIndex.cached([docs], tmp_path / "cache").passages == first.passages
     monkeypatch.undo()
     (docs / "a.md").write_text("# 新\n全新的内容。\n", encoding="utf-8")
     assert "全新" in ManualIndex.cached([docs], tmp_path / "cache").pages[0].text
 
 
-def test_an_index_of_another_embedder_is_refused(docs: Path, place: str) -> None:
+def test_another_embedder_than_the_indexs_is_an_error(docs: Path, place: str) -> None:
     with pytest.raises(StoreError, match="no index"):
         ManualIndex.load(place)
     ManualIndex.build([docs], place, Counting(seen=[]))
@@ -155,7 +140,7 @@ def test_an_index_of_another_embedder_is_refused(docs: Path, place: str) -> None
 
 
 @pytest.mark.parametrize(("version", "told"), [(1, "build it again"), (99, "nothing was changed")])
-def test_an_index_of_another_version_is_refused_and_a_newer_one_never_written_over(
+def test_another_version_is_an_error_and_a_newer_one_is_never_overwritten(
     docs: Path, place: str, version: int, told: str
 ) -> None:
     ManualIndex.build([docs], place)
@@ -182,7 +167,7 @@ def set_version(place: str, version: int) -> None:
 
 
 @pytest.mark.parametrize("part", ["pages.jsonl", "passages.jsonl", "windows-words", "vectors.npy"])
-def test_a_damaged_index_is_an_error_and_a_new_build_mends_it(docs: Path, tmp_path: Path, part: str) -> None:
+def test_a_damaged_index_is_an_error_and_a_new_build_repairs_it(docs: Path, tmp_path: Path, part: str) -> None:
     folder = tmp_path / "index"
     ManualIndex.build([docs], folder, Counting(seen=[]))
     (place,) = [p for p in folder.iterdir() if p.is_dir()]
@@ -195,7 +180,7 @@ def test_a_damaged_index_is_an_error_and_a_new_build_mends_it(docs: Path, tmp_pa
     assert ManualIndex.load(folder).passages
 
 
-def test_a_folder_with_other_files_is_left_alone(docs: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_written_to(docs: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x", encoding="utf-8")
     with pytest.raises(StoreError, match="other files"):
@@ -203,7 +188,7 @@ def test_a_folder_with_other_files_is_left_alone(docs: Path, tmp_path: Path) -> 
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-def test_an_embedder_that_is_not_there_is_named(docs: Path) -> None:
+def test_an_embedder_that_does_not_exist_is_an_error(docs: Path) -> None:
     with pytest.raises(ModelError, match="no-such-folder"):
         ManualIndex.build([docs], embedder="./no-such-folder")
 
@@ -224,7 +209,7 @@ class Compass(Embeddings):
         return [1.0, 0.05]
 
 
-def test_the_nearest_vector_scores_highest_whatever_its_length(tmp_path: Path) -> None:
+def test_the_nearest_vector_scores_highest_independently_of_its_length(tmp_path: Path) -> None:
     """LlamaIndex's FAISS store gives L2 distances as similarities: fused, the worst passage comes first."""
     for name, text in (("near", "近处。"), ("far", "远处。")):
         (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
@@ -237,7 +222,7 @@ def test_the_nearest_vector_scores_highest_whatever_its_length(tmp_path: Path) -
     assert scores["near.md"] == pytest.approx(0.9988, abs=1e-3)
 
 
-def test_a_vector_belongs_to_its_passage_after_another_was_taken_out() -> None:
+def test_a_vector_belongs_to_its_passage_after_another_was_removed() -> None:
     """LlamaIndex's FAISS map store gives a new vector the id of an old one after a deletion."""
     a, b, c, d = np.eye(4, dtype=np.float32)
     rows = np.stack([b, c, d])

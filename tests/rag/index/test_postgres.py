@@ -1,4 +1,4 @@
-"""An index in Postgres answers as one in a folder does, and reads no more of it than a question needs."""
+"""An index in PostgreSQL gives the ranking of one in a folder, and reads only the rows that a question needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from egosrag.errors import StoreError
 from egosrag.postgres import Database, redact_url
-from egosrag.rag.index import bulk as room
+from egosrag.rag.index import bulk
 from egosrag.rag.index import vectors as dense
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Retriever
@@ -32,7 +32,7 @@ QUESTIONS = [
 
 
 class Letters(dense.Embedder):
-    """Vectors of how often each letter stands in a text: like texts are near each other."""
+    """Embeds the counts of letters in a text: similar texts are near each other."""
 
     def __init__(self) -> None:
         super().__init__("letters", self)  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def opened(address: str) -> ManualIndex:
 
 
 @pytest.mark.parametrize("top_k", [1, 10])
-def test_the_ranking_and_the_scores_are_those_of_the_folder(both: ManualIndex, stored: str, top_k: int) -> None:
+def test_the_ranking_and_the_scores_are_those_of_an_index_in_memory(both: ManualIndex, stored: str, top_k: int) -> None:
     there = Retriever(opened(stored))
     for question in QUESTIONS:
         expected, found = Retriever(both).search(question, top_k), there.search(question, top_k)
@@ -72,11 +72,11 @@ def test_the_ranking_and_the_scores_are_those_of_the_folder(both: ManualIndex, s
         assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-6)
 
 
-def test_of_many_passages_the_graph_and_the_words_give_those_that_are_compared(
+def test_above_the_exact_limit_candidates_come_from_the_graph_and_the_lexical_scores(
     both: ManualIndex, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "EXACT", 50)
-    monkeypatch.setattr(dense, "NEAR", 20)
+    monkeypatch.setattr(dense, "EXACT_SEARCH", 50)
+    monkeypatch.setattr(dense, "CANDIDATES", 20)
     both.save(postgres)
     with psycopg.connect(postgres) as connection:
         graphs = connection.execute("SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'egosrag_near_%'").fetchall()
@@ -91,7 +91,7 @@ def test_of_many_passages_the_graph_and_the_words_give_those_that_are_compared(
         assert np.count_nonzero(near) <= 40
 
 
-def test_a_question_reads_rows_and_not_the_whole_index(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_reads_only_its_rows_and_each_of_them_once(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     plain = Database.fetch_all
 
@@ -107,12 +107,10 @@ def test_a_question_reads_rows_and_not_the_whole_index(stored: str, monkeypatch:
     assert max(read) < 30
     first = len(read)
     retriever.search(QUESTIONS[0])
-    assert len(read) == first, "what was read is not read again"
+    assert len(read) == first, "rows that were read are cached"
 
 
-def test_who_has_an_index_open_goes_on_while_it_is_built_anew_and_is_told_after_the_second_time(
-    tmp_path: Path, postgres: str
-) -> None:
+def test_an_open_index_still_answers_after_one_rebuild_and_is_an_error_after_two(tmp_path: Path, postgres: str) -> None:
     document = tmp_path / "a.md"
     document.write_text("# Oil\nThe engine takes 4.6 litres.\n", encoding="utf-8")
     ManualIndex.build([document], postgres)
@@ -123,7 +121,7 @@ def test_who_has_an_index_open_goes_on_while_it_is_built_anew_and_is_told_after_
     assert "5 litres" in Retriever(ManualIndex.load(postgres)).search("oil")[0].passage.text
     document.write_text("# Oil\nThe engine takes 6 litres.\n", encoding="utf-8")
     ManualIndex.build([document], postgres)
-    with pytest.raises(StoreError, match="built anew, twice: open it again"):
+    with pytest.raises(StoreError, match="rebuilt twice since it was opened: open it again"):
         Retriever(old).search("litres")
     with psycopg.connect(postgres) as connection:
         for table in ("egosrag_generation", "egosrag_page", "egosrag_passage", "egosrag_term"):
@@ -132,7 +130,7 @@ def test_who_has_an_index_open_goes_on_while_it_is_built_anew_and_is_told_after_
             assert len(rows) == 2, "the one before and this one"
 
 
-def test_builds_and_questions_at_once_neither_fail_nor_mix(tmp_path: Path, postgres: str) -> None:
+def test_concurrent_builds_and_questions_neither_fail_nor_mix(tmp_path: Path, postgres: str) -> None:
     """Two indexes in one database, each built anew over and over, while both are asked."""
     failed: list[BaseException] = []
 
@@ -164,10 +162,10 @@ def test_builds_and_questions_at_once_neither_fail_nor_mix(tmp_path: Path, postg
     assert not failed
 
 
-def test_a_database_that_is_away_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_database_is_an_error_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.md").write_text("# Oil\nThe engine takes 4.6 litres.\n", encoding="utf-8")
     monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(room, "load_document", lambda *_, **__: pytest.fail("the work began"))
+    monkeypatch.setattr(bulk, "load_document", lambda *_, **__: pytest.fail("the work began"))
     with pytest.raises(StoreError, match="cannot be reached") as told:
         ManualIndex.build([tmp_path / "a.md"], "postgresql://ann:secret@127.0.0.1:1/db")
     assert "secret" not in str(told.value)
@@ -186,7 +184,7 @@ def test_a_database_that_is_away_is_told_before_the_work(tmp_path: Path, monkeyp
         "mysql://ann:cret@host/db",
     ],
 )
-def test_no_message_holds_a_password(address: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_contains_a_password(address: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("egosrag.postgres.DATABASE_TIMEOUT_S", 0.1)
     for words in (
         ("index", str(SAMPLES / "manual.en.md"), "--out", address),
@@ -199,7 +197,9 @@ def test_no_message_holds_a_password(address: str, run: Run, monkeypatch: pytest
     assert "cret" not in redact_url(address)
 
 
-def test_the_commands_take_an_address_and_tell_no_password(run: Run, script: Callable[..., str], postgres: str) -> None:
+def test_the_commands_take_an_address_and_print_no_password(
+    run: Run, script: Callable[..., str], postgres: str
+) -> None:
     address = f"{postgres}#halden"
     made = run("index", str(SAMPLES / "manual.en.md"), "--out", address)
     assert made.code == 0, made.err

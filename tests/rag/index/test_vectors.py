@@ -1,4 +1,4 @@
-"""The search over vectors: batches do not mix the texts up, and among many passages the same ones are found."""
+"""Dense search: batches keep the order of the texts, and the approximate search finds what the exact one does."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from egosrag.rag.index import vectors as dense
 from egosrag.rag.index.vectors import DenseIndex, Embedder
-from egosrag.rag.retrieval import search as retrieve
-from egosrag.rag.retrieval.search import _best_first
+from egosrag.rag.retrieval.search import best_first
 
 
 class Lengths(Embeddings):
-    """A text's vector tells its length; it remembers the batches."""
+    """Embeds the length of a text, and records the batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -34,40 +33,40 @@ def unit(rows: int, width: int, seed: int) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_texts_are_embedded_with_those_of_their_length_and_come_back_in_their_order() -> None:
+def test_texts_are_batched_by_length_and_returned_in_order() -> None:
     model, texts = Lengths(), ["x" * (7 * n % 101) for n in range(150)]
-    told: list[tuple[int, int]] = []
-    vectors = Embedder("lengths", model).passages(texts, lambda done, total: told.append((done, total)))
+    reported: list[tuple[int, int]] = []
+    vectors = Embedder("lengths", model).passages(texts, lambda done, total: reported.append((done, total)))
     np.testing.assert_allclose(vectors, [model.embed_query(text) for text in texts], rtol=1e-6)
     assert sorted(texts, key=len) == [text for batch in model.batches for text in batch]
-    assert told == [(64, 150), (128, 150), (150, 150)]
+    assert reported == [(64, 150), (128, 150), (150, 150)]
 
 
 @pytest.mark.parametrize("width", [32, 15])
-def test_among_many_the_nearest_are_those_of_the_exact_search(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_approximate_search_finds_the_nearest_of_the_exact_search(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors, questions = unit(3000, width, 0), unit(20, width, 1)
     exact = DenseIndex(vectors)
-    for name, value in {"EXACT": 2000, "NEAR": 300, "_SAMPLE": 500}.items():
+    for name, value in {"EXACT_SEARCH": 2000, "CANDIDATES": 300, "_SAMPLE": 500}.items():
         monkeypatch.setattr(dense, name, value)
-    many, found = DenseIndex(vectors), 0
+    approximate, found = DenseIndex(vectors), 0
     lexical = np.zeros(3000, dtype=np.float32)
     lexical[:5] = 1.0
     for question in questions:
         all_of_them = exact.nearness(question[None], lexical)
-        some = many.nearness(question[None], lexical)
+        some = approximate.nearness(question[None], lexical)
         best = np.argsort(-all_of_them)[:10]
         found += len({*best} & {*np.argsort(-some)[:10]})
-        rows = np.unique([*best, *range(5)])  # what fits by its words is compared however far it is
+        rows = np.unique([*best, *range(5)])  # lexically good passages are compared however far they are
         np.testing.assert_allclose(some[rows], all_of_them[rows], atol=0.05)
-        beside = np.maximum(best[:3] - 4, 0)  # what stands before the nearest lifts it
+        beside = np.maximum(best[:3] - 4, 0)  # passages before the nearest are compared too
         np.testing.assert_allclose(some[beside], all_of_them[beside], atol=0.05)
         assert some.min() >= 0 and some.max() == 1.0
     assert found >= 0.98 * 200
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("inf")]), min_size=1, max_size=200), st.integers(1, 8))
-def test_what_is_sorted_piece_by_piece_is_sorted(scores: list[float], head: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieve, "_HEAD", head)
-        order = list(_best_first(np.array(scores)))
+def test_rows_sorted_in_two_parts_are_in_order(scores: list[float], head: int) -> None:
+    order = list(best_first(np.array(scores), at_once=head))
     assert order == np.argsort(-np.array(scores), kind="stable").tolist()

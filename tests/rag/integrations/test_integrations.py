@@ -1,4 +1,4 @@
-"""LlamaIndex and LangChain take the manual, each in its own shape, and each other's retrievers."""
+"""Adapters for LlamaIndex and LangChain: retrievers, query and chat engines, Runnables, each other's retrievers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from egosrag.errors import ModelError, SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.answer.engine import ManualEngine
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.integrations.langchain import FromLlamaIndex, ManualRetriever
-from egosrag.rag.integrations.llamaindex import FromLangChain, LlamaRetriever
+from egosrag.rag.integrations import langchain, llamaindex
 from egosrag.schema import Answer
 
 KEY = "智能钥匙在多远的距离内有效？"
-TOLD = "智能钥匙在25米以内有效[1]。"
-LASTS = "钥匙电池大约可用三年[1]。"
+SUPPORTED = "智能钥匙在25米以内有效[1]。"
+BATTERY_LIFE = "钥匙电池大约可用三年[1]。"
 
 
 def engine(index: ManualIndex, *responses: str) -> tuple[ManualEngine, ScriptedChatModel]:
@@ -38,9 +37,9 @@ def engine(index: ManualIndex, *responses: str) -> tuple[ManualEngine, ScriptedC
     return ManualEngine(index, model), model
 
 
-def test_a_query_engines_sources_carry_pages(manuals: dict[str, ManualIndex]) -> None:
-    asked, _ = engine(manuals["zh"], "胡说八道 99 秒。")
-    query_engine = asked.as_query_engine()
+def test_the_source_nodes_of_a_query_engine_carry_pages(manuals: dict[str, ManualIndex]) -> None:
+    manual, _ = engine(manuals["zh"], "胡说八道 99 秒。")
+    query_engine = llamaindex.query_engine(manual)
     assert isinstance(query_engine, BaseQueryEngine)
     response = query_engine.query(KEY)
     assert "25米" in str(response)
@@ -48,16 +47,16 @@ def test_a_query_engines_sources_carry_pages(manuals: dict[str, ManualIndex]) ->
     assert response.metadata == {"refused": False, "mode": "quoted", "queries": [KEY]}
 
 
-def test_the_llama_index_retriever_gives_the_best_first(manuals: dict[str, ManualIndex]) -> None:
-    retriever = LlamaRetriever(engine(manuals["zh"])[0].retriever, top_k=3)
+def test_the_llamaindex_retriever_returns_the_best_first(manuals: dict[str, ManualIndex]) -> None:
+    retriever = llamaindex.ManualRetriever(engine(manuals["zh"])[0].retriever, top_k=3)
     assert isinstance(retriever, BaseRetriever)
     nodes = retriever.retrieve(KEY)
     assert nodes[0].metadata["page"] == 2
     assert [n.score for n in nodes] == sorted((n.score for n in nodes), reverse=True)
 
 
-def test_llama_indexs_own_parts_take_the_retriever(manuals: dict[str, ManualIndex]) -> None:
-    retriever = LlamaRetriever(engine(manuals["zh"])[0].retriever, top_k=3)
+def test_llamaindexs_own_engines_take_the_retriever(manuals: dict[str, ManualIndex]) -> None:
+    retriever = llamaindex.ManualRetriever(engine(manuals["zh"])[0].retriever, top_k=3)
     # Distances as similarities would come out worst first here.
     fused = QueryFusionRetriever(
         [retriever], llm=MockLLM(), num_queries=1, mode=FUSION_MODES.SIMPLE, similarity_top_k=3, use_async=False
@@ -68,9 +67,9 @@ def test_llama_indexs_own_parts_take_the_retriever(manuals: dict[str, ManualInde
     assert answered.source_nodes[0].metadata["page"] == 2
 
 
-def test_the_chat_engine_understands_a_follow_up_from_what_was_said(manuals: dict[str, ManualIndex]) -> None:
-    asked, model = engine(manuals["zh"], TOLD, "智能钥匙的电池能用多久？", LASTS)
-    chat = asked.as_chat_engine()
+def test_the_chat_engine_understands_a_follow_up_from_its_history(manuals: dict[str, ManualIndex]) -> None:
+    manual, model = engine(manuals["zh"], SUPPORTED, "智能钥匙的电池能用多久？", BATTERY_LIFE)
+    chat = llamaindex.chat_engine(manual)
     assert isinstance(chat, BaseChatEngine)
     first = chat.chat(KEY)
     assert (str(first), first.source_nodes[0].metadata["page"]) == ("智能钥匙在25米以内有效。", 2)
@@ -83,22 +82,22 @@ def test_the_chat_engine_understands_a_follow_up_from_what_was_said(manuals: dic
     assert chat.chat_history == []
 
 
-def test_a_given_history_takes_the_place_of_what_was_said(manuals: dict[str, ManualIndex]) -> None:
-    asked, model = engine(manuals["zh"], "机油要加多少升？", "4.6升。")
+def test_a_given_history_replaces_the_kept_one(manuals: dict[str, ManualIndex]) -> None:
+    manual, model = engine(manuals["zh"], "机油要加多少升？", "4.6升。")
     history = [
         ChatMessage(role=MessageRole.SYSTEM, content="be brief"),
         ChatMessage(role=MessageRole.USER, content="发动机机油用什么型号？"),
         ChatMessage(role=MessageRole.ASSISTANT, content="0W-20。"),
     ]
-    chat = asked.as_chat_engine()
+    chat = llamaindex.chat_engine(manual)
     assert "4.6升" in str(chat.chat("要加多少？", chat_history=history))
     assert "0W-20" in str(model.calls[0].messages[-1].text)
     assert len(chat.chat_history) == 5
 
 
-def test_the_chat_engine_streams_and_then_has_its_sources(manuals: dict[str, ManualIndex]) -> None:
-    asked, _ = engine(manuals["zh"], (TOLD + LASTS) * 2, TOLD)
-    chat = asked.as_chat_engine()
+def test_the_chat_engine_streams_and_then_has_its_source_nodes(manuals: dict[str, ManualIndex]) -> None:
+    manual, _ = engine(manuals["zh"], (SUPPORTED + BATTERY_LIFE) * 2, SUPPORTED)
+    chat = llamaindex.chat_engine(manual)
     response = chat.stream_chat(KEY)
     pieces = list(response.response_gen)
     assert "".join(pieces) == str(response) == "智能钥匙在25米以内有效。钥匙电池大约可用三年。" * 2
@@ -114,16 +113,16 @@ def test_the_chat_engine_streams_and_then_has_its_sources(manuals: dict[str, Man
     assert len(chat.chat_history) == 4
 
 
-def test_a_question_that_failed_is_not_remembered(manuals: dict[str, ManualIndex]) -> None:
-    asked, _ = engine(manuals["zh"])
-    chat = asked.as_chat_engine()
+def test_a_failed_question_leaves_the_history_unchanged(manuals: dict[str, ManualIndex]) -> None:
+    manual, _ = engine(manuals["zh"])
+    chat = llamaindex.chat_engine(manual)
     with pytest.raises(ModelError):
         asyncio.run(chat.achat(KEY))
     assert chat.chat_history == []
 
 
-def test_langchain_gets_a_retriever_for_any_chain(manuals: dict[str, ManualIndex]) -> None:
-    retriever = engine(manuals["en"])[0].as_retriever()
+def test_the_langchain_retriever_works_in_any_chain(manuals: dict[str, ManualIndex]) -> None:
+    retriever = langchain.retriever(engine(manuals["en"])[0])
     question = "How many airbags does the car have?"
     documents = retriever.invoke(question)
     assert 7 in [document.metadata["page"] for document in documents[:3]]
@@ -139,9 +138,9 @@ def test_langchain_gets_a_retriever_for_any_chain(manuals: dict[str, ManualIndex
     assert "seven airbags" in str(model.calls[0].messages[0].text)
 
 
-def test_langchain_gets_a_runnable_that_answers(manuals: dict[str, ManualIndex]) -> None:
-    asked, _ = engine(manuals["zh"], TOLD, "机油要加多少升？", "4.6升。", TOLD + LASTS)
-    chain = asked.as_runnable()
+def test_the_langchain_runnable_answers(manuals: dict[str, ManualIndex]) -> None:
+    manual, _ = engine(manuals["zh"], SUPPORTED, "机油要加多少升？", "4.6升。", SUPPORTED + BATTERY_LIFE)
+    chain = langchain.runnable(manual)
     assert isinstance(chain, Runnable)
     answer = chain.invoke(KEY)
     assert (answer.answer, answer.citations[0].page) == ("智能钥匙在25米以内有效。", 2)
@@ -153,12 +152,12 @@ def test_langchain_gets_a_runnable_that_answers(manuals: dict[str, ManualIndex])
     assert "".join(map(str, pieces)) == last.answer
 
 
-def test_a_runnable_without_a_question_says_what_it_takes(manuals: dict[str, ManualIndex]) -> None:
+def test_a_runnable_without_a_question_is_an_error(manuals: dict[str, ManualIndex]) -> None:
     with pytest.raises(SettingsError, match="question"):
-        engine(manuals["zh"])[0].as_runnable().invoke({"query": KEY})
+        langchain.runnable(engine(manuals["zh"])[0]).invoke({"query": KEY})
 
 
-def test_callbacks_reach_the_models_call(manuals: dict[str, ManualIndex]) -> None:
+def test_callbacks_are_passed_to_the_models_call(manuals: dict[str, ManualIndex]) -> None:
     from langchain_core.callbacks import BaseCallbackHandler
 
     class Heard(BaseCallbackHandler):
@@ -168,14 +167,14 @@ def test_callbacks_reach_the_models_call(manuals: dict[str, ManualIndex]) -> Non
             self.started += 1
 
     heard = Heard()
-    engine(manuals["zh"], TOLD)[0].as_runnable().invoke(KEY, {"callbacks": [heard]})
+    langchain.runnable(engine(manuals["zh"], SUPPORTED)[0]).invoke(KEY, {"callbacks": [heard]})
     assert heard.started == 1
 
 
-def test_each_side_takes_the_others_retriever(manuals: dict[str, ManualIndex]) -> None:
-    mine = ManualRetriever(retriever=engine(manuals["zh"])[0].retriever, top_k=3)
-    nodes = FromLangChain(mine).retrieve(KEY)
-    documents = FromLlamaIndex(retriever=FromLangChain(mine)).invoke(KEY)
+def test_each_library_takes_the_others_retriever(manuals: dict[str, ManualIndex]) -> None:
+    mine = langchain.ManualRetriever(retriever=engine(manuals["zh"])[0].retriever, top_k=3)
+    nodes = llamaindex.FromLangChain(mine).retrieve(KEY)
+    documents = langchain.FromLlamaIndex(retriever=llamaindex.FromLangChain(mine)).invoke(KEY)
     assert [d.page_content for d in documents] == [n.node.get_content() for n in nodes]
     assert [d.page_content for d in documents] == [d.page_content for d in mine.invoke(KEY)]
     assert [d.metadata["score"] for d in documents] == [n.score for n in nodes]
@@ -187,6 +186,6 @@ def test_a_retriever_without_scores_keeps_its_order() -> None:
         def _get_relevant_documents(self, query: str, **kwargs: object) -> list[Document]:
             return [Document(page_content=text) for text in ("first", "second", "third")]
 
-    nodes = FromLangChain(Plain()).retrieve("x")
+    nodes = llamaindex.FromLangChain(Plain()).retrieve("x")
     assert [n.node.get_content() for n in nodes] == ["first", "second", "third"]
     assert [n.score for n in nodes] == [1.0, 1 / 2, 1 / 3]

@@ -1,4 +1,4 @@
-"""Retrieval: the owner's words find the manual's, what continues a page follows it, a cross-encoder may reorder."""
+"""Search: synonyms, continued sections, duplicates and reranking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from egosrag.errors import ModelError
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.reranking import Reranker
 from egosrag.rag.retrieval.search import Retriever
-from egosrag.rag.retrieval.thesaurus import Meaning, _groups, meanings
+from egosrag.rag.retrieval.thesaurus import Synonyms, synonym_groups, synonyms
 
 ZH = {
     1: "行李舱\n按下车牌上方的按钮即可打开行李舱。",
@@ -39,25 +39,25 @@ def built(tmp_path: Path) -> Callable[[dict[int, str]], ManualIndex]:
     return build
 
 
-def known(*terms: str) -> Callable[[str], bool]:
+def contained(*terms: str) -> Callable[[str], bool]:
     return lambda term: term in terms
 
 
-def test_a_term_brings_the_documents_terms_of_its_meaning() -> None:
-    assert meanings("后备箱怎么开？", "zh", known("行李舱")) == [Meaning("后备箱", ["行李舱"])]
-    assert meanings("Where is the boot?", "en", known("tailgate")) == [Meaning("boot", ["tailgate"])]
-    assert meanings("Two tyres are flat.", "en", known("tire")) == [Meaning("tyres", ["tire"])]
-    assert meanings("天气怎么样？", "zh", known("行李舱")) == []
+def test_a_term_has_the_synonyms_that_the_documents_contain() -> None:
+    assert synonyms("后备箱怎么开？", "zh", contained("行李舱")) == [Synonyms("后备箱", ["行李舱"])]
+    assert synonyms("Where is the boot?", "en", contained("tailgate")) == [Synonyms("boot", ["tailgate"])]
+    assert synonyms("Two tyres are flat.", "en", contained("tire")) == [Synonyms("tyres", ["tire"])]
+    assert synonyms("天气怎么样？", "zh", contained("行李舱")) == []
 
 
-def test_a_term_inside_a_longer_one_or_inside_a_word_is_not_meant() -> None:
-    assert [m.term for m in meanings("刹车油在哪里", "zh", known("制动液", "制动"))] == ["刹车油"]
-    assert [m.term for m in meanings("How do I unlock it?", "en", known("closed", "lock up"))] == []
+def test_terms_inside_longer_ones_or_inside_words_have_no_synonyms() -> None:
+    assert [found.term for found in synonyms("刹车油在哪里", "zh", contained("制动液", "制动"))] == ["刹车油"]
+    assert [found.term for found in synonyms("How do I unlock it?", "en", contained("closed", "lock up"))] == []
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_the_thesaurus_is_well_formed(language: str) -> None:
-    groups = _groups(language)
+    groups = synonym_groups(language)
     assert len(groups) > 100
     assert all(len(group) > 1 for group in groups)
     assert all(term == term.strip() and term for group in groups for term in group.values())
@@ -76,25 +76,25 @@ def test_the_thesaurus_is_well_formed(language: str) -> None:
         (EN, "May I top up the antifreeze?", 4),
     ],
 )
-def test_the_owners_words_find_the_manuals(
+def test_the_users_words_find_the_manuals(
     built: Callable[[dict[int, str]], ManualIndex], texts: dict[int, str], question: str, page: int
 ) -> None:
     assert Retriever(built(texts)).search(question)[0].passage.page == page
 
 
-def test_the_manuals_own_word_wins_over_another_of_its_meaning(
+def test_the_manuals_own_word_ranks_above_its_synonym(
     built: Callable[[dict[int, str]], ManualIndex],
 ) -> None:
     index = built({1: "电瓶\n电瓶在座椅下面。", 2: "蓄电池\n蓄电池在前舱。"})
     assert [hit.passage.page for hit in Retriever(index).search("电瓶在哪里？")] == [1, 2]
 
 
-def test_what_continues_the_best_page_comes_before_an_equal_page(
+def test_the_page_after_the_best_one_ranks_above_an_equal_page(
     built: Callable[[dict[int, str]], ManualIndex],
 ) -> None:
-    """Pages 1 and 4 tell the same; 4 follows the page that fits best."""
-    again = "检查以后，按顺序装回。"
-    index = built({1: again, 2: "其他内容。", 3: "机油\n机油这样检查：机油尺要擦净。", 4: again})
+    """Pages 1 and 4 have the same text; 4 follows the best page."""
+    same = "检查以后，按顺序装回。"
+    index = built({1: same, 2: "其他内容。", 3: "机油\n机油这样检查：机油尺要擦净。", 4: same})
     assert [hit.passage.page for hit in Retriever(index).search("怎么检查机油？")] == [3, 4, 1]
 
 
@@ -117,7 +117,7 @@ def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_cross_encoder_puts_the_first_ten_in_order(
+def test_a_cross_encoder_reranks_the_first_ten(
     built: Callable[[dict[int, str]], ManualIndex], tiny_reranker: Path
 ) -> None:
     index = built(ZH)
@@ -129,12 +129,12 @@ def test_a_cross_encoder_puts_the_first_ten_in_order(
     assert Retriever(index, Reranker(str(tiny_reranker))).search("第3页讲什么？")[0].passage.page == 3
 
 
-def test_a_cross_encoder_that_is_not_there_is_named() -> None:
+def test_a_cross_encoder_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(ModelError, match="no-such-folder"):
         Reranker("./no-such-folder")
 
 
-def test_a_document_that_is_there_twice_takes_one_place(tmp_path: Path) -> None:
+def test_a_duplicate_document_takes_one_place(tmp_path: Path) -> None:
     text = "# Tap\n\nThe tap is closed with the key B8.\n"
     for name, more in {"a": "", "b": "", "c": "\nThe key B8 hangs beside the door.\n"}.items():
         (tmp_path / f"{name}.md").write_text(text + more, encoding="utf-8")

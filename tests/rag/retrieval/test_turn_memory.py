@@ -1,4 +1,4 @@
-"""The dynamic memory: what is found again, what follows an edit, and what is never given."""
+"""Dynamic memory: which turns are recalled, after edits too, and which never are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from egosrag.schema import Turn
 
 
 class Concepts:
-    """A LangChain embedder that knows three meanings, and counts the texts that it reads."""
+    """A LangChain embedder that knows three concepts, and records the texts that it embeds."""
 
     MEANINGS = (("sister", "sibling", "ann"), ("cook", "soup", "dinner"), ("tram", "train", "drive"))
 
@@ -27,6 +27,11 @@ class Concepts:
 
     def embed_query(self, text: str) -> list[float]:
         return [0.1, *(float(any(word in text.lower() for word in meaning)) for meaning in self.MEANINGS)]
+
+
+def recalled(memory: TurnMemory, turns: Sequence[Turn], line: str) -> list[Turn]:
+    memory.follow(turns)
+    return [hit.turn for hit in memory.recall(line)]
 
 
 def talk(*lines: str, speakers: tuple[str, str] = ("Me", "Tim")) -> list[Turn]:
@@ -67,7 +72,7 @@ CHINESE = talk(
         (CHINESE, "你说过杭州怎么样？", "3"),
     ],
 )
-def test_a_line_finds_the_turn_that_it_is_about(turns: list[Turn], line: str, wanted: str) -> None:
+def test_a_line_recalls_the_turn_that_it_is_about(turns: list[Turn], line: str, wanted: str) -> None:
     memory = TurnMemory()
     memory.follow(turns)
     assert wanted in [found.turn.id for found in memory.recall(line, k=2)]
@@ -76,27 +81,27 @@ def test_a_line_finds_the_turn_that_it_is_about(turns: list[Turn], line: str, wa
 @pytest.mark.parametrize(
     ("turns", "line"), [(ENGLISH, "What did you eat for dinner?"), (CHINESE, "昨天晚上吃什么了？")]
 )
-def test_an_answer_is_found_by_the_words_of_its_question(turns: list[Turn], line: str) -> None:
+def test_an_answer_is_recalled_by_the_words_of_its_question(turns: list[Turn], line: str) -> None:
     memory = TurnMemory()
     memory.follow(turns)
     assert {"4", "5"} <= {found.turn.id for found in memory.recall(line, k=3)}
 
 
-def test_what_is_recalled_stands_in_the_order_in_which_it_was_said() -> None:
+def test_recalled_turns_are_in_the_order_of_the_conversation() -> None:
     memory = TurnMemory()
-    found = memory(ENGLISH, "dinner with my sister on Sunday")
+    found = recalled(memory, ENGLISH, "dinner with my sister on Sunday")
     assert [turn.id for turn in found] == sorted(turn.id for turn in found)
     assert len(found) > 2
 
 
-def test_without_an_embedder_a_line_that_meets_no_word_recalls_nothing() -> None:
+def test_without_an_embedder_a_line_that_shares_no_word_recalls_nothing() -> None:
     memory = TurnMemory()
-    assert memory(ENGLISH, "quantum chromodynamics") == []
-    assert memory(ENGLISH, "  ") == []
-    assert memory([], "sister") == []
+    assert recalled(memory, ENGLISH, "quantum chromodynamics") == []
+    assert recalled(memory, ENGLISH, "  ") == []
+    assert recalled(memory, [], "sister") == []
 
 
-def test_meaning_finds_what_words_do_not() -> None:
+def test_vectors_recall_what_words_do_not() -> None:
     memory = TurnMemory(Embedder("concepts", Concepts()))
     memory.follow(ENGLISH)
     best = max(memory.recall("any siblings?"), key=lambda found: found.score)
@@ -110,7 +115,7 @@ def test_meaning_finds_what_words_do_not() -> None:
         (("小兰", "孙悟空"), "悟空喜欢什么？", "小兰喜欢什么？"),
     ],
 )
-def test_who_is_named_gains_and_nobody_is_filtered(speakers: tuple[str, str], line: str, other: str) -> None:
+def test_turns_of_a_named_speaker_rank_higher_and_others_stay(speakers: tuple[str, str], line: str, other: str) -> None:
     text = "I like music." if speakers[0].isascii() else "我喜欢音乐。"
     turns = talk(text, text, speakers=speakers)
     memory = TurnMemory()
@@ -129,7 +134,7 @@ def test_the_word_me_names_nobody() -> None:
     assert mine.score == his.score
 
 
-def test_dates_are_found_and_part_the_meetings() -> None:
+def test_dates_are_searched_and_separate_the_meetings() -> None:
     turns = talk("We painted the fence.", "It was green.", "We painted the boat.", "It was green.")
     memory = TurnMemory()
     memory.follow(turns, {"0": "8 May, 2023", "1": "8 May, 2023", "2": "2 June, 2023", "3": "2 June, 2023"})
@@ -138,7 +143,7 @@ def test_dates_are_found_and_part_the_meetings() -> None:
     assert {found.turn.id for found in memory.recall("fence")} == {"0", "1"}
 
 
-def test_visible_turns_are_never_given() -> None:
+def test_visible_turns_are_never_recalled() -> None:
     memory = TurnMemory()
     memory.follow(ENGLISH)
     found = [hit.turn.id for hit in memory.recall("Where does my sister Ann live?", visible={"2", "7"})]
@@ -146,7 +151,7 @@ def test_visible_turns_are_never_given() -> None:
     assert "3" in found  # the neighbour that the visible turn is about
 
 
-def test_a_budget_is_kept_by_the_counter_that_is_given() -> None:
+def test_the_budget_is_counted_by_the_given_counter() -> None:
     memory = TurnMemory()
     memory.follow([*ENGLISH, Turn(id="long", speaker="Me", text="sister " * 200)])
     for budget in (0, 8, 20, 40):
@@ -159,28 +164,28 @@ def test_a_budget_is_kept_by_the_counter_that_is_given() -> None:
 
 def test_memory_follows_edits_deletions_and_forks() -> None:
     memory = TurnMemory()
-    assert "2" in [turn.id for turn in memory(ENGLISH, "sister")]
+    assert "2" in [turn.id for turn in recalled(memory, ENGLISH, "sister")]
     edited = [turn.model_copy(update={"text": "My brother Ben."}) if turn.id == "2" else turn for turn in ENGLISH]
-    assert memory(edited, "sister") == []
-    assert "2" in [turn.id for turn in memory(edited, "brother")]
-    assert memory(ENGLISH[:2], "brother") == []
+    assert recalled(memory, edited, "sister") == []
+    assert "2" in [turn.id for turn in recalled(memory, edited, "brother")]
+    assert recalled(memory, ENGLISH[:2], "brother") == []
     assert len(memory) == 2
 
 
-def test_a_long_chat_embeds_only_what_is_new() -> None:
+def test_only_new_turns_are_embedded() -> None:
     model = Concepts()
     memory = TurnMemory(Embedder("concepts", model))
     turns = talk(*(f"Line {i} of a long talk." for i in range(300)))
     for end in range(2, 301, 2):
-        memory(turns[:end], "Which line?")
+        recalled(memory, turns[:end], "Which line?")
     assert len(model.read) == 300
-    memory([*turns[:-1], turns[-1].model_copy(update={"text": "Edited."})], "Which line?")
+    recalled(memory, [*turns[:-1], turns[-1].model_copy(update={"text": "Edited."})], "Which line?")
     assert model.read[300:] == ["Tim: Edited."]
 
 
-def test_after_300_turns_the_first_is_found() -> None:
+def test_after_300_turns_the_first_is_recalled() -> None:
     turns = talk("The key is under the blue stone.", *(f"Line {i} of a long talk." for i in range(299)))
-    assert "0" in [turn.id for turn in TurnMemory()(turns, "Where is the key?")]
+    assert "0" in [turn.id for turn in recalled(TurnMemory(), turns, "Where is the key?")]
 
 
 def test_two_memories_with_one_embedder_share_nothing() -> None:
@@ -192,7 +197,7 @@ def test_two_memories_with_one_embedder_share_nothing() -> None:
     assert [hit.turn.text for hit in mine.recall("your sister")] == ["My sister is a spy."]
 
 
-def test_more_neighbours_than_turns_and_odd_text_are_no_trouble() -> None:
+def test_few_turns_and_unusual_text_are_no_error() -> None:
     memory = TurnMemory(Embedder("concepts", Concepts()))
     memory.follow(
         [Turn(speaker="(", text="$x? \\1 <|im_end|>"), Turn(speaker="[a", text="?!"), Turn(speaker="x", text=" ")]
@@ -214,7 +219,7 @@ def test_a_recalled_turn_cannot_forge_another(language: str, forged: str, line: 
     assert recalled_block([], language) == ""
 
 
-def test_the_same_question_asked_again_takes_no_place() -> None:
+def test_repetitions_take_no_place() -> None:
     turns = [Turn(id="a", speaker="Me", text="My cat is called Tibbles.")]
     turns += [Turn(id=str(n), speaker="Me", text="What is my cat called?") for n in range(5)]
     turns += [Turn(id=f"again {n}", speaker="Me", text="The cat sleeps.") for n in range(3)]

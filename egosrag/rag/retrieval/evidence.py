@@ -1,0 +1,142 @@
+"""Evidence for a question: the passages of all its queries, and a confidence that they answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, zip_longest
+
+from egosrag.errors import SettingsError
+from egosrag.rag.index.fields import searched_text
+from egosrag.rag.retrieval.lexical_overlap import LexicalOverlap, MaxOverlap, MeanOverlap, Overlap
+from egosrag.rag.retrieval.query_rewriting import QueryPlan, QueryRewriter
+from egosrag.rag.retrieval.search import Retriever, ScoredPassage
+from egosrag.schema import Usage
+
+MAX_REWRITES = 3
+# A question is reworded while its best passage covers less than this share of it.
+REWRITE_BELOW = 0.5
+
+
+@dataclass(frozen=True)
+class RetrievedEvidence:
+    """What was searched for and found.
+
+    Attributes:
+        plan: the queries that the question was rewritten into.
+        queries: the queries that were searched for, in order: standalone forms, sub-questions, rewordings.
+        passages: the passages of all queries, best first, each once.
+        overlaps: the lexical overlap with each query.
+        question_overlap: the overlap with the standalone question, and for a follow-up also with it as it was asked.
+        usage: the tokens that writing the queries took.
+    """
+
+    plan: QueryPlan
+    queries: tuple[str, ...]
+    passages: tuple[ScoredPassage, ...]
+    overlaps: tuple[LexicalOverlap, ...]
+    question_overlap: Overlap
+    usage: Usage
+
+    @property
+    def question(self) -> str:
+        """The user's question, as it was asked."""
+        return self.plan.question
+
+    @property
+    def standalone(self) -> str:
+        """The standalone question."""
+        return self.plan.standalone[0]
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        """The overlap of a text with the query that it matches best."""
+        return MaxOverlap(*self.overlaps)
+
+    @cached_property
+    def confidence(self) -> float:
+        """The largest share of any query that one passage with its headings covers, 0 to 1."""
+        return self._best_overlap(self.overlap)
+
+    @cached_property
+    def question_confidence(self) -> float:
+        """The confidence for the standalone question alone: a sub-question or rewording is the model's own."""
+        return self._best_overlap(MaxOverlap(*self.overlaps[: len(self.plan.standalone)]))
+
+    def _best_overlap(self, overlap: Overlap) -> float:
+        return max((overlap.of(searched_text(hit.passage)) for hit in self.passages), default=0.0)
+
+
+class EvidenceRetriever:
+    """Searches for all queries of a plan and joins what they find.
+
+    Args:
+        retriever: the search.
+        rewriter: rewords the question while too little is found.
+        top_k: maximum number of passages for a question, and for each sub-question.
+        rewrites: maximum number of rewordings, 0 to ``MAX_REWRITES``.
+
+    Raises:
+        SettingsError: ``rewrites`` is out of range.
+    """
+
+    def __init__(self, retriever: Retriever, rewriter: QueryRewriter, top_k: int = 5, rewrites: int = 0) -> None:
+        if not 0 <= rewrites <= MAX_REWRITES:
+            raise SettingsError(f"rewrites is {rewrites}: give 0 to {MAX_REWRITES}")
+        self._retriever = retriever
+        self._rewriter = rewriter
+        self._top_k = top_k
+        self._rewrites = rewrites
+
+    def retrieve(self, plan: QueryPlan) -> RetrievedEvidence:
+        """The evidence for the question of a plan.
+
+        Raises:
+            ModelError: the model cannot answer, or the embedder of the index cannot be loaded.
+            StoreError: the embedder is not the one of the index.
+        """
+        queries = (*plan.standalone, *plan.sub_questions)
+        searched = [plan.with_last_answer, *queries] if plan.with_last_answer else queries
+        results = [self._retriever.search(query, self._top_k) for query in searched]
+        passages = tuple(_interleaved(results))[: self._top_k * max(1, len(plan.sub_questions))]
+        overlaps = tuple(self._overlap(query) for query in queries)
+        question_overlap: Overlap = overlaps[0]
+        if plan.standalone[0] != plan.question:
+            question_overlap = MeanOverlap(*overlaps[: len(plan.standalone)], self._overlap(plan.question))
+        evidence = RetrievedEvidence(plan, queries, passages, overlaps, question_overlap, plan.usage)
+        for _ in range(self._rewrites):
+            if evidence.confidence >= REWRITE_BELOW:
+                break
+            titles = dict.fromkeys(hit.passage.section for hit in evidence.passages if hit.passage.section)
+            query, usage = self._rewriter.reworded(evidence.standalone, evidence.queries, titles)
+            evidence = replace(evidence, usage=evidence.usage + usage)
+            if not query:
+                break
+            evidence = self._with_query(evidence, query)
+        return evidence
+
+    def _with_query(self, evidence: RetrievedEvidence, query: str) -> RetrievedEvidence:
+        """The evidence joined with that of one more query, which goes first if it is covered better than all before."""
+        hits = self._retriever.search(query, self._top_k)
+        overlap = self._overlap(query)
+        coverage = max((overlap.of(searched_text(hit.passage)) for hit in hits), default=0.0)
+        order = (hits, evidence.passages) if coverage > evidence.confidence else (evidence.passages, hits)
+        return replace(
+            evidence,
+            queries=(*evidence.queries, query),
+            passages=tuple(_interleaved(order))[: self._top_k],
+            overlaps=(*evidence.overlaps, overlap),
+        )
+
+    def _overlap(self, query: str) -> LexicalOverlap:
+        return LexicalOverlap(self._retriever.index, query)
+
+
+def _interleaved(results: Sequence[Sequence[ScoredPassage]]) -> Iterator[ScoredPassage]:
+    """The best passage of each result, then the second of each, and so on; each passage once."""
+    seen = set()
+    for hit in chain.from_iterable(zip_longest(*results)):
+        if hit is not None and hit.passage.id not in seen:
+            seen.add(hit.passage.id)
+            yield hit

@@ -1,0 +1,64 @@
+"""Citation verification: a sentence needs a quote with its content, its numbers and its polarity."""
+
+from __future__ import annotations
+
+import pytest
+
+from egosrag.rag.answer.citation_verifier import CitationVerifier, answer_sentences, join_sentences, same_polarity
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.search import Retriever
+from egosrag.text.sentences import sentence_spans
+
+
+def verifier(index: ManualIndex, *questions: str) -> CitationVerifier:
+    return CitationVerifier(index, [hit.passage for q in questions for hit in Retriever(index).search(q)])
+
+
+def test_passage_marks_are_read_before_and_after_the_stop() -> None:
+    sentences = list(answer_sentences("好的[1]。可以。[2][3] Yes [1, 2]. No.【4】"))
+    assert sentences == [("好的。", (1,)), ("可以。", (2, 3)), ("Yes.", (1, 2)), ("No.", (4,))]
+
+
+def test_sentences_are_joined_with_spaces_only_in_latin_script() -> None:
+    assert join_sentences(["好的。", "可以。", "Yes.", "No."]) == "好的。可以。Yes. No."
+    assert join_sentences(["Do this:", "1. Open it.", "2. Close it."]) == "Do this:\n1. Open it.\n2. Close it."
+
+
+def test_a_sentence_with_a_wrong_number_has_no_citation(manuals: dict[str, ManualIndex]) -> None:
+    verified = verifier(manuals["zh"], "智能钥匙在多远的距离内有效？")
+    right, wrong = verified.verify("智能钥匙在距离车辆25米以内有效。智能钥匙在距离车辆26米以内有效。")
+    assert right.citation and right.citation.page == 2
+    assert wrong.citation is None
+
+
+@pytest.mark.parametrize("sentence", ["儿童锁扣。", "如何阅读安全带。", "空调滤芯在哪里？"])
+def test_a_sentence_that_only_resembles_the_page_has_no_citation(
+    manuals: dict[str, ManualIndex], sentence: str
+) -> None:
+    verified = verifier(manuals["zh"], "空调滤芯在哪里？", "儿童锁怎么设置？", "安全带怎样清洁？")
+    assert verified.cite("空调滤芯在手套箱后面。")
+    assert verified.cite(sentence) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "same"),
+    [
+        ("Put a child seat on the front seat.", "Never put a child seat on the front seat.", False),
+        ("可以在前排座椅上安装儿童座椅。", "切勿在前排座椅上安装儿童座椅。", False),
+        ("The system works below 3 °C.", "It does not work below 3 °C or when the battery is low.", False),
+        ("The mirrors do not fold.", "Press the middle of the knob to fold both mirrors.", False),
+        ("Never drive with an open tailgate.", "Exhaust gas can enter. Never drive with an open tailgate.", True),
+        ("The systems help the driver.", "The systems help the driver and do not replace the driver.", True),
+        ("最多开到50公里每小时。", "装上防滑链后，车速不要超过50公里每小时。", True),
+        ("The weight is 33 kg.", "The weight must not be more than 33 kg.", True),
+    ],
+)
+def test_a_sentence_may_not_reverse_the_polarity_of_its_quote(text: str, quote: str, same: bool) -> None:
+    assert same_polarity(text, quote) is same
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_sentence_of_a_manual_has_its_own_polarity(manuals: dict[str, ManualIndex], language: str) -> None:
+    for page in manuals[language].pages:
+        for start, end in sentence_spans(page.text):
+            assert same_polarity(page.text[start:end], page.text[start:end])
