@@ -63,10 +63,10 @@ def write(
         SettingsError: The file cannot be written.
     """
     by_item = {label: {r["item"]: r for r in part} for label, part in records.items()}
-    asked = [row for row in rows if any(row["id"] in records for records in by_item.values())]
+    rows_shown = [row for row in rows if any(row["id"] in records for records in by_item.values())]
     parts = [_HEAD, _summary(result), _judge(result.get("judge", {}))]
     for task in TASKS:
-        of_task = [row for row in asked if row["task"] == task]
+        of_task = [row for row in rows_shown if row["task"] == task]
         if of_task:
             parts.append(f"<h2>{TITLES[task]}</h2>" + _side_by_side(of_task, by_item))
     try:
@@ -92,7 +92,7 @@ def _summary(result: Mapping[str, Any]) -> str:
     ]
     head = ["model", "part", "n", *(f"{n.replace('_', ' ')}, %" for n in names), "tokens"]
     quality = result["detectors"]["refused"]
-    note = f"Intervals: 95 %. Refusals are found by patterns: precision {percent(quality['precision'])} %, recall "
+    note = f"Intervals: 95 %. Refusals are detected by patterns: precision {percent(quality['precision'])} %, recall "
     note += f"{percent(quality['recall'])} % on {quality['n']} labelled answers that were not used to tune them."
     return _table(head, lines) + f'<p class="note">{note}</p>'
 
@@ -101,9 +101,9 @@ def _judge(reports: Mapping[str, Any]) -> str:
     if not reports:
         return ""
     lines = []
-    for part, found in reports.items():
-        for label, e in found["answers"].items():
-            lines.append([escape(part), escape(label), points(e), str(e["n"]), str(len(found["unscored"]))])
+    for part, report in reports.items():
+        for label, e in report["answers"].items():
+            lines.append([escape(part), escape(label), points(e), str(e["n"]), str(len(report["unscored"]))])
     return "<h2>Judge</h2>" + _table(["part", "model", "result (95 %)", "n", "unscored"], lines)
 
 

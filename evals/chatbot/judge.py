@@ -66,7 +66,7 @@ def part_of(row: Record) -> str:
 
 
 def _case(row: Record, answers: Mapping[str, Mapping[str, str | None]], mode: str) -> Case | None:
-    given = {label: text for label, texts in answers.items() if (text := texts.get(row["id"]))}
-    if not given or (mode == "rank" and len(given) < 2):
+    answered = {label: text for label, texts in answers.items() if (text := texts.get(row["id"]))}
+    if not answered or (mode == "rank" and len(answered) < 2):
         return None
-    return Case(row["id"], row["question"], given, row["reference"])
+    return Case(row["id"], row["question"], answered, row["reference"])

@@ -65,7 +65,7 @@ def evaluate(
         EgosRagError: A model or a file is not usable; what was answered until then is recorded.
     """
     sampling = sampling or Sampling()
-    kept = Records(records, {"evaluation": "chatbot", **asdict(sampling)})
+    store = Records(records, {"evaluation": "chatbot", **asdict(sampling)})
     name = experiment.dataset_name("egosrag-chatbot", rows, load_rows())
     dataset = experiment.Dataset(name, rows, REFERENCES)
     only = [row["id"] for row in limited(rows, limit)]
@@ -75,6 +75,14 @@ def evaluate(
             spec = ModelSpec(model.name, model.adapter, not model.base, sampling)
             made_of = experiment.digest(model.name, model.adapter, model.base, *spec.weights)
             results[model.label] = experiment.run(
-                dataset, model.label, ChatTarget(spec), score, kept, progress, made_of=made_of, only=only, upload=upload
+                dataset,
+                model.label,
+                ChatTarget(spec),
+                score,
+                store,
+                progress,
+                made_of=made_of,
+                only=only,
+                upload=upload,
             )
     return results

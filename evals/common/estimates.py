@@ -47,16 +47,16 @@ def _as_json(e: stats.Estimate) -> dict[str, Any]:
     return {"n": e.n, "value": e.value, "stderr": e.stderr, "ci95": None if e.low is None else [e.low, e.high]}
 
 
-def rounded(found: dict[str, Any] | None) -> str:
+def rounded(e: dict[str, Any] | None) -> str:
     """An estimate as a table cell in its own unit: ``83 (55-95)``; ``-`` for None."""
-    if found is None:
+    if e is None:
         return "-"
-    interval = f" ({found['ci95'][0]:.0f}-{found['ci95'][1]:.0f})" if found["ci95"] else ""
-    return f"{found['value']:.0f}{interval}"
+    interval = f" ({e['ci95'][0]:.0f}-{e['ci95'][1]:.0f})" if e["ci95"] else ""
+    return f"{e['value']:.0f}{interval}"
 
 
-def percent(found: dict[str, Any] | None) -> str:
+def percent(e: dict[str, Any] | None) -> str:
     """A proportion as a table cell in percent: ``83 (55-95)``; ``-`` for None."""
-    if found is None:
+    if e is None:
         return "-"
-    return rounded({"value": 100 * found["value"], "ci95": found["ci95"] and [100 * end for end in found["ci95"]]})
+    return rounded({"value": 100 * e["value"], "ci95": e["ci95"] and [100 * end for end in e["ci95"]]})

@@ -61,7 +61,7 @@ class ModelSpec:
 
 
 def weight_files(folder: str) -> list[tuple[str, int, int]]:
-    """(name, size, time of modification) of a checkpoint's files: differs once a model is trained anew.
+    """(name, size, time of modification) of a checkpoint's files: changes when the model is trained again.
 
     Empty where ``folder`` is not a folder but the name of a model.
     """

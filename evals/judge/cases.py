@@ -105,7 +105,7 @@ def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> lis
     """
     if len(answers) != 2:
         raise SourceError(f"{len(answers)} files of answers were given: give two, each as NAME=FILE")
-    asked = {row["question_id"]: row["text"] for row in read_jsonl(questions)}
+    question_texts = {row["question_id"]: row["text"] for row in read_jsonl(questions)}
     texts = {name: {row["question_id"]: row["text"] for row in read_jsonl(path)} for name, path in answers.items()}
     try:
         verdicts = human.read_text(encoding="utf-8").split()
@@ -113,13 +113,17 @@ def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> lis
         raise SourceError(f"{human} cannot be read: give a verdict a line ({error.strerror})") from error
     names = {name.lower(): name for name in answers} | {TIE: TIE}
     unknown = {v for v in verdicts if v.lower() not in names}
-    if unknown or len(verdicts) != len(asked):
-        what = f"the verdict {sorted(unknown)[0]}" if unknown else f"{len(verdicts)} verdicts on {len(asked)} questions"
+    if unknown or len(verdicts) != len(question_texts):
+        what = (
+            f"the verdict {sorted(unknown)[0]}"
+            if unknown
+            else f"{len(verdicts)} verdicts on {len(question_texts)} questions"
+        )
         raise SourceError(f"{human} has {what}: give {', '.join(answers)} or TIE, a line for each question")
     try:
         rows = [
             {"id": n, "question": text, "answers": {name: t[n] for name, t in texts.items()}, "human": names[v.lower()]}
-            for (n, text), v in zip(asked.items(), verdicts, strict=True)
+            for (n, text), v in zip(question_texts.items(), verdicts, strict=True)
         ]
     except KeyError as error:
         raise SourceError(f"question {error} has no answer in one of the files: give the answers to all") from error

@@ -92,8 +92,8 @@ def agree(
     options = JudgeOptions(model, k, temperature, max_new_tokens, criteria, examples)
     results = judge_cases("pair", cases[:limit], options, records=records, upload=upload)
     judged = report("pair", results, beta)
-    found = agreement(results, beta) | {key: judged.get(key) for key in ("conflict_rate", "lead")}
-    finish(found, show, as_json, (records, None))
+    result = agreement(results, beta) | {key: judged.get(key) for key in ("conflict_rate", "lead")}
+    finish(result, show, as_json, (records, None))
 
 
 def label(

@@ -26,33 +26,33 @@ def report(mode: str, results: Sequence[Result], people_share: float = PEOPLE_SH
         results: Of :func:`evals.judge.asking.judge_cases`.
         people_share: Share of the rows for people.
     """
-    found: dict[str, Any] = {"mode": mode, "n": len(results), "scored": sum(j.scores is not None for *_, j in results)}
-    found["unscored"] = [_reference(name, case) | {"reason": j.reason} for name, case, j in results if not j.scores]
+    result: dict[str, Any] = {"mode": mode, "n": len(results), "scored": sum(j.scores is not None for *_, j in results)}
+    result["unscored"] = [_reference(name, case) | {"reason": j.reason} for name, case, j in results if not j.scores]
     values: dict[str, dict[str, float]] = {}
     for name, case, j in results:
         for n, score in enumerate(j.scores or ()):
             values.setdefault(name or list(case.answers)[n], {})[case.id] = score
-    found["answers"] = {name: _estimate(scores.values()) for name, scores in values.items()}
+    result["answers"] = {name: _estimate(scores.values()) for name, scores in values.items()}
     if mode == "rank":
         for name, scores in values.items():
-            found["answers"][name]["total"] = sum(scores.values())
+            result["answers"][name]["total"] = sum(scores.values())
     elif len(values) == 2:
         first, second = values.values()
         both = [first[i] - second[i] for i in first if i in second]
-        found["difference"] = {"of": list(values), **_estimate(both)} if both else None
+        result["difference"] = {"of": list(values), **_estimate(both)} if both else None
     if mode == "pair":
-        found["outcomes"] = dict(Counter(winner(case, j.outcome) for _, case, j in results if j.outcome))
+        result["outcomes"] = dict(Counter(winner(case, j.outcome) for _, case, j in results if j.outcome))
     conflicts = [j.conflict for *_, j in results if j.conflict is not None]
     if conflicts:
-        found["conflict_rate"] = _share(sum(conflicts), len(conflicts))
+        result["conflict_rate"] = _share(sum(conflicts), len(conflicts))
     leads = [j.lead for *_, j in results if j.lead is not None]
-    found["lead"] = _estimate(leads) if leads else None
+    result["lead"] = _estimate(leads) if leads else None
     doubtful = most_doubtful([j.doubt for *_, j in results], people_share)
-    found["people"] = [
+    result["people"] = [
         _reference(results[n].name, results[n].case) | {"doubt": results[n].judgement.doubt} for n in doubtful
     ]
-    found["people_share"] = len(doubtful) / len(results)
-    return found
+    result["people_share"] = len(doubtful) / len(results)
+    return result
 
 
 def _reference(name: str, case: Case) -> dict[str, Any]:
@@ -83,13 +83,13 @@ def points(answer: Mapping[str, Any]) -> str:
     return f"{value} {unit}" + (f" ({low}-{high})" if answer["ci95"] else "")
 
 
-def show(found: dict[str, Any]) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print a report, or an agreement, as a table."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False)
-    for key, value in found.items():
+    for key, value in result.items():
         parts = value.items() if isinstance(value, dict) and value else [("", value)]
         for name, part in parts:
             table.add_row(key, str(name), _readable(part))

@@ -105,8 +105,8 @@ class Judgement:
 def combine(samples: Sequence[Sample]) -> Judgement:
     """The judgement of the samples; both orders weigh the same, whatever number of samples has a verdict."""
     sides = [[s.values for s in samples if s.swapped is swapped and s.values] for swapped in (False, True)]
-    asked = [any(s.swapped is swapped for s in samples) for swapped in (False, True)]
-    sides = [side for side, was in zip(sides, asked, strict=True) if was]
+    used = [any(s.swapped is swapped for s in samples) for swapped in (False, True)]
+    sides = [side for side, in_use in zip(sides, used, strict=True) if in_use]
     if not all(sides):
         reasons = Counter(s.reason for s in samples if s.reason)
         return Judgement(tuple(samples), reason=reasons.most_common(1)[0][0] if reasons else "it was not asked")

@@ -180,7 +180,7 @@ class SharedPrefixScorer:
         return batch.scores(losses, loss, whole)
 
     def _self_check(self) -> str | None:
-        """Score two made-up items both ways: None, or how a model that ignores mask or positions differs."""
+        """Score two synthetic items both ways: None, or how a model that ignores mask or positions differs."""
         vocab = self.model.config.get_text_config().vocab_size
         head, item = [(7 * n + 3) % vocab for n in range(9)], Item(0, (), (), (), 0, group="check")
         items = []

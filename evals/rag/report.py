@@ -28,14 +28,14 @@ def result_of(rows: Sequence[Record], records: dict[str, list[Record]], model: s
         model: The name of the chat model.
     """
     by_id = {row["id"]: row for row in rows}
-    asked = [by_id[record["item"]] for record in records[WITH]]
-    points = [(r["evidence"], row["answerable"], row["kind"]) for r, row in zip(records[WITH], asked, strict=True)]
+    questions = [by_id[record["item"]] for record in records[WITH]]
+    points = [(r["evidence"], row["answerable"], row["kind"]) for r, row in zip(records[WITH], questions, strict=True)]
     return {
-        "n": len(asked),
-        "answerable": sum(row["answerable"] for row in asked),
+        "n": len(questions),
+        "answerable": sum(row["answerable"] for row in questions),
         "model": model,
         **({"note": POCKET_NOTE} if model == "pocket" else {}),
-        "systems": {name: summary(asked, own) for name, own in records.items()},
+        "systems": {name: summary(questions, own) for name, own in records.items()},
         "calibration": calibrate(points),
     }
 
@@ -51,18 +51,18 @@ def summary(rows: Sequence[Record], records: Sequence[Record]) -> dict[str, Any]
         row = by_id[record["item"]]
         for part in (row["kind"], row["manual"]):
             parts.setdefault(part, []).append(record)
-    return {part: _estimates(by_id, found) for part, found in parts.items()}
+    return {part: _estimates(by_id, own) for part, own in parts.items()}
 
 
 def _estimates(by_id: dict[str, Record], records: Sequence[Record]) -> dict[str, Any]:
     values = {name: estimate(measure_values(records, name)) for name in (*OVERLAP, *PAGES)}
     refused = [record["measures"]["refused"] == 1.0 for record in records]
     unanswerable = [not by_id[record["item"]]["answerable"] for record in records]
-    found: dict[str, Any] = {"n": len(records), **{name: value for name, value in values.items() if value}}
-    found["refused"] = proportion(sum(refused), len(refused))
+    measures: dict[str, Any] = {"n": len(records), **{name: value for name, value in values.items() if value}}
+    measures["refused"] = proportion(sum(refused), len(refused))
     if any(unanswerable):
-        found["refusal"] = precision_recall(refused, unanswerable)
-    return found
+        measures["refusal"] = precision_recall(refused, unanswerable)
+    return measures
 
 
 def show(result: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def evaluate(
         "max_new_tokens": model.sampling.max_new_tokens,
         **({"adapter": model.adapter} if model.adapter else {}),
     }
-    kept = Records(records, made_from)
+    store = Records(records, made_from)
     rows = [row for manual in manuals for row in manual.rows]
     dataset = experiment.Dataset("egosrag-manual", rows, REFERENCES)
     files = [(one.name, *((d.name, d.stat().st_size) for d in one.documents if d.is_file())) for one in manuals]
@@ -58,7 +58,7 @@ def evaluate(
     with Progress() as progress:
         return {
             name: experiment.run(
-                dataset, name, target, score, kept, progress, made_of=made_of, only=only, upload=upload
+                dataset, name, target, score, store, progress, made_of=made_of, only=only, upload=upload
             )
             for name, target in targets.items()
         }

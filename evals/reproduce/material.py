@@ -21,7 +21,7 @@ _PAIRS = {"hot": "cold", "big": "small", "old": "new", "dark": "light", "high": 
 _ROWS = 48
 _QUESTIONS = 12
 # The script gives every answer the same score: it runs the judge, and measures nothing.
-_VERDICT = "This line stands in for a judge. [[50]]"
+_VERDICT = "This line replaces a judge. [[50]]"
 
 
 def training_rows(rng: random.Random) -> list[dict[str, str]]:

@@ -79,11 +79,11 @@ def _read(here: Path, name: str) -> Any:
     return json.loads((here / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def _percent(found: dict[str, Any] | None, key: str = "value") -> str:
-    if not found or found.get(key) is None:
+def _percent(estimate: dict[str, Any] | None, key: str = "value") -> str:
+    if not estimate or estimate.get(key) is None:
         return "–"
-    low, high = found["ci95"] or (found[key], found[key])
-    return f"{100 * found[key]:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+    low, high = estimate["ci95"] or (estimate[key], estimate[key])
+    return f"{100 * estimate[key]:.1f} ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def _ppl(here: Path, names: list[str]) -> Rows:

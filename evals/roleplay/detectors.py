@@ -152,8 +152,8 @@ def detector_quality(labels: Path, *, split: str = "held out") -> dict[str, Any]
         ) from error
     if not rows or {label for _, label in stances} - set(STANCES):
         raise SourceError(f"{labels} has no labelled replies, or a stance other than {', '.join(STANCES)}: correct it")
-    found = {kind: _quality([(f == kind, label == kind) for f, label in stances]) for kind in STANCES}
-    return found | {"speaks_for_others": _quality(others), "outside_quotes": _quality(outside)}
+    quality = {kind: _quality([(p == kind, label == kind) for p, label in stances]) for kind in STANCES}
+    return quality | {"speaks_for_others": _quality(others), "outside_quotes": _quality(outside)}
 
 
 def _quality(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:

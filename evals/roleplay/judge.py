@@ -55,11 +55,11 @@ def _case(row: Record, by_item: Mapping[str, Mapping[str, Record]]) -> Case | No
     if not played:
         return None
     role, language = subject(row["role"]).card, row["language"]
-    asked = (
+    task = (
         f"扮演{role.name}，与用户对话。" if language == "zh" else f"Play {role.name} in a conversation with the user."
     )
     answers = {name: transcript(record, row, role.name, language) for name, record in played.items()}
-    return Case(row["id"], f"{asked}\n{card(role, language)}", answers)
+    return Case(row["id"], f"{task}\n{card(role, language)}", answers)
 
 
 def transcript(record: Record, row: Record, name: str, language: str) -> str:

@@ -95,7 +95,7 @@ def evaluate(
         EgosRagError: A model, a card or a file is not usable; what was played until then is recorded.
     """
     speaker = ModelSpec(user, sampling=Sampling(temperature=USER_TEMPERATURE)) if user else None
-    kept = Records(records, {"evaluation": "roleplay", "user": user or "script"})
+    store = Records(records, {"evaluation": "roleplay", "user": user or "script"})
     name = experiment.dataset_name("egosrag-roleplay", rows, load_rows())
     dataset = experiment.Dataset(name, rows, REFERENCES)
     roles = [_role_digest(row["role"], raw) for row in rows]
@@ -108,7 +108,7 @@ def evaluate(
         for system in systems:
             target, made_of = RoleplayTarget(system, speaker, raw), _digest(system, roles)
             results[system.name] = experiment.run(
-                dataset, system.name, target, score_row, kept, progress, made_of=made_of, upload=upload
+                dataset, system.name, target, score_row, store, progress, made_of=made_of, upload=upload
             )
     return results
 

@@ -40,7 +40,7 @@ def score(row: Record, outputs: Record, name: str) -> dict[str, Any]:
     stances = [stance(text, name, language) for text in spoken]
     expected = [{}] * len(texts) if outputs.get("simulated") else row["expected"]
     pairs = list(zip(texts, expected, strict=True))
-    found = {
+    measures = {
         "in_role": _mean([s != BROKE for s in stances]),
         "declined": _mean([s == DECLINED for s in stances]),
         "own_lines": _mean([not speaks_for_others(text, name, user) for text in spoken]),
@@ -56,11 +56,11 @@ def score(row: Record, outputs: Record, name: str) -> dict[str, Any]:
         ),
     }
     for distance in dict.fromkeys(e["after"] for e in expected if "after" in e):
-        found[f"recall@{distance}"] = _mean([_has_facts(text, e) for text, e in pairs if e.get("after") == distance])
+        measures[f"recall@{distance}"] = _mean([_has_facts(text, e) for text, e in pairs if e.get("after") == distance])
     for dimension, parts in DIMENSIONS.items():
-        known = [value for part in parts if (value := found[part]) is not None]
-        found[dimension] = fmean(known) if known else None
-    return found
+        known = [value for part in parts if (value := measures[part]) is not None]
+        measures[dimension] = fmean(known) if known else None
+    return measures
 
 
 def _has_facts(text: str, expected: Record) -> bool:

@@ -126,26 +126,26 @@ def measure(tasks: dict[str, list[Item]], batches: Sequence[int], **shape: Any) 
     """
     texts = [text for items in tasks.values() for item in items for text in item.texts()]
     model, tokenizer = random_checkpoint(texts, **shape)
-    found: dict[str, Any] = {"ours": {}, "peers": {}, "ratio": {}, "ratio_plain": {}, "same": {}}
+    result: dict[str, Any] = {"ours": {}, "peers": {}, "ratio": {}, "ratio_plain": {}, "same": {}}
     for task, items in tasks.items():
         ours(model, tokenizer, items[:1])  # warm up: the first pass of a process sets up threads and buffers
         chosen, mine = _timed("ours", task, items, partial(ours, model, tokenizer, items))
-        found["ours"][task] = mine
-        found["same"][task] = 1.0
+        result["ours"][task] = mine
+        result["same"][task] = 1.0
         sides: dict[str, tuple[Callable[..., list[int]], list[Item]]] = {
             f"lm_eval batch {b}": (partial(lm_eval, batch=b), items) for b in batches
         }
         sides["plain"] = (plain, items[: max(2, len(items) // 4)])
         for name, (side, part) in sides.items():
             theirs, peer = _timed(name, task, part, partial(side, model, tokenizer, part))
-            found["peers"].setdefault(name, {})[task] = peer
+            result["peers"].setdefault(name, {})[task] = peer
             same = sum(a == b for a, b in zip(theirs, chosen, strict=False)) / len(part)
-            found["same"][task] = min(found["same"][task], same)
-        speeds = {name: found["peers"][name][task]["rows_per_second"] for name in sides}
+            result["same"][task] = min(result["same"][task], same)
+        speeds = {name: result["peers"][name][task]["rows_per_second"] for name in sides}
         naive = speeds.pop("plain")
-        found["ratio"][task] = round(mine["rows_per_second"] / max(speeds.values()), 2)
-        found["ratio_plain"][task] = round(mine["rows_per_second"] / naive, 2)
-    return found
+        result["ratio"][task] = round(mine["rows_per_second"] / max(speeds.values()), 2)
+        result["ratio_plain"][task] = round(mine["rows_per_second"] / naive, 2)
+    return result
 
 
 def command(
@@ -166,12 +166,12 @@ def command(
         n = rows if task == "hellaswag" else rows // 2
         real = load_task(task, sources[task], prompts="lm-eval") if task in sources else random_items(task, n)
         tasks[task] = [item for item in real if item.group == real[0].group][:n]
-    found = measure(tasks, batch or (1, 4))
+    result = measure(tasks, batch or (1, 4))
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
     for task in tasks:
-        ratio, naive = found["ratio"][task], found["ratio_plain"][task]
+        ratio, naive = result["ratio"][task], result["ratio_plain"][task]
         print(f"{task}: {ratio} times as fast as lm-eval, {naive} times as fast as a plain loop")
 
 

@@ -62,7 +62,7 @@ def measure(model_name: str, number: int, tokens: int) -> dict[str, Any]:
     model = LocalChatModel(model=model_name)
     folder = files("egosrag") / "data" / "pocket" if model_name == "pocket" else model_name
     plain = AutoModelForCausalLM.from_pretrained(str(folder), dtype="float32").eval()
-    kinds = {kind: _compare(model, plain, asked, tokens) for kind, asked in prompts(number).items()}
+    kinds = {kind: _compare(model, plain, chats, tokens) for kind, chats in prompts(number).items()}
     return {
         "ours": {
             kind: {name: one[name] for name in ("guessing", "not guessing", "tokens a pass", "same")}
@@ -76,7 +76,7 @@ def measure(model_name: str, number: int, tokens: int) -> dict[str, Any]:
     }
 
 
-def _compare(model: LocalChatModel, plain: Any, asked: list[list[BaseMessage]], tokens: int) -> dict[str, Any]:
+def _compare(model: LocalChatModel, plain: Any, chats: list[list[BaseMessage]], tokens: int) -> dict[str, Any]:
     ways = {
         "guessing": partial(_decode, model, tokens, guessing=True),
         "not guessing": partial(_decode, model, tokens, guessing=False),
@@ -85,7 +85,7 @@ def _compare(model: LocalChatModel, plain: Any, asked: list[list[BaseMessage]], 
     first, whole, written, same = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0), 0, 0
     counter = _PassCounter()
     hook = model.engine.base.register_forward_pre_hook(counter)
-    for n, messages in enumerate(asked):
+    for n, messages in enumerate(chats):
         ids = encode(model.tokenizer, messages)
         replies = {}
         # The first way to decode a prompt pays for the kernels of its length: the ways take turns.
@@ -98,12 +98,12 @@ def _compare(model: LocalChatModel, plain: Any, asked: list[list[BaseMessage]], 
         written += len(replies["guessing"])
         same += replies["guessing"] == replies["not guessing"] == replies["generate"]
     hook.remove()
-    more = written - len(asked)
+    more = written - len(chats)
     rates: dict[str, Any] = {
         name: {"tokens_per_second": written / whole[name], "after the first token": more / (whole[name] - first[name])}
         for name in ways
     }
-    return rates | {"tokens a pass": more / max(1, counter.passes - len(asked)), "same": same / len(asked)}
+    return rates | {"tokens a pass": more / max(1, counter.passes - len(chats)), "same": same / len(chats)}
 
 
 class _PassCounter:

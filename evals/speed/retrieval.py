@@ -58,10 +58,10 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return done, time.perf_counter() - start
 
 
-def _ms(work: Callable[[str], object], asked: Sequence[str]) -> float:
+def _ms(work: Callable[[str], object], queries: Sequence[str]) -> float:
     """Median milliseconds of a question."""
-    work(asked[0])  # warm up: dictionaries and buffers
-    return 1000 * median(_timed(lambda one=one: work(one))[1] for one in asked)  # type: ignore[misc]
+    work(queries[0])  # warm up: dictionaries and buffers
+    return 1000 * median(_timed(lambda one=one: work(one))[1] for one in queries)  # type: ignore[misc]
 
 
 def compare_with_llama_index(pages: Path, embedder: Embedder, rows: int) -> dict[str, dict[str, float]]:
@@ -70,22 +70,22 @@ def compare_with_llama_index(pages: Path, embedder: Embedder, rows: int) -> dict
     from llama_index.core.schema import TextNode
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 
-    asked = random.Random(1).choices(_sentences(), k=_QUESTIONS)
+    queries = random.Random(1).choices(_sentences(), k=_QUESTIONS)
     index, seconds = _timed(lambda: ManualIndex.build([pages], embedder=embedder))
-    ours = {"index_s": seconds, "query_ms": _ms(Retriever(index).search, asked), "passages": len(index.passages)}
+    ours = {"index_s": seconds, "query_ms": _ms(Retriever(index).search, queries), "passages": len(index.passages)}
     print(f"ours: {seconds:.1f} s for {len(index.passages)} passages; now LlamaIndex", file=sys.stderr, flush=True)
     peer = HuggingFaceEmbedding(PACKAGED[MINILM](), device="cpu")
     peer.get_text_embedding_batch([searched_text(passage) for passage in index.passages[:4]])
     nodes = [TextNode(text=searched_text(passage)) for passage in index.passages]
     other, seconds = _timed(lambda: VectorStoreIndex(nodes, embed_model=peer))
-    theirs = {"index_s": seconds, "query_ms": _ms(other.as_retriever(similarity_top_k=5).retrieve, asked)}
+    theirs = {"index_s": seconds, "query_ms": _ms(other.as_retriever(similarity_top_k=5).retrieve, queries)}
     many = [
         TextNode(text=f"passage {n}", embedding=vector.tolist())
         for n, vector in enumerate(_synthetic(embedder, rows).dense.vectors)  # type: ignore[union-attr]
     ]
     large = VectorStoreIndex(many, embed_model=peer).as_retriever(similarity_top_k=5)
-    theirs[f"query_ms of {rows}"] = _ms(large.retrieve, asked)
-    ours[f"query_ms of {rows}"] = _ms(Retriever(_synthetic(embedder, rows)).search, asked)
+    theirs[f"query_ms of {rows}"] = _ms(large.retrieve, queries)
+    ours[f"query_ms of {rows}"] = _ms(Retriever(_synthetic(embedder, rows)).search, queries)
     return {"ours": ours, "llama_index": theirs}
 
 
@@ -101,7 +101,7 @@ class CachedQuestions(Embedder):
         questions: The questions to embed.
 
     Attributes:
-        embeds: Embed the questions anew, as ``inner`` does.
+        embeds: Embed the questions again, as ``inner`` does.
     """
 
     def __init__(self, inner: Embedder, questions: Sequence[str]) -> None:
@@ -134,25 +134,25 @@ class ExactSearch(DenseIndex):
 def growth(embedder: Embedder, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
     """Milliseconds of a question and of its search, memory, and the recall of the exact search's first ten, by size."""
     rng = random.Random(2)
-    asked = [random_question(rng) for _ in range(_QUESTIONS)]
-    cached = CachedQuestions(embedder, asked)
-    width = cached.question(asked[0]).shape[1]
-    return {size: _measure_size(size, cached, asked, width) for size in sizes}
+    queries = [random_question(rng) for _ in range(_QUESTIONS)]
+    cached = CachedQuestions(embedder, queries)
+    width = cached.question(queries[0]).shape[1]
+    return {size: _measure_size(size, cached, queries, width) for size in sizes}
 
 
-def _measure_size(size: int, embedder: CachedQuestions, asked: Sequence[str], width: int) -> dict[str, float]:
+def _measure_size(size: int, embedder: CachedQuestions, queries: Sequence[str], width: int) -> dict[str, float]:
     before = resident_memory()
     index, seconds = _timed(lambda: synthetic_index(size, embedder, width))
     memory_gib = resident_memory() - before
     retriever = Retriever(index, per_page=None)
     embedder.embeds = False
-    search_ms = _ms(retriever.search, asked)
+    search_ms = _ms(retriever.search, queries)
     embedder.embeds = True
-    query_ms = _ms(retriever.search, asked)
+    query_ms = _ms(retriever.search, queries)
     embedder.embeds = False
-    hits = [[hit.passage.id for hit in retriever.search(one, 10)] for one in asked]
+    hits = [[hit.passage.id for hit in retriever.search(one, 10)] for one in queries]
     index.dense = ExactSearch(index.dense.vectors)
-    best = [[hit.passage.id for hit in retriever.search(one, 10)] for one in asked]
+    best = [[hit.passage.id for hit in retriever.search(one, 10)] for one in queries]
     recall = sum(len({*a} & {*b}) for a, b in zip(hits, best, strict=True)) / sum(map(len, best))
     print(
         f"{size} passages: {query_ms:.1f} ms, of which search {search_ms:.1f}, recall {recall:.3f}, "
@@ -173,13 +173,13 @@ def memory(embedder: Embedder, turns: int = _TURNS) -> dict[str, float]:
     """Milliseconds of recalling turns of a conversation: as a whole, without embedding the line, and lexically only."""
     lines = random.Random(3).choices(_sentences(), k=turns)
     record = [Turn(speaker="Ann" if n % 2 else "Ben", text=f"{n}: {text}") for n, text in enumerate(lines)]
-    asked = random.Random(4).choices(_sentences(), k=_QUESTIONS)
+    queries = random.Random(4).choices(_sentences(), k=_QUESTIONS)
     result = {"turns": float(turns)}
-    cached = CachedQuestions(embedder, asked)
+    cached = CachedQuestions(embedder, queries)
     for name, one in {"recall_ms by words": None, "recall_ms": embedder, "recall_ms without embedding": cached}.items():
         turn_memory = TurnMemory(one)
         turn_memory.follow(record)
-        result[name] = _ms(turn_memory.recall, asked)
+        result[name] = _ms(turn_memory.recall, queries)
     return result
 
 
