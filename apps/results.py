@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from evals.look.tables import result_tables
 
 from apps import parts
 from apps.parts.labelling import labelling
@@ -15,6 +14,7 @@ from apps.parts.runs import runs_folder
 from egosrag.host import feedback
 from evals.look import charts, transcripts
 from evals.look.files import RunFile, find_files, read_records, read_result
+from evals.look.tables import result_tables
 
 EXAMPLE = """python -m evals.rag --records runs/rag.jsonl --json > runs/rag.json
 python -m evals.roleplay --records runs/roleplay.jsonl --json > runs/roleplay.json
