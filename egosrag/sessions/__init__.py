@@ -8,7 +8,7 @@ order:
 - ``records``: ``Record``, the turns, scenes and siblings of replies as one immutable value.
 - ``thread``: the stored session: read, written, and repaired after an interruption.
 - ``store``: opens a store, and saves replies while they are generated.
-- ``maintenance``: what a durable store adds to a checkpointer: exclusive sessions, trimming, format versions.
+- ``durable_store``: what a durable store adds to a checkpointer: exclusive sessions, trimming, format versions.
 - ``sqlite``, ``postgres``: the two durable stores.
 - ``catalog``: lists, exports, imports and deletes the sessions of a store.
 - ``archive``: the JSON format of an exported conversation, with ``json_places`` for the line numbers of its errors.

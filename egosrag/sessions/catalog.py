@@ -15,7 +15,7 @@ from egosrag.egos.pipeline import State
 from egosrag.errors import SessionError
 from egosrag.schema import Role
 from egosrag.sessions.archive import Archive
-from egosrag.sessions.maintenance import DurableStore
+from egosrag.sessions.durable_store import DurableStore
 from egosrag.sessions.records import Record, session_name, settled
 from egosrag.sessions.store import exclusive, saved_partial
 

@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
-from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
 
 _LOCK_NAMESPACE = 0x45474F53  # "EGOS": first key of our advisory locks; the second is the hash of the session
 _SETUP_LOCK = -1  # second key of the lock under which tables are created

@@ -27,7 +27,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S, WRITE_TIMEOUT_S
-from egosrag.sessions.maintenance import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
 
 T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id

@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.maintenance import DurableStore
+from egosrag.sessions.durable_store import DurableStore
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore

@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.models.scripted import ScriptedChatModel
-from egosrag.sessions import maintenance
+from egosrag.sessions import durable_store
 from egosrag.sessions import thread as session_thread
 from egosrag.sessions.catalog import list_sessions
 from egosrag.sessions.conversation import Conversation
@@ -50,8 +50,8 @@ def expected_turns(lines: int) -> list[tuple[str, str, str]]:
 
 @pytest.mark.timeout(1800 if FULL else 300)
 def test_killing_the_process_loses_and_duplicates_no_reply(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance, "TRIM_AT", 40)  # so that some kills happen while old checkpoints are dropped
-    monkeypatch.setattr(maintenance, "KEPT_CHECKPOINTS", 20)
+    monkeypatch.setattr(durable_store, "TRIM_AT", 40)  # so that some kills happen while old checkpoints are dropped
+    monkeypatch.setattr(durable_store, "KEPT_CHECKPOINTS", 20)
     monkeypatch.setattr(session_thread, "SAVE_EVERY_S", 0.0)
     rng, answered = random.Random(7), list[int]()
     for _ in range(KILLS):
@@ -314,8 +314,8 @@ def count_checkpoints(url: str) -> int:
 def test_a_store_grows_with_the_conversation_and_not_with_its_square(
     any_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "TRIM_AT", 50)
-    monkeypatch.setattr(maintenance, "KEPT_CHECKPOINTS", 25)
+    monkeypatch.setattr(durable_store, "TRIM_AT", 50)
+    monkeypatch.setattr(durable_store, "KEPT_CHECKPOINTS", 25)
     with open_store(any_store) as store:
         model = ScriptedChatModel(responses=[f'Reply {n}."' for n in range(20)])
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
@@ -323,7 +323,7 @@ def test_a_store_grows_with_the_conversation_and_not_with_its_square(
             talk.say(f"line {n}")
         turns = talk.turns()
         assert [turn.text for turn in turns[::2]] == [f"line {n}" for n in range(15)]
-    assert count_checkpoints(any_store) <= maintenance.TRIM_AT
+    assert count_checkpoints(any_store) <= durable_store.TRIM_AT
     with open_store(any_store) as store:
         talk = Conversation(model, TIM, checkpointer=store, session="s", window=600, memory="none")
         assert talk.turns() == turns
