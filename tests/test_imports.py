@@ -142,7 +142,7 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
             f"egosrag.{room}"
             for room in ("assemble", "schema", "errors", "text", "prompts", "console", "models", "parallel")
         }
-        | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions.conversation"},
+        | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions", "egosrag.egos"},
         # The embedder learns from passages as the index cuts them.
         "finetune": {
             f"egosrag.{room}" for room in ("schema", "text", "traits", "prompts", "errors", "rag", "rag.documents")

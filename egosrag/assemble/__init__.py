@@ -5,14 +5,13 @@ conversations with their store, memory and sources).
 """
 
 from egosrag.assemble.manuals import build_index, manual, manual_index
-from egosrag.assemble.models import chat_model, extract_model, sample
+from egosrag.assemble.models import chat_model, extract_model, reviser_for, sample
 from egosrag.assemble.roles import (
     ConversationSetup,
     conversation,
     extract_role,
     extract_step,
     memory_settings,
-    reviser_for,
     source_search,
 )
 

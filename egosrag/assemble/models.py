@@ -12,6 +12,8 @@ from egosrag.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from egosrag.pocket.reviser import PocketReviser
+
 
 def chat_model(settings: Settings) -> BaseChatModel:
     """Load the chat model that the settings select.
@@ -50,6 +52,14 @@ def extract_model(settings: Settings, chat: BaseChatModel | None = None) -> Base
         return chat or chat_model(settings)
     own = {"model": settings.extract_model, "adapter": None, "template": True, "context_window": None}
     return chat_model(settings.model_copy(update=own))
+
+
+def reviser_for(model: BaseChatModel) -> PocketReviser | None:
+    """The reviser of a model that needs one (trait ``revises_drafts``), for Generate, Extract and Summarize."""
+    from egosrag.models.traits import traits_of
+    from egosrag.pocket.reviser import PocketReviser
+
+    return PocketReviser() if traits_of(model).revises_drafts else None
 
 
 def sample(name: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egosrag.assemble.manuals import build_index
-from egosrag.assemble.models import chat_model, extract_model
+from egosrag.assemble.models import chat_model, extract_model, reviser_for
 from egosrag.console import Reporter
 from egosrag.errors import RoleError, SettingsError
 from egosrag.settings import Settings
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from egosrag.egos.extract.static import Extract
-    from egosrag.pocket.reviser import PocketReviser
+    from egosrag.egos.pipeline import MemorySettings, RoleSources
     from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.schema import Evidence, Role, Turn
-    from egosrag.sessions.conversation import Conversation, MemorySettings, RoleSources
+    from egosrag.sessions.conversation import Conversation
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,6 @@ class ConversationSetup:
     lore: Sequence[str | Path] = ()
     greeting: int = 0
     earlier: Sequence[Turn] = ()
-
-
-def reviser_for(model: BaseChatModel) -> PocketReviser | None:
-    """The reviser of a model that needs one (trait ``revises_drafts``), for Generate, Extract and Summarize."""
-    from egosrag.models.traits import traits_of
-    from egosrag.pocket.reviser import PocketReviser
-
-    return PocketReviser() if traits_of(model).revises_drafts else None
 
 
 def extract_step(
@@ -171,8 +163,8 @@ def _card_and_sources(
     settings: Settings, file: str | Path | None, setup: ConversationSetup, model: BaseChatModel, progress: Reporter
 ) -> tuple[Role, RoleSources | None]:
     """The card that is played, and its sources with what reads or searches them."""
+    from egosrag.egos.pipeline import RoleSources
     from egosrag.roles.files import load_role
-    from egosrag.sessions.conversation import RoleSources
 
     if (file is None) == (setup.name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
@@ -215,7 +207,7 @@ def memory_settings(settings: Settings) -> MemorySettings:
     Raises:
         ModelError: the embedder cannot be loaded.
     """
-    from egosrag.sessions.conversation import MemorySettings
+    from egosrag.egos.pipeline import MemorySettings
 
     search = None
     if settings.memory in ("dynamic", "both"):

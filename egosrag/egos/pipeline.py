@@ -8,64 +8,33 @@ per turn, passed from step to step, never stored.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypedDict, cast
+from functools import partial
+from typing import Any, Literal, Protocol, cast
 
 from langchain_core.runnables import Runnable
-from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config, get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from egosrag.egos.extract.dynamic import Lookup
-from egosrag.egos.generate import Generate
-from egosrag.egos.memory import Memory
-from egosrag.egos.organize import Organize
+from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
+from egosrag.egos.generate import Generate, SpeechReviser
+from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
+from egosrag.egos.organize import History, Organize
+from egosrag.egos.state import State, now
+from egosrag.egos.step import Count, cached_count
+from egosrag.egos.summarize import KEEP_TURNS, SceneReviser, Summarize
 from egosrag.egos.view import Composed, ConversationView
-from egosrag.errors import ModelError
+from egosrag.errors import ModelError, SessionError
+from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.traits import traits_of
 from egosrag.schema import Reply, Role, Turn
 
-Rows = list[dict[str, Any]]
 Sources = Sequence[tuple[str, str]]
-
-
-def upsert_turns(old: Rows, writes: Sequence[Rows]) -> Rows:
-    """The turns with those of each write appended; a turn with the id of an earlier one replaces that one."""
-    turns = {turn["id"]: turn for turn in old}
-    for new in writes:
-        turns |= {turn["id"]: turn for turn in new}
-    return list(turns.values())
-
-
-def append_rows(old: Rows, writes: Sequence[Rows]) -> Rows:
-    """The rows with those of each write appended."""
-    return [*old, *(row for new in writes for row in new)]
-
-
-# Checkpoints store changes, and a snapshot of the whole list every so many changes: with the whole lists in each of the
-# five checkpoints of a line, the store grew quadratically with the conversation.
-_SNAPSHOT_EVERY = 10
-
-
-class State(TypedDict, total=False):
-    """What a session stores, as plain data."""
-
-    name: str  # the role's name, or the names of all roles
-    role: dict[str, Any]  # the card, where the session made or imported it
-    turns: Annotated[Rows, DeltaChannel(upsert_turns, snapshot_frequency=_SNAPSHOT_EVERY)]
-    # Written at every line, even when nothing is new: the changes since the last snapshot are read back.
-    scenes: Annotated[Rows, DeltaChannel(append_rows, snapshot_frequency=_SNAPSHOT_EVERY // 2)]
-    first: str  # the id of the first turn that is still in the prompt, where turns were evicted
-    swipes: list[dict[str, Any]]  # the siblings of regenerated replies, see egosrag.sessions.records
-    pending: bool  # the last turn waits for its reply
-    answer: str  # the id that the reply will have
-    speaker: str  # the role that gives the reply
-    reply: dict[str, Any]
 
 
 @dataclass
@@ -90,6 +59,42 @@ class TurnContext:
 Context = Runtime[TurnContext]
 
 
+@dataclass(frozen=True)
+class MemorySettings:
+    """How a conversation remembers (report 7.2.4), see :mod:`egosrag.egos.memory`.
+
+    Attributes:
+        kind: "static", "dynamic", "both" or "none"; absent: "both" with a ``search``, else "static".
+        search: searches this session's turns for dynamic memory: an
+            ``egosrag.rag.retrieval.turn_memory.TurnMemory`` of its own.
+        keep_turns: the last turns that stay in the prompt as they are.
+    """
+
+    kind: Kind | None = None
+    search: TurnSearch | None = None
+    keep_turns: int = KEEP_TURNS
+
+
+@dataclass(frozen=True)
+class RoleSources:
+    """Texts about a role, beside its card or in place of it.
+
+    Attributes:
+        texts: (name, text) pairs.
+        extract: makes a card of the texts at the first line, which the session keeps; absent: the texts are in the
+            prompt as they are.
+        search: searches the sources for every line; see ``egosrag.assemble.source_search``.
+    """
+
+    texts: Sources = ()
+    extract: Runnable[tuple[Sources, str], Role] | None = None
+    search: Search | None = None
+
+
+class Reviser(SpeechReviser, SceneReviser, Protocol):
+    """Revises the drafts of an unreliable model; ``egosrag.assemble.reviser_for`` selects one by the model's traits."""
+
+
 class Pipeline:
     """The steps of a conversation as the nodes of one graph.
 
@@ -100,6 +105,7 @@ class Pipeline:
         extract: makes the card of ``sources`` at the first line (static Extract).
         sources: (name, text) pairs for ``extract``.
         lookup: searches the role's sources for every line (dynamic Extract).
+        raw_sources: the role's sources as they are, in place of a card.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Pipeline:
         extract: Runnable[tuple[Sources, str], Role] | None = None,
         sources: Sources = (),
         lookup: Lookup | None = None,
+        raw_sources: str = "",
     ) -> None:
         self.organize = organize
         self.generate = generate
@@ -118,6 +125,7 @@ class Pipeline:
         self.extract = extract
         self.sources = sources
         self.lookup = lookup
+        self.raw_sources = raw_sources
 
     def graph(self, checkpointer: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State, TurnContext]:
         """The graph of one line, over a store."""
@@ -198,6 +206,56 @@ class Pipeline:
         return "Organize" if state.get("pending") else END
 
 
-def now() -> str:
-    """The current time as a turn's ``at``: ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def build_pipeline(
+    model: Any,
+    memory: MemorySettings,
+    sources: RoleSources,
+    *,
+    window: int | None,
+    history: History | None,
+    quote: bool,
+    reviser: Reviser | None,
+    notify: Callable[[str], None],
+) -> Pipeline:
+    """The steps for one model; see :class:`egosrag.sessions.conversation.Conversation` for the arguments.
+
+    Raises:
+        SessionError: dynamic memory has no search.
+    """
+    window = window or context_window(model)
+    count = cached_count(partial(count_tokens, model))
+    recall = _recall(memory, count, window)
+    lookup = Lookup(sources.search, count, min(window // 4, 2000)) if sources.search else None
+    organize = Organize(
+        count,
+        window,
+        history=history or ("single" if traits_of(model).single_turn else "multiple"),
+        quote=quote,
+        lookup_budget=lookup.budget if lookup else 0,
+        recall_budget=recall.budget if recall else 0,
+    )
+    keep = memory.keep_turns
+    summarize = Summarize(
+        model, count, window, organize.fits, keep_turns=keep, quote=quote, reviser=reviser, notify=notify
+    )
+    is_static = memory.kind in (None, "static", "both")
+    return Pipeline(
+        organize,
+        Generate(model, count, reviser),
+        Memory(organize, summarize if is_static else None, recall, keep_turns=keep, notify=notify),
+        extract=sources.extract,
+        sources=sources.texts,
+        lookup=lookup,
+        raw_sources="" if sources.extract else raw_sources(sources.texts, window * 3 // 5, count, notify),
+    )
+
+
+def _recall(memory: MemorySettings, count: Count, window: int) -> Recall | None:
+    """The recall of dynamic memory, if the settings choose it."""
+    # No truth test of the search: one that holds nothing yet may have length 0.
+    kind = memory.kind or ("static" if memory.search is None else "both")
+    if kind not in ("dynamic", "both"):
+        return None
+    if memory.search is None:
+        raise SessionError(f"the memory {kind} needs a search: give MemorySettings({kind!r}, search=TurnMemory())")
+    return Recall(memory.search, count, min(window // 5, 1500))

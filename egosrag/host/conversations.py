@@ -101,7 +101,7 @@ class Transcript(NamedTuple):
         return bool(self.record.turns)
 
     def before(self, turn_id: str | None) -> tuple[Turn, ...]:
-        """The turns before one; all of them for None."""
+        """The turns that a page shows before one; all of them for None."""
         return self.turns if turn_id is None else self.turns[: self.record.index(turn_id)]
 
     def siblings(self, turn_id: str) -> tuple[int, int]:

@@ -229,7 +229,7 @@ class _ReplyStream:
         self._usage = TokenCounts()
 
     def feed(self, received: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
-        """The chunks that are certain after ``received``."""
+        """Take a chunk from the server; the chunks of the reply that became certain with it."""
         info = received.generation_info or {}
         if reason := info.get("finish_reason"):
             if reason == "content_filter":

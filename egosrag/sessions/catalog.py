@@ -11,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Overwrite
 
-from egosrag.egos.pipeline import State
+from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.schema import Role
 from egosrag.sessions.archive import Archive

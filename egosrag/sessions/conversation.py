@@ -9,27 +9,21 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
-from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
-from egosrag.egos.generate import Generate, SpeechReviser
-from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
-from egosrag.egos.organize import History, Organize
-from egosrag.egos.pipeline import Pipeline, Sources, State, TurnContext, now
-from egosrag.egos.step import Count, cached_count
-from egosrag.egos.summarize import KEEP_TURNS, SceneReviser, Summarize
+from egosrag.egos.memory import Kind
+from egosrag.egos.organize import History
+from egosrag.egos.pipeline import MemorySettings, Reviser, RoleSources, TurnContext, build_pipeline
+from egosrag.egos.state import State, now
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError
 from egosrag.models.continuation import unbound
-from egosrag.models.tokens import context_window, count_tokens
-from egosrag.models.traits import traits_of
 from egosrag.prompts import render
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of
@@ -40,42 +34,6 @@ from egosrag.text.language import language_of
 
 SWIPE_TEMPERATURE = 0.8  # for a regenerated reply of a model at temperature 0, which would only repeat itself
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MemorySettings:
-    """How a conversation remembers (report 7.2.4), see :mod:`egosrag.egos.memory`.
-
-    Attributes:
-        kind: "static", "dynamic", "both" or "none"; absent: "both" with a ``search``, else "static".
-        search: searches this session's turns for dynamic memory: an
-            ``egosrag.rag.retrieval.turn_memory.TurnMemory`` of its own.
-        keep_turns: the last turns that stay in the prompt as they are.
-    """
-
-    kind: Kind | None = None
-    search: TurnSearch | None = None
-    keep_turns: int = KEEP_TURNS
-
-
-@dataclass(frozen=True)
-class RoleSources:
-    """Texts about a role, beside its card or in place of it.
-
-    Attributes:
-        texts: (name, text) pairs.
-        extract: makes a card of the texts at the first line, which the session keeps; absent: the texts are in the
-            prompt as they are.
-        search: searches the sources for every line; see ``egosrag.assemble.source_search``.
-    """
-
-    texts: Sources = ()
-    extract: Runnable[tuple[Sources, str], Role] | None = None
-    search: Search | None = None
-
-
-class Reviser(SpeechReviser, SceneReviser, Protocol):
-    """Revises the drafts of an unreliable model; ``egosrag.assemble.reviser_for`` selects one by the model's traits."""
 
 
 class Conversation:
@@ -120,45 +78,15 @@ class Conversation:
         self.persona = persona
         self.session = session
         self._card = role if isinstance(role, Role) else Role.model_validate({"name": role})
-        sources = sources or RoleSources()
-        window = window or context_window(model)
-        count = cached_count(partial(count_tokens, model))
-        settings = memory if isinstance(memory, MemorySettings) else MemorySettings(memory)
-        recall = _recall(settings, count, window)
-        lookup = Lookup(sources.search, count, min(window // 4, 2000)) if sources.search else None
-        organize = Organize(
-            count,
-            window,
-            history=history or ("single" if traits_of(model).single_turn else "multiple"),
-            quote=quote,
-            lookup_budget=lookup.budget if lookup else 0,
-            recall_budget=recall.budget if recall else 0,
-        )
-        summarize = Summarize(
+        self.pipeline = build_pipeline(
             model,
-            count,
-            window,
-            organize.fits,
-            keep_turns=settings.keep_turns,
+            memory if isinstance(memory, MemorySettings) else MemorySettings(memory),
+            sources or RoleSources(),
+            window=window,
+            history=history,
             quote=quote,
             reviser=reviser,
             notify=notify,
-        )
-        self._memory = Memory(
-            organize,
-            summarize if settings.kind in (None, "static", "both") else None,
-            recall,
-            keep_turns=settings.keep_turns,
-            notify=notify,
-        )
-        self._raw_sources = "" if sources.extract else raw_sources(sources.texts, window * 3 // 5, count, notify)
-        self.pipeline = Pipeline(
-            organize,
-            Generate(model, count, reviser),
-            self._memory,
-            extract=sources.extract,
-            sources=sources.texts,
-            lookup=lookup,
         )
         self.thread = SessionThread(session, checkpointer, self.pipeline)
         self._turn: TurnContext | None = None  # of the reply that is being generated
@@ -383,14 +311,14 @@ class Conversation:
         ids = [turn.id for turn in record.turns]
         # A first turn that was deleted, or is not on this branch, evicts nothing: all turns are visible again.
         evicted = ids[: ids.index(values["first"])] if values.get("first") in ids else []
-        return self._memory.apply(
+        return self.pipeline.memory.apply(
             ConversationView(
                 role=role,
                 turns=record.turns,
                 scenes=record.scenes,
                 user=self.persona.name if self.persona else "",
                 evicted=frozenset(evicted),
-                raw_sources=self._raw_sources,
+                raw_sources=self.pipeline.raw_sources,
                 persona=self.persona,
             )
         )
@@ -420,17 +348,6 @@ class Conversation:
             seed = (model.seed or 0) + siblings
         settings = {"seed": seed, "temperature": temperature}
         return {key: value for key, value in settings.items() if value is not None}
-
-
-def _recall(settings: MemorySettings, count: Count, window: int) -> Recall | None:
-    """The recall of dynamic memory, if the settings choose it."""
-    # Compared with None: an empty search may have length 0 and be false.
-    kind = settings.kind or ("static" if settings.search is None else "both")
-    if kind not in ("dynamic", "both"):
-        return None
-    if settings.search is None:
-        raise SessionError(f"the memory {kind} needs a search: give MemorySettings({kind!r}, search=TurnMemory())")
-    return Recall(settings.search, count, min(window // 5, 1500))
 
 
 def _or_last(record: Record, turn_id: str | None) -> str:

@@ -17,7 +17,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Overwrite
 
-from egosrag.egos.pipeline import Pipeline, State, TurnContext
+from egosrag.egos.pipeline import Pipeline, TurnContext
+from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 from egosrag.sessions.records import Record, settled

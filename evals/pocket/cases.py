@@ -16,10 +16,10 @@ from typing import Any
 from langchain_core.messages import convert_to_messages
 
 from egosrag import Conversation, ManualEngine, ManualIndex, assemble
+from egosrag.egos.pipeline import MemorySettings
 from egosrag.models.continuation import continue_prefix
 from egosrag.prompts import load, render
 from egosrag.schema import Role
-from egosrag.sessions.conversation import MemorySettings
 from evals.common.records import Record
 from finetune.pocket.grammar import Dice, Sample, draw
 from finetune.pocket.grammar.baseline import contains_values, lexical_answer

@@ -56,7 +56,7 @@ def finish(name: str, result: dict[str, Any], *, as_json: bool, keep: bool) -> N
 
 
 def flatten(result: dict[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
-    """The figures of a nested result, each with the names of all levels joined by spaces."""
+    """The figures of a nested speed result, each with the names of all levels joined by spaces."""
     for key, value in result.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{name}{key} ")

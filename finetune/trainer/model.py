@@ -117,7 +117,7 @@ def _one_line(error: Exception) -> str:
 
 
 def find_stop_tokens(tokenizer: PreTrainedTokenizerBase, template: bool, name: str = "the model") -> StopTokens:
-    """The token with which the chat template ends a reply, and the one that ends a document.
+    """The tokens that a trained model learns to stop at: the end of a reply in the chat template, and of a document.
 
     Raises:
         TrainingError: there is no chat template, or it ends a reply without a special token.

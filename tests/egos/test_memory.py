@@ -12,12 +12,13 @@ from langchain_core.messages import BaseMessage
 
 from egosrag.egos.memory import Evict, Recall, dates
 from egosrag.egos.organize import Organize
+from egosrag.egos.pipeline import MemorySettings
 from egosrag.egos.view import ConversationView
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Scene, Turn
-from egosrag.sessions.conversation import Conversation, MemorySettings
+from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
 

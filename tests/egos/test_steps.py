@@ -16,13 +16,14 @@ from egosrag.egos.extract.static import Extract
 from egosrag.egos.generate import Generate
 from egosrag.egos.memory import Recall
 from egosrag.egos.organize import Organize
+from egosrag.egos.pipeline import MemorySettings, RoleSources
 from egosrag.egos.summarize import Summarize
 from egosrag.egos.view import ConversationView
 from egosrag.errors import ModelError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.retrieval.turn_memory import TurnMemory
 from egosrag.schema import Evidence, Reply, Turn
-from egosrag.sessions.conversation import Conversation, MemorySettings, RoleSources
+from egosrag.sessions.conversation import Conversation
 from tests.roles.cards import TIM
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens

@@ -13,10 +13,11 @@ from langchain_core.tracers import BaseTracer
 from langchain_core.tracers.schemas import Run
 
 from egosrag.egos.extract.static import Extract
+from egosrag.egos.pipeline import RoleSources
 from egosrag.errors import ModelError, SessionError, WindowError
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.schema import Reply
-from egosrag.sessions.conversation import Conversation, RoleSources
+from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM, WUKONG
 

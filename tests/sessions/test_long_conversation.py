@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
+from egosrag.egos.pipeline import MemorySettings
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.prompts.encode import count_text, encode
 from egosrag.rag.retrieval.turn_memory import TurnMemory
-from egosrag.sessions.conversation import Conversation, MemorySettings
+from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM
 from tests.tiny import make_tiny_tokenizer

@@ -10,10 +10,11 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from egosrag.egos.organize import Organize
+from egosrag.egos.pipeline import MemorySettings
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.prompts import render
 from egosrag.rag.retrieval.turn_memory import TurnMemory
-from egosrag.sessions.conversation import Conversation, MemorySettings
+from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.sqlite import SqliteStore
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM

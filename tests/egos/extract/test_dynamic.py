@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from egosrag.egos.extract.dynamic import Lookup, bare_role, raw_sources
+from egosrag.egos.pipeline import RoleSources
 from egosrag.egos.view import ConversationView
 from egosrag.errors import RoleError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Evidence, Role, Turn
-from egosrag.sessions.conversation import Conversation, RoleSources
+from egosrag.sessions.conversation import Conversation
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 TEXT = "Ann keeps the light. Her boat is called the Heron. She fears fog. Her brother lives in Leeds."

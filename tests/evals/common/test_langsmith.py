@@ -227,7 +227,7 @@ def test_a_conversation_with_sources_is_uploaded_with_extract_and_the_steps_afte
     from langchain_core.tracers.langchain import wait_for_all_tracers
 
     from egosrag import Conversation, Extract
-    from egosrag.sessions.conversation import RoleSources
+    from egosrag.egos.pipeline import RoleSources
 
     sources = [("page", "Edda keeps the lighthouse of Vardo. Edda is afraid of fog.")]
     model = ScriptedChatModel(responses=["Background: Edda keeps the lighthouse of Vardo."] + ['I am Edda."'] * 40)
