@@ -94,7 +94,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
 
 
 def named_index(argument: str) -> tuple[str, str]:
-    """The served name and the index of ``--index [NAME=]PLACE``; NAME is the folder's name, or the URL's part after #."""
+    """The served name and the index of ``--index [NAME=]PLACE``; NAME is by default the folder's or the URL's."""
     name, equals, place = argument.partition("=")
     if equals and "/" not in name:  # in a URL, = can only come after the host
         return name, place

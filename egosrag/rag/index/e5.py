@@ -100,7 +100,7 @@ class Weights:
         return np.frombuffer(self._raw, "<f4", numbers, offset).copy()
 
     def matrix(self, name: str, columns: int) -> Floats:
-        """A weight matrix of E5, dequantized from 4 bits, shape (rows, columns): 16 bytes and a scale for 32 weights."""
+        """A weight matrix of E5, dequantized from 4 bits, shape (rows, columns); 32 weights share a scale."""
         import numpy as np
 
         numbers, offset = self._tensors[name]
