@@ -13,27 +13,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForChainRun
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Count, Step
-from egosrag.egos.view import Composed, ConversationView
+from egosrag.egos.view import Composed
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.usage import usage_of
 from egosrag.schema import Reply, StopReason, Timing, Usage
 from egosrag.text.quotes import QuoteDecoder
 from egosrag.text.repetition import is_runaway
-
-
-class SpeechReviser(Protocol):
-    """Revises a drafted speech before any of it is streamed, for a model whose drafts cannot be trusted."""
-
-    def speech(self, draft: str, view: ConversationView) -> str:
-        """The speech in place of ``draft``, in answer to the last line of ``view``; the draft itself if it is good."""
 
 
 class Generate(Step[Composed, Reply]):
@@ -45,7 +39,7 @@ class Generate(Step[Composed, Reply]):
         reviser: revises every draft that answers another speaker; absent: the model's text is streamed as it is.
     """
 
-    def __init__(self, model: Any, count: Count, reviser: SpeechReviser | None = None) -> None:
+    def __init__(self, model: Any, count: Count, reviser: Reviser | None = None) -> None:
         self.name = "Generate"
         self.model = model
         self.count = count
@@ -181,7 +175,7 @@ class _Draft:
         self.last_usage = usage
         self.usage = self.usage + usage
 
-    def revise(self, reviser: SpeechReviser) -> None:
+    def revise(self, reviser: Reviser) -> None:
         """Replaces the text by the revised one; a draft that was cut off is passed to the reviser as empty."""
         complete = self.stop_reason == "quote" or not (self.decoder.outer or self.stop_reason == "length")
         text = reviser.speech(self.text if complete else "", self.composed.view)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from langchain_core.runnables import Runnable
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -22,12 +22,13 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
-from egosrag.egos.generate import Generate, SpeechReviser
+from egosrag.egos.generate import Generate
 from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
 from egosrag.egos.organize import History, Organize
+from egosrag.egos.reviser import Reviser
 from egosrag.egos.state import State, now
 from egosrag.egos.step import Count, cached_count
-from egosrag.egos.summarize import KEEP_TURNS, SceneReviser, Summarize
+from egosrag.egos.summarize import KEEP_TURNS, Summarize
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.tokens import context_window, count_tokens
@@ -89,10 +90,6 @@ class RoleSources:
     texts: Sources = ()
     extract: Runnable[tuple[Sources, str], Role] | None = None
     search: Search | None = None
-
-
-class Reviser(SpeechReviser, SceneReviser, Protocol):
-    """Revises the drafts of an unreliable model; ``egosrag.assemble.reviser_for`` selects one by the model's traits."""
 
 
 class Pipeline:

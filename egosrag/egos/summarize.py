@@ -12,11 +12,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Count, Step
 from egosrag.egos.view import ConversationView
 from egosrag.errors import ScriptExhausted
@@ -34,13 +35,6 @@ _REPEATED_CHARACTERS = 6
 _log = logging.getLogger(__name__)
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．](?!\d))\s*")
 _NOTHING = frozenset({"none", "none.", "无", "无。", "nothing", "nothing."})
-
-
-class SceneReviser(Protocol):
-    """Rejects lines of a summary, for a model whose summaries cannot be trusted."""
-
-    def keeps_scene(self, line: str, texts: Sequence[str]) -> bool:
-        """Whether ``line`` may stay in a summary of turns with these texts."""
 
 
 class Summarize(Step[ConversationView, tuple[Scene, ...]]):
@@ -68,7 +62,7 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
         keep_turns: int = KEEP_TURNS,
         target: float = TARGET_SHARE,
         quote: bool = True,
-        reviser: SceneReviser | None = None,
+        reviser: Reviser | None = None,
         notify: Callable[[str], None] = _log.warning,
     ) -> None:
         self.name = "Summarize"

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from egosrag.egos.extract.chunks import mention_pattern, source_sentences
+from egosrag.egos.extract.chunks import source_sentences
 from egosrag.egos.extract.evidence import LABELS, content_terms
 from egosrag.pocket.question_kinds import ANIMAL, KIN, SYNONYMS, kinds_of
 from egosrag.prompts.render import fill_placeholders
 from egosrag.schema import Role
+from egosrag.text.names import mention_pattern
 
 PARTS = tuple(LABELS["en"])
 

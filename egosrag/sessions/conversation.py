@@ -19,7 +19,8 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.memory import Kind
 from egosrag.egos.organize import History
-from egosrag.egos.pipeline import MemorySettings, Reviser, RoleSources, TurnContext, build_pipeline
+from egosrag.egos.pipeline import MemorySettings, RoleSources, TurnContext, build_pipeline
+from egosrag.egos.reviser import Reviser
 from egosrag.egos.state import State, now
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from egosrag.text.language import language_of
+from egosrag.text.names import mention_pattern
 from egosrag.text.sentences import sentence_spans
 
 # A hard-wrapped line in Latin script is at least this many characters long.
@@ -97,21 +98,6 @@ def _characters(text: str, budget: int, count: Callable[[str], int]) -> int:
 def _halved(span: tuple[int, int], longest: int) -> list[tuple[int, int]]:
     start, end = span
     return [(a, min(a + longest, end)) for a in range(start, end, longest)]
-
-
-def names_of(name: str) -> list[str]:
-    """The forms in which a text may mention ``name``: the whole name, and its parts without very short Latin ones."""
-    parts = [part for part in re.split(r"[\s·•]+", name) if len(part) > 2 or not part.isascii()]
-    return list(dict.fromkeys([name, *parts]))
-
-
-def mention_pattern(name: str) -> re.Pattern[str]:
-    """A pattern that finds ``name`` in a text; a Latin name only as a whole word."""
-    # Not \b: in Chinese text a Latin name is between letters of another script.
-    alternatives = (
-        rf"(?<![A-Za-z0-9_]){re.escape(n)}(?![A-Za-z0-9_])" if n.isascii() else re.escape(n) for n in names_of(name)
-    )
-    return re.compile("|".join(alternatives))
 
 
 def select_chunks(chunks: Sequence[Chunk], name: str, limit: int) -> list[Chunk]:

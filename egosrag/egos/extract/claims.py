@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from egosrag.egos.extract.chunks import mention_pattern
 from egosrag.text.language import language_of
 from egosrag.text.named_items import missing_items
+from egosrag.text.names import mention_pattern
 from egosrag.text.numbers import CHINESE_DIGITS, number_values, spelled_numbers
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z]*(?:['’\-][A-Za-z]+)*")

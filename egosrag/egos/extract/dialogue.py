@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from egosrag.egos.extract.chunks import names_of
 from egosrag.schema import DialogueLine, Evidence
 from egosrag.text.language import one_line
+from egosrag.text.names import names_of
 
 _SAID = (
     "said|says|asked|asks|replied|replies|answered|answers|cried|cries|whispered|shouted|exclaimed|explained|"

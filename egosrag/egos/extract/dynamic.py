@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.extract.chunks import mention_pattern, source_sentences, split_sources
+from egosrag.egos.extract.chunks import source_sentences, split_sources
 from egosrag.egos.extract.evidence import content_terms
 from egosrag.egos.step import Step
 from egosrag.egos.view import ConversationView
 from egosrag.errors import RoleError, SourceError
 from egosrag.schema import Evidence, Role
 from egosrag.text.language import language_of, one_line
+from egosrag.text.names import mention_pattern
 
 Search = Callable[[str], Sequence[Evidence]]
 """A search over sources: a line -> hits in the sources, the best first."""

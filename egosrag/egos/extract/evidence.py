@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from egosrag.egos.extract.chunks import Chunk, mention_pattern, source_sentences
+from egosrag.egos.extract.chunks import Chunk, source_sentences
 from egosrag.egos.extract.claims import unsupported_claims
 from egosrag.schema import Evidence, Statement
 from egosrag.text.language import language_of, one_line
 from egosrag.text.named_items import named_items
+from egosrag.text.names import mention_pattern
 from egosrag.text.repetition import is_degenerate
 
 LABELS = {

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
-from egosrag.egos.extract.chunks import Chunk, mention_pattern, select_chunks, split_sources
+from egosrag.egos.extract.chunks import Chunk, select_chunks, split_sources
 from egosrag.egos.extract.dialogue import role_lines
 from egosrag.egos.extract.evidence import (
     LABELS,
@@ -28,6 +28,7 @@ from egosrag.egos.extract.evidence import (
     merge_statements,
     parse_labelled_lines,
 )
+from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
 from egosrag.models.continuation import continue_prefix
@@ -35,16 +36,10 @@ from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import load, render
 from egosrag.schema import Role, Statement
 from egosrag.text.language import language_of, one_line
+from egosrag.text.names import mention_pattern
 
 Sources = Sequence[tuple[str, str]]
 Progress = Callable[[str, int, int], None]
-
-
-class CardReviser(Protocol):
-    """Revises the statements of a model that reads unreliably."""
-
-    def statements(self, found: Sequence[FoundStatement], sources: Sources, name: str) -> list[FoundStatement]:
-        """The statements for the card of ``name``, given what the model found in ``sources``."""
 
 
 class Extract(Step[tuple[Sources, str], Role]):
@@ -74,7 +69,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         card_share: float = 0.4,
         dialogue_lines: int = 4,
         progress_file: str | Path | None = None,
-        reviser: CardReviser | None = None,
+        reviser: Reviser | None = None,
     ) -> None:
         self.name = "Extract"
         self.model = model

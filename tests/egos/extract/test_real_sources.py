@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from egosrag.assemble import source_search
-from egosrag.egos.extract.chunks import mention_pattern, source_sentences
+from egosrag.egos.extract.chunks import source_sentences
 from egosrag.egos.extract.dynamic import Lookup
 from egosrag.egos.extract.static import Extract
 from egosrag.egos.view import ConversationView
@@ -23,6 +23,7 @@ from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.documents.load import read_text
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.schema import Evidence, Role, Turn
+from egosrag.text.names import mention_pattern
 
 Sources = list[tuple[str, str]]
 MAX_CHUNKS = 6  # of one source that are read, to save time: the others are like them
