@@ -8,46 +8,31 @@ echo of the prefix is removed from the reply. Stop strings work with all of them
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableBinding, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import ModelError
 from egosrag.models.streaming import StopFilter
+from egosrag.models.tokens import tokenizer_of
+from egosrag.models.traits import unbound
 from egosrag.prompts import load
 from egosrag.prompts.encode import escape_special_tokens, render_text
 from egosrag.text.language import language_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 # An echo may have other colons and quotation marks than the prefix; they are compared in this form.
 _NORMALIZED = str.maketrans("：“”„«»「」『』＂", ':""""""""""')
 
 
-def unbound(model: Any) -> Any:
-    """The model inside ``bind`` and ``with_config``."""
-    while isinstance(model, RunnableBinding):
-        model = model.bound
-    return model
-
-
 def supports_prefix(model: Any) -> bool:
     """Whether ``model`` continues a trailing AIMessage by itself."""
     return bool(getattr(unbound(model), "continues_prefix", False))
-
-
-def tokenizer_of(model: Any) -> PreTrainedTokenizerBase | None:
-    """The Hugging Face tokenizer of a local model, ours or langchain-huggingface's; None where there is none."""
-    inner = unbound(model)
-    for owner in (inner, getattr(inner, "pipeline", None), getattr(getattr(inner, "llm", None), "pipeline", None)):
-        tokenizer = getattr(owner, "tokenizer", None)
-        if hasattr(tokenizer, "apply_chat_template"):
-            return cast("PreTrainedTokenizerBase", tokenizer)
-    return None
 
 
 def continue_prefix(

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from egosrag.models.continuation import tokenizer_of, unbound
+from egosrag.models.traits import unbound
 from egosrag.prompts.encode import count_text, encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 DEFAULT_WINDOW = 4096
 _PIPELINE_RESERVE = 256  # new tokens that transformers' pipelines reserve by default
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
+
+
+def tokenizer_of(model: Any) -> PreTrainedTokenizerBase | None:
+    """The Hugging Face tokenizer of a local model, ours or langchain-huggingface's; None where there is none."""
+    inner = unbound(model)
+    for owner in (inner, getattr(inner, "pipeline", None), getattr(getattr(inner, "llm", None), "pipeline", None)):
+        tokenizer = getattr(owner, "tokenizer", None)
+        if hasattr(tokenizer, "apply_chat_template"):
+            return cast("PreTrainedTokenizerBase", tokenizer)
+    return None
 
 
 def count_tokens(model: Any, messages_or_text: Sequence[BaseMessage] | str) -> int:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from egosrag.models.continuation import unbound
+from langchain_core.runnables import RunnableBinding
+
 from egosrag.traits import Traits
 
-__all__ = ["Traits", "traits_of"]
+__all__ = ["Traits", "traits_of", "unbound"]
 
 _UNSTATED = Traits(single_turn=True)
+
+
+def unbound(model: Any) -> Any:
+    """The model inside ``bind`` and ``with_config``."""
+    while isinstance(model, RunnableBinding):
+        model = model.bound
+    return model
 
 
 def traits_of(model: Any) -> Traits:

@@ -24,7 +24,7 @@ from egosrag.egos.reviser import Reviser
 from egosrag.egos.state import State, now
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError
-from egosrag.models.continuation import unbound
+from egosrag.models.traits import unbound
 from egosrag.prompts import render
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of

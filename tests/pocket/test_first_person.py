@@ -125,7 +125,9 @@ def test_numbers_and_other_names_stay(words: list[str], gender: str, of_others: 
         second_person(text, "en"),
     ):
         assert re.findall(r"\d+", converted) == re.findall(r"\d+", text)
-        assert converted.count("Tom") >= text.count("Tom") - text.count("Edda Tom")
+        # Capitalised words behind a part of the role's name are read as more of it: "Edda Marlow Tom".
+        longer_names = re.findall(r"\b(?:Edda|Marlow)(?: (?:Edda|Marlow|Tom))*", text)
+        assert converted.count("Tom") >= text.count("Tom") - "".join(longer_names).count("Tom")
         assert not re.search("[\x01-\x03]", converted)
 
 
