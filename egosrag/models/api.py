@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -24,6 +25,18 @@ from egosrag.models.usage import usage_of
 from egosrag.traits import Traits
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
+
+# How servers say that a prompt is too long: OpenAI and vLLM (context length, longer than the maximum model length),
+# llama.cpp (exceeds the available context size), LM Studio (context overflows, tokens to keep), SGLang (token count
+# exceeds), DashScope (Range of input length), Zhipu (超长, 最大长度), and others in the same words.
+_OVERFLOW = re.compile(
+    r"context[ _-]?(?:length|window|size)|context the overflows|context overflow|exceed_context|maximum model length"
+    r"|tokens? (?:count )?exceeds?|tokens to keep from the initial prompt|(?:input|prompt) (?:is )?too (?:long|large)"
+    r"|range of input length|输入.{0,6}超|超长|超过.{0,8}(?:长度|上限|限制)|最大长度",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<[^>]*>")
+_MESSAGE_KEYS = ("message", "msg", "detail", "error", "error_msg", "errorMessage", "error_message", "reason", "title")
 
 
 class ApiChatModel(ChatOpenAI):
@@ -125,7 +138,9 @@ class ApiChatModel(ChatOpenAI):
                     break
             yield reply.finish()
         except openai.OpenAIError as error:
-            raise self._one_line_error(error) from error
+            if not self._refuses_stream_options(error):
+                raise self._one_line_error(error) from error
+            yield from self._stream(messages, stop, run_manager, **kwargs)
 
     async def _astream(
         self,
@@ -143,7 +158,10 @@ class ApiChatModel(ChatOpenAI):
                     break
             yield reply.finish()
         except openai.OpenAIError as error:
-            raise self._one_line_error(error) from error
+            if not self._refuses_stream_options(error):
+                raise self._one_line_error(error) from error
+            async for ready in self._astream(messages, stop, run_manager, **kwargs):
+                yield ready
 
     def _generate(
         self,
@@ -163,20 +181,41 @@ class ApiChatModel(ChatOpenAI):
     ) -> ChatResult:
         return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
 
+    def _refuses_stream_options(self, error: Exception) -> bool:
+        """Whether the server refused ``stream_options``; from then on this model asks for no usage."""
+        refused = isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError))
+        named = re.search("stream_options|include_usage", f"{getattr(error, 'body', '')} {error}")
+        if not (self.stream_usage and refused and named):
+            return False
+        self.stream_usage = False
+        return True
+
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
     ) -> ChatGenerationChunk | None:
-        converted = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         choices = chunk.get("choices") or [{}]
-        if converted is not None and isinstance(choices[0].get("stop_reason"), str):
-            # vLLM reports which stop string it was; LangChain would drop it.
-            converted.generation_info = {**(converted.generation_info or {}), "stop_reason": choices[0]["stop_reason"]}
+        if not chunk.get("choices") and not chunk.get("usage") and (message := _message_in(chunk)):
+            raise self._one_line_error(_ErrorInReply(message))
+        converted = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
+        if converted is None:
+            return None
+        # What LangChain would drop: which stop string it was (vLLM), that the model is thinking, and its refusal.
+        stop_reason, delta = choices[0].get("stop_reason"), choices[0].get("delta") or {}
+        info = {"stop_reason": stop_reason} if isinstance(stop_reason, str) else {}
+        if delta.get("reasoning_content") or delta.get("reasoning"):
+            info["thinking"] = "yes"
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            info["refusal"] = refusal
+        if info:
+            converted.generation_info = {**(converted.generation_info or {}), **info}
         return converted
 
     def _one_line_error(self, error: Exception) -> EgosRagError:
         """What went wrong, in one line; the server's own message only where it helps, without the key."""
         server = self.server
         detail = self._server_message(error)
+        if self._is_overflow(error):
+            return WindowError(f"the prompt does not fit the window of {self.model_name}: {detail}")
         if isinstance(error, openai.APITimeoutError):
             return ModelError(f"{server} did not answer in time: try again, or raise the timeout")
         if isinstance(error, openai.APIConnectionError):
@@ -193,20 +232,41 @@ class ApiChatModel(ChatOpenAI):
                 f" server supports ({detail})"
             )
         if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)):
-            text = detail.lower()
-            overflow = "context" in text and ("length" in text or "window" in text)
-            if overflow or isinstance(error, ContextOverflowError):
-                return WindowError(f"the prompt does not fit the window of {self.model_name}: {detail}")
             return ModelError(f"{server} refused the request: {detail}")
         return ModelError(f"{server} failed: {detail}")
 
+    def _is_overflow(self, error: Exception) -> bool:
+        """Whether the server says that the prompt is too long."""
+        if isinstance(error, ContextOverflowError) or getattr(error, "status_code", None) == 413:
+            return True
+        other = (openai.AuthenticationError, openai.PermissionDeniedError, openai.RateLimitError, openai.NotFoundError)
+        return not isinstance(error, other) and bool(_OVERFLOW.search(f"{getattr(error, 'body', '')} {error}"))
+
     def _server_message(self, error: Exception) -> str:
         """The server's message in one line, cut to 200 characters, with the key replaced by ``***``."""
-        body = getattr(error, "body", None)
-        own = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None  # "detail": FastAPI
+        own = _message_in(getattr(error, "body", None))
         text = " ".join(str(own or getattr(error, "message", None) or type(error).__name__).split())
         key = self.root_client.api_key
         return (text.replace(key, "***") if key else text)[:200]
+
+
+class _ErrorInReply(Exception):
+    """An error that the server sent in place of a chunk, in an answer of status 200."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def _message_in(body: Any) -> str:
+    """The message in an error body of any shape: nested objects, lists (FastAPI), text or an HTML page."""
+    if isinstance(body, str):
+        return " ".join(_TAG.sub(" ", body).split())
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(_message_in, body)))
+    if isinstance(body, dict):
+        return next((found for key in _MESSAGE_KEYS if (found := _message_in(body.get(key)))), "")
+    return ""
 
 
 class _ReplyStream:
@@ -227,6 +287,9 @@ class _ReplyStream:
         self._model, self._server = model.model_name, model.server
         self._reason = ""  # until the server gives one
         self._usage = TokenCounts()
+        self._text = False  # whether the model said anything
+        self._refusal = ""
+        self._thinks = False
 
     def feed(self, received: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
         """Take a chunk from the server; the chunks of the reply that became certain with it."""
@@ -244,6 +307,9 @@ class _ReplyStream:
             if message.tool_call_chunks:
                 yield received
                 return
+        self._refusal += str(info.get("refusal", ""))
+        self._thinks = self._thinks or "thinking" in info
+        self._text = self._text or bool(str(message.text).strip())
         if text := self.filter.feed(str(message.text)):
             yield chunk(text)
 
@@ -251,8 +317,13 @@ class _ReplyStream:
         """The last chunk.
 
         Raises:
-            ModelError: the server gave no finish reason: the connection was closed before the reply's end.
+            ModelError: the server gave no finish reason, as the connection was closed before the reply's end; or the
+                model said nothing because it refused, or spent all of its tokens thinking.
         """
+        if self._refusal and not self._text:
+            raise ModelError(f"{self._model} refused to answer: {' '.join(self._refusal.split())[:200]}")
+        if self._reason == "length" and not self._text and self._thinks:
+            raise ModelError(f"{self._model} spent all of its tokens thinking and said nothing: raise max_new_tokens")
         rest = self.filter.finish()
         reason = "stop" if self.filter.closed else self._reason
         if not reason:

@@ -32,6 +32,9 @@ class Server(ThreadingHTTPServer):
     status: int
     error: str
     drop: bool
+    body: Any
+    refuses: str
+    events: list[dict[str, Any]]
     requests: list[dict[str, Any]]
     keys: list[str | None]
 
@@ -44,7 +47,17 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(body)
         self.server.keys.append(self.headers["authorization"])
         if self.server.status != 200:
-            self._send(json.dumps({"error": {"message": self.server.error}}).encode(), "application/json")
+            own = self.server.body
+            text = own if isinstance(own, str) else json.dumps(own or {"error": {"message": self.server.error}})
+            self._send(text.encode(), "text/html" if isinstance(own, str) else "application/json")
+            return
+        if self.server.refuses and self.server.refuses in body:
+            refusal = {"error": {"message": f"Unrecognized request argument supplied: {self.server.refuses}"}}
+            self._send(json.dumps(refusal).encode(), "application/json", status=400)
+            return
+        if self.server.events:
+            events = "".join(f"data: {json.dumps(event)}\n\n" for event in self.server.events)
+            self._send(f"{events}data: [DONE]\n\n".encode(), "text/event-stream")
             return
         lines = [self._event({"index": 0, "delta": {"content": chunk}}) for chunk in self.server.chunks]
         end = {"index": 0, "delta": {}, "finish_reason": self.server.reason, "stop_reason": self.server.stop_reason}
@@ -57,8 +70,8 @@ class Handler(BaseHTTPRequestHandler):
         event = {**base, "choices": [choice] if choice else [], **({} if choice else {"usage": USAGE})}
         return f"data: {json.dumps(event)}\n\n"
 
-    def _send(self, data: bytes, kind: str, missing: int = 0) -> None:
-        self.send_response(self.server.status)
+    def _send(self, data: bytes, kind: str, missing: int = 0, status: int = 0) -> None:
+        self.send_response(status or self.server.status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data) + missing))
         self.end_headers()
@@ -73,6 +86,7 @@ def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.chunks, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
     server.status, server.error, server.drop = 200, "", False
+    server.body, server.refuses, server.events = None, "", []
     server.requests, server.keys = [], []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -257,3 +271,117 @@ def test_deepseek_is_called_at_its_beta_address(monkeypatch: pytest.MonkeyPatch)
 def test_counting_needs_no_download(api: Make) -> None:
     assert count_tokens(api(), "打开前机舱盖") == 6
     assert context_window(api(context_window=1000, max_tokens=100)) == 900
+
+
+# --- what servers do beside the protocol ----------------------------------------------------------------------------
+
+
+OVERFLOWS = [
+    "the request exceeds the available context size, try increasing it",
+    "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length"
+    " of only 4096 tokens, which is not enough.",
+    "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+    "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+    "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]",
+    "Prompt 超长，请缩短后重试",
+    "输入长度超过模型最大限制",
+]
+
+
+@pytest.mark.parametrize("message", OVERFLOWS)
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_prompt_that_is_too_long_is_known_in_every_servers_words(
+    api: Make, server: Server, status: int, message: str
+) -> None:
+    server.status, server.error = status, message
+    with pytest.raises(WindowError, match="does not fit the window of m"):
+        api().invoke(ASK)
+
+
+def test_status_413_is_a_prompt_that_is_too_long(api: Make, server: Server) -> None:
+    server.status, server.error = 413, "Request Entity Too Large"
+    with pytest.raises(WindowError):
+        api().invoke(ASK)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "told"),
+    [
+        (401, "context length is a paid feature", "refused the key"),
+        (429, "tokens exceed your quota: context window of the day", "fewer requests"),
+        (400, "temperature must be positive", "refused the request: temperature must be positive"),
+    ],
+)
+def test_other_errors_are_not_taken_for_it(api: Make, server: Server, status: int, message: str, told: str) -> None:
+    server.status, server.error = status, message
+    with pytest.raises(ModelError, match=told) as error:
+        api().invoke(ASK)
+    assert not isinstance(error.value, WindowError)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"error": "no such role"}, "no such role"),
+        ({"error": {"code": "1210", "message": "参数有误"}}, "参数有误"),
+        ({"detail": [{"loc": ["body", "messages"], "msg": "field required"}]}, "field required"),
+        ({"message": "bad request", "type": "invalid"}, "bad request"),
+        ({"error": {"error": {"msg": "deeply nested"}}}, "deeply nested"),
+        ("<html><body><h1>Bad\nGateway</h1></body></html>", "Bad Gateway"),
+        ("plain text", "plain text"),
+    ],
+)
+def test_an_error_body_of_any_shape_is_reported_in_its_own_words(
+    api: Make, server: Server, body: Any, told: str
+) -> None:
+    server.status, server.body = 400, body
+    with pytest.raises(ModelError, match=told) as error:
+        api().invoke(ASK)
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_refuses_stream_options_is_asked_again_without(api: Make, server: Server) -> None:
+    server.refuses = "stream_options"
+    model = api()
+    assert model.invoke(ASK[:2]).text == "I am Tim."
+    assert ["stream_options" in sent for sent in server.requests] == [True, False]
+    assert "".join(str(part.text) for part in model.stream(ASK[:2])) == "I am Tim."
+    assert asyncio.run(api().ainvoke(ASK[:2])).text == "I am Tim."
+    assert ["stream_options" in sent for sent in server.requests] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "told"),
+    [
+        ({"error": {"message": "out of memory"}}, ModelError, "failed: out of memory"),
+        ({"code": "InvalidParameter", "message": "wrong model"}, ModelError, "failed: wrong model"),
+        ({"error": "the request exceeds the available context size"}, WindowError, "does not fit"),
+    ],
+)
+def test_an_error_inside_a_200_is_an_error(
+    api: Make, server: Server, event: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    server.events = [event]
+    with pytest.raises(error, match=told):
+        api().invoke(ASK)
+
+
+def test_a_refusal_is_an_error_in_the_models_words(api: Make, server: Server) -> None:
+    server.events = [delta({"refusal": "I can't help "}), delta({"refusal": "with that."}), delta({}, "stop")]
+    with pytest.raises(ModelError, match=r"m refused to answer: I can't help with that\."):
+        api().invoke(ASK)
+
+
+def test_thoughts_are_not_speech_and_nothing_but_thoughts_is_an_error(api: Make, server: Server) -> None:
+    thought = delta({"reasoning_content": "Who am I? I am Tim."})
+    server.events = [thought, delta({"content": "I am Tim."}), delta({}, "stop")]
+    assert api().invoke(ASK[:2]).text == "I am Tim."
+    server.events = [thought, delta({}, "length")]
+    with pytest.raises(ModelError, match="spent all of its tokens thinking and said nothing: raise max_new_tokens"):
+        api().invoke(ASK[:2])
+
+
+def delta(fields: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    """An event of a stream with these fields of the delta."""
+    base = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return {**base, "choices": [{"index": 0, "delta": fields, "finish_reason": reason}]}
