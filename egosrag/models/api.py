@@ -309,8 +309,8 @@ class _ReplyStream:
                 return
         self._refusal += str(info.get("refusal", ""))
         self._thinks = self._thinks or "thinking" in info
-        self._text = self._text or bool(str(message.text).strip())
         if text := self.filter.feed(str(message.text)):
+            self._text = self._text or bool(text.strip())
             yield chunk(text)
 
     def finish(self) -> ChatGenerationChunk:
@@ -322,9 +322,9 @@ class _ReplyStream:
         """
         if self._refusal and not self._text:
             raise ModelError(f"{self._model} refused to answer: {' '.join(self._refusal.split())[:200]}")
-        if self._reason == "length" and not self._text and self._thinks:
-            raise ModelError(f"{self._model} spent all of its tokens thinking and said nothing: raise max_new_tokens")
         rest = self.filter.finish()
+        if self._reason == "length" and not (self._text or rest.strip()) and (self._thinks or self.filter.thinking):
+            raise ModelError(f"{self._model} spent all of its tokens thinking and said nothing: raise max_new_tokens")
         reason = "stop" if self.filter.closed else self._reason
         if not reason:
             raise ModelError(f"{self._server} closed the connection in the middle of a reply: check that it still runs")

@@ -22,6 +22,7 @@ from egosrag.models.traits import unbound
 from egosrag.prompts import load
 from egosrag.prompts.encode import escape_special_tokens, render_text
 from egosrag.text.language import language_of
+from egosrag.text.thoughts import ThoughtFilter
 
 if TYPE_CHECKING:
     pass
@@ -80,7 +81,7 @@ def continue_prefix(
 
 
 class EchoFilter:
-    """Removes the echo of the prefix from a stream, and ends it at a stop string.
+    """Removes thoughts and the echo of the prefix from a stream, and ends it at a stop string.
 
     For models that were asked to write the prefix themselves. The echo may differ in white space, and in the width of
     its colon and quotation marks; it may be the opening quotation mark alone.
@@ -95,6 +96,12 @@ class EchoFilter:
         self._ends_in_space = prefix[-1:].isspace()
         self._head: str | None = "" if self._expected else None  # what may be an echo; None once that is decided
         self._filter = StopFilter(stops)
+        self._thoughts = ThoughtFilter()
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the text so far ends inside thoughts."""
+        return self._thoughts.thinking
 
     @property
     def closed(self) -> bool:
@@ -103,6 +110,9 @@ class EchoFilter:
 
     def feed(self, text: str) -> str:
         """Take a part of the stream and give the text that is certain now."""
+        return self._feed(self._thoughts.feed(text))
+
+    def _feed(self, text: str) -> str:
         if self._head is None:
             return self._filter.feed(text)
         self._head += text
@@ -114,8 +124,9 @@ class EchoFilter:
 
     def finish(self) -> str:
         """The remaining text, at the end of the stream."""
+        rest = self._feed(self._thoughts.finish())
         head, self._head = self._head, None
-        rest = self._filter.feed(self._without_echo(head, ended=True) or "") if head else ""
+        rest += self._filter.feed(self._without_echo(head, ended=True) or "") if head else ""
         return rest + self._filter.finish()
 
     def _without_echo(self, text: str, *, ended: bool) -> str | None:

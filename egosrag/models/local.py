@@ -21,6 +21,7 @@ from egosrag.models.runtime.engine import Engine, Generation
 from egosrag.models.runtime.sampling import Sampling
 from egosrag.models.streaming import Detokenizer, StopFilter, TokenCounts, chunk, last_chunk
 from egosrag.prompts.encode import count_text, encode, end_of_turn_id
+from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits, read_traits
 
 if TYPE_CHECKING:
@@ -160,21 +161,29 @@ class LocalChatModel(BaseChatModel):
         usage, reason = _UnreportedUsage(generation), "length"
         stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
         detokenizer = Detokenizer(self._decode, ids)
+        thoughts = ThoughtFilter(thinking=self._ends_with_thoughts(ids))
         with closing(self._engine.generate(generation)) as tokens:
             for token in tokens:
                 if token in self._eos_ids:
                     reason = "eos"
                     break
-                text = stop_filter.feed(detokenizer.feed(token))
+                text = stop_filter.feed(thoughts.feed(detokenizer.feed(token)))
                 if text:
                     # With each chunk, so that a caller who closes the stream early knows its usage too.
                     yield chunk(text, usage.take())
                 if stop_filter.hit is not None:
                     reason = "stop"
                     break
-        rest = stop_filter.feed(detokenizer.finish()) + stop_filter.finish()
+        rest = stop_filter.feed(thoughts.feed(detokenizer.finish()) + thoughts.finish()) + stop_filter.finish()
         reason = "stop" if stop_filter.hit is not None else reason
+        if thoughts.thinking and reason == "length":
+            raise ModelError(f"{self.model} spent all of its tokens thinking and said nothing: raise max_new_tokens")
         yield last_chunk(rest, reason, self.model, usage.take())
+
+    def _ends_with_thoughts(self, ids: list[int]) -> bool:
+        """Whether a prompt ends with the opening tag of thoughts: some chat templates write it themselves."""
+        end = str(self.tokenizer.decode(ids[-8:], skip_special_tokens=False))
+        return end.rstrip().endswith("<think>")
 
     def _decode(self, ids: list[int]) -> str:
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -376,6 +376,12 @@ def test_thoughts_are_not_speech_and_nothing_but_thoughts_is_an_error(api: Make,
     thought = delta({"reasoning_content": "Who am I? I am Tim."})
     server.events = [thought, delta({"content": "I am Tim."}), delta({}, "stop")]
     assert api().invoke(ASK[:2]).text == "I am Tim."
+    server.events, server.chunks = [], ["<think>Who am", " I?</think>\n\n", "I am Tim."]
+    assert api().invoke(ASK[:2]).text == "I am Tim."
+    server.chunks = ["<think>Who am", " I? And so on"]
+    server.reason = "length"
+    with pytest.raises(ModelError, match="spent all of its tokens thinking"):
+        api().invoke(ASK[:2])
     server.events = [thought, delta({}, "length")]
     with pytest.raises(ModelError, match="spent all of its tokens thinking and said nothing: raise max_new_tokens"):
         api().invoke(ASK[:2])

@@ -58,6 +58,13 @@ def test_without_a_stop_it_ends_at_the_end_of_sequence(fixed_reply: FixedReply) 
     assert message.response_metadata["finish_reason"] == "eos"
 
 
+def test_thoughts_are_not_part_of_the_reply(fixed_reply: FixedReply) -> None:
+    prompt = [HumanMessage("Who are you?"), AIMessage("<think>\n")]  # as the templates of some reasoning models end
+    assert fixed_reply("me</think> Yes!").invoke(prompt).text == "Yes!"
+    with pytest.raises(ModelError, match="spent all of its tokens thinking and said nothing: raise max_new_tokens"):
+        fixed_reply("<think> Yes! dog").invoke(ASK[:2], max_new_tokens=8)
+
+
 def test_a_stop_string_of_several_tokens_is_never_partly_streamed(fixed_reply: FixedReply) -> None:
     model = fixed_reply("Yes!\nMe: dog")
     assert "".join(texts(model, ASK, stop=["\nMe: "])) == "Yes!"
