@@ -157,7 +157,7 @@ class Conversation:
         Raises:
             SessionError: the session is empty, or the file cannot be written in that format.
         """
-        write(archive_of(self.thread.store, self.session, self._cards()), path)
+        write(archive_of(self.thread.store, self.session, self.cards), path)
 
     # --- lines and replies -------------------------------------------------------------------------------------------
 
@@ -337,7 +337,9 @@ class Conversation:
         """The role that replies to the last of ``turns``."""
         return self._card.name
 
-    def _cards(self) -> tuple[Role, ...]:
+    @property
+    def cards(self) -> tuple[Role, ...]:
+        """The cards of all roles."""
         return (self.role,)
 
     def _sampling(self, seed: int | None, temperature: float | None, siblings: int) -> dict[str, Any]:

@@ -93,7 +93,9 @@ class GroupChat(Conversation):
     def _speakers(self) -> tuple[str, ...]:
         return tuple(role.name for role in self.roles)
 
-    def _cards(self) -> tuple[Role, ...]:
+    @property
+    def cards(self) -> tuple[Role, ...]:
+        """The cards of all roles."""
         return self.roles
 
     def _speaker_after(self, turns: Sequence[Turn]) -> str:
