@@ -138,9 +138,9 @@ class ApiChatModel(ChatOpenAI):
                     break
             yield reply.finish()
         except openai.OpenAIError as error:
-            if not self._refuses_stream_options(error):
+            if not self._refuses_stream_options(error, kwargs):
                 raise self._one_line_error(error) from error
-            yield from self._stream(messages, stop, run_manager, **kwargs)
+            yield from self._stream(messages, stop, run_manager, **{**kwargs, "stream_usage": False})
 
     async def _astream(
         self,
@@ -158,9 +158,9 @@ class ApiChatModel(ChatOpenAI):
                     break
             yield reply.finish()
         except openai.OpenAIError as error:
-            if not self._refuses_stream_options(error):
+            if not self._refuses_stream_options(error, kwargs):
                 raise self._one_line_error(error) from error
-            async for ready in self._astream(messages, stop, run_manager, **kwargs):
+            async for ready in self._astream(messages, stop, run_manager, **{**kwargs, "stream_usage": False}):
                 yield ready
 
     def _generate(
@@ -181,11 +181,14 @@ class ApiChatModel(ChatOpenAI):
     ) -> ChatResult:
         return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
 
-    def _refuses_stream_options(self, error: Exception) -> bool:
-        """Whether the server refused ``stream_options``; from then on this model asks for no usage."""
+    def _refuses_stream_options(self, error: Exception, kwargs: dict[str, Any]) -> bool:
+        """Whether the server refused the ``stream_options`` of a call with ``kwargs``.
+
+        From then on this model asks for no usage; calls that run at the same time are asked again as well.
+        """
         refused = isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError))
         named = re.search("stream_options|include_usage", f"{getattr(error, 'body', '')} {error}")
-        if not (self.stream_usage and refused and named):
+        if not (refused and named) or kwargs.get("stream_usage") is False:
             return False
         self.stream_usage = False
         return True

@@ -8,7 +8,7 @@ echo of the prefix is removed from the reply. Stop strings work with all of them
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
@@ -23,9 +23,6 @@ from egosrag.prompts import load
 from egosrag.prompts.encode import escape_special_tokens, render_text
 from egosrag.text.language import language_of
 from egosrag.text.thoughts import ThoughtFilter
-
-if TYPE_CHECKING:
-    pass
 
 # An echo may have other colons and quotation marks than the prefix; they are compared in this form.
 _NORMALIZED = str.maketrans("：“”„«»「」『』＂", ':""""""""""')

@@ -176,7 +176,7 @@ class LocalChatModel(BaseChatModel):
                     break
         rest = stop_filter.feed(thoughts.feed(detokenizer.finish()) + thoughts.finish()) + stop_filter.finish()
         reason = "stop" if stop_filter.hit is not None else reason
-        if thoughts.thinking and reason == "length":
+        if reason == "length" and thoughts.thinking and not thoughts.spoken:
             raise ModelError(f"{self.model} spent all of its tokens thinking and said nothing: raise max_new_tokens")
         yield last_chunk(rest, reason, self.model, usage.take())
 

@@ -24,7 +24,8 @@ class ThoughtFilter:
         """Whether the text so far ends inside thoughts."""
         self._buffer = ""
         self._after_tag = False  # white space that follows a closing tag is not part of the answer
-        self._spoken = False
+        self.spoken = False
+        """Whether any of the text so far is outside thoughts."""
 
     def feed(self, chunk: str) -> str:
         """Take ``chunk`` and give the text of the answer that is certain now."""
@@ -33,7 +34,7 @@ class ThoughtFilter:
         while match := _TAG.search(self._buffer):
             before, self._buffer = self._buffer[: match.start()], self._buffer[match.end() :]
             closing = bool(match["close"])
-            alone = closing and not self.thinking and not self._spoken and not text.strip()
+            alone = closing and not self.thinking and not self.spoken and not text.strip()
             if not self.thinking and not alone:
                 text += self._visible(before)
             self.thinking = not closing
@@ -42,7 +43,7 @@ class ThoughtFilter:
         ready, self._buffer = self._buffer[:end], self._buffer[end:]
         if not self.thinking:
             text += self._visible(ready)
-        self._spoken = self._spoken or bool(text.strip())
+        self.spoken = self.spoken or bool(text.strip())
         return text
 
     def finish(self) -> str:

@@ -1,4 +1,4 @@
-"""``egosrag sessions`` and what can be typed at a conversation: the record in the hands of whoever talks."""
+"""``egosrag sessions``, and conversations that are resumed, exported and brought back."""
 
 from __future__ import annotations
 
@@ -77,50 +77,3 @@ def test_several_cards_make_a_scene(run: Run, script: Script) -> None:
     assert [row["speaker"] for row in done.rows] == ["顾青禾", "Edda"]
     done = run("chat", "--role", EDDA, "--memory", "static", "--session", "two", "--model", script(), stdin=b"Hi\n")
     assert done.code == 1 and "belongs to Edda, 顾青禾, not to Edda" in done.err
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """Whoever sits at the terminal types these lines, then Ctrl-D."""
-    left = iter(lines)
-
-    def read(prompt: str) -> str:
-        try:
-            return next(left)
-        except StopIteration:
-            raise EOFError from None
-
-    monkeypatch.setattr("egosrag.cli.chat.at_terminal", lambda: True)
-    monkeypatch.setattr("builtins.input", read)
-
-
-def test_commands_at_the_terminal(run: Run, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = script('One."', 'Two."', 'Three."', 'Four."')
-    typed(
-        monkeypatch, "Hi", "/regenerate", "/swipe", "/swipe 1", "/edit 2 Good day.", "/delete 1", "/turns", "//x",
-        "/regenerate 9", "/swipe 7", "/next", "/nothing", "/edit 1", "/export", "/export out.md",
-        "/help", "/regenerate",
-    )  # fmt: skip
-    done = run("chat", "--role", EDDA, "--memory", "static", "--session", "s", "--model", model)
-    assert done.code == 0
-    out = done.out.splitlines()
-    assert out[1:6] == ["Edda: One.", "Edda: Two.", "1. One.", "2. Two.", "Edda: One."]
-    assert out[6:9] == ["1. Me: Good day.", "2. Edda: One.", "Edda: Three."]
-    assert out[9] == "out.md" and "/regenerate [N]" in done.out and out[-2] == "Edda: Four."
-    for reason in (
-        "there is no turn 9", "there is no reply 7 to choose, only 1", "there is one role in this conversation",
-        "there is no command /nothing: /help", "the new text is empty", "the file has no name",
-    ):  # fmt: skip
-        assert reason in done.err
-    assert "**Me:** /x" in Path("out.md").read_text(encoding="utf-8")
-
-
-def test_next_lets_the_next_role_speak(run: Run, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed(monkeypatch, "Hello, Edda", "/next", "/next Edda")
-    model = script('I am Edda."', "我是顾青禾。”", 'Fine."')
-    done = run("chat", "--role", EDDA, "--role", GU, "--memory", "static", "--model", model)
-    assert [line.split(":")[0] for line in done.out.splitlines() if line][-3:] == ["Edda", "顾青禾", "Edda"]
-
-
-def test_a_slash_in_a_script_is_a_line(run: Run, script: Script) -> None:
-    words = ("chat", "--role", EDDA, "--memory", "static", "--model", script('What?"'))
-    assert run(*words, stdin=b"/turns\n").out == "Edda: What?\n"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -34,6 +35,7 @@ class Server(ThreadingHTTPServer):
     drop: bool
     body: Any
     refuses: str
+    barrier: threading.Barrier | None  # requests to be refused wait here for each other
     events: list[dict[str, Any]]
     requests: list[dict[str, Any]]
     keys: list[str | None]
@@ -52,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(text.encode(), "text/html" if isinstance(own, str) else "application/json")
             return
         if self.server.refuses and self.server.refuses in body:
+            if self.server.barrier:
+                self.server.barrier.wait(timeout=30)
             refusal = {"error": {"message": f"Unrecognized request argument supplied: {self.server.refuses}"}}
             self._send(json.dumps(refusal).encode(), "application/json", status=400)
             return
@@ -86,7 +90,7 @@ def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.chunks, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
     server.status, server.error, server.drop = 200, "", False
-    server.body, server.refuses, server.events = None, "", []
+    server.body, server.refuses, server.barrier, server.events = None, "", None, []
     server.requests, server.keys = [], []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -348,6 +352,13 @@ def test_a_server_that_refuses_stream_options_is_asked_again_without(api: Make, 
     assert "".join(str(part.text) for part in model.stream(ASK[:2])) == "I am Tim."
     assert asyncio.run(api().ainvoke(ASK[:2])).text == "I am Tim."
     assert ["stream_options" in sent for sent in server.requests] == [True, False, False, True, False]
+
+
+def test_calls_at_the_same_time_are_each_asked_again_without_stream_options(api: Make, server: Server) -> None:
+    server.refuses, server.barrier = "stream_options", threading.Barrier(2)
+    model = api()
+    with ThreadPoolExecutor(2) as pool:
+        assert [reply.text for reply in pool.map(model.invoke, [ASK[:2]] * 2)] == ["I am Tim."] * 2
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def test_thoughts_are_not_part_of_the_reply(fixed_reply: FixedReply) -> None:
     assert fixed_reply("me</think> Yes!").invoke(prompt).text == "Yes!"
     with pytest.raises(ModelError, match="spent all of its tokens thinking and said nothing: raise max_new_tokens"):
         fixed_reply("<think> Yes! dog").invoke(ASK[:2], max_new_tokens=8)
+    cut = fixed_reply("Yes!<think> dog").invoke(ASK[:2], max_new_tokens=9)
+    assert (cut.text, cut.response_metadata["finish_reason"]) == ("Yes!", "length"), "what was said stays"
 
 
 def test_a_stop_string_of_several_tokens_is_never_partly_streamed(fixed_reply: FixedReply) -> None:
