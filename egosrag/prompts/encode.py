@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # ``tokenizer.encode`` sets split_special_tokens on the tokenizer itself, so two threads must not encode at once.
 _LOCK = threading.RLock()
@@ -27,11 +24,43 @@ _PLACEHOLDERS = range(0xF0000, 0x10FFFE)
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
+class ChatTokenizer(Protocol):
+    """What is needed of a tokenizer: those of transformers have it, and those of GGUF files."""
+
+    @property
+    def chat_template(self) -> Any:
+        """Jinja source, or several by name; None for none."""
+
+    @property
+    def bos_token_id(self) -> Any:
+        """The id of the beginning of sequence; None for none."""
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """Special and added tokens by id; ``str`` gives their text, ``special`` whether they are special."""
+
+    @property
+    def added_tokens_encoder(self) -> Mapping[str, int]:
+        """Their ids by text."""
+
+    @property
+    def all_special_tokens(self) -> Sequence[str]:
+        """Texts of the special ones."""
+
+    @property
+    def encode(self) -> Callable[..., Sequence[int]]:
+        """Ids of a text; takes ``add_special_tokens``, ``split_special_tokens`` and ``verbose``."""
+
+    @property
+    def apply_chat_template(self) -> Callable[..., Any]:
+        """The text of a conversation; takes ``tokenize`` and ``add_generation_prompt``."""
+
+
+def encode(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
     """The token ids of a prompt.
 
     Args:
-        tokenizer: a Hugging Face tokenizer.
+        tokenizer: a Hugging Face tokenizer, or that of a GGUF file.
         messages: system, human and AI messages with text contents; a trailing AIMessage is continued.
         template: False leaves out the chat template: contents joined by newlines (report 5.1, 5.2).
 
@@ -52,7 +81,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], 
         return list(_encode_rendered(tokenizer, text, placeholders))
 
 
-def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage]) -> str:
+def render_text(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> str:
     """The prompt of ``encode`` as text, for a model that takes text only.
 
     In text a typed ``<|im_end|>`` cannot be distinguished from the template's, so it is escaped.
@@ -67,24 +96,24 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessa
     return text.translate({ord(char): _escaped(token) for char, token in placeholders.items()})
 
 
-def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+def escape_special_tokens(tokenizer: ChatTokenizer, text: str) -> str:
     """``text`` with a space after the first character of every special token in it, so that it is read as text."""
     pattern = _pattern(_template_tokens(tokenizer))
     return pattern.sub(lambda match: _escaped(match.group()), text) if pattern else text
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """The ids of ``text`` as a message's content, as training encodes an answer after the prompt's ``encode``."""
     with _LOCK:
         return _encode_as_text(tokenizer, text, _template_tokens(tokenizer))
 
 
-def count_text(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+def count_text(tokenizer: ChatTokenizer, text: str) -> int:
     """The number of tokens of ``text`` as a message's content."""
     return len(encode_text(tokenizer, text))
 
 
-def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def end_of_turn_id(tokenizer: ChatTokenizer) -> int | None:
     """The id of the special token that ends an assistant's turn in the template: ``<|im_end|>`` for Qwen2.5.
 
     A base checkpoint's end-of-sequence token is another one, so a model tuned on the template would never stop at it.
@@ -127,9 +156,7 @@ def _joined_contents(turns: Sequence[tuple[str, str]]) -> str:
     return text if turns[-1][0] == "assistant" else text + "\n"
 
 
-def _render_template(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]
-) -> tuple[str, dict[str, str]]:
+def _render_template(tokenizer: ChatTokenizer, turns: Sequence[tuple[str, str]]) -> tuple[str, dict[str, str]]:
     """The rendered chat template, with placeholders where contents hold special-token text.
 
     Returns:
@@ -163,7 +190,7 @@ def _render_template(
     return text, {placeholder_of[token]: token for token in used}
 
 
-def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, closed: bool) -> str:
+def _apply_template(tokenizer: ChatTokenizer, turns: Sequence[tuple[str, str]], *, closed: bool) -> str:
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
@@ -194,7 +221,7 @@ def _without_system(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*rest[:first], merged, *rest[first + 1 :]]
 
 
-def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
+def _encode_rendered(tokenizer: ChatTokenizer, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
     """Ids of a rendered template: its special tokens as such, and what is between them as plain text.
 
     A tokenizer splits its input at special tokens before anything else, so the ids of the parts are those of the whole.
@@ -210,7 +237,7 @@ def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders
     yield from _encode_as_text(tokenizer, text[start:].translate(restored), template_tokens)
 
 
-def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Iterable[str]) -> list[int]:
+def _encode_as_text(tokenizer: ChatTokenizer, text: str, tokens: Iterable[str]) -> list[int]:
     """Ids of ``text``, with every one of ``tokens`` in it as ordinary characters."""
     # split_special_tokens only affects tokens flagged special; the others are cut in two, which no token spans.
     pattern = _pattern(set(tokens) - _special_tokens(tokenizer))
@@ -222,7 +249,7 @@ def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Itera
     return ids + _ids(tokenizer, text[start:], split_special_tokens=True)
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens: bool = False) -> list[int]:
+def _ids(tokenizer: ChatTokenizer, text: str, *, split_special_tokens: bool = False) -> list[int]:
     if not text:
         return []
     # A template writes its own beginning-of-sequence token: the tokenizer must not add a second. verbose=False: no
@@ -231,21 +258,21 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens:
     return list(ids)
 
 
-def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+def _id(tokenizer: ChatTokenizer, token: str) -> int:
     return int(tokenizer.added_tokens_encoder[token])
 
 
-def _bos(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _bos(tokenizer: ChatTokenizer) -> list[int]:
     bos: Any = tokenizer.bos_token_id
     return [bos] if bos is not None and tokenizer.encode("")[:1] == [bos] else []
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _special_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     flagged = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return frozenset(flagged | set(tokenizer.all_special_tokens)) - {""}
 
 
-def _template_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _template_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     """Special tokens, and added tokens that the template writes itself: some models' role marks are not flagged."""
     template = tokenizer.chat_template
     templates = template.values() if isinstance(template, dict) else [template or ""]
