@@ -138,7 +138,7 @@ class GgufChatModel(BaseChatModel):
         sampling = self._sampling(kwargs)
         ids = encode(self.tokenizer, messages, template=self.template)
         generation = self._server.start(
-            ids, _request(sampling), window=self._window, max_new_tokens=sampling["max_new_tokens"]
+            ids, _request(sampling, self._window), window=self._window, max_new_tokens=sampling["max_new_tokens"]
         )
         usage, reason = UnreportedUsage(generation), "length"
         stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
@@ -185,7 +185,7 @@ class GgufChatModel(BaseChatModel):
         return await agenerate_from_stream(stream)
 
 
-def _request(sampling: dict[str, Any]) -> dict[str, Any]:
+def _request(sampling: dict[str, Any], window: int) -> dict[str, Any]:
     """Sampling parameters by llama.cpp's names."""
     seed = sampling["seed"]
     return {
@@ -194,7 +194,7 @@ def _request(sampling: dict[str, Any]) -> dict[str, Any]:
         "top_k": sampling["top_k"],
         "min_p": sampling["min_p"],
         "repeat_penalty": sampling["repetition_penalty"],
-        "repeat_last_n": -1,  # the whole text
+        "repeat_last_n": window,  # the whole text
         "seed": -1 if seed is None else seed % 0xFFFFFFFF,  # 32 bits, of which the largest number means none
         "samplers": _SAMPLERS,
     }

@@ -197,15 +197,19 @@ class LlamaServer:
 
     def generate(self, generation: LlamaGeneration) -> Generator[str, None, None]:
         """Yield the reply as it comes, whole characters only. Close the iterator to stop."""
-        pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+        events: SimpleQueue[dict[str, Any] | ModelError | None] = SimpleQueue()
         self._acquire(generation)
-        threading.Thread(target=self._run, args=(generation, pieces), name="llama.cpp").start()
+        threading.Thread(target=self._run, args=(generation, events), name="llama.cpp").start()
         try:
-            while (piece := pieces.get()) is not None:
-                if isinstance(piece, BaseException):
-                    raise piece
-                if piece:
-                    yield piece
+            while (event := events.get()) is not None:
+                if isinstance(event, ModelError):
+                    raise event
+                timings, choice = event.get("timings") or {}, event["choices"][0]
+                generation.cached_tokens = int(timings.get("cache_n", generation.cached_tokens))
+                generation.new_tokens = int(timings.get("predicted_n", generation.new_tokens))
+                generation.reached_end = choice.get("finish_reason") == "stop"
+                if text := choice.get("text"):
+                    yield text
         finally:
             self._cancel(generation)
 
@@ -231,7 +235,7 @@ class LlamaServer:
                 self._stopping += 1
                 generation.cancelled.set()
 
-    def _run(self, generation: LlamaGeneration, pieces: SimpleQueue[str | BaseException | None]) -> None:
+    def _run(self, generation: LlamaGeneration, events: SimpleQueue[dict[str, Any] | ModelError | None]) -> None:
         """Generate in a thread of its own: xllamacpp calls back for each token, and returns at the end."""
         request = {
             **generation.request,
@@ -244,23 +248,17 @@ class LlamaServer:
 
         def receive(event: dict[str, Any]) -> bool:
             """Take an event; True stops llama.cpp."""
-            if "choices" not in event:
-                pieces.put(ModelError(f"llama.cpp cannot answer with {self.name}: {_message(event)}"))
-                return True
-            timings, choice = event.get("timings") or {}, event["choices"][0]
-            generation.cached_tokens = int(timings.get("cache_n", generation.cached_tokens))
-            generation.new_tokens = int(timings.get("predicted_n", generation.new_tokens))
-            generation.reached_end = choice.get("finish_reason") == "stop"
-            pieces.put(choice.get("text") or "")
-            return generation.cancelled.is_set()
+            failed = "choices" not in event
+            events.put(ModelError(f"llama.cpp cannot answer with {self.name}: {_message(event)}") if failed else event)
+            return failed or generation.cancelled.is_set()
 
         try:
             self._server.handle_completions(request, receive)
         except Exception as error:
-            pieces.put(ModelError(f"llama.cpp fails with {self.name}: {error}"))
+            events.put(ModelError(f"llama.cpp fails with {self.name}: {error}"))
         finally:
             self._release(generation)
-            pieces.put(None)
+            events.put(None)
 
 
 def open_server(
