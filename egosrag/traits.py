@@ -2,7 +2,7 @@
 
 A checkpoint states its traits as a JSON object in its own ``config.json``::
 
-    "egosrag_traits": {"single_turn": true, "extractive_only": true, "revises_drafts": true}
+    "egosrag_traits": {"single_turn": true, "extractive_only": true, "revises_drafts": true, "prompts": "pocket"}
 
 transformers keeps keys that it does not know, so a copy, a fine-tune (``save_pretrained``) and a merged adapter state
 what the original states, whatever tool wrote them. PEFT warns of keys that it does not know and drops them, so an
@@ -13,7 +13,7 @@ an adapter does not state is its base model's.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Traits:
         revises_drafts: drafts of speech, cards and summaries need checking against the text that they were made from.
         reasoning: thinks aloud before it answers (not used yet).
         template_rules: what its chat template refuses, such as "no_system_role" or "alternating_roles" (not used yet).
+        prompts: the set of prompts that it was trained on, a folder in ``egosrag/prompts``; empty for the standard one.
     """
 
     single_turn: bool = False
@@ -45,10 +46,17 @@ class Traits:
     revises_drafts: bool = False
     reasoning: bool = False
     template_rules: tuple[str, ...] = ()
+    prompts: str = ""
 
 
 _NAMES = frozenset(field.name for field in fields(Traits))
 _DEFAULTS = Traits()
+_EXPECTED = {"template_rules": "a list of strings", "prompts": "a string"}  # of the others: "true or false"
+_IS: dict[str, Callable[[Any], bool]] = {
+    "a list of strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "a string": lambda value: isinstance(value, str),
+    "true or false": lambda value: isinstance(value, bool),
+}
 
 
 def read_traits(folder: str | Path, base: Traits = _DEFAULTS) -> Traits:
@@ -65,9 +73,8 @@ def read_traits(folder: str | Path, base: Traits = _DEFAULTS) -> Traits:
     file, stated = _stated(Path(folder))
     known = {name: value for name, value in stated.items() if name in _NAMES}
     for name, value in known.items():
-        expected = "a list of strings" if name == "template_rules" else "true or false"
-        rules = isinstance(value, list) and all(isinstance(rule, str) for rule in value)
-        if not (rules if name == "template_rules" else isinstance(value, bool)):
+        expected = _EXPECTED.get(name, "true or false")
+        if not _IS[expected](value):
             raise ModelError(f"{file}: the trait {name} is {json.dumps(value)}, which must be {expected}")
     if "template_rules" in known:
         known["template_rules"] = tuple(known["template_rules"])

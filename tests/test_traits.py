@@ -65,6 +65,7 @@ def test_traits_of_a_later_version_are_ignored(checkpoint: Path) -> None:
     [
         ("yes", 'egosrag_traits is "yes", which must be an object'),
         ({"single_turn": "yes"}, 'the trait single_turn is "yes", which must be true or false'),
+        ({"prompts": True}, "the trait prompts is true, which must be a string"),
         ({"template_rules": "no_system_role"}, 'template_rules is "no_system_role", which must be a list of strings'),
     ],
 )

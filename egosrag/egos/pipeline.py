@@ -223,13 +223,15 @@ def build_pipeline(
     count = cached_count(partial(count_tokens, model))
     recall = _recall(memory, count, window)
     lookup = Lookup(sources.search, count, min(window // 4, 2000)) if sources.search else None
+    traits = traits_of(model)
     organize = Organize(
         count,
         window,
-        history=history or ("single" if traits_of(model).single_turn else "multiple"),
+        history=history or ("single" if traits.single_turn else "multiple"),
         quote=quote,
         lookup_budget=lookup.budget if lookup else 0,
         recall_budget=recall.budget if recall else 0,
+        prompts=traits.prompts,
     )
     keep = memory.keep_turns
     summarize = Summarize(

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from egosrag.models.traits import traits_of
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
 from egosrag.prompts.render import question_history
@@ -200,7 +201,7 @@ class FollowUpRewriter:
         """The messages that ask the model for the standalone question, from the last two turns."""
         language = language_of(question)
         turns = [(one_line(q)[:_HISTORY_CHARACTERS], one_line(a)[:_HISTORY_CHARACTERS]) for q, a in history[-2:]]
-        return load("condense", language).messages(
+        return load("condense", language, traits_of(self._model).prompts).messages(
             history=question_history(turns, language), question=one_line(question)[:_HISTORY_CHARACTERS]
         )
 
