@@ -24,6 +24,8 @@ from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Count, Step
 from egosrag.egos.view import Composed
 from egosrag.models.continuation import continue_prefix
+from egosrag.models.sampling import TalkSampling, talk_sampling
+from egosrag.models.traits import unbound
 from egosrag.models.usage import usage_of
 from egosrag.schema import Reply, StopReason, Timing, Usage
 from egosrag.text.quotes import QuoteDecoder
@@ -37,13 +39,23 @@ class Generate(Step[Composed, Reply]):
         model: any chat model; one that cannot continue a prefix is instructed in words to begin with it.
         count: number of tokens of messages, for replies whose model reports no usage.
         reviser: revises every draft that answers another speaker; absent: the model's text is streamed as it is.
+        sampling: passed to each call; by default what the model's publisher recommends, see ``talk_sampling``.
     """
 
-    def __init__(self, model: Any, count: Count, reviser: Reviser | None = None) -> None:
+    def __init__(
+        self, model: Any, count: Count, reviser: Reviser | None = None, sampling: TalkSampling | None = None
+    ) -> None:
         self.name = "Generate"
         self.model = model
         self.count = count
         self.reviser = reviser
+        self.sampling = talk_sampling(model) if sampling is None else sampling
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether another call would give the same reply."""
+        own = getattr(unbound(self.model), "temperature", None)
+        return self.sampling.get("temperature", own) == 0
 
     def run(self, value: Composed, config: RunnableConfig | None = None) -> Reply:
         """The whole reply."""
@@ -89,12 +101,14 @@ class Generate(Step[Composed, Reply]):
             **sampling: settings of the model for this reply alone, such as ``temperature`` and ``seed``.
         """
         draft = _Draft(composed)
+        sampling = {**self.sampling, **sampling}
         turns = composed.view.turns
         reviser = self.reviser if turns and turns[-1].speaker != composed.speaker else None
         for text in self._attempt(draft, config, sampling):
             if reviser is None:
                 yield text
-        if not draft.text and sampling.get("temperature", getattr(self.model, "temperature", None)):
+        own = getattr(unbound(self.model), "temperature", None)
+        if not draft.text and sampling.get("temperature", own):
             seed = sampling.get("seed", getattr(self.model, "seed", None)) or 0
             draft = _Draft(composed, started=draft.started, usage=draft.usage)
             for text in self._attempt(draft, config, {**sampling, "seed": seed + 1}):
