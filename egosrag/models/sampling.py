@@ -68,10 +68,7 @@ def talk_sampling(model: Any, style: Style = "model") -> TalkSampling:
         style: "model" as its publisher recommends, "precise" the same at a low temperature and "creative" at a high
             one, "greedy" without sampling.
     """
-    chosen: dict[str, Any] = {}
-    while isinstance(model, RunnableBinding):
-        chosen = {**model.kwargs, **chosen}
-        model = model.bound
+    model, chosen = _unbound(model)
     stated = TalkSampling.__annotations__.keys() & getattr(model, "model_fields_set", set())
     chosen = {name: getattr(model, name) for name in stated} | chosen
     if chosen.get("temperature") == 0:
@@ -86,6 +83,22 @@ def talk_sampling(model: Any, style: Style = "model") -> TalkSampling:
         temperature = _PRECISE_TEMPERATURE if own is None else min(own, _PRECISE_TEMPERATURE)
         recommended = recommended | TalkSampling(temperature=temperature)
     return cast("TalkSampling", {name: value for name, value in recommended.items() if name not in chosen})
+
+
+def call_temperature(model: Any, sampling: Mapping[str, Any]) -> float | None:
+    """The temperature of a call of ``model`` with the arguments ``sampling``; None where it states none."""
+    inner, bound = _unbound(model)
+    temperature: float | None = {"temperature": getattr(inner, "temperature", None), **bound, **sampling}["temperature"]
+    return temperature
+
+
+def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:
+    """The model inside ``bind`` and ``with_config``, and the bound arguments."""
+    bound: dict[str, Any] = {}
+    while isinstance(model, RunnableBinding):
+        bound = {**model.kwargs, **bound}
+        model = model.bound
+    return model, bound
 
 
 def recommended_sampling(config: Mapping[str, Any]) -> TalkSampling:

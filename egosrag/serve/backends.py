@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 
 from egosrag import assemble
 from egosrag.errors import StoreError
+from egosrag.models.continuation import continue_prefix
 from egosrag.models.sampling import talk_sampling
 from egosrag.models.usage import usage_of
 from egosrag.presets import Style
@@ -91,7 +92,10 @@ class ModelBackend:
         chosen = request.sampling
         sampling = {**talk_sampling(self._model.bind(**chosen), self._style), **chosen}
         whole = AIMessageChunk(content="")
-        for chunk in self._model.stream(_messages(request), stop=request.stop_strings or None, **sampling):
+        *messages, final = _messages(request)
+        prefix = str(final.text) if last.role == "assistant" else ""
+        messages = messages if prefix else [*messages, final]
+        for chunk in continue_prefix(self._model, messages, prefix, stop=request.stop_strings, **sampling):
             whole = whole + chunk
             if text := str(chunk.text):
                 yield text
