@@ -108,7 +108,7 @@ class Generate(Step[Composed, Reply]):
         for text in self._attempt(draft, config, sampling):
             if reviser is None:
                 yield text
-        if again := self._sampled_again(draft, sampling):
+        if (again := self._sampled_again(draft, sampling)) is not None:
             draft = _Draft(composed, started=draft.started, usage=draft.usage)
             for text in self._attempt(draft, config, again):
                 if reviser is None:

@@ -19,8 +19,9 @@ _LINE_WORDS = 5
 _WORD = re.compile(r"[\u3400-\u9fff]|(?:(?![\u3400-\u9fff])[\w'’-])+")
 _QUESTION = re.compile(r"[?？][\s\"'”’」』)）]*$")
 _ASKS_TO_REPEAT = re.compile(
-    r"\b(?:again|repeat(?:ed|ing)?|pardon|once more|after me|say (?:it|that|this)|(?:did|do) you (?:just )?say)\b"
-    r"|再[说讲念]|[说讲念]一遍|重复|复述|跟着?我|学我|刚[才刚]?说|没听清",
+    r"\b(?:repeat|pardon|after me|say (?:it|that|this)|did you (?:just )?say|didn[’']t (?:catch|hear))\b"
+    r"|\b(?:say|tell|explain|read|sing)\b.{0,30}\b(?:again|once more)\b"
+    r"|再[说讲念唱]|[说讲念唱]一遍|重复|复述|跟着?我[说念]|学我|刚[才刚]?说|没听清",
     re.IGNORECASE,
 )
 
