@@ -18,7 +18,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import SettingsError
-from egosrag.presets import PRESETS, preset
+from egosrag.presets import PRESETS, STYLES, Style, preset
 
 _FILE = "egosrag.toml"
 _PREFIX = "EGOSRAG_"
@@ -46,8 +46,22 @@ class Settings(BaseModel):
     prefix_style: Literal["vllm", "deepseek", "none"] | None = Field(
         None, description="how a server is asked to continue a given prefix; vllm also for SGLang and llama.cpp"
     )
-    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy decoding")
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from")
+    sampling: Style = Field(
+        "model", description=f"how conversations are sampled, {' or '.join(STYLES)}: model as its publisher recommends"
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="sampling temperature, 0 is greedy; default: of conversations as sampling, else 0"
+    )
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from"
+    )
+    sampling_top_k: int | None = Field(None, ge=0, description="number of likeliest tokens to sample from; 0 for all")
+    min_p: float | None = Field(
+        None, ge=0, le=1, description="leave out tokens below this share of the likeliest one's probability"
+    )
+    repetition_penalty: float | None = Field(
+        None, gt=0, description="above 1: tokens that the text contains already become less likely"
+    )
     max_new_tokens: int = Field(256, ge=1, description="token limit of one reply")
     seed: int | None = Field(None, description="random seed of sampling; default: a new one each time")
 
