@@ -22,9 +22,10 @@ def chat_model(settings: Settings) -> BaseChatModel:
         ModelError: it cannot be found or loaded.
     """
     from egosrag.models import load_chat_model
+    from egosrag.models.catalogue import resolve
 
     return load_chat_model(
-        settings.model,
+        resolve(settings.model, settings.models_dir),
         adapter=settings.adapter,
         template=settings.template,
         dtype=settings.dtype,
