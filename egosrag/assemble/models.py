@@ -22,6 +22,7 @@ def chat_model(settings: Settings) -> BaseChatModel:
         ModelError: it cannot be found or loaded.
     """
     from egosrag.models import load_chat_model
+    from egosrag.models.catalogue import resolve
     from egosrag.models.load import GenerationSettings
 
     generation = GenerationSettings(max_new_tokens=settings.max_new_tokens, seed=settings.seed)
@@ -35,7 +36,7 @@ def chat_model(settings: Settings) -> BaseChatModel:
     # What is not set is not passed on: a conversation may then sample as the model recommends.
     generation |= {name: value for name, value in chosen.items() if value is not None}  # type: ignore[typeddict-item]
     return load_chat_model(
-        settings.model,
+        resolve(settings.model, settings.models_dir),
         adapter=settings.adapter,
         template=settings.template,
         dtype=settings.dtype,

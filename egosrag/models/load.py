@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from egosrag.errors import ModelError
 from egosrag.limits import MODEL_TIMEOUT_S
+from egosrag.models import catalogue
 
 if TYPE_CHECKING:
     from egosrag.models.api import PrefixStyle
@@ -72,9 +73,9 @@ def load_chat_model(
     """Load a chat model; with all of them a trailing AIMessage is a prefix, and stop strings are left out of the reply.
 
     Args:
-        name: ``pocket`` (the embedded default), a checkpoint folder, a hub id, ``deepseek:NAME``, ``openai:NAME``
-            (any compatible server through ``OPENAI_BASE_URL``), ``scripted:FILE``, or ``PROVIDER:NAME`` of any other
-            provider whose LangChain package is installed.
+        name: ``pocket`` (the embedded default), a name of ``egosrag models``, a checkpoint folder, a hub id,
+            ``deepseek:NAME``, ``openai:NAME`` (any compatible server through ``OPENAI_BASE_URL``), ``scripted:FILE``,
+            or ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
         adapter: folder of a LoRA adapter, for a local model.
         template: False leaves out the chat template of a local model (report 5.2, base models).
         dtype: float32, bfloat16 or float16, for a local model.
@@ -86,6 +87,7 @@ def load_chat_model(
     Raises:
         ModelError: there is no such model, it cannot be loaded, a key is missing, or a setting is wrong.
     """
+    name = catalogue.resolve(name)
     provider, colon, rest = name.partition(":")
     try:
         if not colon:

@@ -70,10 +70,15 @@ def open_engine(name: str, *, dtype: str | None = None, device: str | None = Non
     return engine
 
 
+def embedded_folder() -> Path:
+    """The folder of the embedded checkpoint."""
+    return Path(str(files("egosrag") / "data" / EMBEDDED_MODEL))
+
+
 def _resolve(name: str) -> Path:
     """The folder of a checkpoint, downloaded where the name is a hub id."""
     if name == EMBEDDED_MODEL:
-        return Path(str(files("egosrag") / "data" / EMBEDDED_MODEL))
+        return embedded_folder()
     path = Path(name).expanduser()
     if path.is_dir():
         return path
