@@ -4,7 +4,8 @@ A file is ``name.language.txt``. Its first line is a comment with the report's s
 and ``[assistant]`` open the messages; a fragment that is put into other prompts has the single part ``[text]``.
 Variables are ``$name``; a value is inserted as it is and never searched for variables.
 
-``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids.
+``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids,
+in the form that the chat template accepts (``fit``).
 """
 
 from __future__ import annotations

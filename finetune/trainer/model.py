@@ -10,8 +10,10 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
 from egosrag.errors import TrainingError
-from egosrag.prompts.encode import end_of_turn_id
+from egosrag.prompts.encode import encode, end_of_turn_id
 from finetune.data.tokenization import StopTokens
 from finetune.trainer.args import SftArgs
 
@@ -178,9 +180,7 @@ def _with_lora(model: PreTrainedModel, args: SftArgs, tokenizer: PreTrainedToken
 
 def template_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids of the special tokens that the chat template writes around a conversation."""
-    messages = [{"role": role, "content": "?"} for role in ("system", "user", "assistant")]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = encode(tokenizer, [SystemMessage("?"), HumanMessage("?"), AIMessage("?"), HumanMessage("?")])
     return sorted(set(ids) & set(tokenizer.all_special_ids))
 
 
