@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, load_settings
+from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, Template, load_settings
 from egosrag.errors import SettingsError
 from egosrag.postgres import is_postgres_url
 
@@ -41,6 +41,7 @@ def serve(
     tokens: Annotated[Path | None, typer.Option(help="File of bearer tokens, one per line.")] = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     embedder: Embedder = None,
     store: Store = None,
     pairs: Set = None,
@@ -54,7 +55,9 @@ def serve(
 
     known = read_tokens(tokens)
     check_address(host, known)
-    settings = load_settings(config, pairs, model=model, adapter=adapter, embedder=embedder, store=store)
+    settings = load_settings(
+        config, pairs, model=model, adapter=adapter, template=template, embedder=embedder, store=store
+    )
     served = served_models(settings, role or (), index or ())
     run(served, Guard(known, Limits()), host, port)
 

@@ -160,12 +160,13 @@ class Organize(Step[ConversationView, Composed]):
         card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts)
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
-        empty = [*self._template(view, card, ""), AIMessage(prefix)]
+        # Templates write an empty message in another way, or not at all.
+        shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
         return _Head(
             instructions=self._part("template", bare),
             card=self._part("card", card),
             prefix=self._part("prefix", prefix),
-            tokens=self.count(empty),
+            tokens=self.count(shortest) - self.count("a"),
         )
 
     def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import ModelError
@@ -24,7 +24,7 @@ from egosrag.models.streaming import StopFilter
 from egosrag.models.tokens import tokenizer_of
 from egosrag.models.traits import unbound
 from egosrag.prompts import load
-from egosrag.prompts.encode import escape_special_tokens, render_text
+from egosrag.prompts.encode import escape_special_tokens, fit_messages, render_text
 from egosrag.text.language import language_of
 from egosrag.text.repetition import RUNAWAY_WINDOW, is_runaway
 from egosrag.text.thoughts import ThoughtFilter
@@ -104,7 +104,7 @@ def _continued(
         chunks = (AIMessageChunk(content=part) for part in model.stream(text, config=config, **kwargs))
         yield from _filtered(chunks, EchoFilter("", stops))
     elif isinstance(inner, BaseChatModel):
-        prompt = request_prefix(_escaped(model, messages), prefix)
+        prompt = _fitted(model, request_prefix(messages, prefix))
         chunks = model.stream(prompt, config=config, **_stop_argument(inner, prefix, stops), **kwargs)
         yield from _filtered(chunks, EchoFilter(prefix, stops))
     else:
@@ -235,10 +235,13 @@ def _completion_prompt(model: Any, messages: Sequence[BaseMessage], prefix: str)
     return text if prefix else text + "\n"
 
 
-def _escaped(model: Any, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The messages with special tokens in them escaped, where the model's own class renders the template as text."""
+def _fitted(model: Any, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages as a local model's template accepts them, where the model's own class renders it as text.
+
+    Special tokens in them are escaped.
+    """
     tokenizer = tokenizer_of(model)
     if tokenizer is None:
         return list(messages)
-    plain = (HumanMessage, AIMessage, SystemMessage)
-    return [type(m)(escape_special_tokens(tokenizer, str(m.text))) if isinstance(m, plain) else m for m in messages]
+    fitted = fit_messages(tokenizer, messages)
+    return [type(m)(escape_special_tokens(tokenizer, str(m.text))) for m in fitted]

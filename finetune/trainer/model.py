@@ -11,8 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
 from egosrag.errors import TrainingError
-from egosrag.prompts.encode import end_of_turn_id
+from egosrag.prompts.encode import encode, end_of_turn_id
 from egosrag.traits import read_traits
 from finetune.data.tokenization import StopTokens
 from finetune.trainer.args import SftArgs
@@ -190,9 +192,7 @@ def _with_lora(model: PreTrainedModel, args: SftArgs, tokenizer: PreTrainedToken
 
 def template_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids of the special tokens that the chat template writes around a conversation."""
-    messages = [{"role": role, "content": "?"} for role in ("system", "user", "assistant")]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = encode(tokenizer, [SystemMessage("?"), HumanMessage("?"), AIMessage("?"), HumanMessage("?")])
     return sorted(set(ids) & set(tokenizer.all_special_ids))
 
 

@@ -74,6 +74,7 @@ def inputs(language: str, prompts: str = "") -> dict[str, str]:
         "known": "",
         "titles": fact["section"],
         "tried": "And then?" if language == "en" else "然后呢？",
+        "opening": "Hello, sailor." if language == "en" else "你好，水手。",
         "prefix": speech_prefix(ROLE[language].name, language),
         "source": fact["text"],
         "scenes": fact["scene"],
