@@ -41,11 +41,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print each answer as a line 
 Model = Annotated[
     str | None,
     typer.Option(
-        help="pocket (embedded), a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.",
-        show_default="pocket",
+        help="pocket (embedded), a name of egosrag models, a GGUF file, a hub id, a folder, deepseek:NAME, openai:NAME "
+        "or scripted:FILE.",
+        show_default="the one of egosrag models default, else pocket",
     ),
 ]
 Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter (LoRA) for a local model.")]
+Template = Annotated[
+    bool | None,
+    typer.Option(
+        "--template/--no-template",
+        help="Prompt a local model in its chat template; without, as a base model.",
+        show_default="template",
+    ),
+]
 ExtractModel = Annotated[str | None, typer.Option(help="Model for Extract.", show_default="the chat model")]
 Embedder = Annotated[
     str | None,

@@ -14,7 +14,9 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
+from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
 from egosrag.models.runtime.llama_cpp import GgufTokenizer, LlamaServer, open_server
+from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import StopFilter, UnreportedUsage, chunk, last_chunk
 from egosrag.prompts.encode import count_text, encode
 from egosrag.text.thoughts import ThoughtFilter
@@ -59,14 +61,16 @@ class GgufChatModel(BaseChatModel):
     kv_cache_mb: int = Field(512, ge=0, description="MiB of main memory for prefixes kept for later calls; 0 for none")
     seed: int | None = Field(None, description="the same seed and call give the same reply")
 
+    _file: GgufFile = PrivateAttr()
     _server: LlamaServer = PrivateAttr()
     _window: int = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Load the file, or share the one that is loaded already."""
         super().model_post_init(context)
+        self._file = read_gguf(self.model)
         self._server, self._window = open_server(
-            self.model, adapter=self.adapter, window=self.context_window, cache_mb=self.kv_cache_mb
+            self._file, adapter=self.adapter, window=self.context_window, cache_mb=self.kv_cache_mb
         )
 
     @property
@@ -88,6 +92,11 @@ class GgufChatModel(BaseChatModel):
     def traits(self) -> Traits:
         """Those of any chat model: a GGUF file states none. Without a template there are no turns."""
         return Traits(single_turn=not self.template)
+
+    @property
+    def talk_sampling(self) -> TalkSampling:
+        """What the file's publisher recommends for conversations; nothing where that is not known."""
+        return self._file.talk_sampling
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make, template included."""

@@ -1,9 +1,10 @@
 """Messages to token ids, in one place for inference and for training.
 
 With a template the tokenizer's own chat template is rendered, and the ids are those of
-``tokenizer.apply_chat_template`` with two differences. Text of a message that looks like a special token
+``tokenizer.apply_chat_template`` with three differences. Text of a message that looks like a special token
 (``<|im_end|>`` typed by a user) stays text. A trailing ``AIMessage`` is a prefix that is continued (prefill): no token
-closes it and no white space is lost. Without a template (report 5.2, base models) the contents are joined by newlines.
+closes it and no white space is lost. Messages that the template does not accept are written in another form (``fit``).
+Without a template (report 5.2, base models) the contents are joined by newlines.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
+from egosrag.prompts.fit import Form, Turn, find_form
 
 # ``tokenizer.encode`` sets split_special_tokens on the tokenizer itself, so two threads must not encode at once.
 _LOCK = threading.RLock()
 # Placeholders for special-token text while a template is rendered: private-use characters, which no template trims.
 _PLACEHOLDERS = range(0xF0000, 0x10FFFE)
+# The form for each template and sequence of roles, by tokenizer.
+_FORMS: WeakKeyDictionary[ChatTokenizer, dict[tuple[str, ...], Form]] = WeakKeyDictionary()
+_KNOWN_FORMS = 512  # of one tokenizer: a long conversation has another sequence of roles at every turn
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
@@ -69,7 +76,7 @@ def encode(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], *, templat
 
     Raises:
         ModelError: there are no messages, one is not text or has another role, or the tokenizer has no template
-            or one that refuses these messages.
+            or one that refuses these messages in every form.
     """
     turns = _turns(messages)
     with _LOCK:
@@ -94,6 +101,17 @@ def render_text(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> st
         return _joined_contents([(role, escape_special_tokens(tokenizer, text)) for role, text in turns])
     text, placeholders = _render_template(tokenizer, turns)
     return text.translate({ord(char): _escaped(token) for char, token in placeholders.items()})
+
+
+def fit_messages(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """``messages`` as the tokenizer's chat template accepts them, for a program that renders it by itself.
+
+    Raises:
+        ModelError: as ``encode``.
+    """
+    turns = _turns(messages)
+    kinds = {role: kind for kind, role in _ROLES.items()}
+    return [kinds[role](text) for role, text in _form(tokenizer, turns).arrange(turns)]
 
 
 def escape_special_tokens(tokenizer: ChatTokenizer, text: str) -> str:
@@ -121,14 +139,14 @@ def end_of_turn_id(tokenizer: ChatTokenizer) -> int | None:
     if not tokenizer.chat_template:
         return None
     content = chr(_PLACEHOLDERS[0])
-    text = _apply_template(tokenizer, [("user", "a"), ("assistant", content)], closed=True)
+    text = _rendered(tokenizer, [("user", "a"), ("assistant", content), ("user", "a")], chr(_PLACEHOLDERS[1]))
     after = text.partition(content)[2]
     pattern = _pattern(_special_tokens(tokenizer))
     match = pattern.match(after.lstrip()) if pattern else None
     return _id(tokenizer, match.group()) if match else None
 
 
-def _turns(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
+def _turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """(role, content) pairs."""
     if not messages:
         raise ModelError("no messages to answer: give the model at least one")
@@ -151,74 +169,65 @@ def _text(message: BaseMessage) -> str:
     return str(message.text)
 
 
-def _joined_contents(turns: Sequence[tuple[str, str]]) -> str:
+def _joined_contents(turns: Sequence[Turn]) -> str:
     text = "\n".join(content for _, content in turns if content)
     return text if turns[-1][0] == "assistant" else text + "\n"
 
 
-def _render_template(tokenizer: ChatTokenizer, turns: Sequence[tuple[str, str]]) -> tuple[str, dict[str, str]]:
+def _render_template(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[str, dict[str, str]]:
     """The rendered chat template, with placeholders where contents hold special-token text.
 
     Returns:
         The text, and the special-token text of each placeholder in it.
     """
-    special_tokens, template_tokens = _special_tokens(tokenizer), _template_tokens(tokenizer)
+    template_tokens = _template_tokens(tokenizer)
+    thoughts = {"<think>", "</think>"} - _special_tokens(tokenizer)
     contents = "".join(text for _, text in turns)
     unused = (c for c in map(chr, _PLACEHOLDERS) if c not in contents)
     placeholder_of = {token: next(unused) for token in template_tokens}
     used: set[str] = set()
 
     def masked(role: str, text: str) -> str:
-        # In the model's own replies only true special tokens are masked: they may hold others, such as <think>, which
-        # templates look for.
-        pattern = _pattern(special_tokens if role == "assistant" else template_tokens)
+        # Templates look for thoughts in the model's own replies.
+        pattern = _pattern(template_tokens - thoughts if role == "assistant" else template_tokens)
         if pattern is None:
             return text
         used.update(pattern.findall(text))
         return pattern.sub(lambda match: placeholder_of[match.group()], text)
 
     safe = [(role, masked(role, text)) for role, text in turns]
-    if safe[-1][0] == "assistant":
-        # A prefix: render a placeholder in its place, cut the text there, and append the prefix as it is.
-        prefix, end = safe[-1][1], next(unused)
-        text = _apply_template(tokenizer, [*safe[:-1], ("assistant", end)], closed=True)
-        # A template that drops the last turn (none is known) gets the prefix after its own generation prompt.
-        text = text.partition(end)[0] if end in text else _apply_template(tokenizer, safe[:-1], closed=False)
-        text += prefix
-    else:
-        text = _apply_template(tokenizer, safe, closed=False)
-    return text, {placeholder_of[token]: token for token in used}
+    return _rendered(tokenizer, safe, next(unused)), {placeholder_of[token]: token for token in used}
 
 
-def _apply_template(tokenizer: ChatTokenizer, turns: Sequence[tuple[str, str]], *, closed: bool) -> str:
+def _rendered(tokenizer: ChatTokenizer, turns: Sequence[Turn], end: str) -> str:
+    """The rendered chat template, in the first form that it accepts (``fit``); ``end`` is a character of no turn."""
     from jinja2 import TemplateError
 
+    form = _form(tokenizer, turns)
+    try:
+        return form.render(partial(_apply_template, tokenizer), turns, end)
+    except TemplateError as error:  # for what the messages contain: their roles are accepted
+        raise ModelError(f"the model's chat template refuses these messages: {error}") from error
+
+
+def _form(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> Form:
+    """The form for turns of these roles, looked for once."""
     if not tokenizer.chat_template:
         raise ModelError(
             "the model's tokenizer has no chat template: use --no-template (template=False), or a checkpoint with one"
         )
-    for attempt in (list(turns), _without_system(turns)):
-        chat = [{"role": role, "content": text} for role, text in attempt]
-        try:
-            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=not closed)
-        except TemplateError as error:
-            refusal = error
-        else:
-            return str(text)
-    raise ModelError(f"the model's chat template refuses these messages: {refusal}")
+    known = _FORMS.setdefault(tokenizer, {})
+    key = (str(tokenizer.chat_template), *(role for role, _ in turns))
+    if key not in known:
+        if len(known) == _KNOWN_FORMS:
+            known.clear()
+        known[key] = find_form(partial(_apply_template, tokenizer), key[1:])
+    return known[key]
 
 
-def _without_system(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The turns with the system text at the beginning of the first user turn: some templates have no system role."""
-    system = [text for role, text in turns if role == "system"]
-    if not system:
-        return list(turns)
-    rest = [(role, text) for role, text in turns if role != "system"]
-    first = next((i for i, (role, _) in enumerate(rest) if role == "user"), None)
-    if first is None:
-        return [("user", "\n\n".join(system)), *rest]
-    merged = ("user", "\n\n".join([*system, rest[first][1]]))
-    return [*rest[:first], merged, *rest[first + 1 :]]
+def _apply_template(tokenizer: ChatTokenizer, turns: Sequence[Turn], generation_prompt: bool) -> str:
+    chat = [{"role": role, "content": text} for role, text in turns]
+    return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation_prompt))
 
 
 def _encode_rendered(tokenizer: ChatTokenizer, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:

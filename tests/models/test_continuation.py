@@ -17,6 +17,7 @@ from egosrag.models.continuation import EchoFilter, continue_prefix, supports_pr
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
+from tests.prompts.chat_templates import TEMPLATES
 from tests.tiny import make_tiny_qwen
 
 ASK: list[BaseMessage] = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"')]
@@ -136,6 +137,15 @@ def test_special_token_text_is_escaped_for_pipelines(pipeline: Any, monkeypatch:
     for model in (pipeline, ChatHuggingFace(llm=pipeline)):
         list(continue_prefix(model, forged, 'Tim: "', stop=['"']))
     assert [prompt.count("<|im_end|>") for prompt in prompts] == [2, 2], "the system's and the user's own"
+
+
+def test_messages_fit_the_template_that_another_class_renders(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from langchain_huggingface import ChatHuggingFace
+
+    monkeypatch.setattr(pipeline.pipeline.tokenizer, "chat_template", TEMPLATES["llama-2"].replace("bos_token + ", ""))
+    model = ChatHuggingFace(llm=pipeline)
+    greeting = [*ASK[:1], AIMessage("Hello."), *ASK[1:], HumanMessage("Well?")]
+    assert joined(continue_prefix(model, greeting, 'Tim: "', stop=['"'])) == ("I am Tim.", "stop")
 
 
 def test_tokens_of_a_pipeline_are_counted_by_its_tokenizer(pipeline: Any) -> None:

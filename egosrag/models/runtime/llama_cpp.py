@@ -16,17 +16,20 @@ import secrets
 import signal
 import threading
 import weakref
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import ModelError, WindowError
-from egosrag.models.runtime.gguf_file import INSTALL, read_metadata
+from egosrag.models.runtime.gguf_file import INSTALL, GgufFile, read_gguf
 from egosrag.prompts.templates import render_chat
+
+if TYPE_CHECKING:
+    import httpx
 
 SLOTS = 4
 """Conversations that run at once; more wait."""
@@ -36,9 +39,6 @@ DEFAULT_WINDOW = 8192
 
 _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
 _BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
-_SPECIAL_TYPES = (2, 3)  # of tokens: unknown, control
-_USER_DEFINED_TYPE = 4
-_SPECIAL_KEYS = ("bos", "eos", "eot", "eom", "unknown", "seperator", "padding", "mask")
 
 _LOADING = threading.Lock()
 _SERVERS: weakref.WeakValueDictionary[tuple[object, ...], LlamaServer] = weakref.WeakValueDictionary()
@@ -74,23 +74,12 @@ class LlamaGeneration:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class AddedToken:
-    """A token beside the vocabulary of text."""
-
-    text: str
-    special: bool
-
-    def __str__(self) -> str:
-        return self.text
-
-
 class GgufTokenizer:
     """The tokenizer of a loaded GGUF file, with what ``prompts.encode`` needs of one of transformers.
 
     Args:
-        metadata: the file's.
-        post: sends a JSON object to llama.cpp's server and gives its answer.
+        file: its header.
+        ask: sends a JSON object to a path of llama.cpp's server, and gives its answer.
 
     Attributes:
         chat_template: Jinja source; None where the file has none.
@@ -100,22 +89,17 @@ class GgufTokenizer:
         all_special_tokens: texts of the special ones.
     """
 
-    def __init__(self, metadata: Mapping[str, Any], post: Any) -> None:
-        tokens: list[str] = metadata["tokenizer.ggml.tokens"]
-        types: list[int] = metadata.get("tokenizer.ggml.token_type") or [1] * len(tokens)
-        ids = {name: metadata.get(f"tokenizer.ggml.{name}_token_id") for name in _SPECIAL_KEYS}
-        special = {n for n, kind in enumerate(types) if kind in _SPECIAL_TYPES}
-        special |= {n for n in ids.values() if n is not None and 0 <= n < len(tokens)}
-        added = special | {n for n, kind in enumerate(types) if kind == _USER_DEFINED_TYPE}
-        self.chat_template: str | None = metadata.get("tokenizer.chat_template")
-        self.bos_token_id: int | None = ids["bos"]
-        self.added_tokens_decoder = {n: AddedToken(tokens[n], n in special) for n in sorted(added)}
-        self.added_tokens_encoder = {token.text: n for n, token in self.added_tokens_decoder.items()}
-        self.all_special_tokens = [tokens[n] for n in sorted(special)]
-        self._names = {f"{name}_token": tokens[n] for name in ("bos", "eos") if (n := ids[name]) is not None}
-        self._post = post
+    def __init__(self, file: GgufFile, ask: Callable[[str, Mapping[str, Any]], Any]) -> None:
+        self.chat_template = file.chat_template
+        self.bos_token_id = file.special_id("bos")
+        self.added_tokens_decoder = file.added_tokens
+        self.added_tokens_encoder = {token.text: n for n, token in file.added_tokens.items()}
+        self.all_special_tokens = [token.text for token in file.added_tokens.values() if token.special]
+        ids = {name: file.special_id(name) for name in ("bos", "eos")}
+        self._names = {f"{name}_token": str(file.added_tokens[n]) for name, n in ids.items() if n is not None}
+        self._ask = ask
         # Turns come again in every prompt of a conversation.
-        self._encode = lru_cache(maxsize=4096)(self._encode_uncached)
+        self._encode = lru_cache(maxsize=4096)(partial(_tokenize, ask))
 
     def encode(
         self, text: str, add_special_tokens: bool = True, split_special_tokens: bool = False, verbose: bool = True
@@ -123,15 +107,9 @@ class GgufTokenizer:
         """Token ids of ``text``; with ``split_special_tokens`` its special tokens are ordinary characters."""
         return list(self._encode(text, add_special_tokens, not split_special_tokens))
 
-    def _encode_uncached(self, text: str, add_special: bool, parse_special: bool) -> tuple[int, ...]:
-        # A lone surrogate is no character of UTF-8.
-        content = text.encode("utf-8", "replace").decode("utf-8")
-        answer = self._post("/tokenize", content=content, add_special=add_special, parse_special=parse_special)
-        return tuple(answer["tokens"])
-
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens included."""
-        return str(self._post("/detokenize", tokens=list(ids))["content"])
+        return str(self._ask("/detokenize", {"tokens": list(ids)})["content"])
 
     def apply_chat_template(
         self, chat: Sequence[Mapping[str, str]], tokenize: bool = False, add_generation_prompt: bool = False
@@ -141,37 +119,37 @@ class GgufTokenizer:
         return render_chat(self.chat_template or "", chat, add_generation_prompt=add_generation_prompt, **self._names)
 
 
+def _tokenize(
+    ask: Callable[[str, Mapping[str, Any]], Any], text: str, add_special: bool, parse_special: bool
+) -> tuple[int, ...]:
+    content = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no character of UTF-8
+    return tuple(
+        ask("/tokenize", {"content": content, "add_special": add_special, "parse_special": parse_special})["tokens"]
+    )
+
+
 class LlamaServer:
     """A GGUF file in memory, with or without a LoRA adapter.
 
     Args:
-        name: what the user called the file, for errors.
-        metadata: the file's.
-        window: tokens of prompt and reply together.
+        file: its header.
         server: xllamacpp's.
         cache_tokens: tokens of the KV cache that all slots share.
         key: of the server's own port.
+
+    Attributes:
+        name: what the user called the file, for errors.
+        tokenizer: the file's.
     """
 
-    def __init__(self, name: str, metadata: Mapping[str, Any], server: Any, *, cache_tokens: int, key: str) -> None:
-        import httpx
-
-        self.name = name
+    def __init__(self, file: GgufFile, server: Any, *, cache_tokens: int, key: str) -> None:
+        self.name = file.name
+        self.tokenizer = GgufTokenizer(file, partial(_post, _client(server.listening_address, key)))
         self._server = server
-        self._client = httpx.Client(
-            base_url=server.listening_address, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60
-        )
-        self.tokenizer = GgufTokenizer(metadata, self._post)
         self._freed = threading.Condition()
         self._free_tokens = cache_tokens
         self._running: set[int] = set()  # identities of the generations
         self._stopping = 0  # generations that were cancelled and still hold their slot
-
-    def _post(self, path: str, **content: Any) -> Any:
-        answer = self._client.post(path, json=content)
-        if answer.is_error:
-            raise ModelError(f"llama.cpp refuses a request for {self.name}: {_message(answer.json())}")
-        return answer.json()
 
     def start(
         self, prompt: Sequence[int], request: Mapping[str, Any], *, window: int, max_new_tokens: int
@@ -262,12 +240,12 @@ class LlamaServer:
 
 
 def open_server(
-    name: str, *, adapter: str | None = None, window: int | None = None, cache_mb: int = 512
+    file: GgufFile, *, adapter: str | None = None, window: int | None = None, cache_mb: int = 512
 ) -> tuple[LlamaServer, int]:
     """The server of a GGUF file, loaded or shared.
 
     Args:
-        name: the file.
+        file: its header.
         adapter: a GGUF file of a LoRA adapter; a file with an adapter is loaded beside the one without.
         window: tokens of prompt and reply together; ``DEFAULT_WINDOW`` when None, never above the file's own.
         cache_mb: MiB of main memory for the prefixes that do not fit into the KV cache.
@@ -276,66 +254,49 @@ def open_server(
         The server, and the window.
 
     Raises:
-        ModelError: there is no such file, it cannot be loaded, the adapter does not fit, or a package is missing.
+        ModelError: the file cannot be loaded, the adapter does not fit, or xllamacpp is not installed.
     """
-    path = Path(name).expanduser()
-    metadata = _metadata(path, name)
-    own = metadata.get(f"{metadata.get('general.architecture')}.context_length") or DEFAULT_WINDOW
-    window = min(window or DEFAULT_WINDOW, int(own))
+    if file.kind == "adapter":
+        raise ModelError(f"{file.name} is a LoRA adapter: give its base as the model, and it as the adapter")
+    if not file.added_tokens:
+        raise ModelError(f"{file.name} has no tokenizer: it is no language model, or not the first part of one")
+    window = min(window or DEFAULT_WINDOW, file.window or DEFAULT_WINDOW)
     cache_tokens = max(window, min(_CACHE_TOKENS, SLOTS * window))
-    adapter_path = None if adapter is None else _check_adapter(adapter, metadata, name)
-    key = (_version(path), adapter_path and _version(adapter_path), cache_tokens, cache_mb)
+    lora = None if adapter is None else _read_adapter(adapter, file)
+    key = (*_identity(file), *(_identity(lora) if lora else ()), cache_tokens, cache_mb)
     with _LOADING:
         server = _SERVERS.get(key)
         if server is None:
             _LAST_SERVER.clear()
-            server = _load(path, adapter_path, name, metadata, cache_tokens, cache_mb)
+            server = _load(file, lora, cache_tokens, cache_mb)
             _SERVERS[key] = server
         _LAST_SERVER[:] = [server]
     return server, window
 
 
-def _version(path: Path) -> tuple[str, int]:
-    return str(path.resolve()), path.stat().st_mtime_ns  # a file that was written again is another model
+def _identity(file: GgufFile) -> tuple[str, int]:
+    return str(file.path.resolve()), file.version
 
 
-@lru_cache(maxsize=4)
-def _read_once(path: Path, version: tuple[str, int], name: str) -> Mapping[str, Any]:
-    return read_metadata(path, name)
-
-
-def _metadata(path: Path, name: str) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"no model at {name}: there is no such file (looked for {path.absolute()})")
-    metadata = _read_once(path, _version(path), name)
-    if metadata.get("general.type") == "adapter":
-        raise ModelError(f"{name} is a LoRA adapter: give its base as the model, and it as the adapter")
-    if "tokenizer.ggml.tokens" not in metadata:
-        raise ModelError(f"{name} has no tokenizer in it: it is no language model, or a later part of one")
-    return metadata
-
-
-def _check_adapter(adapter: str, base: Mapping[str, Any], name: str) -> Path:
+def _read_adapter(adapter: str, base: GgufFile) -> GgufFile:
     path = Path(adapter).expanduser()
     if path.suffix.lower() != ".gguf" or not path.is_file():
         raise ModelError(f"no adapter at {adapter}: a GGUF model needs a GGUF file of a LoRA adapter")
-    metadata = read_metadata(path, adapter)
-    if metadata.get("general.type") != "adapter" or metadata.get("adapter.type") != "lora":
+    file = read_gguf(adapter)
+    if file.kind != "adapter":
         raise ModelError(f"{adapter} is not a LoRA adapter: convert one with llama.cpp's convert_lora_to_gguf.py")
-    if metadata.get("general.architecture") != base.get("general.architecture"):
-        raise ModelError(f"the adapter at {adapter} does not fit {name}: it is for another architecture")
-    return path
+    if file.architecture != base.architecture:
+        raise ModelError(f"the adapter at {adapter} does not fit {base.name}: it is for another architecture")
+    return file
 
 
-def _load(
-    path: Path, adapter: Path | None, name: str, metadata: Mapping[str, Any], cache_tokens: int, cache_mb: int
-) -> LlamaServer:
+def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: int) -> LlamaServer:
     xllamacpp = _import_xllamacpp()
     key = secrets.token_urlsafe(32)
     params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    if adapter is not None:
-        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
+    params.model.path = str(file.path)
+    if lora is not None:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora.path), 1.0)]
     params.verbosity = 0
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
     params.ui = params.endpoint_slots = params.warmup = False
@@ -343,18 +304,29 @@ def _load(
     params.n_batch = params.n_ubatch = _BATCH
     params.cache_ram_mib = cache_mb
     params.cache_prompt = cache_mb > 0
-    threads = os.cpu_count() or 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     try:
         with _own_signal_handlers():
             server = xllamacpp.Server(params)
     except RuntimeError as error:
-        architecture = metadata.get("general.architecture")
-        where = f"the adapter at {adapter} onto {name}" if adapter else f"{name} (architecture {architecture})"
+        where = f"the adapter at {lora.name} onto {file.name}" if lora else f"{file.name} ({file.architecture})"
         raise ModelError(
             f"llama.cpp cannot load {where}: it is damaged, too new for the installed xllamacpp, or too large"
         ) from error
-    return LlamaServer(name, metadata, server, cache_tokens=cache_tokens, key=key)
+    return LlamaServer(file, server, cache_tokens=cache_tokens, key=key)
+
+
+def _client(address: str, key: str) -> httpx.Client:
+    import httpx
+
+    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60)
+
+
+def _post(client: httpx.Client, path: str, content: Mapping[str, Any]) -> Any:
+    answer = client.post(path, json=content)
+    if answer.is_error:
+        raise ModelError(f"llama.cpp's tokenizer fails: {_message(answer.json())}")
+    return answer.json()
 
 
 def _import_xllamacpp() -> Any:
