@@ -33,9 +33,11 @@ from langchain_core.language_models import BaseChatModel
 from egosrag import ManualEngine, ManualIndex
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
+from egosrag.rag.refusals import is_refusal
 from egosrag.text.language import language_of
 from egosrag.text.numbers import number_values
-from egosrag.text.words import pairs, without_question_words
+from egosrag.text.sentences import sentence_spans
+from egosrag.text.words import without_question_words, words
 from evals.common.command import AsJson, MaxNewTokens, finish, run
 from evals.common.estimates import estimate, percent, precision_recall
 from evals.common.models import ModelSpec, Sampling, weight_files
@@ -44,7 +46,9 @@ from evals.rag.questions import Manual, limited, load_manual, samples
 
 MIN_WORDS = 0.5  # share of a reference's words that a right answer contains: people word one answer in several ways
 _STEM = 5  # characters by which English words are compared: "locks" and "locking" are the same key word
-_YES_NO = re.compile(r"\s*(?:(yes|true|是的?|可以|能|会|有)|(no|false|不是?|否|没有))\b[\s.。,，!！:：]*", re.IGNORECASE)
+_YES_NO = re.compile(
+    r"\s*(?:(yes|true|是的?|可以|能|会|有)|(no|false|不是?|否|没有))\b[\s.。,，!！:：]*", re.IGNORECASE
+)
 _NEGATION = re.compile(r"\b(?:not?|never|cannot|without|none)\b|n[’']t\b|[不没无未勿]", re.IGNORECASE)
 
 
@@ -60,29 +64,37 @@ def is_right(answer: str, reference: str, question: str = "") -> bool:
     """
     if expected := _YES_NO.fullmatch(reference):
         own = _YES_NO.match(answer)
-        return bool(expected[1]) == (bool(own[1]) if own else not _NEGATION.search(answer))
+        return bool(expected[1]) == (bool(own[1]) if own else not _NEGATION.search(_closest(answer, question)))
     if not number_values(reference) <= number_values(answer):
         return False
-    known = _key_words(question)
-    words = {word for word in _key_words(reference) if word not in known} or _key_words(reference)
-    return len(words & _key_words(answer)) >= MIN_WORDS * len(words)
+    expected_words = _key_words(reference) - _key_words(question) or _key_words(reference)
+    found = sum(word in (_key_words(answer) if word.isascii() else answer) for word in expected_words)
+    return found >= MIN_WORDS * len(expected_words)
+
+
+def _closest(answer: str, question: str) -> str:
+    """The sentence of an answer that shares the most words with the question."""
+    asked, sentences = _key_words(question), [answer[start:end] for start, end in sentence_spans(answer)]
+    return max(sentences, key=lambda sentence: len(_key_words(sentence) & asked), default="")
 
 
 def _key_words(text: str) -> set[str]:
-    """The words of a text that name something, by their stems; Chinese by character pairs; numbers are left out."""
-    named = without_question_words(text) if language_of(text) == "en" else text
-    words = {word[:_STEM] if word.isascii() else word for word in pairs(named) if not word.isdigit()}
-    return {word for word in words if word not in number_values(text)}
+    """The words of a text that name something, English ones by their stems; numbers are left out."""
+    found = words(without_question_words(text) if language_of(text) == "en" else text)
+    return {word[:_STEM] if word.isascii() else word for word in found if not number_values(word)}
 
 
 class _DraftRecorder(BaseCallbackHandler):
-    """Keeps what the model wrote, before any of it was verified; None where it was not called."""
+    """Keeps what the model wrote at each of its calls, before any of it was verified."""
 
     def __init__(self) -> None:
-        self.text: str | None = None
+        self.texts: list[str] = []
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+        self.texts.append("")
 
     def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
-        self.text = (self.text or "") + token
+        self.texts[-1] += token
 
 
 class Engines:
@@ -133,11 +145,11 @@ class Engines:
 
 
 def ask(engine: ManualEngine, row: Record, answerable: bool) -> Record:
-    """Ask one question: the answer, the model's draft, the measures, and the stage at which the answer was lost."""
+    """Ask one question: the answer, the model's drafts, the measures, and the stage at which the answer was lost."""
     start = time.perf_counter()
-    draft = _DraftRecorder()
+    drafts = _DraftRecorder()
     history = [(q, a) for q, a in row["history"]]
-    answer = engine.ask(row["question"], history, {"callbacks": [draft]})
+    answer = engine.ask(row["question"], history, {"callbacks": [drafts]})
     seconds = time.perf_counter() - start
     retrieved = {hit.passage.page for hit in engine.retrieve(row["question"], history).passages}
     page = bool({citation.page for citation in answer.citations} & set(row["pages"]))
@@ -147,7 +159,7 @@ def ask(engine: ManualEngine, row: Record, answerable: bool) -> Record:
         "kind": row["kind"] if answerable == row["answerable"] else "held out",
         "reference": row["reference"],
         "answer": answer.answer,
-        "draft": draft.text,
+        "drafts": drafts.texts,
         "mode": answer.mode,
         "evidence": answer.evidence,
         "answerable": answerable,
@@ -157,18 +169,16 @@ def ask(engine: ManualEngine, row: Record, answerable: bool) -> Record:
         right = told and not answer.refused
         found = bool(retrieved & set(row["pages"]))
         record["measures"] |= {"right": float(right), "page": float(page), "retrieved": float(found)}
-        record["stage"] = "right" if right else "not retrieved" if not found else _stage(answer.mode, draft.text)
+        record["stage"] = "right" if right else "not retrieved" if not found else _stage(answer.mode, drafts.texts)
     return record
 
 
-def _stage(mode: str, draft: str | None) -> str:
+def _stage(mode: str, drafts: Sequence[str]) -> str:
     if mode != "refused":
         return f"wrong {'quote' if mode == 'quoted' else 'answer'}"
-    if draft is None:
+    if not drafts:
         return "refused early"
-    from egosrag.rag.refusals import is_refusal
-
-    return "model refused" if is_refusal(draft) else "draft dropped"
+    return "model refused" if is_refusal(drafts[-1]) else "draft dropped"
 
 
 def evaluate(

@@ -31,6 +31,26 @@ def test_a_sentence_with_a_wrong_number_has_no_citation(manuals: dict[str, Manua
     assert wrong.citation is None
 
 
+def test_words_of_the_user_that_no_passage_contains_are_not_expected_of_a_quote(
+    manuals: dict[str, ManualIndex],
+) -> None:
+    question = "I can't see through the windshield, it's all fogged up."
+    hits = Retriever(manuals["en"]).search("Press the button with the curved window to clear the windscreen")
+    passages = [hit.passage for hit in hits]
+    sentence = "If the windshield is fogged up, press the button with the curved window."
+    assert CitationVerifier(manuals["en"], passages).cite(sentence) is None
+    citation = CitationVerifier(manuals["en"], passages, question).cite(sentence)
+    assert citation and citation.page == 14
+    assert CitationVerifier(manuals["en"], passages, question).cite("The windshield is fogged up.") is None
+
+
+def test_a_yes_or_no_needs_no_quote_and_what_follows_it_does(manuals: dict[str, ManualIndex]) -> None:
+    verified = verifier(manuals["en"], "How many airbags does the car have?")
+    assert verified.cite("Yes, the car has seven airbags.")
+    assert verified.cite("Yes, the car has eight airbags.") is None
+    assert verified.cite("Yes.") is None
+
+
 @pytest.mark.parametrize("sentence", ["儿童锁扣。", "如何阅读安全带。", "空调滤芯在哪里？"])
 def test_a_sentence_that_only_resembles_the_page_has_no_citation(
     manuals: dict[str, ManualIndex], sentence: str
