@@ -1,4 +1,4 @@
-"""``python -m evals.manual``: what counts as a right answer, where one is lost, and questions without their document."""
+"""``python -m evals.manual``: right answers, where one is lost, and questions without their document."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.schema import Citation, Passage
 from egosrag.text.numbers import LIST_MARKER, quantities_supported
 from egosrag.text.sentences import sentence_spans
+from egosrag.text.tables import header_above
 from egosrag.text.words import pairs, without_question_words, words
 
 #: minimum share of a sentence's content, weighted by idf, that its quote must contain
@@ -92,14 +93,19 @@ class CitationVerifier:
         self._index = index
         self._bm25 = [index.lexical["pages-words"], index.lexical["pages-pairs"]]
         # Quotes of one and of two sentences, with the number of the passage that they are in.
-        self._quotes = [(n, p, quote) for n, p in enumerate(passages, 1) for quote in self._quotes_of(p)]
-        self._terms = [(frozenset(words(quote)), frozenset(pairs(quote))) for _, _, quote in self._quotes]
+        found = [(n, p, *quote) for n, p in enumerate(passages, 1) for quote in self._quotes_of(p)]
+        self._quotes = [(n, passage, quote) for n, passage, quote, _ in found]
+        self._terms = [
+            (frozenset(words(f"{header}\n{quote}")), frozenset(pairs(f"{header}\n{quote}")))
+            for _, _, quote, header in found
+        ]
         self._asked = [set(words(question)), set(pairs(question))]
         self._users_own = [
             terms.difference(*(present[n] for present in self._terms)) for n, terms in enumerate(self._asked)
         ]
 
-    def _quotes_of(self, passage: Passage) -> list[str]:
+    def _quotes_of(self, passage: Passage) -> list[tuple[str, str]]:
+        """The quotes of a passage, those of table rows with the header of their table."""
         page = self._index.page(passage.source, passage.page).text
         spans = [
             (start, end)
@@ -107,7 +113,7 @@ class CitationVerifier:
             if end > passage.start and start < passage.end and page[start:end].strip()
         ]
         neighbours = [(a[0], b[1]) for a, b in zip(spans, spans[1:], strict=False)]
-        return [page[start:end].strip() for start, end in (*spans, *neighbours)]
+        return [(page[start:end].strip(), header_above(page, start)) for start, end in (*spans, *neighbours)]
 
     def section(self, citation: Citation) -> str:
         """The path of headings above a quote."""

@@ -8,6 +8,7 @@ from egosrag.rag.answer.citation_verifier import CitationVerifier, answer_senten
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.text.sentences import sentence_spans
+from tests.conftest import SAMPLES
 
 
 def verifier(index: ManualIndex, *questions: str) -> CitationVerifier:
@@ -42,6 +43,14 @@ def test_words_of_the_user_that_no_passage_contains_are_not_expected_of_a_quote(
     citation = CitationVerifier(manuals["en"], passages, question).cite(sentence)
     assert citation and citation.page == 14
     assert CitationVerifier(manuals["en"], passages, question).cite("The windshield is fogged up.") is None
+
+
+def test_a_table_row_is_quoted_for_a_sentence_with_words_of_its_header() -> None:
+    index = ManualIndex.build([SAMPLES / "manual.en.md"])
+    verified = verifier(index, "How much engine oil goes in?")
+    citation = verified.cite("The amount of the fluid engine oil is 4.6 litres.")
+    assert citation and citation.quote == "| Engine oil | 0W-20 | 4.6 litres |"
+    assert verified.cite("The amount of the fluid engine oil is 5.6 litres.") is None
 
 
 def test_a_yes_or_no_needs_no_quote_and_what_follows_it_does(manuals: dict[str, ManualIndex]) -> None:
