@@ -158,6 +158,7 @@ def conversation(
             sources=sources,
             reviser=reviser_for(model),
             sampling=talk_sampling(model, settings.sampling),
+            unknown=settings.unknown,
             **notify,
         )
 
