@@ -218,3 +218,27 @@ def test_a_stream_that_is_closed_early_has_reported_its_usage(fixed_reply: Fixed
     assert usage and usage["input_tokens"] == count_tokens(model, ASK)
     assert usage["input_token_details"]["cache_read"] == usage["input_tokens"] - 1
     assert 1 <= usage["output_tokens"] <= 2
+
+
+@pytest.mark.parametrize("messages", [ASK, FRAGE, ASK[:2]])
+def test_log_likelihoods_are_those_of_the_whole_text_computed_at_once(
+    tiny_qwen: Path, messages: list[BaseMessage]
+) -> None:
+    import torch
+
+    model, text = tiny(tiny_qwen), "I am Tim, 孙悟空."
+    found = [model.log_likelihoods(messages, text) for _ in range(2)]  # without and with a KV cache
+    prefix = str(messages[-1].text) if isinstance(messages[-1], AIMessage) else ""
+    before = messages[:-1] if prefix else messages
+    ids = encode(model.tokenizer, [*before, AIMessage(prefix + text)])
+    with torch.inference_mode():
+        logits = model.engine.base(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = [float(logits[n - 1, ids[n]]) for n in range(len(ids) - len(found[0]), len(ids))]
+    assert found[0] == pytest.approx(expected, abs=1e-4)
+    assert found[1] == pytest.approx(expected, abs=1e-4)
+    assert model.tokenizer.decode(ids[-len(expected) :]).endswith(text)
+
+
+def test_log_likelihoods_of_a_text_that_does_not_fit_the_window_are_an_error(tiny_qwen: Path) -> None:
+    with pytest.raises(WindowError, match="shorten it"):
+        tiny(tiny_qwen, context_window=40).log_likelihoods(ASK, "I am Tim. " * 40)
