@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,15 +89,18 @@ def test_base_mode_ends_at_a_newline(fixed_reply: FixedReply) -> None:
     assert (message.text, message.response_metadata["finish_reason"]) == ("No.", "stop")
 
 
-def test_the_templates_end_of_turn_ends_the_reply_of_a_checkpoint_with_another_eos(kind: str, tmp_path: Path) -> None:
-    import json
-
+@pytest.mark.parametrize("end", ["<|im_end|>", "<|fin|>"])
+def test_the_templates_end_of_turn_ends_the_reply_of_a_checkpoint_with_another_eos(
+    kind: str, tmp_path: Path, end: str
+) -> None:
     folder = tmp_path / "other_eos"
     make_tiny_qwen(folder, reply="Yes")
     for file, key in (("generation_config.json", "eos_token_id"), ("tokenizer_config.json", "eos_token")):
         config = json.loads((folder / file).read_text())
         config[key] = config["pad_token_id"] if key == "eos_token_id" else "<|endoftext|>"
         (folder / file).write_text(json.dumps(config))
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).write_text((folder / file).read_text().replace("<|im_end|>", end))
     message = open_model(kind, folder).invoke(ASK)
     assert (message.text, message.response_metadata["finish_reason"]) == ("Yes", "eos")
 
