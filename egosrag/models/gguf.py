@@ -18,7 +18,7 @@ from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
 from egosrag.models.runtime.llama_cpp import GgufTokenizer, LlamaServer, open_server
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import StopFilter, UnreportedUsage, chunk, last_chunk
-from egosrag.prompts.encode import count_text, encode
+from egosrag.prompts.encode import count_text, encode, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits
 
@@ -64,6 +64,7 @@ class GgufChatModel(BaseChatModel):
     _file: GgufFile = PrivateAttr()
     _server: LlamaServer = PrivateAttr()
     _window: int = PrivateAttr()
+    _end_of_turn: str | None = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Load the file, or share the one that is loaded already."""
@@ -72,6 +73,8 @@ class GgufChatModel(BaseChatModel):
         self._server, self._window = open_server(
             self._file, adapter=self.adapter, window=self.context_window, cache_mb=self.kv_cache_mb
         )
+        end = end_of_turn_id(self.tokenizer) if self.template and self.tokenizer.chat_template else None
+        self._end_of_turn = None if end is None else str(self._file.added_tokens[end])
 
     @property
     def server(self) -> LlamaServer:
@@ -137,6 +140,24 @@ class GgufChatModel(BaseChatModel):
             raise ModelError(f"unknown setting {', '.join(unknown)}: a call takes {', '.join(_SAMPLING)}")
         return {name: arguments.get(name, getattr(self, name)) for name in _SAMPLING}
 
+    def _request(self, sampling: dict[str, Any]) -> dict[str, Any]:
+        """Sampling parameters by llama.cpp's names."""
+        seed = sampling["seed"]
+        request = {
+            "temperature": sampling["temperature"],
+            "top_p": sampling["top_p"],
+            "top_k": sampling["top_k"],
+            "min_p": sampling["min_p"],
+            "repeat_penalty": sampling["repetition_penalty"],
+            "repeat_last_n": self._window,  # the whole text
+            "seed": -1 if seed is None else seed % 0xFFFFFFFF,  # 32 bits, of which the largest number means none
+            "samplers": _SAMPLERS,
+        }
+        if self._end_of_turn is not None:
+            # llama.cpp knows the ends of turns of common templates only. Another one ends the reply where it is text.
+            request |= {"preserved_tokens": [self._end_of_turn], "stop": [self._end_of_turn]}
+        return request
+
     def _stream(
         self,
         messages: list[BaseMessage],
@@ -147,7 +168,7 @@ class GgufChatModel(BaseChatModel):
         sampling = self._sampling(kwargs)
         ids = encode(self.tokenizer, messages, template=self.template)
         generation = self._server.start(
-            ids, _request(sampling, self._window), window=self._window, max_new_tokens=sampling["max_new_tokens"]
+            ids, self._request(sampling), window=self._window, max_new_tokens=sampling["max_new_tokens"]
         )
         usage, reason = UnreportedUsage(generation), "length"
         stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
@@ -192,18 +213,3 @@ class GgufChatModel(BaseChatModel):
         # Token by token, so that a cancelled task stops the work; the inherited method would let its thread run on.
         stream: AsyncIterator[ChatGenerationChunk] = self._astream(messages, stop, run_manager, **kwargs)
         return await agenerate_from_stream(stream)
-
-
-def _request(sampling: dict[str, Any], window: int) -> dict[str, Any]:
-    """Sampling parameters by llama.cpp's names."""
-    seed = sampling["seed"]
-    return {
-        "temperature": sampling["temperature"],
-        "top_p": sampling["top_p"],
-        "top_k": sampling["top_k"],
-        "min_p": sampling["min_p"],
-        "repeat_penalty": sampling["repetition_penalty"],
-        "repeat_last_n": window,  # the whole text
-        "seed": -1 if seed is None else seed % 0xFFFFFFFF,  # 32 bits, of which the largest number means none
-        "samplers": _SAMPLERS,
-    }

@@ -86,7 +86,8 @@ def _add_tokenizer(writer: Any, folder: Path, size: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     writer.add_eos_token_id(tokenizer.eos_token_id)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(tokenizer.chat_template)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
 
 
 def peer(weights: Weights) -> Callable[[str], Callable[[Sequence[BaseMessage], int], str]]:
