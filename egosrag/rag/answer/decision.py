@@ -90,7 +90,7 @@ def decide_without_draft(evidence: RetrievedEvidence, quote: str, *, model_refus
         quote: the excerpt of the manual that fits best.
         model_refused: whether the model said that there is no answer.
     """
-    return _quote_or_refuse(evidence, quote, QUOTE_OVER_REFUSAL_FROM if model_refused else QUOTE_FROM)
+    return _quote_or_refuse(evidence, quote, QUOTE_OVER_REFUSAL_FROM if model_refused else ANSWER_FROM)
 
 
 def _quote_or_refuse(evidence: RetrievedEvidence, quote: str, threshold: float) -> Decision:
