@@ -115,6 +115,20 @@ class GgufChatModel(BaseChatModel):
         """Tokens of the prompt that the messages make; tools are not supported and not counted."""
         return self.count_tokens(messages)
 
+    def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
+        """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
+
+        Args:
+            messages: the prompt; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+            text: the reply, or the rest of it.
+
+        Raises:
+            ModelError: as on a call.
+            WindowError: the prompt leaves no token of the context window.
+        """
+        prompt = encode(self.tokenizer, messages, template=self.template)
+        return self._server.log_likelihoods(prompt, text, window=self._window)
+
     @property
     def _llm_type(self) -> str:
         return "egosrag-gguf"

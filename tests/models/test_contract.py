@@ -259,3 +259,19 @@ def test_a_cancelled_task_stops_the_work(tiny: Tiny) -> None:
 
     asyncio.run(cancelled())
     assert model.invoke(ASK, max_new_tokens=3).usage_metadata
+
+
+@pytest.mark.parametrize(
+    ("reply", "messages", "other"),
+    [('Yes"\n', ASK, "No!"), ("我是\\孙悟空。", FRAGE, "我是唐僧。"), ("Yes!", ASK[:2], "No.")],
+)
+def test_log_likelihoods_are_those_of_the_given_text(
+    fixed_reply: FixedReply, reply: str, messages: list[BaseMessage], other: str
+) -> None:
+    model = fixed_reply(reply)
+    for _ in range(2):  # without and with the prompt's KV cache
+        found = model.log_likelihoods(messages, reply)
+        assert 1 < len(found) <= len(reply.encode())
+        assert all(-0.5 < value <= 0 for value in found)
+        assert min(model.log_likelihoods(messages, other)) < -3
+    assert model.invoke(messages).text == reply

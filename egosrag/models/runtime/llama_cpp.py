@@ -17,7 +17,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -40,6 +40,7 @@ DEFAULT_WINDOW = 8192
 _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
 _BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
 
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})  # in a literal of GBNF
 _LOADING = threading.Lock()
 _SERVERS: weakref.WeakValueDictionary[tuple[object, ...], LlamaServer] = weakref.WeakValueDictionary()
 # The last server is kept although nothing uses it: a command that loads the same model twice waits once.
@@ -175,6 +176,34 @@ class LlamaServer:
 
     def generate(self, generation: LlamaGeneration) -> Generator[str, None, None]:
         """Yield the reply as it comes, whole characters only. Close the iterator to stop."""
+        with closing(self._choices(generation)) as choices:
+            for choice in choices:
+                if text := choice.get("text"):
+                    yield text
+
+    def log_likelihoods(self, prompt: Sequence[int], text: str, *, window: int) -> list[float]:
+        """The log-likelihood in nats of each token of ``text`` after a prompt; nothing is sampled.
+
+        llama.cpp states the likelihoods of generated tokens alone, so a grammar lets it generate nothing but ``text``.
+
+        Args:
+            prompt: token ids.
+            text: what is judged.
+            window: tokens of prompt and text together.
+
+        Raises:
+            WindowError: the prompt leaves no token of the window.
+        """
+        # Room for the end of sequence; a token is a byte at least.
+        limit = len(text.encode()) + 1
+        request = {"temperature": 0.0, "n_probs": 1, "grammar": f"root ::= {_literal(text)}"}
+        generation = self.start(prompt, request, window=window, max_new_tokens=limit)
+        with closing(self._choices(generation)) as choices:
+            tokens = [token for choice in choices for token in (choice.get("logprobs") or {}).get("content", ())]
+        return [float(token["logprob"]) for token in tokens if token["bytes"]]
+
+    def _choices(self, generation: LlamaGeneration) -> Generator[dict[str, Any], None, None]:
+        """Yield llama.cpp's answers, and keep the counts of the generation."""
         events: SimpleQueue[dict[str, Any] | ModelError | None] = SimpleQueue()
         self._acquire(generation)
         threading.Thread(target=self._run, args=(generation, events), name="llama.cpp").start()
@@ -186,8 +215,7 @@ class LlamaServer:
                 generation.cached_tokens = int(timings.get("cache_n", generation.cached_tokens))
                 generation.new_tokens = int(timings.get("predicted_n", generation.new_tokens))
                 generation.reached_end = choice.get("finish_reason") == "stop"
-                if text := choice.get("text"):
-                    yield text
+                yield choice
         finally:
             self._cancel(generation)
 
@@ -360,6 +388,11 @@ def _own_signal_handlers() -> Iterator[None]:
     finally:
         for number, action in saved.items():
             libc.sigaction(number, action, None)
+
+
+def _literal(text: str) -> str:
+    """``text`` as a literal of llama.cpp's grammars (GBNF)."""
+    return '"' + text.translate(_ESCAPES) + '"'
 
 
 def _message(event: Any) -> str:
