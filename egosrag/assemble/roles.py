@@ -15,6 +15,7 @@ from egosrag.assemble.manuals import build_index
 from egosrag.assemble.models import chat_model, extract_model, reviser_for
 from egosrag.console import Reporter
 from egosrag.errors import RoleError, SettingsError
+from egosrag.samples import role_path
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def conversation(
 
     Args:
         settings: what was chosen.
-        role: the file of the card.
+        role: the file of the card, or the name of a sample.
         session: the name of the session.
         model: the model, where it is loaded already; by default the settings' one is loaded.
         setup: sources, further roles, the persona and the like.
@@ -157,6 +158,7 @@ def conversation(
             sources=sources,
             reviser=reviser_for(model),
             sampling=talk_sampling(model, settings.sampling),
+            unknown=settings.unknown,
             **notify,
         )
 
@@ -170,6 +172,7 @@ def _card_and_sources(
 
     if (file is None) == (setup.name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
+    file = role_path(file) if file is not None else None
     card = load_role(file) if file is not None else None
     if not setup.sources:
         if card is None or file is None:

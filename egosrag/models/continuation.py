@@ -26,7 +26,7 @@ from egosrag.models.traits import unbound
 from egosrag.prompts import load
 from egosrag.prompts.encode import escape_special_tokens, fit_messages, render_text
 from egosrag.text.language import language_of
-from egosrag.text.repetition import RUNAWAY_WINDOW, is_runaway
+from egosrag.text.repetition import LoopFilter
 from egosrag.text.thoughts import ThoughtFilter
 
 # An echo may have other colons and quotation marks than the prefix; they are compared in this form.
@@ -58,21 +58,26 @@ def continue_prefix(
         **kwargs: arguments of this call, by the model's own names.
 
     Yields:
-        Chunks; the last has ``finish_reason``, and usage where the model reports it. Of a loop (:func:`is_runaway`) the
-        first rounds are yielded, and the finish reason is "length".
+        Chunks; the last has ``finish_reason``, and usage where the model reports it. Of a loop the first
+        rounds are yielded, and the finish reason is "length".
 
     Raises:
         ModelError: ``model`` is none of these, or it cannot be reached.
         WindowError: the prompt is too long for the model.
     """
-    text = ""
+    loops = LoopFilter()
     with closing(_continued(model, messages, prefix, stop, config, kwargs)) as stream:
         for chunk in stream:
-            yield chunk
-            text = (text + str(chunk.text))[-RUNAWAY_WINDOW:]
-            if chunk.text and not chunk.response_metadata.get("finish_reason") and is_runaway(text):
-                yield AIMessageChunk(content="", response_metadata={"finish_reason": "length"}, chunk_position="last")
+            text = loops.feed(str(chunk.text))
+            if loops.closed:
+                yield AIMessageChunk(
+                    content=text,
+                    usage_metadata=chunk.usage_metadata,
+                    response_metadata={"finish_reason": "length"},
+                    chunk_position="last",
+                )
                 return
+            yield chunk
 
 
 def complete(

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
 from egosrag.models.runtime.checkpoint import open_adapter, open_engine
 from egosrag.models.runtime.engine import Engine
+from egosrag.models.runtime.kv_cache import common_prefix_length
 from egosrag.models.runtime.sampling import Sampling
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import Detokenizer, StopFilter, UnreportedUsage, chunk, last_chunk
@@ -124,6 +125,33 @@ class LocalChatModel(BaseChatModel):
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Tokens of the prompt that the messages make; tools are not supported and not counted."""
         return self.count_tokens(messages)
+
+    def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
+        """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
+
+        Args:
+            messages: the prompt; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+            text: the reply, or the rest of it.
+
+        Raises:
+            ModelError: as on a call.
+            WindowError: prompt and text are longer than the context window.
+        """
+        *before, last = messages
+        prefix = str(last.text) if isinstance(last, AIMessage) else ""
+        prompt = encode(self.tokenizer, messages, template=self.template)
+        whole = [*before, AIMessage(prefix + text)] if prefix else [*messages, AIMessage(text)]
+        ids = encode(self.tokenizer, whole, template=self.template)
+        # A token may span the boundary: it belongs to the text.
+        start = min(common_prefix_length(prompt, ids), len(ids) - 1)
+        generation = self._engine.start(
+            ids[:start],
+            Sampling(max_new_tokens=1),
+            adapter=self._adapter_name,
+            window=self._window - len(ids) + start,
+            cache_bytes=self.kv_cache_mb << 20,
+        )
+        return self._engine.log_likelihoods(generation, ids[start:])
 
     @property
     def _llm_type(self) -> str:

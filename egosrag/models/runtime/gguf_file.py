@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import ModelError
-from egosrag.models.sampling import FAMILY_SAMPLING, TalkSampling, read_sampling, recommended_sampling
+from egosrag.models.sampling import TalkSampling, gguf_sampling, recommended_sampling
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -88,8 +88,8 @@ class GgufFile:
         own = {name: self.metadata.get(f"general.sampling.{key}") for key, name in _SAMPLING_NAMES.items()}
         if any(value is not None for value in own.values()):
             return recommended_sampling({"do_sample": True, **own})
-        family = FAMILY_SAMPLING.get(self.architecture) if self.chat_template else None
-        return read_sampling(self.path.parent) or family or TalkSampling()
+        # A file without a chat template is of a base model: its family's recommendation is for Instruct models.
+        return gguf_sampling(self.path, self.architecture if self.chat_template else "")
 
 
 def read_gguf(name: str) -> GgufFile:
