@@ -20,6 +20,7 @@ from egosrag.parallel import Backend, run_on_ray
 from evals.common import experiment
 from evals.common.models import weight_files
 from evals.common.records import Record, Records, measures_of
+from evals.ppl.gguf import is_gguf, load_gguf
 from evals.ppl.prefix_sharing import SharedPrefixScorer
 from evals.ppl.report import summary
 from evals.ppl.scoring import Encoded, Scores, choose, encode, score_plain
@@ -64,7 +65,7 @@ def evaluate(
     """Score a model on tasks.
 
     Args:
-        model: ``pocket``, a hub id or a folder of a causal language model.
+        model: ``pocket``, a hub id, a folder of a causal language model, or a GGUF file.
         data: Task name to a file, a folder (MMLU) or ``hub``.
         adapter: Folder of a PEFT adapter.
         prompts: ``opencompass`` or ``lm-eval``.
@@ -143,8 +144,8 @@ def load_model(weights: Weights) -> Any:
     """Load a causal language model and its tokenizer, for scoring raw text.
 
     Args:
-        weights: ``pocket``, a hub id or a folder; an adapter is merged into it. Without a device it runs on the GPU
-            if there is one.
+        weights: ``pocket``, a hub id, a folder or a GGUF file; an adapter is merged into it. Without a device it runs
+            on the GPU if there is one.
 
     Returns:
         (model, tokenizer).
@@ -161,8 +162,11 @@ def load_model(weights: Weights) -> Any:
     if not isinstance(dtype, torch.dtype):
         raise SettingsError(f"there is no number format {weights.dtype}: give float32, bfloat16 or float16")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        if is_gguf(path):
+            model, tokenizer = load_gguf(path, dtype)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         if weights.adapter:
             from peft import PeftModel
 
