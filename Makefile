@@ -44,5 +44,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up .venv (takes some minutes the first time)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[app,finetune,evals,dev]'
+		-c constraints.txt -e '.[app,finetune,evals,gguf,dev]'
 	@touch $@

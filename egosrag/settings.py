@@ -20,7 +20,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import SettingsError
-from egosrag.presets import PRESETS, preset
+from egosrag.presets import PRESETS, STYLES, Style, Unknown, preset
 
 _FILE = "egosrag.toml"
 _USER_FILE = "settings.toml"
@@ -50,8 +50,22 @@ class Settings(BaseModel):
     prefix_style: Literal["vllm", "deepseek", "none"] | None = Field(
         None, description="how a server is asked to continue a given prefix; vllm also for SGLang and llama.cpp"
     )
-    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy decoding")
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from")
+    sampling: Style = Field(
+        "model", description=f"how conversations are sampled, {' or '.join(STYLES)}: model as its publisher recommends"
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="sampling temperature, 0 is greedy; default: of conversations as sampling, else 0"
+    )
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from"
+    )
+    sampling_top_k: int | None = Field(None, ge=0, description="number of likeliest tokens to sample from; 0 for all")
+    min_p: float | None = Field(
+        None, ge=0, le=1, description="leave out tokens below this share of the likeliest one's probability"
+    )
+    repetition_penalty: float | None = Field(
+        None, gt=0, description="above 1: tokens that the text contains already become less likely"
+    )
     max_new_tokens: int = Field(256, ge=1, description="token limit of one reply")
     seed: int | None = Field(None, description="random seed of sampling; default: a new one each time")
 
@@ -80,6 +94,11 @@ class Settings(BaseModel):
         None, description="past turns as one chat message, or one message each; default: as the model was trained"
     )
     quote: bool = Field(True, description="generate a role's speech in quotation marks (report 7.2.3)")
+    unknown: Unknown = Field(
+        "decline",
+        description="a question of fact that a role's prompt does not answer: it says so (decline; local checkpoints "
+        "only), or invents an answer (invent)",
+    )
     prompt_tokens: int | None = Field(
         None, ge=64, description="token budget of a role's prompt, kept by Summarize; default: the context window's"
     )

@@ -23,7 +23,18 @@ def chat_model(settings: Settings) -> BaseChatModel:
     """
     from egosrag.models import load_chat_model
     from egosrag.models.catalogue import resolve
+    from egosrag.models.load import GenerationSettings
 
+    generation = GenerationSettings(max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+    chosen = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.sampling_top_k,
+        "min_p": settings.min_p,
+        "repetition_penalty": settings.repetition_penalty,
+    }
+    # What is not set is not passed on: a conversation may then sample as the model recommends.
+    generation |= {name: value for name, value in chosen.items() if value is not None}  # type: ignore[typeddict-item]
     return load_chat_model(
         resolve(settings.model, settings.models_dir),
         adapter=settings.adapter,
@@ -32,10 +43,7 @@ def chat_model(settings: Settings) -> BaseChatModel:
         device=settings.device,
         context_window=settings.context_window,
         prefix_style=settings.prefix_style,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        max_new_tokens=settings.max_new_tokens,
-        seed=settings.seed,
+        **generation,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from egosrag.cli.options import Adapter, Config, Debug, Embedder, Json, Model, Set, load_settings
+from egosrag.cli.options import Adapter, Config, Debug, Embedder, Json, Model, Set, Template, load_settings
 from egosrag.console import Progress, print_json, stdin_lines
 from egosrag.errors import SourceError
 
@@ -32,6 +32,7 @@ def ask(
     index: Annotated[str | None, typer.Option(help="Index to answer from: a folder or a postgresql:// URL.")] = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     top_k: Annotated[
         int | None, typer.Option(help="Number of retrieved passages in the prompt.", show_default="5")
     ] = None,
@@ -50,7 +51,9 @@ def ask(
     documents = [*(doc or []), *(more or [])]
     if bool(documents) == bool(index):
         raise typer.BadParameter("give the manual either as --doc PATH or as --index DIR")
-    settings = load_settings(config, pairs, model=model, adapter=adapter, top_k=top_k, embedder=embedder)
+    settings = load_settings(
+        config, pairs, model=model, adapter=adapter, template=template, top_k=top_k, embedder=embedder
+    )
     with Progress() as progress:
         engine = assemble.manual(settings, documents, index, progress)
     for line in stdin_lines() if question == "-" else [question]:

@@ -31,6 +31,7 @@ from egosrag.cli.options import (
     Set,
     Store,
     Strategy,
+    Template,
     load_settings,
 )
 from egosrag.console import Progress, print_json, stdin_lines
@@ -59,6 +60,7 @@ def chat(
     store: Store = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     extract_model: ExtractModel = None,
     preset: Preset = None,
     history: History = None,
@@ -84,6 +86,7 @@ def chat(
         store=store,
         model=model,
         adapter=adapter,
+        template=template,
         extract_model=extract_model,
         preset=preset,
         history=history,

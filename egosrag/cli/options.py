@@ -47,6 +47,14 @@ Model = Annotated[
     ),
 ]
 Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter (LoRA) for a local model.")]
+Template = Annotated[
+    bool | None,
+    typer.Option(
+        "--template/--no-template",
+        help="Prompt a local model in its chat template; without, as a base model.",
+        show_default="template",
+    ),
+]
 ExtractModel = Annotated[str | None, typer.Option(help="Model for Extract.", show_default="the chat model")]
 Embedder = Annotated[
     str | None,

@@ -9,6 +9,9 @@ Before the model is called (:func:`decide`), the first rule that applies:
 5. The model is extractive only (it reads passages worse than their best sentence): quote or refuse, as below.
 6. The model writes. Its unsupported sentences are dropped, and the others must be about the question.
 
+The prompt says how to refuse only below ``ANSWER_FROM``: small models refuse what the first passage states as soon as
+they may.
+
 If nothing of the model's draft remains (:func:`decide_without_draft`), and for an extractive model, the manual is
 quoted from ``QUOTE_FROM`` on; against a refusal of the model from ``QUOTE_OVER_REFUSAL_FROM`` on; and with a quote that
 lacks the type of answer that the question asks for from ``QUOTE_WITHOUT_VALUE_FROM`` on. Otherwise it is refused.
@@ -34,6 +37,8 @@ REFUSE_BELOW = 0.12
 # paraphrases and 13 of the unanswerable questions are below it. Among the car manual's silver questions, those about
 # what the right page leaves out have as much confidence as the others: refusing those is left to the model.
 QUOTE_FROM = 0.23
+# From this confidence on the prompt does not say how to refuse.
+ANSWER_FROM = 0.42
 # From this confidence on the manual is quoted although the model refused.
 QUOTE_OVER_REFUSAL_FROM = 0.60
 # From this confidence on a quote without the type of answer is given ("how often" without a number). Sample manuals:
@@ -70,6 +75,11 @@ def decide(evidence: RetrievedEvidence, quote: str | None, *, extractive_only: b
     if evidence.confidence < REFUSE_BELOW and not has_vectors:
         return Decision.REFUSE
     return _quote_or_refuse(evidence, quote, QUOTE_FROM) if extractive_only else Decision.GENERATE
+
+
+def may_refuse(evidence: RetrievedEvidence) -> bool:
+    """Whether the prompt says how to refuse."""
+    return evidence.question_confidence < ANSWER_FROM
 
 
 def decide_without_draft(evidence: RetrievedEvidence, quote: str, *, model_refused: bool) -> Decision:

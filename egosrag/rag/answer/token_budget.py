@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from egosrag.errors import WindowError
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Passage
@@ -26,6 +27,8 @@ def compose_prompt(
     history: Sequence[tuple[str, str]],
     hits: Sequence[ScoredPassage],
     language: str,
+    *,
+    may_refuse: bool = True,
 ) -> tuple[list[BaseMessage], list[Passage]]:
     """The messages of the prompt ``answer``, and the passages that are in it.
 
@@ -38,6 +41,7 @@ def compose_prompt(
         history: earlier (question, answer) pairs, oldest first.
         hits: the retrieved passages, best first.
         language: "zh" or "en".
+        may_refuse: whether the prompt says how to refuse.
 
     Raises:
         WindowError: the question alone does not fit.
@@ -46,11 +50,11 @@ def compose_prompt(
     passages, turns = [hit.passage for hit in hits], list(history)
 
     def messages() -> list[BaseMessage]:
-        return load("answer", language).messages(
+        return load("answer", language, traits_of(model).prompts).messages(
             passages=render.passages(passages, language),
             history=render.question_history(turns, language),
             question=one_line(question),
-            refusal=load("refusal", language).text(),
+            refusal=load("refusal", language).text() if may_refuse else "",
         )
 
     while count_tokens(model, messages()) > budget:

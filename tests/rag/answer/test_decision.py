@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from egosrag.rag.answer import decision
-from egosrag.rag.answer.decision import Decision, decide, decide_without_draft
+from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
 
 
 @dataclass
@@ -42,6 +42,11 @@ def test_a_model_writes_from_the_refusal_threshold_on(confidence: float, expecte
 def test_with_vectors_the_model_is_always_asked_and_without_a_quote_never() -> None:
     assert decide(made(0.0), "Press.", extractive_only=False, has_vectors=True) is Decision.GENERATE
     assert decide(made(1.0), None, extractive_only=False, has_vectors=True) is Decision.REFUSE
+
+
+def test_a_model_may_refuse_only_where_the_evidence_is_weak() -> None:
+    assert may_refuse(made(decision.ANSWER_FROM - 0.01))
+    assert not may_refuse(made(decision.ANSWER_FROM))
 
 
 @pytest.mark.parametrize(
