@@ -2,7 +2,7 @@
 
 A checkpoint states its traits as a JSON object in its own ``config.json``::
 
-    "egosrag_traits": {"single_turn": true, "extractive_only": true, "revises_drafts": true}
+    "egosrag_traits": {"single_turn": true, "extractive_only": true, "revises_drafts": true, "prompts": "pocket"}
 
 transformers keeps keys that it does not know, so a copy, a fine-tune (``save_pretrained``) and a merged adapter state
 what the original states, whatever tool wrote them. PEFT warns of keys that it does not know and drops them, so an
@@ -13,7 +13,6 @@ an adapter does not state is its base model's.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,13 @@ class Traits:
         extractive_only: answers from passages worse than the passages' best sentence, so that a manual is quoted
             instead.
         revises_drafts: drafts of speech, cards and summaries need checking against the text that they were made from.
-        reasoning: thinks aloud before it answers (not used yet).
-        template_rules: what its chat template refuses, such as "no_system_role" or "alternating_roles" (not used yet).
+        prompts: the set of prompts that it was trained on, a folder in ``egosrag/prompts``; empty for the standard one.
     """
 
     single_turn: bool = False
     extractive_only: bool = False
     revises_drafts: bool = False
-    reasoning: bool = False
-    template_rules: tuple[str, ...] = ()
+    prompts: str = ""
 
 
 _NAMES = frozenset(field.name for field in fields(Traits))
@@ -63,18 +60,15 @@ def read_traits(folder: str | Path, base: Traits = _DEFAULTS) -> Traits:
             (of a later version) are ignored.
     """
     file, stated = _stated(Path(folder))
-    known = {name: value for name, value in stated.items() if name in _NAMES}
+    known = {name: value for name, value in stated.items() if name in _NAMES and value is not None}
     for name, value in known.items():
-        expected = "a list of strings" if name == "template_rules" else "true or false"
-        rules = isinstance(value, list) and all(isinstance(rule, str) for rule in value)
-        if not (rules if name == "template_rules" else isinstance(value, bool)):
+        expected = "a string" if name == "prompts" else "true or false"
+        if not isinstance(value, str if name == "prompts" else bool):
             raise ModelError(f"{file}: the trait {name} is {json.dumps(value)}, which must be {expected}")
-    if "template_rules" in known:
-        known["template_rules"] = tuple(known["template_rules"])
     return replace(base, **known)
 
 
-def write_traits(folder: str | Path, **traits: bool | Sequence[str]) -> None:
+def write_traits(folder: str | Path, **traits: bool | str) -> None:
     """State traits in a checkpoint or adapter folder; those that it states already and that are not named stay.
 
     ``write_traits(out, single_turn=True)`` after training on single turns leaves what the base model states.

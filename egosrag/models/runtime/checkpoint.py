@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from egosrag.errors import ModelError
 from egosrag.models.runtime.cpu import use_onednn
 from egosrag.models.runtime.engine import Engine
+from egosrag.models.sampling import read_sampling
 from egosrag.traits import read_traits
 
 if TYPE_CHECKING:
@@ -69,10 +70,15 @@ def open_engine(name: str, *, dtype: str | None = None, device: str | None = Non
     return engine
 
 
+def embedded_folder() -> Path:
+    """The folder of the embedded checkpoint."""
+    return Path(str(files("egosrag") / "data" / EMBEDDED_MODEL))
+
+
 def _resolve(name: str) -> Path:
     """The folder of a checkpoint, downloaded where the name is a hub id."""
     if name == EMBEDDED_MODEL:
-        return Path(str(files("egosrag") / "data" / EMBEDDED_MODEL))
+        return embedded_folder()
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -127,7 +133,15 @@ def _load(folder: Path, name: str, dtype: str, device: str) -> Engine:
         use_onednn(model, pack=True)
     except Exception as error:  # the loaders raise errors of any kind
         raise ModelError(f"the model at {name} cannot be loaded: {_first_line(error)}") from error
-    return Engine(name, model, tokenizer, window=_window(model), eos_ids=_eos_ids(model, tokenizer), traits=traits)
+    return Engine(
+        name,
+        model,
+        tokenizer,
+        window=_window(model),
+        eos_ids=_eos_ids(model, tokenizer),
+        traits=traits,
+        talk_sampling=read_sampling(folder),
+    )
 
 
 def _window(model: PreTrainedModel) -> int:
