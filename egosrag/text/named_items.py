@@ -18,6 +18,7 @@ _CAPITAL = re.compile(r"[A-Z][\w'’\-]*")
 _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr OK Yes No".split())  # noqa: SIM905
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
 _LATIN, _HAN = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[\u4e00-\u9fff]")
+_BEFORE_I = re.compile(r"\b[A-Z][a-z]+(?=\s+I\b)")  # "Do I", "When I": two capitals, and no name
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
 
@@ -53,6 +54,7 @@ def unkept_items(text: str, summary: str) -> list[str]:
     Stricter than ``missing_items``, which knows no number in English words, and a Chinese name only by the words before
     it; and more lenient with numbers: 7, seven and 七 are the same.
     """
+    text = _BEFORE_I.sub(lambda match: match.group().lower(), text)
     values, have = number_values(summary), normalized(summary)
     lost = [item for item in missing_items([text], summary) if not _has_values(item, values)]
     lost += [written for written, value in spelled_numbers(text) if value not in values and written not in have]
@@ -74,9 +76,14 @@ def chinese_names(text: str) -> list[str]:
 
 
 def invented_items(line: str, source: str) -> list[str]:
-    """The named items of ``line`` that do not appear in ``source``; of a Chinese line its Latin words too."""
+    """The named items of ``line`` that do not appear in ``source``; of a Chinese line its Latin words too.
+
+    A number may be written in another way: 7, seven and 七 are the same.
+    """
     latin = _LATIN.findall(line) if _HAN.search(line) else []
-    return [*missing_items([line], source), *(word for word in latin if word not in source)]
+    values = number_values(source)
+    missing = [item for item in missing_items([line], source) if not _has_values(item, values)]
+    return [*missing, *(word for word in latin if word not in source)]
 
 
 def normalized(text: str) -> str:
