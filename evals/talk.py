@@ -52,9 +52,10 @@ _IDENTITY = {
 # Wider than the detector of roleplay: what follows a question without an answer is no other kind of reply.
 _DECLINED = re.compile(
     r"\b(?:don't|do not|didn't|never|can't|cannot|couldn't|won't) (?:really |quite |even )?"
-    r"(?:know|knew|remember|recall|say|tell|mention|answer)|\b(?:no idea|not sure|none of your|nobody told|never (?:heard|told|thought))"
-    r"|记不|想不起|说不(?:好|准|上|清)|谁知道|忘了|没(?:说过|听说|提过|告诉|印象|想过|听过)"
-    r"|不(?:知道|晓得|清楚|记得|认识|好说|能说|告诉|便)",
+    r"(?:know|knew|remember|recall|say|tell|mention|answer)"
+    r"|\b(?:no idea|not sure|none of your|nobody told|never (?:heard|told|thought))"
+    r"|不(?:知道|晓得|清楚|记得|认识|好说|能说|告诉|便)|没(?:说过|听说|提过|告诉|印象|想过|听过)"
+    r"|记不|想不起|说不(?:好|准|上|清)|谁知道|忘了",
     re.IGNORECASE,
 )
 
