@@ -154,23 +154,22 @@ def load_model(weights: Weights) -> Any:
         SettingsError: The dtype is unknown.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    path = _path(weights.name)
+    from egosrag.models.runtime.checkpoint import checkpoint_folder
+    from egosrag.models.weights import load_adapter, load_causal_lm
+
     dtype = getattr(torch, weights.dtype, None)
     if not isinstance(dtype, torch.dtype):
         raise SettingsError(f"there is no number format {weights.dtype}: give float32, bfloat16 or float16")
+    folder = checkpoint_folder(weights.name)
+    model: Any = load_causal_lm(folder, weights.name, dtype=dtype)
+    if weights.adapter:
+        model = load_adapter(model, weights.adapter, weights.name).merge_and_unload()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-        if weights.adapter:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{weights.name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
-        ) from error
+        raise ModelError(f"the tokenizer of {weights.name} cannot be loaded: {error}") from error
     model = model.to(weights.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     use_onednn(model)
     return model, tokenizer
