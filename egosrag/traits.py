@@ -2,7 +2,7 @@
 
 A checkpoint states its traits as a JSON object in its own ``config.json``::
 
-    "egosrag_traits": {"single_turn": true, "extractive_only": true, "revises_drafts": true}
+    "egosrag_traits": {"single_turn": true, "extractive_only": true, "revises_drafts": true, "prompts": "pocket"}
 
 transformers keeps keys that it does not know, so a copy, a fine-tune (``save_pretrained``) and a merged adapter state
 what the original states, whatever tool wrote them. PEFT warns of keys that it does not know and drops them, so an
@@ -35,11 +35,13 @@ class Traits:
         extractive_only: answers from passages worse than the passages' best sentence, so that a manual is quoted
             instead.
         revises_drafts: drafts of speech, cards and summaries need checking against the text that they were made from.
+        prompts: the set of prompts that it was trained on, a folder in ``egosrag/prompts``; empty for the standard one.
     """
 
     single_turn: bool = False
     extractive_only: bool = False
     revises_drafts: bool = False
+    prompts: str = ""
 
 
 _NAMES = frozenset(field.name for field in fields(Traits))
@@ -60,12 +62,13 @@ def read_traits(folder: str | Path, base: Traits = _DEFAULTS) -> Traits:
     file, stated = _stated(Path(folder))
     known = {name: value for name, value in stated.items() if name in _NAMES and value is not None}
     for name, value in known.items():
-        if not isinstance(value, bool):
-            raise ModelError(f"{file}: the trait {name} is {json.dumps(value)}, which must be true or false")
+        expected = "a string" if name == "prompts" else "true or false"
+        if not isinstance(value, str if name == "prompts" else bool):
+            raise ModelError(f"{file}: the trait {name} is {json.dumps(value)}, which must be {expected}")
     return replace(base, **known)
 
 
-def write_traits(folder: str | Path, **traits: bool) -> None:
+def write_traits(folder: str | Path, **traits: bool | str) -> None:
     """State traits in a checkpoint or adapter folder; those that it states already and that are not named stay.
 
     ``write_traits(out, single_turn=True)`` after training on single turns leaves what the base model states.

@@ -31,13 +31,13 @@ def sft(args: SftArgs) -> dict[str, Any]:
 
     from finetune.data.dataset import load_data
     from finetune.trainer import flops, record, run_folder
-    from finetune.trainer.model import load_model, load_tokenizer_and_stops, weight_dtypes
+    from finetune.trainer.model import load_model, load_tokenizer_and_stops, prompt_set, weight_dtypes
     from finetune.trainer.train import save_model, train
 
     out = Path(args.out)
     resume = run_folder.prepare(out, resume=args.resume, overwrite=args.overwrite)
     tokenizer, stops = load_tokenizer_and_stops(args)
-    data = load_data(args, tokenizer, stops)
+    data = load_data(args, tokenizer, stops, prompt_set(args.model))
     set_seed(args.seed)  # before the model is loaded: LoRA's A matrices are random
     model = load_model(args, tokenizer, stops)
     result = train(model, tokenizer, data.rows, args, resume=resume)

@@ -65,6 +65,7 @@ def test_traits_of_a_later_version_are_ignored(checkpoint: Path) -> None:
     [
         ("yes", 'egosrag_traits is "yes", which must be an object'),
         ({"single_turn": "yes"}, 'the trait single_turn is "yes", which must be true or false'),
+        ({"prompts": True}, "the trait prompts is true, which must be a string"),
     ],
 )
 def test_traits_of_a_wrong_type_are_an_error(checkpoint: Path, stated: Any, message: str) -> None:

@@ -120,6 +120,7 @@ def conversation(
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
+    from egosrag.models.sampling import talk_sampling
     from egosrag.roles.files import load_persona, load_role, with_greeting
     from egosrag.roles.lorebook import load_lorebook, with_lorebook
     from egosrag.sessions.archive import Archive
@@ -155,6 +156,7 @@ def conversation(
             memory=memory_settings(settings),
             sources=sources,
             reviser=reviser_for(model),
+            sampling=talk_sampling(model, settings.sampling),
             **notify,
         )
 

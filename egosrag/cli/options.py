@@ -41,8 +41,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print each answer as a line 
 Model = Annotated[
     str | None,
     typer.Option(
-        help="pocket (embedded), a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.",
-        show_default="pocket",
+        help="pocket (embedded), a name of egosrag models, a GGUF file, a hub id, a folder, deepseek:NAME, openai:NAME "
+        "or scripted:FILE.",
+        show_default="the one of egosrag models default, else pocket",
     ),
 ]
 Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter (LoRA) for a local model.")]

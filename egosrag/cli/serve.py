@@ -86,7 +86,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
             raise SettingsError(f"two models would be named {name!r}: give the index another name, or rename the file")
         served[name] = model
 
-    add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat))
+    add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat, settings.sampling))
     for path in roles:
         load_role(path)  # a broken card is an error now, not at the first request
         add(path.stem, RoleBackend(settings, path, chat))

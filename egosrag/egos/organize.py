@@ -48,6 +48,7 @@ class Organize(Step[ConversationView, Composed]):
         quote: whether turns are written between quotation marks (report 7.2.3).
         lookup_budget: tokens reserved for what dynamic Extract retrieves from the role's sources for each line.
         recall_budget: tokens reserved for recalled turns, once there are hidden turns.
+        prompts: the set of prompts that the model was trained on (``egosrag.traits``).
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Organize(Step[ConversationView, Composed]):
         quote: bool = True,
         lookup_budget: int = 0,
         recall_budget: int = 0,
+        prompts: str = "",
     ) -> None:
         self.name = "Organize"
         self.count = cached_count(count)
@@ -67,6 +69,7 @@ class Organize(Step[ConversationView, Composed]):
         self.quote = quote
         self.lookup_budget = lookup_budget
         self.recall_budget = recall_budget
+        self.prompts = prompts
         self._heads: dict[str, tuple[object, _Head]] = {}
         self._overhead: int | None = None
 
@@ -154,7 +157,7 @@ class Organize(Step[ConversationView, Composed]):
 
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name
-        card = view.raw_sources or render.card(view.role, language, view.persona)
+        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts)
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
         # Templates write an empty message in another way, or not at all.
@@ -168,7 +171,7 @@ class Organize(Step[ConversationView, Composed]):
 
     def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:
         user = ("、" if view.language == "zh" else ", ").join((view.user_name, *view.others))
-        return load("generate" if self.quote else "generate_plain", view.language).messages(
+        return load("generate" if self.quote else "generate_plain", view.language, self.prompts).messages(
             name=one_line(view.role.name), user=one_line(user), card=card, conversation=conversation
         )
 
@@ -180,7 +183,7 @@ class Organize(Step[ConversationView, Composed]):
         language = view.language
         write = render.quoted if self.quote else render.plain
         parts: list[PromptPart] = []
-        if scenes := render.scene_block(view.visible_scenes, language):
+        if scenes := render.scene_block(view.visible_scenes, language, self.prompts):
             parts.append(self._part("scenes", scenes))
         *past, last = view.visible_turns or (None,)
         for turn in past:
@@ -188,10 +191,10 @@ class Organize(Step[ConversationView, Composed]):
             parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
         if last is None:
             return parts
-        lore = render.lore_block(view.lore, view.role, language, view.user)
-        sources = render.source_block(view.source_hits, view.role.name, language)
+        lore = render.lore_block(view.lore, view.role, language, view.user, self.prompts)
+        sources = render.source_block(view.source_hits, view.role.name, language, self.prompts)
         dates = {hit.turn.id: hit.when for hit in view.recalled}
-        recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates)
+        recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates, self.prompts)
         blocks: tuple[tuple[PartName, str], ...] = (("lore", lore), ("lore", sources), ("recalled", recalled))
         parts += [self._part(name, text) for name, text in blocks if text]
         return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]

@@ -31,6 +31,7 @@ from egosrag.egos.step import Count, cached_count
 from egosrag.egos.summarize import KEEP_TURNS, Summarize
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import ModelError, SessionError
+from egosrag.models.sampling import TalkSampling
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.traits import traits_of
 from egosrag.schema import Reply, Role, Turn
@@ -212,6 +213,7 @@ def build_pipeline(
     history: History | None,
     quote: bool,
     reviser: Reviser | None,
+    sampling: TalkSampling | None,
     notify: Callable[[str], None],
 ) -> Pipeline:
     """The steps for one model; see :class:`egosrag.sessions.conversation.Conversation` for the arguments.
@@ -223,13 +225,15 @@ def build_pipeline(
     count = cached_count(partial(count_tokens, model))
     recall = _recall(memory, count, window)
     lookup = Lookup(sources.search, count, min(window // 4, 2000)) if sources.search else None
+    traits = traits_of(model)
     organize = Organize(
         count,
         window,
-        history=history or ("single" if traits_of(model).single_turn else "multiple"),
+        history=history or ("single" if traits.single_turn else "multiple"),
         quote=quote,
         lookup_budget=lookup.budget if lookup else 0,
         recall_budget=recall.budget if recall else 0,
+        prompts=traits.prompts,
     )
     keep = memory.keep_turns
     summarize = Summarize(
@@ -238,7 +242,7 @@ def build_pipeline(
     is_static = memory.kind in (None, "static", "both")
     return Pipeline(
         organize,
-        Generate(model, count, reviser),
+        Generate(model, count, reviser, sampling),
         Memory(organize, summarize if is_static else None, recall, keep_turns=keep, notify=notify),
         extract=sources.extract,
         sources=sources.texts,

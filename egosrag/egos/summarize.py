@@ -22,6 +22,7 @@ from egosrag.egos.step import Count, Step
 from egosrag.egos.view import ConversationView
 from egosrag.errors import ScriptExhausted
 from egosrag.models.continuation import continue_prefix
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
 from egosrag.text.language import one_line
@@ -146,7 +147,7 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
 
     def _summary(self, conversation: str, language: str, config: RunnableConfig | None) -> list[str]:
         """The lines that the model writes, without bullets and repetitions."""
-        prompt = load("summarize", language).messages(conversation=conversation)
+        prompt = load("summarize", language, traits_of(self.model).prompts).messages(conversation=conversation)
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or []), "nostream"]}
         text = "".join(str(chunk.text) for chunk in continue_prefix(self.model, prompt, "", config=quiet))
         lines = (one_line(_BULLET.sub("", line)) for line in text.splitlines())

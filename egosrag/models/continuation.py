@@ -3,11 +3,15 @@
 Models of this project continue a trailing ``AIMessage`` themselves. A plain LLM (``HuggingFacePipeline``) continues
 any text, so it gets the rendered prompt. Any other chat model is asked in the prompt to begin with the prefix, and its
 echo of the prefix is removed from the reply. Stop strings work with all of them, also where the model ignores them.
+
+All that the models of this project write passes through here, so a repetition loop, in which a small model would go on
+to its token limit, is ended here: with the finish reason "length".
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -22,6 +26,7 @@ from egosrag.models.traits import unbound
 from egosrag.prompts import load
 from egosrag.prompts.encode import escape_special_tokens, fit_messages, render_text
 from egosrag.text.language import language_of
+from egosrag.text.repetition import RUNAWAY_WINDOW, is_runaway
 from egosrag.text.thoughts import ThoughtFilter
 
 # An echo may have other colons and quotation marks than the prefix; they are compared in this form.
@@ -53,12 +58,41 @@ def continue_prefix(
         **kwargs: arguments of this call, by the model's own names.
 
     Yields:
-        Chunks; the last has ``finish_reason``, and usage where the model reports it.
+        Chunks; the last has ``finish_reason``, and usage where the model reports it. Of a loop (:func:`is_runaway`) the
+        first rounds are yielded, and the finish reason is "length".
 
     Raises:
         ModelError: ``model`` is none of these, or it cannot be reached.
         WindowError: the prompt is too long for the model.
     """
+    text = ""
+    with closing(_continued(model, messages, prefix, stop, config, kwargs)) as stream:
+        for chunk in stream:
+            yield chunk
+            text = (text + str(chunk.text))[-RUNAWAY_WINDOW:]
+            if chunk.text and not chunk.response_metadata.get("finish_reason") and is_runaway(text):
+                yield AIMessageChunk(content="", response_metadata={"finish_reason": "length"}, chunk_position="last")
+                return
+
+
+def complete(
+    model: Any, messages: Sequence[BaseMessage], *, config: RunnableConfig | None = None, **kwargs: Any
+) -> AIMessageChunk:
+    """The whole reply of ``model`` to ``messages``; arguments and errors as ``continue_prefix``."""
+    whole = AIMessageChunk(content="")
+    for chunk in continue_prefix(model, messages, "", config=config, **kwargs):
+        whole += chunk
+    return whole
+
+
+def _continued(
+    model: Any,
+    messages: Sequence[BaseMessage],
+    prefix: str,
+    stop: Sequence[str] | None,
+    config: RunnableConfig | None,
+    kwargs: dict[str, Any],
+) -> Generator[AIMessageChunk]:
     stops = list(stop or ())
     inner = unbound(model)
     if supports_prefix(model):

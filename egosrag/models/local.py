@@ -19,6 +19,7 @@ from egosrag.errors import ModelError
 from egosrag.models.runtime.checkpoint import open_adapter, open_engine
 from egosrag.models.runtime.engine import Engine, Generation
 from egosrag.models.runtime.sampling import Sampling
+from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import Detokenizer, StopFilter, TokenCounts, chunk, last_chunk
 from egosrag.prompts.encode import count_text, encode, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
@@ -37,6 +38,8 @@ class LocalChatModel(BaseChatModel):
     text, left out, and never partly streamed. ``response_metadata["finish_reason"]`` is "stop", "eos" or "length";
     ``usage_metadata`` counts real tokens, ``input_token_details.cache_read`` those that were found in a KV cache.
     The parameters of ``Sampling`` may also be given to a single call, as ``model.invoke(..., temperature=0.7)``.
+    Invoked directly it is greedy unless a temperature is set; conversations pass what the checkpoint recommends
+    (``talk_sampling``) to each call.
 
     Raises:
         ModelError: the checkpoint or the adapter cannot be loaded, or a setting is wrong.
@@ -54,6 +57,7 @@ class LocalChatModel(BaseChatModel):
     temperature: float = Field(0.0, ge=0, description="0 for greedy decoding")
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, description="0 for all")
+    min_p: float = Field(0.0, ge=0, le=1, description="0 for all")
     repetition_penalty: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(256, ge=1)
     kv_cache_mb: int = Field(512, ge=0, description="MiB of KV caches kept for later calls; 0 keeps none")
@@ -101,6 +105,11 @@ class LocalChatModel(BaseChatModel):
     def traits(self) -> Traits:
         """What the checkpoint's folder states, and the adapter's over it."""
         return self._traits
+
+    @property
+    def talk_sampling(self) -> TalkSampling:
+        """What the checkpoint recommends for conversations; nothing where it states none."""
+        return self._engine.talk_sampling
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make, template included."""

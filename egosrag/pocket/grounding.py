@@ -190,7 +190,7 @@ class _Revision:
         texts = [turn.text for turn in view.visible_turns[:-1]] + [scene.text for scene in view.visible_scenes]
         texts += [hit.turn.text for hit in view.recalled]
         texts += [hit.quote for hit in view.source_hits] + [entry.content for entry in view.lore]
-        return _words("\n".join([*texts, card(self.role, self.language, view.persona)]))
+        return _words("\n".join([*texts, card(self.role, self.language, view.persona, "pocket")]))
 
     def _split_address(self, draft: str) -> tuple[str, str]:
         """A draft without the word that addresses the user, and this word if the card says that the role uses it."""

@@ -4,6 +4,9 @@ A file is ``name.language.txt``. Its first line is a comment with the report's s
 and ``[assistant]`` open the messages; a fragment that is put into other prompts has the single part ``[text]``.
 Variables are ``$name``; a value is inserted as it is and never searched for variables.
 
+A model that was trained on prompts in another wording states so (``egosrag.traits.Traits.prompts``). They are a set: a
+subfolder with files of the same names, each in place of the standard one. ``load(name, language, prompts)`` takes it.
+
 ``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids,
 in the form that the chat template accepts (``fit``).
 """
@@ -66,13 +69,23 @@ def _substitute(text: str, values: dict[str, str]) -> str:
 
 
 @cache
-def load(name: str, language: str) -> Prompt:
+def load(name: str, language: str, prompts: str = "") -> Prompt:
     """The prompt ``name`` in ``language`` ("en" or "zh").
+
+    Args:
+        name: the prompt.
+        language: "en" or "zh".
+        prompts: the set of prompts that the model was trained on; a prompt that it lacks is the standard one, and so
+            are all prompts of a set that does not exist here.
 
     Raises:
         PromptError: there is no such file, or it is not a prompt file.
     """
-    path = files(__package__) / f"{name}.{language}.txt"
+    folder, file = files(__package__), f"{name}.{language}.txt"
+    path = folder / file
+    # A checkpoint may state any text as its set: only a name becomes a part of a path.
+    if prompts.isidentifier() and (own := folder / prompts / file).is_file():
+        path = own
     if not path.is_file():
         raise PromptError(f"there is no prompt {name} in {language}: see egosrag/prompts for the available ones")
     parts: list[tuple[str, str]] = []

@@ -44,10 +44,10 @@ def transcript(turns: Iterable[Turn], language: str, *, quote: bool = True) -> s
     return "\n".join(write(turn.speaker, turn.text, language) for turn in turns)
 
 
-def scene_block(scenes: Sequence[Scene], language: str) -> str:
+def scene_block(scenes: Sequence[Scene], language: str, prompts: str = "") -> str:
     """The scenes that summarize old turns, one a numbered line; empty when there are none."""
     lines = "\n".join(f"{n}. {one_line(scene.text)}" for n, scene in enumerate(scenes, 1))
-    return load("memory", language).text(scenes=lines) if lines else ""
+    return load("memory", language, prompts).text(scenes=lines) if lines else ""
 
 
 def recalled_line(turn: Turn, language: str, when: str = "") -> str:
@@ -56,7 +56,9 @@ def recalled_line(turn: Turn, language: str, when: str = "") -> str:
     return (f"[{date}] " if date else "") + quoted(turn.speaker, turn.text, language)
 
 
-def recalled_block(turns: Iterable[Turn], language: str, when: Mapping[str, str] | None = None) -> str:
+def recalled_block(
+    turns: Iterable[Turn], language: str, when: Mapping[str, str] | None = None, prompts: str = ""
+) -> str:
     """The turns that the dynamic memory recalled (report 7.2.4), one a line; empty when there are none.
 
     It is placed just before the user's last line, so that the prompt before it keeps its KV cache; it is part of no
@@ -66,18 +68,19 @@ def recalled_block(turns: Iterable[Turn], language: str, when: Mapping[str, str]
         turns: in chronological order.
         language: "en" or "zh".
         when: date of a turn in words, by turn id.
+        prompts: the set of prompts.
     """
     lines = "\n".join(recalled_line(turn, language, (when or {}).get(turn.id, "")) for turn in turns)
-    return load("recall", language).text(turns=lines) if lines else ""
+    return load("recall", language, prompts).text(turns=lines) if lines else ""
 
 
-def source_block(places: Iterable[Evidence], name: str, language: str) -> str:
+def source_block(places: Iterable[Evidence], name: str, language: str, prompts: str = "") -> str:
     """What the dynamic Extract retrieved from a role's sources (report 7.2.2), one quote a line; empty without any.
 
     It is placed just before the user's last line, and only in the prompt of that line.
     """
     lines = "\n".join(f"- {one_line(place.quote)}" for place in places)
-    return load("sources", language).text(name=one_line(name), sources=lines) if lines else ""
+    return load("sources", language, prompts).text(name=one_line(name), sources=lines) if lines else ""
 
 
 def fill_placeholders(text: str, role: Role, user: str) -> str:
@@ -99,13 +102,14 @@ def greeting(role: Role, language: str, user: str = "") -> str:
     return fill_placeholders(role.greeting or "", role, user or _USER_IN_GREETING[language]).strip()
 
 
-def card(role: Role, language: str, persona: Persona | None = None) -> str:
+def card(role: Role, language: str, persona: Persona | None = None, prompts: str = "") -> str:
     """The role card as text of the system prompt, without evidence; always the same for the same arguments.
 
     Args:
         role: the card.
         language: "en" or "zh".
         persona: of the user; without one the card says "the user".
+        prompts: the set of prompts.
     """
     user = one_line(persona.name) if persona else ""
 
@@ -118,7 +122,7 @@ def card(role: Role, language: str, persona: Persona | None = None) -> str:
         speaker = fill_placeholders(line.speaker, role, user or USER[language])
         return quoted(speaker, fill_placeholders(line.text, role, user or _USER_IN_CARD[language]), language)
 
-    return load("card", language).text(
+    return load("card", language, prompts).text(
         name=one_line(role.name),
         background=joined(role.background),
         personality=joined(role.personality),
@@ -134,14 +138,14 @@ def _persona(persona: Persona, role: Role, language: str) -> str:
     return one_line(persona.name) + (COLON[language] + description if description else "")
 
 
-def lore_block(entries: Iterable[LoreEntry], role: Role, language: str, user: str = "") -> str:
+def lore_block(entries: Iterable[LoreEntry], role: Role, language: str, user: str = "", prompts: str = "") -> str:
     """The lorebook entries that were activated, one a line; empty when there are none.
 
     It is placed near the user's last line, as ``recalled_block``, so that the prompt before it keeps its KV cache.
     """
     texts = (one_line(fill_placeholders(entry.content, role, user or _USER_IN_CARD[language])) for entry in entries)
     lines = "\n".join(f"- {text}" for text in texts if text)
-    return load("lore", language).text(entries=lines) if lines else ""
+    return load("lore", language, prompts).text(entries=lines) if lines else ""
 
 
 def _joined(texts: Iterable[str], language: str) -> str:

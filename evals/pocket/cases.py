@@ -18,6 +18,7 @@ from langchain_core.messages import convert_to_messages
 from egosrag import Conversation, ManualEngine, ManualIndex, assemble
 from egosrag.egos.pipeline import MemorySettings
 from egosrag.models.continuation import continue_prefix
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Role
 from evals.common.records import Record
@@ -86,7 +87,7 @@ def unknown(model: Any, language: str, split: str, n: int) -> Record:
 
 
 def _window(model: Any, role: Role, language: str) -> int:
-    return int(model.get_num_tokens(render.card(role, language))) + BUDGET
+    return int(model.get_num_tokens(render.card(role, language, prompts=traits_of(model).prompts))) + BUDGET
 
 
 def recall(model: Any, language: str, split: str, n: int, *, short: bool = False, turns: int = 3) -> Record:

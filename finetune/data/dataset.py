@@ -108,31 +108,32 @@ class TrainingData:
         }
 
 
-def load_data(args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens) -> TrainingData:
+def load_data(args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens, prompts: str = "") -> TrainingData:
     """Read, render and tokenize all sources in ``args.data``.
 
     Args:
         args: the settings of the data.
         tokenizer: of the model that is trained.
         stops: the tokens that end a reply and a document.
+        prompts: the set of prompts of the model that is trained, for role-play rows.
 
     Raises:
         TrainingError: no such source, a missing column, no usable row, or (``bad_rows: fatal``) any unusable row.
     """
     counts = Counts()
-    data = tokenize_examples(read_examples(args, counts), args, tokenizer, stops, counts)
+    data = tokenize_examples(read_examples(args, counts, prompts), args, tokenizer, stops, counts)
     counts.print_skipped()
     print(counts.summary(), file=sys.stderr)
     return data
 
 
-def read_examples(args: DataArgs, counts: Counts) -> Iterator[Example]:
+def read_examples(args: DataArgs, counts: Counts, prompts: str = "") -> Iterator[Example]:
     """The examples of all sources in order; unusable rows are counted in ``counts``, or fatal.
 
     Raises:
         TrainingError: see ``load_data``.
     """
-    cast = load_cast(args.profiles, args.role, args.quote)
+    cast = load_cast(args.profiles, args.role, args.quote, prompts)
     for source in args.data:
         shape = None
         for row in read_rows(source, args.split):

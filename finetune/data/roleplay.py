@@ -34,30 +34,33 @@ class Cast:
         cards: role cards by lower-case name.
         role: the role to train where a row names none.
         quote: whether speech is written between quotation marks.
+        prompts: the set of prompts that the model to train was trained on (``egosrag.traits``).
     """
 
     cards: Mapping[str, Role] = field(default_factory=dict)
     role: str | None = None
     quote: bool = True
+    prompts: str = ""
 
     def card(self, name: str) -> Role:
         """The card of ``name``; a card with only the name if there is none."""
         return self.cards.get(name.strip().lower()) or Role.model_validate({"name": name})
 
 
-def load_cast(profiles: str | None, role: str | None, quote: bool) -> Cast:
+def load_cast(profiles: str | None, role: str | None, quote: bool, prompts: str = "") -> Cast:
     """Load the cards in ``profiles``.
 
     Args:
         profiles: a folder of role files, one role file, or a JSON object of name to description (RoleBench's).
         role: the role to train where a row names none.
         quote: whether speech is written between quotation marks.
+        prompts: the set of prompts of the model to train.
 
     Raises:
         TrainingError: the file does not exist or has none of these formats.
     """
     if profiles is None:
-        return Cast(role=role, quote=quote)
+        return Cast(role=role, quote=quote, prompts=prompts)
     path = Path(profiles)
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     cards: list[Role] = []
@@ -74,7 +77,7 @@ def load_cast(profiles: str | None, role: str | None, quote: bool) -> Cast:
         raise TrainingError(f"cannot use the profiles {file}: {reason}") from error
     if not cards:
         raise TrainingError(f"there is no role in {profiles}: give a folder of role files, or a JSON of descriptions")
-    return Cast({card.name.lower(): card for card in cards}, role, quote)
+    return Cast({card.name.lower(): card for card in cards}, role, quote, prompts)
 
 
 def _description_text(description: Any) -> str:
@@ -106,7 +109,7 @@ def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list
     # In a session the user is always "Me": the role's partner in the conversation gets that name.
     turns = [_rename_speaker(turn, user, render.USER[language]) for turn in turns]
     examples = [
-        _example(_Dialogue(role, user, turns[:n], scenes), turn.text, language, location, cast.quote)
+        _example(_Dialogue(role, user, turns[:n], scenes), turn.text, language, location, cast)
         for n, turn in enumerate(turns)
         if n and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
     ]
@@ -126,14 +129,15 @@ def _rename_speaker(turn: Turn, old: str | None, new: str) -> Turn:
     return turn.model_copy(update={"speaker": new}) if turn.speaker == old else turn
 
 
-def _example(before: _Dialogue, speech: str, language: str, location: str, quote: bool) -> Example:
+def _example(before: _Dialogue, speech: str, language: str, location: str, cast: Cast) -> Example:
     """The role's ``speech`` after the dialogue ``before``."""
-    role = before.role
-    lines = [render.scene_block(before.scenes, language), render.transcript(before.turns, language, quote=quote)]
-    messages = load("generate" if quote else "generate_plain", language).messages(
+    role, quote = before.role, cast.quote
+    scenes = render.scene_block(before.scenes, language, cast.prompts)
+    lines = [scenes, render.transcript(before.turns, language, quote=quote)]
+    messages = load("generate" if quote else "generate_plain", language, cast.prompts).messages(
         name=role.name,
         user=render.USER[language],
-        card=render.card(role, language),
+        card=render.card(role, language, prompts=cast.prompts),
         conversation="\n".join(filter(None, lines)),
     )
     line = (render.quoted if quote else render.plain)(role.name, speech, language)

@@ -45,7 +45,7 @@ def export(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: str | Path) -> Pa
     model.config.dtype = dtype
     model.config.architectures = ["Qwen2ForCausalLM"]
     model.config.save_pretrained(folder)
-    write_traits(folder, single_turn=True, extractive_only=True, revises_drafts=True)
+    write_traits(folder, single_turn=True, extractive_only=True, revises_drafts=True, prompts="pocket")
     GenerationConfig(eos_token_id=[data.END, 0], pad_token_id=0, do_sample=False).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {

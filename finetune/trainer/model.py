@@ -8,12 +8,14 @@ never updated, so it stays in bf16 there.
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import TrainingError
 from egosrag.prompts.encode import encode, end_of_turn_id
+from egosrag.traits import read_traits
 from finetune.data.tokenization import StopTokens
 from finetune.trainer.args import SftArgs
 
@@ -70,6 +72,16 @@ def check_device(precision: str) -> None:
 def checkpoint_path(name: str) -> str:
     """The hub id or folder of ``name``: ``pocket`` is the embedded model, as for ``egosrag --model``."""
     return str(files("egosrag") / "data" / "pocket") if name == "pocket" else name
+
+
+def prompt_set(name: str) -> str:
+    """The set of prompts that the checkpoint was trained on (``egosrag.traits``); role-play rows are rendered in it.
+
+    Raises:
+        ModelError: the traits in its ``config.json`` cannot be read.
+    """
+    folder = Path(checkpoint_path(name))
+    return read_traits(folder).prompts if folder.is_dir() else ""
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

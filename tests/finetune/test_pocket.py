@@ -273,7 +273,7 @@ def test_an_export_states_its_traits_and_encodes_prompts_as_in_training(
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
     folder = export(trained.model, trained.tokenizer, tmp_path / "pocket")
-    assert read_traits(folder) == Traits(single_turn=True, extractive_only=True, revises_drafts=True)
+    assert read_traits(folder) == Traits(single_turn=True, extractive_only=True, revises_drafts=True, prompts="pocket")
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     for family, language in KINDS:
         sample = draw(family, language, "export", level=0.3)

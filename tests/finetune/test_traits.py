@@ -18,7 +18,7 @@ from finetune.sft import sft
 from tests.finetune.conftest import alpaca, roleplay, texts, write_jsonl
 
 Make = Callable[..., Any]
-OF_POCKET = {"extractive_only": True, "revises_drafts": True}
+OF_POCKET = {"extractive_only": True, "revises_drafts": True, "prompts": "pocket"}
 
 
 def conversations(n: int) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from tests.tiny import make_tiny_adapter
 
 POCKET = Path(str(files("egosrag"))) / "data" / "pocket"
 MANUAL = POCKET.parent / "samples" / "manual.en.pdf"
-POCKET_TRAITS = Traits(single_turn=True, extractive_only=True, revises_drafts=True)
+POCKET_TRAITS = Traits(single_turn=True, extractive_only=True, revises_drafts=True, prompts="pocket")
 
 
 @pytest.fixture(scope="module")

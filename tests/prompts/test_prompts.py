@@ -22,6 +22,8 @@ from egosrag.schema import Passage, Role, Scene, Turn
 
 PROMPTS = Path(__file__).resolve().parents[2] / "egosrag" / "prompts"
 NAMES = sorted({f.name.split(".")[0] for f in PROMPTS.glob("*.txt")})
+# (set, name) of every prompt: the standard ones, and those of models that were trained on prompts of their own.
+ALL = [("", name) for name in NAMES] + sorted({(f.parent.name, f.name.split(".")[0]) for f in PROMPTS.glob("*/*.txt")})
 Golden = Callable[[str, str], None]
 
 ROLE = {
@@ -52,7 +54,7 @@ FACTS = {
 }
 
 
-def inputs(language: str) -> dict[str, str]:
+def inputs(language: str, prompts: str = "") -> dict[str, str]:
     fact = FACTS[language]
     retrieved = [
         Passage(id="a", source="m.pdf", page=7, start=0, end=9, text=fact["text"], section=fact["section"]),
@@ -61,8 +63,8 @@ def inputs(language: str) -> dict[str, str]:
     return {
         "name": ROLE[language].name,
         "user": "Me" if language == "en" else "我",
-        "card": card(ROLE[language], language),
-        "conversation": scene_block([Scene(text=fact["scene"], turn_ids=("1",))], language)
+        "card": card(ROLE[language], language, prompts=prompts),
+        "conversation": scene_block([Scene(text=fact["scene"], turn_ids=("1",))], language, prompts)
         + "\n"
         + transcript(TALK[language], language),
         "passages": passages(retrieved, language),
@@ -106,21 +108,32 @@ def judged(fact: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_prompt_reads_as_reviewed(name: str, language: str, golden: Golden) -> None:
-    prompt = load(name, language)
-    values = {key: value for key, value in inputs(language).items() if key in prompt.variables}
+@pytest.mark.parametrize(("prompts", "name"), ALL)
+def test_a_prompt_reads_as_reviewed(prompts: str, name: str, language: str, golden: Golden) -> None:
+    prompt = load(name, language, prompts)
+    values = {key: value for key, value in inputs(language, prompts).items() if key in prompt.variables}
     if prompt.parts[0][0] == "text":
         text = prompt.text(**values)
     else:
         text = "\n".join(f"[{m.type}]\n{m.text}" for m in prompt.messages(**values))
-    golden(f"prompts/{name}.{language}.txt", text + "\n")
+    golden(f"prompts/{prompts}/{name}.{language}.txt", text + "\n")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_both_languages_take_the_same_variables(name: str) -> None:
-    assert load(name, "en").variables == load(name, "zh").variables
-    assert [role for role, _ in load(name, "en").parts] == [role for role, _ in load(name, "zh").parts]
+@pytest.mark.parametrize(("prompts", "name"), ALL)
+def test_both_languages_take_the_same_variables(prompts: str, name: str) -> None:
+    assert load(name, "en", prompts).variables == load(name, "zh", prompts).variables
+    roles = [[role for role, _ in load(name, language, prompts).parts] for language in ("en", "zh")]
+    assert roles[0] == roles[1]
+
+
+def test_a_prompt_that_a_set_lacks_is_the_standard_one() -> None:
+    assert load("chat", "en", "pocket").messages() == load("chat", "en").messages()
+
+
+@pytest.mark.parametrize("prompts", ["of_a_later_version", "../prompts/pocket", "/", ".."])
+def test_a_set_that_does_not_exist_is_the_standard_one(prompts: str) -> None:
+    assert load("refusal", "en", prompts).text() == load("refusal", "en").text()
+    assert card(ROLE["en"], "en", prompts=prompts) == card(ROLE["en"], "en")
 
 
 def test_a_line_of_the_user_cannot_forge_a_turn() -> None:

@@ -33,6 +33,7 @@ from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Role, Statement
 from egosrag.text.language import language_of, one_line
@@ -79,6 +80,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         self.dialogue_lines = dialogue_lines
         self.progress_file = Path(progress_file) if progress_file else None
         self.reviser = reviser
+        self.prompts = traits_of(model).prompts
 
     def run(self, value: tuple[Sources, str], config: RunnableConfig | None = None) -> Role:
         """The card of the role named in ``value``."""
@@ -99,7 +101,7 @@ class Extract(Step[tuple[Sources, str], Role]):
 
     def _chunk_tokens(self, name: str) -> int:
         """Tokens of a chunk: what the instructions leave of the window, less 35 % for the statements found so far."""
-        empty = load("extract", "en").messages(name=name, known="", source="")
+        empty = load("extract", "en", self.prompts).messages(name=name, known="", source="")
         remaining = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
         return min(6000, max(64, int(remaining * 0.65)))
 
@@ -128,7 +130,7 @@ class Extract(Step[tuple[Sources, str], Role]):
     def _ask(self, chunk: Chunk, name: str, known: Sequence[FoundStatement], config: RunnableConfig | None) -> str:
         """The model's statements about ``name`` from one chunk; the prompt contains the statements found so far."""
         language = language_of(chunk.text)
-        prompt = partial(load("extract", language).messages, name=name, source=chunk.text)
+        prompt = partial(load("extract", language, self.prompts).messages, name=name, source=chunk.text)
         lines: list[str] = []
         terms = content_terms(chunk.text)
         window = context_window(self.model)
@@ -151,7 +153,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         while True:
             lists = {key: [f.statement for f in found if f.label == key] for key in LABELS[language]}
             role = Role.model_validate({"name": name, "language": language, **lists, "sample_dialogue": dialogue})
-            size = count_tokens(self.model, render.card(role, language))
+            size = count_tokens(self.model, render.card(role, language, prompts=self.prompts))
             if size <= context_window(self.model) * self.card_share or len(found) + len(dialogue) <= 1:
                 return role
             if len(dialogue) > 1 and len(dialogue) * 3 > len(found):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from egosrag.errors import ModelError
 from egosrag.models.runtime.cpu import use_onednn
 from egosrag.models.runtime.engine import Engine
+from egosrag.models.sampling import read_sampling
 from egosrag.models.weights import check_files, first_line, load_adapter, load_causal_lm
 from egosrag.traits import read_traits
 
@@ -67,6 +68,11 @@ def open_engine(name: str, *, dtype: str | None = None, device: str | None = Non
     return engine
 
 
+def embedded_folder() -> Path:
+    """The folder of the embedded checkpoint."""
+    return Path(str(files("egosrag") / "data" / EMBEDDED_MODEL))
+
+
 def checkpoint_folder(name: str) -> Path:
     """The folder of a checkpoint, downloaded where the name is a hub id: safetensors, never pickles.
 
@@ -74,7 +80,7 @@ def checkpoint_folder(name: str) -> Path:
         ModelError: there is none, or the hub cannot be reached.
     """
     if name == EMBEDDED_MODEL:
-        return Path(str(files("egosrag") / "data" / EMBEDDED_MODEL))
+        return embedded_folder()
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -114,7 +120,15 @@ def _load(folder: Path, name: str, dtype: str, device: str) -> Engine:
         use_onednn(model, pack=True)
     except Exception as error:  # the loaders raise errors of any kind
         raise ModelError(f"the model at {name} cannot be loaded: {first_line(error)}") from error
-    return Engine(name, model, tokenizer, window=_window(model), eos_ids=_eos_ids(model, tokenizer), traits=traits)
+    return Engine(
+        name,
+        model,
+        tokenizer,
+        window=_window(model),
+        eos_ids=_eos_ids(model, tokenizer),
+        traits=traits,
+        talk_sampling=read_sampling(folder),
+    )
 
 
 def _window(model: PreTrainedModel) -> int:

@@ -17,6 +17,7 @@ from egosrag.models.runtime.batching import ForwardRequest, Scheduler, batched_f
 from egosrag.models.runtime.kv_cache import KVCache, KVCachePool
 from egosrag.models.runtime.prompt_lookup import PromptLookup
 from egosrag.models.runtime.sampling import Sampler, Sampling
+from egosrag.models.sampling import TalkSampling
 from egosrag.traits import Traits
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Engine:
         window: tokens of prompt and reply together.
         eos_ids: ids that end a sequence, from generation_config, the tokenizer and the config.
         traits: what the checkpoint states of itself.
+        talk_sampling: how it recommends to sample conversations.
 
     Attributes:
         model: the transformers model, wrapped in a ``PeftModel`` once there is an adapter.
@@ -83,6 +85,7 @@ class Engine:
         window: int,
         eos_ids: frozenset[int],
         traits: Traits,
+        talk_sampling: TalkSampling | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -90,6 +93,7 @@ class Engine:
         self.window = window
         self.eos_ids = eos_ids
         self.traits = traits
+        self.talk_sampling = talk_sampling or TalkSampling()
         self.adapters: dict[str, str] = {}
         self.lock = threading.RLock()
         self.kv_pool = KVCachePool()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from egosrag.models.continuation import continue_prefix
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
 from egosrag.rag.answer.citation_verifier import (
@@ -80,7 +81,7 @@ class Draft:
             ModelError: the model cannot answer.
         """
         message: AIMessageChunk | None = None
-        for chunk in model.stream(list(messages), config):
+        for chunk in continue_prefix(model, messages, "", config=config):
             message = chunk if message is None else message + chunk
             if released := self.feed(str(chunk.text)):
                 yield released

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from egosrag.errors import WindowError
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Passage
@@ -46,7 +47,7 @@ def compose_prompt(
     passages, turns = [hit.passage for hit in hits], list(history)
 
     def messages() -> list[BaseMessage]:
-        return load("answer", language).messages(
+        return load("answer", language, traits_of(model).prompts).messages(
             passages=render.passages(passages, language),
             history=render.question_history(turns, language),
             question=one_line(question),

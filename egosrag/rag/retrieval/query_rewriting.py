@@ -20,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from egosrag.models.continuation import complete
+from egosrag.models.traits import traits_of
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
 from egosrag.prompts.render import question_history
@@ -146,7 +148,7 @@ class QueryRewriter:
 
     def _ask(self, messages: list[BaseMessage]) -> tuple[str, Usage]:
         assert self._model is not None, "decomposition and rewording need a model"
-        message = self._model.invoke(messages)
+        message = complete(self._model, messages)
         return str(message.text), usage_of(message)
 
 
@@ -200,14 +202,14 @@ class FollowUpRewriter:
         """The messages that ask the model for the standalone question, from the last two turns."""
         language = language_of(question)
         turns = [(one_line(q)[:_HISTORY_CHARACTERS], one_line(a)[:_HISTORY_CHARACTERS]) for q, a in history[-2:]]
-        return load("condense", language).messages(
+        return load("condense", language, traits_of(self._model).prompts).messages(
             history=question_history(turns, language), question=one_line(question)[:_HISTORY_CHARACTERS]
         )
 
     def _rewrite(self, question: str, history: History) -> tuple[str, Usage]:
         """The model's standalone question; empty where it cannot be trusted."""
         assert self._model is not None
-        message = self._model.invoke(self.prompt(question, history))
+        message = complete(self._model, self.prompt(question, history))
         text = one_line(str(message.text))
         if not _is_plausible(text, question):
             return "", usage_of(message)

@@ -231,13 +231,13 @@ def role_sample(d: Dice) -> Sample:
         turns += [Turn(speaker=talk.user, text=line), Turn(speaker=talk.name, text=answer)]
         spans.append(render.quoted(talk.name, answer, d.language))
     line, answer, _ = talk.exchange(d.of(3 * ["recall"] + 4 * ["card"] + 3 * ["unknown"] + ["tell", "small"]))
-    blocks = [render.scene_block(scenes, d.language), render.transcript(turns, d.language)]
+    blocks = [render.scene_block(scenes, d.language, "pocket"), render.transcript(turns, d.language)]
     if turns and d.chance(0.08):
-        blocks.append(render.recalled_block(d.random.sample(turns, 1), d.language))
+        blocks.append(render.recalled_block(d.random.sample(turns, 1), d.language, prompts="pocket"))
     blocks.append(render.quoted(talk.user, line, d.language))
     conversation = "\n".join(block for block in blocks if block)
     prefix = render.speech_prefix(talk.name, d.language)
-    card = render.card(talk.role, d.language)
+    card = render.card(talk.role, d.language, prompts="pocket")
     rendered = prompt_messages(
         "generate", d.language, prefix, name=talk.name, user=talk.user, card=card, conversation=conversation
     )

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 def prompt_messages(prompt: str, language: str, prefix: str = "", **values: str) -> tuple[tuple[str, str], ...]:
     """The messages of a prompt template as serving renders them, and the assistant's prefix after them."""
     role = {"system": "system", "human": "user"}
-    rendered = load(prompt, language).messages(**values)
+    rendered = load(prompt, language, "pocket").messages(**values)
     return (*((role[m.type], str(m.content)) for m in rendered), ("assistant", prefix))
 
 
