@@ -96,7 +96,8 @@ def load_encoder(kind: Callable[..., Any], folder: Path, name: str, **options: A
     check_files(folder, name)
     try:
         with _quiet():
-            model = kind(str(folder), trust_remote_code=False, model_kwargs={"use_safetensors": True}, **options)
+            loading = {"use_safetensors": True, "ignore_mismatched_sizes": True}  # they are reported below, by name
+            model = kind(str(folder), trust_remote_code=False, model_kwargs=loading, **options)
     except Exception as error:  # the loaders raise errors of any kind
         raise ModelError(f"the model at {name} cannot be loaded: {first_line(error)}") from error
     _check_encoder(getattr(model, "_client", model), name)
