@@ -144,8 +144,8 @@ def load_model(weights: Weights) -> Any:
     """Load a causal language model and its tokenizer, for scoring raw text.
 
     Args:
-        weights: ``pocket``, a name of ``egosrag models``, a hub id, a folder or a GGUF file; an adapter is merged into it. Without a device it runs
-            on the GPU if there is one.
+        weights: ``pocket``, a name of ``egosrag models``, a hub id, a folder or a GGUF file; an adapter is merged into
+            it. Without a device it runs on the GPU if there is one.
 
     Returns:
         (model, tokenizer).
