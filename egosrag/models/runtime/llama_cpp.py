@@ -38,6 +38,7 @@ DEFAULT_WINDOW = 8192
 """Tokens of the context window, where none is given and the file allows more: llama.cpp allocates it all at once."""
 
 _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
+_CERTAIN = 1000.0  # added to a logit
 _BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
 
 _LOADING = threading.Lock()
@@ -190,6 +191,28 @@ class LlamaServer:
                     yield text
         finally:
             self._cancel(generation)
+
+    def log_likelihoods(self, generation: LlamaGeneration, start: int) -> list[float]:
+        """The log-likelihood in nats of each id of the prompt of ``generation`` from ``start`` on; none is sampled.
+
+        llama.cpp's server states those of generated tokens only, so each id is generated: a bias makes it certain, and
+        what is stated is computed without it.
+        """
+        self._acquire(generation)
+        try:
+            return [
+                self._log_likelihood(generation.ids[:n], generation.ids[n]) for n in range(start, len(generation.ids))
+            ]
+        finally:
+            self._release(generation)
+
+    def _log_likelihood(self, prompt: list[int], token: int) -> float:
+        request = {"max_tokens": 1, "temperature": 0, "samplers": ["temperature"], "logit_bias": [[token, _CERTAIN]]}
+        answer = self._server.handle_completions({**request, "prompt": prompt, "logprobs": 1})
+        if "choices" not in answer:
+            raise ModelError(f"llama.cpp cannot score a text with {self.name}: {_message(answer)}")
+        (stated,) = answer["choices"][0]["logprobs"]["content"]
+        return float(stated["logprob"])
 
     def _acquire(self, generation: LlamaGeneration) -> None:
         # A call that finds the shared KV cache full would fail, so it waits for one to end; and for those that were
