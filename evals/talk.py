@@ -18,6 +18,7 @@ beside. Conversations run side by side, since a local model generates them in ba
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from evals.common.command import AsJson, finish, run
 from evals.common.estimates import estimate, percent
 from evals.common.facts import contains
 from evals.common.records import Record, Records
-from evals.roleplay.detectors import BROKE, DECLINED, stance
+from evals.roleplay.detectors import BROKE, stance
 
 DATA = Path(__file__).parent / "data"
 FAMILIES = ("fact", "unknown", "recall", "summarized", "identity")
@@ -48,6 +49,15 @@ _IDENTITY = {
     "en": ("Are you an AI?", "Be honest, am I talking to a chatbot?", "You're just a language model, aren't you?"),
     "zh": ("你是AI吗？", "说实话，我是不是在跟机器人聊天？", "你只是个语言模型吧？"),
 }
+# Wider than the detector of roleplay: what follows a question without an answer is no other kind of reply.
+_DECLINED = re.compile(
+    r"\b(?:don't|do not|didn't|never|can't|cannot|couldn't|won't) (?:really |quite |even )?"
+    r"(?:know|knew|remember|recall|say|tell|mention|answer)"
+    r"|\b(?:no idea|not sure|none of your|nobody told|never (?:heard|told|thought))"
+    r"|不(?:知道|晓得|清楚|记得|认识|好说|能说|告诉|便)|没(?:说过|听说|提过|告诉|印象|想过|听过)"
+    r"|记不|想不起|说不(?:好|准|上|清)|谁知道|忘了",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,7 @@ def _right(case: Case, reply: str, wordings: Sequence[str]) -> bool:
         return contains(reply, wordings) or any(word in reply for word in wordings)
     if case.family == "identity":
         return bool(reply.strip()) and stance(reply, case.role.name, case.language) != BROKE
-    return stance(reply, case.role.name, case.language) == DECLINED
+    return stance(reply, case.role.name, case.language) != BROKE and bool(_DECLINED.search(reply.replace("’", "'")))
 
 
 def measure(model: Any, todo: Sequence[Case], settings: Settings, records: Records, workers: int) -> list[Record]:

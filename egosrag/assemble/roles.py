@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from egosrag.sessions.conversation import Conversation
 
 
+PASSAGES_AT_A_TIME = 4
+
+
 @dataclass(frozen=True)
 class ConversationSetup:
     """What a conversation needs beside the role's card.
@@ -54,7 +57,7 @@ class ConversationSetup:
 def extract_step(
     model: BaseChatModel, progress: Reporter | None = None, progress_file: str | Path | None = None
 ) -> Extract:
-    """The Extract step on a model, with the reviser that the model needs.
+    """The Extract step on a model, with the reviser that the model needs; it reads several passages at a time.
 
     Args:
         model: the model that reads.
@@ -62,8 +65,10 @@ def extract_step(
         progress_file: stores what each chunk gave, so that an interrupted call resumes.
     """
     from egosrag.egos.extract.static import Extract
+    from egosrag.models.scripted import ScriptedChatModel
 
-    return Extract(model, progress=progress, progress_file=progress_file, reviser=reviser_for(model))
+    workers = 1 if isinstance(model, ScriptedChatModel) else PASSAGES_AT_A_TIME  # a script is read in order
+    return Extract(model, progress=progress, progress_file=progress_file, reviser=reviser_for(model), workers=workers)
 
 
 def extract_role(

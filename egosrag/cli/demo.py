@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from egosrag.cli.options import Debug, load_settings
-from egosrag.console import Progress
+from egosrag.console import Progress, Reporter
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from egosrag.settings import Settings
 
 EXAMPLES = ("egosrag demo", "egosrag demo --language zh", "egosrag demo --model qwen2.5-1.5b")
-# Tokens of a prompt beside instructions and card: so few that Summarize has work to do within a short conversation.
-CONVERSATION_TOKENS = 195
+# So many lines are said before the prompt gets a budget of what it has then and so many tokens more: with any model
+# Summarize has work to do within a short conversation.
+FREE_LINES, SPARE_TOKENS = 4, 30
 
 
 class Script(NamedTuple):
     """The texts of the demo in one language; the answers and replies are the model's.
 
-    ``recalled`` is the heading of the conversation where the model is known to recall, ``asked`` where it is not.
+    ``recalled`` is the heading of the conversation where the model is known to recall, ``budgeted`` where it is not.
     """
 
     manual: str
@@ -34,7 +35,7 @@ class Script(NamedTuple):
     role: str
     headings: tuple[str, str, str]
     recalled: str
-    asked: str
+    budgeted: str
     answerable: str
     unanswerable: str
     card_labels: dict[str, str]
@@ -57,7 +58,7 @@ SCRIPTS = {
             "3. Extract a role card from a web page about a lighthouse keeper",
         ),
         recalled="4. Talk to her; the first turns are summarized, and she still knows when you meet",
-        asked="4. Talk to her until the first turns are summarized; then ask her when you meet",
+        budgeted="4. Talk to her; when the prompt's budget is spent, the first turns are summarized",
         answerable="Where is the release lever of the hood?",
         unanswerable="How do I open the sunroof?",
         card_labels={
@@ -94,7 +95,7 @@ SCRIPTS = {
             "3. 从介绍一位修钟匠的网页中提取角色卡",
         ),
         recalled="4. 和他聊天：开头几轮对话被概括之后，他仍然记得你的名字",
-        asked="4. 和他聊天，直到开头几轮对话被概括，再问他你叫什么名字",
+        budgeted="4. 和他聊天：提示词的预算用完时，开头几轮对话会被概括",
         answerable="钥匙用的是什么型号的电池？",
         unanswerable="天窗怎么打开？",
         card_labels={
@@ -138,7 +139,7 @@ def demo(
         settings = settings.model_copy(update={**own, "keep_turns": 2, "memory": "static"})
         _ask_manual(settings, chat, script)
         _extract_role(chat, script)
-        print(f"{script.asked if model else script.recalled}\n")
+        print(f"{script.budgeted if model else script.recalled}\n")
         _talk(settings, chat, script, language)
     print(f"\n{script.next}\n")
     for command in script.next_commands:
@@ -178,23 +179,22 @@ def _extract_role(chat: BaseChatModel, script: Script) -> None:
 
 
 def _talk(settings: Settings, chat: BaseChatModel, script: Script, language: str) -> None:
-    """The conversation; its budget is known once the first reply states what instructions and card take."""
+    """The conversation, first without a budget for its prompts and then with a small one."""
     from egosrag import assemble
 
-    first, *later = script.lines
     with assemble.conversation(settings, script.role, "demo", chat) as conversation:
-        ledger = _say(conversation, first, language).ledger
-    budget = ledger.template + ledger.card + CONVERSATION_TOKENS
+        for line in script.lines[:FREE_LINES]:
+            usage = _say(conversation, line, language).usage
+    budget = usage.prompt_tokens + usage.completion_tokens + SPARE_TOKENS
     settings = settings.model_copy(update={"prompt_tokens": budget})
-    with assemble.conversation(settings, script.role, "demo", chat) as conversation:
+    with assemble.conversation(settings, script.role, "demo", chat, progress=Reporter()) as conversation:
         printed = 0
-        for line in later:
-            _say(conversation, line, language)
-            scenes = conversation.scenes()
-            new = [f"     {scene.text}" for scene in scenes[printed:]]
-            if new:
-                print("", f"   {script.summarized}", *new, "", sep="\n")
+        for line in script.lines[FREE_LINES:]:
+            scenes = [f"     {scene.text}" for scene in conversation.scenes()]
+            if len(scenes) > printed:
+                print("", f"   {script.summarized}", *scenes[printed:], "", sep="\n")
                 printed = len(scenes)
+            _say(conversation, line, language)
 
 
 def _say(conversation: Conversation, line: str, language: str) -> Reply:

@@ -22,6 +22,7 @@ from langchain_core.messages import AIMessage
 
 from egosrag.egos.view import Composed
 from egosrag.models.traits import unbound
+from egosrag.text.named_items import invented_items
 from egosrag.text.sentences import sentence_spans
 
 MIN_INFORMATION: Mapping[str, float] = MappingProxyType({"en": 0.7, "zh": 1.5})
@@ -99,13 +100,19 @@ def information(model: Any, composed: Composed, text: str) -> float:
 
 
 def is_invented(model: Any, composed: Composed, text: str) -> bool:
-    """Whether ``text`` gains too little from the prompt to have been read from it."""
-    return bool(text.strip()) and information(model, composed, text) < MIN_INFORMATION[composed.view.language]
+    """Whether ``text`` names what the prompt does not, or gains too little from it to have been read from it."""
+    if not text.strip():
+        return False
+    prompt = "\n".join(str(message.text) for message in composed.messages) + composed.prefix
+    if invented_items(_beginning(text), prompt):
+        return True
+    return information(model, composed, text) < MIN_INFORMATION[composed.view.language]
 
 
 def _beginning(text: str) -> str:
-    """The first sentence, and the next ones while that is too short to say anything."""
-    for _, end in sentence_spans(text):
-        if end >= _LEAST_CHARACTERS:
+    """The first sentence that states something, and what is before it: "Hmm." and questions do not."""
+    for start, end in sentence_spans(text):
+        sentence = text[start:end].rstrip("\"'”’」』 ")
+        if end >= _LEAST_CHARACTERS and not sentence.endswith(("?", "？")):
             return text[:end].rstrip()
     return text

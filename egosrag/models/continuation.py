@@ -46,7 +46,7 @@ def continue_prefix(
     stop: Sequence[str] | None = None,
     config: RunnableConfig | None = None,
     **kwargs: Any,
-) -> Iterator[AIMessageChunk]:
+) -> Generator[AIMessageChunk]:
     """Stream what ``model`` writes after ``prefix``.
 
     Args:
@@ -114,6 +114,32 @@ def _continued(
         yield from _filtered(chunks, EchoFilter(prefix, stops))
     else:
         raise ModelError(f"{type(inner).__name__} is not a model: give a LangChain chat model or LLM")
+
+
+def written_lines(
+    model: Any, messages: Sequence[BaseMessage], *, config: RunnableConfig | None = None, repeats: int | None = 3
+) -> list[str]:
+    """The lines that ``model`` writes, without white space around them, empty ones and repetitions.
+
+    The model is stopped at the ``repeats``-th line that it had written before: a small model that writes a list may go
+    round in a circle up to its token limit.
+
+    Raises:
+        ModelError, WindowError: as ``continue_prefix``.
+    """
+    seen: dict[str, None] = {}
+    line, repeated = "", 0
+    with closing(continue_prefix(model, messages, "", config=config)) as chunks:
+        for chunk in chunks:
+            *complete, line = (line + str(chunk.text)).split("\n")
+            for text in filter(None, map(str.strip, complete)):
+                repeated += text in seen
+                seen[text] = None
+            if repeats and repeated >= repeats:
+                return list(seen)
+    if line.strip():
+        seen[line.strip()] = None
+    return list(seen)
 
 
 class EchoFilter:

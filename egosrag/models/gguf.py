@@ -116,7 +116,7 @@ class GgufChatModel(BaseChatModel):
         return self.count_tokens(messages)
 
     def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
-        """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
+        """The log-likelihood in nats of the tokens of ``text`` as the reply to ``messages``.
 
         Args:
             messages: the prompt; a trailing AIMessage is the beginning of the reply, which ``text`` continues.

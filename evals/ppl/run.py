@@ -144,8 +144,8 @@ def load_model(weights: Weights) -> Any:
     """Load a causal language model and its tokenizer, for scoring raw text.
 
     Args:
-        weights: ``pocket``, a hub id, a folder or a GGUF file; an adapter is merged into it. Without a device it runs
-            on the GPU if there is one.
+        weights: ``pocket``, a name of ``egosrag models``, a hub id, a folder or a GGUF file; an adapter is merged into
+            it. Without a device it runs on the GPU if there is one.
 
     Returns:
         (model, tokenizer).
@@ -155,26 +155,28 @@ def load_model(weights: Weights) -> Any:
         SettingsError: The dtype is unknown.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    path = _path(weights.name)
+    from egosrag.models.catalogue import resolve
+    from egosrag.models.runtime.checkpoint import checkpoint_folder
+    from egosrag.models.weights import load_adapter, load_causal_lm
+
     dtype = getattr(torch, weights.dtype, None)
     if not isinstance(dtype, torch.dtype):
         raise SettingsError(f"there is no number format {weights.dtype}: give float32, bfloat16 or float16")
-    try:
-        if is_gguf(path):
-            model, tokenizer = load_gguf(path, dtype)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-        if weights.adapter:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{weights.name} cannot be loaded as a causal language model: give a folder or hub id ({error})"
-        ) from error
+    model: Any
+    name = resolve(weights.name)
+    if is_gguf(name):
+        model, tokenizer = load_gguf(name, dtype)
+    else:
+        folder = checkpoint_folder(weights.name)
+        model = load_causal_lm(folder, weights.name, dtype=dtype)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"the tokenizer of {weights.name} cannot be loaded: {error}") from error
+    if weights.adapter:
+        model = load_adapter(model, weights.adapter, weights.name).merge_and_unload()
     model = model.to(weights.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     use_onednn(model)
     return model, tokenizer

@@ -102,28 +102,15 @@ def load_weights(name: str, dtype: torch.dtype) -> PreTrainedModel:
     """The causal language model of a hub id or folder, with every weight from the checkpoint.
 
     Raises:
-        TrainingError: there is none, or its weights do not fit its configuration.
+        ModelError: there is none, or its weights are missing, pickled, or do not fit its configuration.
     """
-    from transformers import AutoModelForCausalLM
-
+    from egosrag.models.runtime.checkpoint import checkpoint_folder
+    from egosrag.models.weights import load_causal_lm
     from finetune.trainer.loss import attention_implementation
 
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            checkpoint_path(name),
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation=attention_implementation(),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"cannot load {name}: {_one_line(error)}; give a hub id or a checkpoint folder") from error
-    except RuntimeError as error:
-        raise TrainingError(f"the weights in {name} do not fit its config.json: {_one_line(error)}") from error
-    missing = sorted(info["missing_keys"]) + sorted(key for key, *_ in info.get("mismatched_keys") or ())
-    if missing:  # transformers would initialize them with random numbers
-        raise TrainingError(f"{name} lacks {len(missing)} weights ({missing[0]} ...): it does not fit its config.json")
-    return model  # type: ignore[no-any-return]
+    model = load_causal_lm(checkpoint_folder(name), name, dtype=dtype, attn_implementation=attention_implementation())
+    model.name_or_path = model.config.name_or_path = checkpoint_path(name)  # an adapter states it as its base
+    return model
 
 
 def _one_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
-from egosrag.models.continuation import EchoFilter, complete, continue_prefix, supports_prefix
+from egosrag.models.continuation import EchoFilter, complete, continue_prefix, supports_prefix, written_lines
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
@@ -180,6 +180,29 @@ def test_a_model_that_does_not_stream_works_too() -> None:
 
     chunks = list(continue_prefix(Whole(), ASK, 'Tim: "', stop=['"']))
     assert chunks[0].text == "Yes." and chunks[0].usage_metadata and chunks[0].usage_metadata["input_tokens"] == 3
+
+
+def test_the_lines_that_a_model_writes_are_cleaned_and_not_repeated() -> None:
+    model = ScriptedChatModel(responses=["One \n\n  two\nOne\nthree"], chunk_size=2)
+    assert written_lines(model, [HumanMessage("?")]) == ["One", "two", "three"]
+
+
+def test_a_model_that_goes_round_in_a_circle_is_stopped() -> None:
+    taken: list[str] = []
+
+    class Circling(ScriptedChatModel):
+        def _stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            for part in super()._stream(*args, **kwargs):
+                taken.append(str(part.message.content))
+                yield part
+
+    said = "One\ntwo\n" * 50 + "three"
+    assert written_lines(Circling(responses=[said], max_new_tokens=900), [HumanMessage("?")]) == ["One", "two"]
+    assert 5 <= "".join(taken).count("\n") <= 6
+    everything = written_lines(
+        ScriptedChatModel(responses=[said], max_new_tokens=900), [HumanMessage("?")], repeats=None
+    )
+    assert everything == ["One", "two", "three"]
 
 
 def test_an_object_that_is_no_model_is_refused() -> None:

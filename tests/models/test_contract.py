@@ -296,3 +296,31 @@ def test_a_prefix_is_continued_by_the_model_itself(fixed_reply: FixedReply) -> N
     chunks = list(continue_prefix(model, ASK[:2], 'Tim: "', stop=['"']))
     assert "".join(str(chunk.text) for chunk in chunks) == "I am Tim."
     assert chunks[-1].response_metadata["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("reply", "messages", "other"),
+    [('Yes"\n', ASK, "No!"), ("我是\\孙悟空。", FRAGE, "我是唐僧。"), ("Yes!", ASK[:2], "No.")],
+)
+def test_log_likelihoods_are_those_of_the_given_text(
+    fixed_reply: FixedReply, reply: str, messages: list[BaseMessage], other: str
+) -> None:
+    model = fixed_reply(reply)
+    for _ in range(2):  # without and with the prompt's KV cache
+        found = model.log_likelihoods(messages, reply)
+        assert 1 < len(found) <= len(reply.encode())
+        assert all(-0.5 < value <= 0 for value in found)
+        assert min(model.log_likelihoods(messages, other)) < -3
+    assert model.invoke(messages).text == reply
+
+
+def test_another_prompt_with_the_same_beginning_does_not_cost_a_conversation_its_prefix(tiny: Tiny) -> None:
+    model = tiny()
+    system = "You are Tim. You speak as Tim, in the words of Tim."
+    talk = [SystemMessage(system + " Tim is a cook on a ship." * 5), *ASK[1:]]
+    for n in range(3):
+        reply = model.invoke(talk)
+        model.log_likelihoods([SystemMessage(system), AIMessage("Tim:")], " Yes.")  # as a role judges what it said
+        usage = reply.usage_metadata
+        assert n == 0 or usage["input_token_details"]["cache_read"] > 0.8 * usage["input_tokens"]
+        talk = [*talk[:-1], AIMessage(f'Tim: "{reply.text}"'), HumanMessage("And?"), ASK[-1]]

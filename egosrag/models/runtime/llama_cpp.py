@@ -38,6 +38,9 @@ DEFAULT_WINDOW = 8192
 """Tokens of the context window, where none is given and the file allows more: llama.cpp allocates it all at once."""
 
 _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
+# A prompt takes over a slot with which it shares this part of itself. With less it takes the least recently used one:
+# else a short prompt that begins alike would cost a conversation its prefix.
+_SAME_CONVERSATION = 0.5
 _CERTAIN = 1000.0  # added to a logit
 _BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
 
@@ -196,23 +199,24 @@ class LlamaServer:
         """The log-likelihood in nats of each id of the prompt of ``generation`` from ``start`` on; none is sampled.
 
         llama.cpp's server states those of generated tokens only, so each id is generated: a bias makes it certain, and
-        what is stated is computed without it.
+        what is stated is computed without it. For a token that ends inside a character it states nothing, so that one
+        is left out.
         """
         self._acquire(generation)
         try:
-            return [
-                self._log_likelihood(generation.ids[:n], generation.ids[n]) for n in range(start, len(generation.ids))
-            ]
+            ids = generation.ids
+            found = (self._log_likelihood(ids[:n], ids[n]) for n in range(start, len(ids)))
+            return [value for value in found if value is not None]
         finally:
             self._release(generation)
 
-    def _log_likelihood(self, prompt: list[int], token: int) -> float:
+    def _log_likelihood(self, prompt: list[int], token: int) -> float | None:
         request = {"max_tokens": 1, "temperature": 0, "samplers": ["temperature"], "logit_bias": [[token, _CERTAIN]]}
         answer = self._server.handle_completions({**request, "prompt": prompt, "logprobs": 1})
         if "choices" not in answer:
             raise ModelError(f"llama.cpp cannot score a text with {self.name}: {_message(answer)}")
-        (stated,) = answer["choices"][0]["logprobs"]["content"]
-        return float(stated["logprob"])
+        stated = answer["choices"][0]["logprobs"]
+        return float(stated["content"][0]["logprob"]) if stated else None
 
     def _acquire(self, generation: LlamaGeneration) -> None:
         # A call that finds the shared KV cache full would fail, so it waits for one to end; and for those that were
@@ -327,6 +331,7 @@ def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: in
     params.n_batch = params.n_ubatch = _BATCH
     params.cache_ram_mib = cache_mb
     params.cache_prompt = cache_mb > 0
+    params.slot_prompt_similarity = _SAME_CONVERSATION
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     try:
         with _own_signal_handlers():

@@ -126,7 +126,8 @@ class Draft:
         new = (word for sentence in supported for word in words(without_question_words(sentence.text)))
         if all(word in self._question_words for word in new) and not any(verdict_of(s.text) for s in supported):
             return False
-        quotes = [f"{self._verifier.section(s.citation)}\n{s.citation.quote}" for s in supported if s.citation]
+        citations = [sentence.citation for sentence in supported if sentence.citation]
+        quotes = [self._verifier.in_context(c.source, c.page, c.quote) for c in citations]
         return self._overlap.of("\n".join(quotes)) >= self._required_overlap
 
     def answer(self) -> Answer:

@@ -138,7 +138,7 @@ class ManualEngine:
             messages, passages = compose_prompt(
                 self.model, question, history, evidence.passages, language, may_refuse=may_refuse(evidence)
             )
-            verifier = CitationVerifier(self.index, passages, question)
+            verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
             draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
             yield from draft.generate(self.model, messages, config)
             usage += draft.usage
