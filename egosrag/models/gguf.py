@@ -18,7 +18,7 @@ from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
 from egosrag.models.runtime.llama_cpp import GgufTokenizer, LlamaServer, open_server
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import StopFilter, UnreportedUsage, chunk, last_chunk
-from egosrag.prompts.encode import count_text, encode, end_of_turn_id
+from egosrag.prompts.encode import count_text, encode, encode_reply, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits
 
@@ -116,7 +116,7 @@ class GgufChatModel(BaseChatModel):
         return self.count_tokens(messages)
 
     def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
-        """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
+        """The log-likelihood in nats of the tokens of ``text`` as the reply to ``messages``.
 
         Args:
             messages: the prompt; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
@@ -124,10 +124,11 @@ class GgufChatModel(BaseChatModel):
 
         Raises:
             ModelError: as on a call.
-            WindowError: the prompt leaves no token of the context window.
+            WindowError: prompt and text are longer than the context window.
         """
-        prompt = encode(self.tokenizer, messages, template=self.template)
-        return self._server.log_likelihoods(prompt, text, window=self._window)
+        ids, start = encode_reply(self.tokenizer, messages, text, template=self.template)
+        generation = self._server.start(ids, {}, window=self._window, max_new_tokens=1)
+        return self._server.log_likelihoods(generation, start)
 
     @property
     def _llm_type(self) -> str:

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
 from egosrag.models.runtime.checkpoint import open_adapter, open_engine
 from egosrag.models.runtime.engine import Engine
-from egosrag.models.runtime.kv_cache import common_prefix_length
 from egosrag.models.runtime.sampling import Sampling
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import Detokenizer, StopFilter, UnreportedUsage, chunk, last_chunk
-from egosrag.prompts.encode import count_text, encode, end_of_turn_id
+from egosrag.prompts.encode import count_text, encode, encode_reply, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits, read_traits
 
@@ -137,13 +136,7 @@ class LocalChatModel(BaseChatModel):
             ModelError: as on a call.
             WindowError: prompt and text are longer than the context window.
         """
-        *before, last = messages
-        prefix = str(last.text) if isinstance(last, AIMessage) else ""
-        prompt = encode(self.tokenizer, messages, template=self.template)
-        whole = [*before, AIMessage(prefix + text)] if prefix else [*messages, AIMessage(text)]
-        ids = encode(self.tokenizer, whole, template=self.template)
-        # A token may span the boundary: it belongs to the text.
-        start = min(common_prefix_length(prompt, ids), len(ids) - 1)
+        ids, start = encode_reply(self.tokenizer, messages, text, template=self.template)
         generation = self._engine.start(
             ids[:start],
             Sampling(max_new_tokens=1),

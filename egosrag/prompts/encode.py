@@ -88,6 +88,31 @@ def encode(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], *, templat
         return list(_encode_rendered(tokenizer, text, placeholders))
 
 
+def encode_reply(
+    tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], text: str, *, template: bool = True
+) -> tuple[list[int], int]:
+    """The token ids of a prompt with its reply, and where the reply begins.
+
+    Args:
+        tokenizer: as ``encode``.
+        messages: as ``encode``; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+        text: the reply, or the rest of it.
+        template: as ``encode``.
+
+    Returns:
+        All ids, and the number of those before the reply. A token that spans the boundary belongs to the reply.
+
+    Raises:
+        ModelError: as ``encode``.
+    """
+    *before, last = messages
+    begun = isinstance(last, AIMessage) and bool(last.text)
+    whole = [*before, AIMessage(f"{last.text}{text}")] if begun else [*messages, AIMessage(text)]
+    prompt, ids = (encode(tokenizer, m, template=template) for m in (messages, whole))
+    same = next((n for n, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), min(len(prompt), len(ids)))
+    return ids, min(same, len(ids) - 1)
+
+
 def render_text(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> str:
     """The prompt of ``encode`` as text, for a model that takes text only.
 

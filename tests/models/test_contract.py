@@ -13,6 +13,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError, WindowError
+from egosrag.models.continuation import continue_prefix, supports_prefix
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
 from tests.models.conftest import FixedReply, Tiny, open_model
@@ -264,6 +265,42 @@ def test_a_cancelled_task_stops_the_work(tiny: Tiny) -> None:
     assert model.invoke(ASK, max_new_tokens=3).usage_metadata
 
 
+@pytest.mark.parametrize("messages", [ASK, FRAGE, ASK[:2]])
+def test_log_likelihoods_are_those_of_the_whole_text_computed_at_once(
+    kind: str, tiny: Tiny, tiny_qwen: Path, messages: list[BaseMessage]
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, text = tiny(), "I am Tim, 孙悟空."
+    found = [model.log_likelihoods(messages, text) for _ in range(2)]  # without and with a KV cache
+    prefix = str(messages[-1].text) if isinstance(messages[-1], AIMessage) else ""
+    before = messages[:-1] if prefix else messages
+    reference = AutoModelForCausalLM.from_pretrained(tiny_qwen, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    ids = encode(tokenizer, [*before, AIMessage(prefix + text)])
+    with torch.inference_mode():
+        logits = reference(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = [float(logits[n - 1, ids[n]]) for n in range(len(ids) - len(found[0]), len(ids))]
+    rounding = {"local": 1e-4, "gguf": 1e-3}[kind]  # llama.cpp's KV cache has 16 bits
+    assert found[0] == pytest.approx(expected, abs=rounding)
+    assert found[1] == pytest.approx(expected, abs=rounding)
+    assert tokenizer.decode(ids[-len(expected) :]).endswith(text)
+
+
+def test_log_likelihoods_of_a_text_that_does_not_fit_the_window_are_an_error(tiny: Tiny) -> None:
+    with pytest.raises(WindowError, match="shorten it"):
+        tiny(context_window=40).log_likelihoods(ASK, "I am Tim. " * 40)
+
+
+def test_a_prefix_is_continued_by_the_model_itself(fixed_reply: FixedReply) -> None:
+    model = fixed_reply('I am Tim."')
+    assert supports_prefix(model)
+    chunks = list(continue_prefix(model, ASK[:2], 'Tim: "', stop=['"']))
+    assert "".join(str(chunk.text) for chunk in chunks) == "I am Tim."
+    assert chunks[-1].response_metadata["finish_reason"] == "stop"
+
+
 @pytest.mark.parametrize(
     ("reply", "messages", "other"),
     [('Yes"\n', ASK, "No!"), ("我是\\孙悟空。", FRAGE, "我是唐僧。"), ("Yes!", ASK[:2], "No.")],
@@ -278,3 +315,15 @@ def test_log_likelihoods_are_those_of_the_given_text(
         assert all(-0.5 < value <= 0 for value in found)
         assert min(model.log_likelihoods(messages, other)) < -3
     assert model.invoke(messages).text == reply
+
+
+def test_another_prompt_with_the_same_beginning_does_not_cost_a_conversation_its_prefix(tiny: Tiny) -> None:
+    model = tiny()
+    system = "You are Tim. You speak as Tim, in the words of Tim."
+    talk = [SystemMessage(system + " Tim is a cook on a ship." * 5), *ASK[1:]]
+    for n in range(3):
+        reply = model.invoke(talk)
+        model.log_likelihoods([SystemMessage(system), AIMessage("Tim:")], " Yes.")  # as a role judges what it said
+        usage = reply.usage_metadata
+        assert n == 0 or usage["input_token_details"]["cache_read"] > 0.8 * usage["input_tokens"]
+        talk = [*talk[:-1], AIMessage(f'Tim: "{reply.text}"'), HumanMessage("And?"), ASK[-1]]

@@ -17,7 +17,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -38,9 +38,12 @@ DEFAULT_WINDOW = 8192
 """Tokens of the context window, where none is given and the file allows more: llama.cpp allocates it all at once."""
 
 _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
+# A prompt takes over a slot with which it shares this part of itself. With less it takes the least recently used one:
+# else a short prompt that begins alike would cost a conversation its prefix.
+_SAME_CONVERSATION = 0.5
+_CERTAIN = 1000.0  # added to a logit
 _BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
 
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})  # in a literal of GBNF
 _LOADING = threading.Lock()
 _SERVERS: weakref.WeakValueDictionary[tuple[object, ...], LlamaServer] = weakref.WeakValueDictionary()
 # The last server is kept although nothing uses it: a command that loads the same model twice waits once.
@@ -176,34 +179,6 @@ class LlamaServer:
 
     def generate(self, generation: LlamaGeneration) -> Generator[str, None, None]:
         """Yield the reply as it comes, whole characters only. Close the iterator to stop."""
-        with closing(self._choices(generation)) as choices:
-            for choice in choices:
-                if text := choice.get("text"):
-                    yield text
-
-    def log_likelihoods(self, prompt: Sequence[int], text: str, *, window: int) -> list[float]:
-        """The log-likelihood in nats of each token of ``text`` after a prompt; nothing is sampled.
-
-        llama.cpp states the likelihoods of generated tokens alone, so a grammar lets it generate nothing but ``text``.
-
-        Args:
-            prompt: token ids.
-            text: what is judged.
-            window: tokens of prompt and text together.
-
-        Raises:
-            WindowError: the prompt leaves no token of the window.
-        """
-        # Room for the end of sequence; a token is a byte at least.
-        limit = len(text.encode()) + 1
-        request = {"temperature": 0.0, "n_probs": 1, "grammar": f"root ::= {_literal(text)}"}
-        generation = self.start(prompt, request, window=window, max_new_tokens=limit)
-        with closing(self._choices(generation)) as choices:
-            tokens = [token for choice in choices for token in (choice.get("logprobs") or {}).get("content", ())]
-        return [float(token["logprob"]) for token in tokens if token["bytes"]]
-
-    def _choices(self, generation: LlamaGeneration) -> Generator[dict[str, Any], None, None]:
-        """Yield llama.cpp's answers, and keep the counts of the generation."""
         events: SimpleQueue[dict[str, Any] | ModelError | None] = SimpleQueue()
         self._acquire(generation)
         threading.Thread(target=self._run, args=(generation, events), name="llama.cpp").start()
@@ -215,9 +190,33 @@ class LlamaServer:
                 generation.cached_tokens = int(timings.get("cache_n", generation.cached_tokens))
                 generation.new_tokens = int(timings.get("predicted_n", generation.new_tokens))
                 generation.reached_end = choice.get("finish_reason") == "stop"
-                yield choice
+                if text := choice.get("text"):
+                    yield text
         finally:
             self._cancel(generation)
+
+    def log_likelihoods(self, generation: LlamaGeneration, start: int) -> list[float]:
+        """The log-likelihood in nats of each id of the prompt of ``generation`` from ``start`` on; none is sampled.
+
+        llama.cpp's server states those of generated tokens only, so each id is generated: a bias makes it certain, and
+        what is stated is computed without it. For a token that ends inside a character it states nothing, so that one
+        is left out.
+        """
+        self._acquire(generation)
+        try:
+            ids = generation.ids
+            found = (self._log_likelihood(ids[:n], ids[n]) for n in range(start, len(ids)))
+            return [value for value in found if value is not None]
+        finally:
+            self._release(generation)
+
+    def _log_likelihood(self, prompt: list[int], token: int) -> float | None:
+        request = {"max_tokens": 1, "temperature": 0, "samplers": ["temperature"], "logit_bias": [[token, _CERTAIN]]}
+        answer = self._server.handle_completions({**request, "prompt": prompt, "logprobs": 1})
+        if "choices" not in answer:
+            raise ModelError(f"llama.cpp cannot score a text with {self.name}: {_message(answer)}")
+        stated = answer["choices"][0]["logprobs"]
+        return float(stated["content"][0]["logprob"]) if stated else None
 
     def _acquire(self, generation: LlamaGeneration) -> None:
         # A call that finds the shared KV cache full would fail, so it waits for one to end; and for those that were
@@ -332,6 +331,7 @@ def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: in
     params.n_batch = params.n_ubatch = _BATCH
     params.cache_ram_mib = cache_mb
     params.cache_prompt = cache_mb > 0
+    params.slot_prompt_similarity = _SAME_CONVERSATION
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     try:
         with _own_signal_handlers():
@@ -388,11 +388,6 @@ def _own_signal_handlers() -> Iterator[None]:
     finally:
         for number, action in saved.items():
             libc.sigaction(number, action, None)
-
-
-def _literal(text: str) -> str:
-    """``text`` as a literal of llama.cpp's grammars (GBNF)."""
-    return '"' + text.translate(_ESCAPES) + '"'
 
 
 def _message(event: Any) -> str:

@@ -166,7 +166,6 @@ class CitationVerifier:
         _, passage, quote = self._quotes[-best[-1]]
         return Citation(source=passage.source, page=passage.page, quote=quote, score=best[0])
 
-
     def _relevance(self, n: int) -> float:
         """The overlap of quote ``n`` in its context with the question."""
         if self._overlap is None:
