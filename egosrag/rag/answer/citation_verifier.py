@@ -49,6 +49,24 @@ class VerifiedSentence(NamedTuple):
     citation: Citation | None
 
 
+class _Quote(NamedTuple):
+    """One or two neighbouring sentences of a page.
+
+    Attributes:
+        number: of the passage, from 1, as in the prompt.
+        passage: that they are in.
+        text: verbatim.
+        terms: its words and its character pairs, with those of its table's header.
+        parts: for two sentences, where each of them is among the quotes.
+    """
+
+    number: int
+    passage: Passage
+    text: str
+    terms: tuple[frozenset[str], ...]
+    parts: tuple[int, ...]
+
+
 def answer_sentences(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The sentences of an answer without their passage marks, each with the passage numbers that it was marked with."""
     moved = _MARK_AFTER_STOP.sub(lambda m: m.group(2) + m.group(1), answer)  # "yes.[1]" becomes "yes[1]."
@@ -97,29 +115,31 @@ class CitationVerifier:
     ) -> None:
         self._index = index
         self._bm25 = [index.lexical["pages-words"], index.lexical["pages-pairs"]]
-        # Quotes of one and of two sentences, with the number of the passage that they are in.
-        found = [(n, p, *quote) for n, p in enumerate(passages, 1) for quote in self._quotes_of(p)]
-        self._quotes = [(n, passage, quote) for n, passage, quote, _ in found]
-        self._terms = [
-            (frozenset(words(f"{header}\n{quote}")), frozenset(pairs(f"{header}\n{quote}")))
-            for _, _, quote, header in found
-        ]
+        self._quotes = list[_Quote]()
+        for number, passage in enumerate(passages, 1):
+            self._quotes += self._quotes_of(number, passage, len(self._quotes))
         self._overlap = overlap
         self._asked = [set(words(question)), set(pairs(question))]
         self._users_own = [
-            terms.difference(*(present[n] for present in self._terms)) for n, terms in enumerate(self._asked)
+            asked.difference(*(quote.terms[n] for quote in self._quotes)) for n, asked in enumerate(self._asked)
         ]
 
-    def _quotes_of(self, passage: Passage) -> list[tuple[str, str]]:
-        """The quotes of a passage, those of table rows with the header of their table."""
+    def _quotes_of(self, number: int, passage: Passage, first: int) -> Iterator[_Quote]:
+        """The quotes of one and of two sentences of a passage; ``first`` is the place of the first among all quotes."""
         page = self._index.page(passage.source, passage.page).text
         spans = [
             (start, end)
             for start, end in sentence_spans(page)
             if end > passage.start and start < passage.end and page[start:end].strip()
         ]
-        neighbours = [(a[0], b[1]) for a, b in zip(spans, spans[1:], strict=False)]
-        return [(page[start:end].strip(), header_above(page, start)) for start, end in (*spans, *neighbours)]
+        quotes = [(start, end, ()) for start, end in spans]
+        neighbours = [
+            (a[0], b[1], (first + n, first + n + 1)) for n, (a, b) in enumerate(zip(spans, spans[1:], strict=False))
+        ]
+        for start, end, parts in [*quotes, *neighbours]:
+            text = page[start:end].strip()
+            terms = f"{header_above(page, start)}\n{text}"
+            yield _Quote(number, passage, text, (frozenset(words(terms)), frozenset(pairs(terms))), parts)
 
     def in_context(self, source: str, number: int, quote: str) -> str:
         """A quote with what it is about: the headings above it, its table's header, or its list's introduction."""
@@ -152,26 +172,33 @@ class CitationVerifier:
             {term: bm25.idf(term) for term in set(analyze(statement)) - (set() if only_repeats else users_own)}
             for bm25, analyze, users_own in zip(self._bm25, (words, pairs), self._users_own, strict=True)
         ]
+        # The smaller share counts: by character pairs alone 儿童锁扣 would pass for 儿童锁.
+        supports = [
+            round(min(_share(terms, present) for terms, present in zip(idf, quote.terms, strict=True)), 3)
+            for quote in self._quotes
+        ]
         best: tuple[float, float, bool, int, int] | None = None
-        for i, ((n, _, quote), present) in enumerate(zip(self._quotes, self._terms, strict=True)):
-            # The smaller share counts: by character pairs alone 儿童锁扣 would pass for 儿童锁.
-            support = min(_share(terms, found) for terms, found in zip(idf, present, strict=True))
-            if support < MIN_SUPPORT or (best is not None and round(support, 3) < best[0]):
+        for i, (support, quote) in enumerate(zip(supports, self._quotes, strict=True)):
+            # Of two sentences each supports a part: an order in a document is not cited for what stands beside it.
+            if support < max([MIN_SUPPORT, best[0] if best else 0.0, *(supports[n] + 0.001 for n in quote.parts)]):
                 continue
-            rank = (round(support, 3), self._relevance(i), n in marks, -len(quote), -i)
-            if (best is None or rank > best) and quantities_supported(text, quote) and same_polarity(text, quote):
+            rank = (support, self._relevance(quote), quote.number in marks, -len(quote.text), -i)
+            if (
+                (best is None or rank > best)
+                and quantities_supported(text, quote.text)
+                and same_polarity(text, quote.text)
+            ):
                 best = rank
         if best is None:
             return None
-        _, passage, quote = self._quotes[-best[-1]]
-        return Citation(source=passage.source, page=passage.page, quote=quote, score=best[0])
+        cited = self._quotes[-best[-1]]
+        return Citation(source=cited.passage.source, page=cited.passage.page, quote=cited.text, score=best[0])
 
-    def _relevance(self, n: int) -> float:
-        """The overlap of quote ``n`` in its context with the question."""
+    def _relevance(self, quote: _Quote) -> float:
+        """The overlap of a quote in its context with the question."""
         if self._overlap is None:
             return 0.0
-        _, passage, quote = self._quotes[n]
-        return round(self._overlap.of(self.in_context(passage.source, passage.page, quote)), 3)
+        return round(self._overlap.of(self.in_context(quote.passage.source, quote.passage.page, quote.text)), 3)
 
 
 def _list_introduction(text: str, start: int) -> str:

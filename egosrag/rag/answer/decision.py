@@ -12,10 +12,9 @@ Before the model is called (:func:`decide`), the first rule that applies:
 The prompt offers a refusal only below ``ANSWER_FROM`` (:func:`may_refuse`): small models refuse what the first passage
 states as soon as they may.
 
-If nothing of the model's draft remains (:func:`decide_without_draft`), the manual is quoted from ``ANSWER_FROM`` on,
-and against a refusal of the model from ``QUOTE_OVER_REFUSAL_FROM`` on; for an extractive model from ``QUOTE_FROM`` on.
-With a quote that lacks the type of answer that the question asks for, it is from ``QUOTE_WITHOUT_VALUE_FROM`` on.
-Otherwise it is refused.
+If nothing of the model's draft remains (:func:`decide_without_draft`), the manual is quoted from ``ANSWER_FROM`` on; if
+the model refused, from ``QUOTE_OVER_REFUSAL_FROM`` on; for an extractive model, from ``QUOTE_FROM`` on; with a quote
+that lacks the type of answer that the question asks for, from ``QUOTE_WITHOUT_VALUE_FROM`` on. Otherwise it is refused.
 
 The thresholds are values of ``RetrievedEvidence.confidence``, the share of the question's content that one passage
 covers: of eight features that were tried, it separates answerable from unanswerable questions best. Measured on the
@@ -40,10 +39,10 @@ REFUSE_BELOW = 0.12
 # left to the model.
 QUOTE_FROM = 0.23
 # From this confidence on the prompt offers no refusal, and the manual is quoted where nothing of the draft remains. Of
-# the unanswerable questions all 20 to the sample manuals are below it, and of 45 to other product manuals (OHR-Bench,
-# without the document that answers them) 35; of the answerable questions there 1 of 135, of the direct ones to the
-# sample manuals 2 of 64.
-ANSWER_FROM = 0.42
+# the unanswerable questions 19 of 20 to the sample manuals are below it, and 34 of 45 to other product manuals
+# (OHR-Bench, without the document that answers them); of the answerable questions none of 135 there, and 2 of the 64
+# direct ones to the sample manuals.
+ANSWER_FROM = 0.40
 # From this confidence on the manual is quoted although the model refused.
 QUOTE_OVER_REFUSAL_FROM = 0.60
 # From this confidence on a quote without the type of answer is given ("how often" without a number). Sample manuals:
