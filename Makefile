@@ -2,20 +2,28 @@
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 STAMP  := .venv/.installed-by-make
+HUB_OFFLINE := $(HF_HUB_OFFLINE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test nightly lint app docs reproduce
+.PHONY: help demo test test-real nightly lint app docs reproduce
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*##[[:space:]]*/make \1	/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##[[:space:]]*/make \1	/'
 
-demo: $(STAMP)  ## manual QA and role-play with the embedded model, offline, in a minute
-	@$(BIN)/egosrag demo
+demo: export HF_HUB_OFFLINE := $(if $(MODEL),$(HUB_OFFLINE),1)
+demo: $(STAMP)  ## manual QA and role-play with the embedded model, offline, in a minute; MODEL=qwen2.5-1.5b fetches a real one
+	@case "$(MODEL)" in "" | pocket | *[/:]*) ;; *) $(BIN)/egosrag models get "$(MODEL)" >/dev/null ;; esac
+	@$(BIN)/egosrag demo $(if $(MODEL),--model "$(MODEL)")
 
 test: $(STAMP)  ## run the tests; ARGS="tests/cli -x" for some of them
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-real: export HF_HUB_OFFLINE := $(HUB_OFFLINE)
+test-real: $(STAMP)  ## fetch two real models (1.6 GB) and test talk, manual, Extract, Summarize and likelihoods on them
+	@for model in qwen2.5-coder-0.5b qwen2.5-coder-1.5b; do $(BIN)/egosrag models get $$model >/dev/null || exit 1; done
+	@EGOSRAG_TEST_REAL=1 $(BIN)/python -m pytest tests/real $(ARGS)
 
 nightly: $(STAMP)  ## long tests: fuzzing, 200 killed conversations, a soak test; takes an hour
 	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=3600 tests/security tests/sessions/test_faults.py tests/sessions/test_soak.py $(ARGS)
@@ -41,5 +49,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up .venv (takes some minutes the first time)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[app,finetune,evals,dev]'
+		-c constraints.txt -e '.[app,finetune,evals,gguf,dev]'
 	@touch $@

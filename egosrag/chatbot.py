@@ -18,6 +18,7 @@ from pydantic import Field
 
 from egosrag.errors import SessionError, WindowError
 from egosrag.models.continuation import continue_prefix
+from egosrag.models.sampling import TalkSampling, talk_sampling
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
@@ -39,14 +40,22 @@ class Chatbot:
         model: any chat model, or a plain LLM.
         system: the system message; the prompt file's, in the language of the first question, when None.
         history: "multiple" or "single".
+        sampling: passed to each call; by default what the model's publisher recommends, unless the model has settings
+            of its own (:func:`egosrag.models.sampling.talk_sampling`).
     """
 
     def __init__(
-        self, model: Any, *, system: str | None = None, history: Literal["multiple", "single"] = "multiple"
+        self,
+        model: Any,
+        *,
+        system: str | None = None,
+        history: Literal["multiple", "single"] = "multiple",
+        sampling: TalkSampling | None = None,
     ) -> None:
         self.model = model
         self.system = system
         self.history = history
+        self.sampling = talk_sampling(model) if sampling is None else sampling
         self.pairs: list[tuple[str, str]] = []
 
     def say(self, line: str) -> ChatReply:
@@ -71,7 +80,7 @@ class Chatbot:
         started, first_s = time.perf_counter(), None
         messages, left_out = self._fitting(line.strip())
         text, reason, usage = "", "", Usage()
-        for chunk in continue_prefix(self.model, messages, ""):
+        for chunk in continue_prefix(self.model, messages, "", **self.sampling):
             reason = str(chunk.response_metadata.get("finish_reason") or reason)
             usage = usage + usage_of(chunk)
             new = str(chunk.text) if text else str(chunk.text).lstrip()

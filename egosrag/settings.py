@@ -1,12 +1,14 @@
-"""All settings in one frozen model: flags override the environment, that the settings file, that the defaults.
+"""All settings in one frozen model: flags override the environment, that the settings files, those the defaults.
 
 A flag is a keyword of :meth:`Settings.load`, an environment variable is ``EGOSRAG_<FIELD>``, and the file is
-``egosrag.toml`` in the current folder or the one of ``--config``. An unknown key in any of them is an error that
-suggests the closest setting.
+``egosrag.toml`` in the current folder or the one of ``--config``. Before it comes ``settings.toml`` in the data folder,
+the user's settings, which ``egosrag models default`` writes. An unknown key in any of them is an error that suggests
+the closest setting.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,9 +20,10 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import SettingsError
-from egosrag.presets import PRESETS, preset
+from egosrag.presets import PRESETS, STYLES, Style, Unknown, preset
 
 _FILE = "egosrag.toml"
+_USER_FILE = "settings.toml"
 _PREFIX = "EGOSRAG_"
 # Environment variables that are not settings: the programs themselves read them, and no file or log shows them.
 _NOT_SETTINGS = ("SERVE_", "APP_", "TEST_")
@@ -34,7 +37,8 @@ class Settings(BaseModel):
     preset: str | None = Field(None, description=f"system of the report (7.3.2): {', '.join(PRESETS)}")
     model: str = Field(
         "pocket",
-        description="chat model: pocket (embedded), a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE",
+        description="chat model: pocket (embedded), a name of `egosrag models`, a GGUF file, a hub id, a folder, "
+        "deepseek:NAME, openai:NAME or scripted:FILE; default: the one of `egosrag models default`, else pocket",
     )
     adapter: str | None = Field(None, description="folder of a PEFT adapter (LoRA) for a local model")
     template: bool = Field(True, description="use the model's chat template; false for a base model (report 5.1, 5.2)")
@@ -46,8 +50,22 @@ class Settings(BaseModel):
     prefix_style: Literal["vllm", "deepseek", "none"] | None = Field(
         None, description="how a server is asked to continue a given prefix; vllm also for SGLang and llama.cpp"
     )
-    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy decoding")
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from")
+    sampling: Style = Field(
+        "model", description=f"how conversations are sampled, {' or '.join(STYLES)}: model as its publisher recommends"
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="sampling temperature, 0 is greedy; default: of conversations as sampling, else 0"
+    )
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="nucleus sampling: share of the probability mass to sample from"
+    )
+    sampling_top_k: int | None = Field(None, ge=0, description="number of likeliest tokens to sample from; 0 for all")
+    min_p: float | None = Field(
+        None, ge=0, le=1, description="leave out tokens below this share of the likeliest one's probability"
+    )
+    repetition_penalty: float | None = Field(
+        None, gt=0, description="above 1: tokens that the text contains already become less likely"
+    )
     max_new_tokens: int = Field(256, ge=1, description="token limit of one reply")
     seed: int | None = Field(None, description="random seed of sampling; default: a new one each time")
 
@@ -76,6 +94,11 @@ class Settings(BaseModel):
         None, description="past turns as one chat message, or one message each; default: as the model was trained"
     )
     quote: bool = Field(True, description="generate a role's speech in quotation marks (report 7.2.3)")
+    unknown: Unknown = Field(
+        "decline",
+        description="a question of fact that a role's prompt does not answer: it says so (decline; local checkpoints "
+        "only), or invents an answer (invent)",
+    )
     prompt_tokens: int | None = Field(
         None, ge=64, description="token budget of a role's prompt, kept by Summarize; default: the context window's"
     )
@@ -93,8 +116,12 @@ class Settings(BaseModel):
         None, description="session store: an SQLite file or a postgresql:// URL; default: a file in data_dir"
     )
 
+    hub_mirror: str | None = Field(
+        None, description="address of a mirror of the Hugging Face hub, which `egosrag models get` tries after it"
+    )
     data_dir: Path = Field(
-        default_factory=lambda: user_data_path("egosrag"), description="folder of what has to persist: sessions"
+        default_factory=lambda: user_data_path("egosrag"),
+        description="folder of what has to persist: sessions, models, the user's settings",
     )
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("egosrag"), description="folder of what can be rebuilt: indexes"
@@ -126,9 +153,14 @@ class Settings(BaseModel):
         """Where sessions are stored: the path of an SQLite file, or a ``postgresql://`` URL."""
         return self.store or str(self.data_dir / "sessions.sqlite")
 
+    @property
+    def models_dir(self) -> Path:
+        """The folder of the models that ``egosrag models`` fetched."""
+        return self.data_dir / "models"
+
     @classmethod
     def load(cls, config: Path | None = None, **flags: Any) -> Self:
-        """The settings from flags, environment, settings file and defaults.
+        """The settings from flags, environment, settings file, the user's settings and defaults.
 
         Args:
             config: a TOML file that must exist; None reads ``egosrag.toml`` if there is one.
@@ -144,8 +176,16 @@ class Settings(BaseModel):
             if name.startswith(_PREFIX) and not name.removeprefix(_PREFIX).startswith(_NOT_SETTINGS) and value != ""
         }
         arguments = {name: value for name, value in flags.items() if value is not None}
+        data_dir = (file_values | environment | arguments).get("data_dir") or user_data_path("egosrag")
+        data_dir = Path(str(data_dir)).expanduser()
+        user = (str(data_dir / _USER_FILE), user_settings(data_dir))
         merged: dict[str, Any] = {}
-        for place, values in ((file, file_values), ("the environment", environment), ("the arguments", arguments)):
+        for place, values in (
+            user,
+            (file, file_values),
+            ("the environment", environment),
+            ("the arguments", arguments),
+        ):
             _check_keys(values, place)
             if values.get("preset"):  # its settings override the places before, as if they were written in this one
                 merged = {key: value for key, value in merged.items() if key not in preset(values["preset"])}
@@ -161,14 +201,42 @@ def _read_file(config: Path | None) -> tuple[str, dict[str, Any]]:
         path = Path(config or _FILE)
     except TypeError as error:
         raise SettingsError(f"config is {config!r}: give it the path of a TOML file") from error
-    if not path.is_file():
-        if config:
-            raise SettingsError(f"there is no settings file {config}: give --config the path of a TOML file")
-        return str(path), {}
+    if config and not path.is_file():
+        raise SettingsError(f"there is no settings file {config}: give --config the path of a TOML file")
+    return str(path), _read_toml(path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file; none where there is no such file."""
     try:
-        return str(path), tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def user_settings(data_dir: Path) -> dict[str, Any]:
+    """The user's settings, in the data folder: those that hold in every folder.
+
+    Raises:
+        SettingsError: the file cannot be read as TOML.
+    """
+    return _read_toml(data_dir / _USER_FILE)
+
+
+def save_default_model(data_dir: Path, model: str | None) -> None:
+    """Write the model that is used where none is named into the user's settings; None removes it.
+
+    Raises:
+        SettingsError: the user's settings cannot be read as TOML.
+        OSError: they cannot be written.
+    """
+    values = user_settings(data_dir) | {"model": model}
+    # A JSON string, number or boolean is one of TOML too, and settings have no other values.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items() if value is not None]
+    data_dir.mkdir(parents=True, exist_ok=True)
+    (data_dir / _USER_FILE).write_text("".join(lines), encoding="utf-8")
 
 
 def _check_keys(values: Mapping[str, Any], place: str) -> None:

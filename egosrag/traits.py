@@ -13,7 +13,6 @@ an adapter does not state is its base model's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,27 +35,17 @@ class Traits:
         extractive_only: answers from passages worse than the passages' best sentence, so that a manual is quoted
             instead.
         revises_drafts: drafts of speech, cards and summaries need checking against the text that they were made from.
-        reasoning: thinks aloud before it answers (not used yet).
-        template_rules: what its chat template refuses, such as "no_system_role" or "alternating_roles" (not used yet).
         prompts: the set of prompts that it was trained on, a folder in ``egosrag/prompts``; empty for the standard one.
     """
 
     single_turn: bool = False
     extractive_only: bool = False
     revises_drafts: bool = False
-    reasoning: bool = False
-    template_rules: tuple[str, ...] = ()
     prompts: str = ""
 
 
 _NAMES = frozenset(field.name for field in fields(Traits))
 _DEFAULTS = Traits()
-_EXPECTED = {"template_rules": "a list of strings", "prompts": "a string"}  # of the others: "true or false"
-_IS: dict[str, Callable[[Any], bool]] = {
-    "a list of strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
-    "a string": lambda value: isinstance(value, str),
-    "true or false": lambda value: isinstance(value, bool),
-}
 
 
 def read_traits(folder: str | Path, base: Traits = _DEFAULTS) -> Traits:
@@ -71,17 +60,15 @@ def read_traits(folder: str | Path, base: Traits = _DEFAULTS) -> Traits:
             (of a later version) are ignored.
     """
     file, stated = _stated(Path(folder))
-    known = {name: value for name, value in stated.items() if name in _NAMES}
+    known = {name: value for name, value in stated.items() if name in _NAMES and value is not None}
     for name, value in known.items():
-        expected = _EXPECTED.get(name, "true or false")
-        if not _IS[expected](value):
+        expected = "a string" if name == "prompts" else "true or false"
+        if not isinstance(value, str if name == "prompts" else bool):
             raise ModelError(f"{file}: the trait {name} is {json.dumps(value)}, which must be {expected}")
-    if "template_rules" in known:
-        known["template_rules"] = tuple(known["template_rules"])
     return replace(base, **known)
 
 
-def write_traits(folder: str | Path, **traits: bool | Sequence[str]) -> None:
+def write_traits(folder: str | Path, **traits: bool | str) -> None:
     """State traits in a checkpoint or adapter folder; those that it states already and that are not named stay.
 
     ``write_traits(out, single_turn=True)`` after training on single turns leaves what the base model states.

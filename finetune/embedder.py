@@ -158,10 +158,10 @@ def _new_static_embedder(args: EmbedderArgs, split: Split) -> Any:
 def _load_embedder(name: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    try:
-        return SentenceTransformer(name)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"the embedder {name} cannot be loaded: give a folder, a hub id or static") from error
+    from egosrag.models.runtime.checkpoint import checkpoint_folder
+    from egosrag.models.weights import load_encoder
+
+    return load_encoder(SentenceTransformer, checkpoint_folder(name), name)
 
 
 def measure(model: Any, texts: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:

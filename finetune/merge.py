@@ -43,11 +43,12 @@ def merge(args: MergeArgs) -> dict[str, Any]:
         merged model, in fp32 and as saved.
 
     Raises:
-        TrainingError: no adapter or base, an adapter of another base, damaged weights, or an output folder in use.
+        TrainingError: no adapter, damaged weights, or an output folder in use.
+        ModelError: weights of adapter or base are missing or pickled, or the adapter is of another base.
     """
     import torch
-    from peft import PeftModel
 
+    from egosrag.models.weights import load_adapter
     from finetune.trainer.model import load_tokenizer, load_weights
 
     out = Path(args.out)
@@ -57,8 +58,8 @@ def merge(args: MergeArgs) -> dict[str, Any]:
         raise TrainingError(f"{out} is in use: give --out a new folder")
     base = load_weights(args.base or _base_name(args.adapter), torch.float32)
     tokenizer = load_tokenizer(args.adapter if (Path(args.adapter) / "tokenizer.json").exists() else base.name_or_path)
+    model: Any = load_adapter(base, args.adapter, base.name_or_path).eval()
     try:
-        model = PeftModel.from_pretrained(base, args.adapter).eval()
         before = _probe_logits(model, tokenizer)
         merged = model.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, KeyError, IndexError, OSError) as error:

@@ -26,6 +26,7 @@ LAYERS = {
     "egosrag.schema": 0,
     "egosrag.text": 1,
     "egosrag.traits": 1,
+    "egosrag.samples": 1,
     "egosrag.console": 1,
     "egosrag.presets": 1,
     "egosrag.postgres": 1,
@@ -143,9 +144,10 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
             for room in ("assemble", "schema", "errors", "text", "prompts", "console", "models", "parallel")
         }
         | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions", "egosrag.egos"},
-        # The embedder learns from passages as the index cuts them.
+        # Weights are loaded as the models load them; the embedder learns from passages as the index cuts them.
         "finetune": {
-            f"egosrag.{room}" for room in ("schema", "text", "traits", "prompts", "errors", "rag", "rag.documents")
+            f"egosrag.{room}"
+            for room in ("schema", "text", "traits", "prompts", "errors", "models", "rag", "rag.documents")
         },
     }
     public = {f"egosrag.{name}" for name in egosrag.__all__}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import SettingsError
-from egosrag.settings import Settings
+from egosrag.settings import Settings, save_default_model
 
 PACKAGE = Path(__file__).resolve().parent.parent / "egosrag"
 
@@ -27,6 +27,33 @@ def test_flag_overrides_environment_overrides_file_overrides_default(
     monkeypatch.setenv("EGOSRAG_TOP_K", "7")
     assert (Settings.load().top_k, Settings.load().window) == (7, 400)
     assert Settings.load(top_k=8).top_k == 8
+
+
+def test_the_settings_file_overrides_the_users_settings(tmp_path: Path) -> None:
+    user = tmp_path / "data"
+    user.mkdir()
+    (user / "settings.toml").write_text("model = 'mine'\ntop_k = 9\n")
+    assert (Settings.load(data_dir=user).model, Settings.load(data_dir=user).top_k) == ("mine", 9)
+    Path("egosrag.toml").write_text("model = 'the folder'\n")
+    assert (Settings.load(data_dir=user).model, Settings.load(data_dir=user).top_k) == ("the folder", 9)
+    Path("egosrag.toml").write_text("preset = 'EGOS-Large'\n")
+    assert Settings.load(data_dir=user).model == Settings(preset="EGOS-Large").model
+
+
+def test_a_default_model_leaves_the_other_settings_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("top_k = 9\nquote = false\nstore = 'ein \"Ort\" 所'\n", encoding="utf-8")
+    save_default_model(tmp_path, "tiny")
+    loaded = Settings.load(data_dir=tmp_path)
+    assert (loaded.model, loaded.top_k, loaded.quote, loaded.store) == ("tiny", 9, False, 'ein "Ort" 所')
+    save_default_model(tmp_path, None)
+    assert Settings.load(data_dir=tmp_path).model == "pocket"
+    assert Settings.load(data_dir=tmp_path).top_k == 9
+
+
+def test_a_misspelt_key_of_the_user_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("modle = 'x'\n")
+    with pytest.raises(SettingsError, match=r"no such setting in .*settings.toml: modle \(did you mean model\?\)"):
+        Settings.load(data_dir=tmp_path)
 
 
 def test_a_flag_that_is_none_overrides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,13 +31,13 @@ def test_a_checkpoint_that_states_nothing_has_no_traits(checkpoint: Path) -> Non
 
 
 def test_a_checkpoint_states_its_traits_in_its_config(checkpoint: Path) -> None:
-    write_traits(checkpoint, single_turn=True, template_rules=["no_system_role"])
-    write_traits(checkpoint, reasoning=True)
+    write_traits(checkpoint, single_turn=True)
+    write_traits(checkpoint, extractive_only=True)
     assert json.loads((checkpoint / "config.json").read_text()) == {
         "model_type": "qwen2",
-        "egosrag_traits": {"single_turn": True, "template_rules": ["no_system_role"], "reasoning": True},
+        "egosrag_traits": {"single_turn": True, "extractive_only": True},
     }
-    assert read_traits(checkpoint) == Traits(single_turn=True, reasoning=True, template_rules=("no_system_role",))
+    assert read_traits(checkpoint) == Traits(single_turn=True, extractive_only=True)
 
 
 def test_an_adapter_states_its_traits_in_a_file_of_its_own(adapter: Path) -> None:
@@ -56,7 +56,7 @@ def test_what_an_adapter_does_not_state_is_its_base_models(adapter: Path) -> Non
 
 
 def test_traits_of_a_later_version_are_ignored(checkpoint: Path) -> None:
-    (checkpoint / "config.json").write_text('{"egosrag_traits": {"sees_images": true, "single_turn": true}}')
+    (checkpoint / "config.json").write_text('{"egosrag_traits": {"sees_images": ["yes"], "single_turn": true}}')
     assert read_traits(checkpoint) == Traits(single_turn=True)
 
 
@@ -66,7 +66,6 @@ def test_traits_of_a_later_version_are_ignored(checkpoint: Path) -> None:
         ("yes", 'egosrag_traits is "yes", which must be an object'),
         ({"single_turn": "yes"}, 'the trait single_turn is "yes", which must be true or false'),
         ({"prompts": True}, "the trait prompts is true, which must be a string"),
-        ({"template_rules": "no_system_role"}, 'template_rules is "no_system_role", which must be a list of strings'),
     ],
 )
 def test_traits_of_a_wrong_type_are_an_error(checkpoint: Path, stated: Any, message: str) -> None:

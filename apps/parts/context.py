@@ -20,7 +20,7 @@ class PageContext:
     Attributes:
         language: "en" or "zh".
         t: translates: the text of a key in that language.
-        settings: with the model and temperature of the sidebar.
+        settings: with the model and the style of sampling of the sidebar.
         visitor: owner of the conversations, roles and files that the page shows.
     """
 

@@ -33,7 +33,7 @@ def roleplay_settings(page: PageContext, key: str) -> Settings:
         format_func=lambda name: name or t("settings.no_preset"), help=t("settings.preset_help"),
     )  # fmt: skip
     if preset:
-        return Settings.load(preset=preset, temperature=configured.temperature)
+        return Settings.load(preset=preset, sampling=configured.sampling)
     chosen: dict[str, Any] = {}
     quote = t("settings.quote")
     chosen["quote"] = st.toggle(quote, configured.quote, key=f"{key} quote", help=t("settings.quote_help"))
@@ -45,4 +45,4 @@ def roleplay_settings(page: PageContext, key: str) -> Settings:
             key=f"{key} {setting}",
             format_func=lambda value, setting=setting: t(f"settings.{setting}_{value or 'default'}"),
         )
-    return Settings.load(model=configured.model, **chosen, temperature=configured.temperature)
+    return Settings.load(model=configured.model, **chosen, sampling=configured.sampling)

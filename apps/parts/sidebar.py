@@ -1,4 +1,4 @@
-"""The sidebar that all pages share: language, model and temperature, and whether the model is loaded."""
+"""The sidebar that all pages share: language, model and sampling, and whether the model is loaded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from apps.parts.display import show_error
 from apps.parts.shared_model import show_model_status
 from apps.parts.translations import LANGUAGES, Translations
 from egosrag import EgosRagError, Settings
+from egosrag.presets import STYLES
 
 MODELS = "EGOSRAG_APP_MODELS"  # comma-separated names: visitors can choose among these models only
 
@@ -37,16 +38,16 @@ def sidebar() -> PageContext:
 
 
 def _chosen_settings(t: Translations) -> Settings:
-    """The settings with the model and temperature of the widgets."""
+    """The settings with the model and the style of sampling of the widgets."""
     configured = Settings.load()
     allowed = [name.strip() for name in os.environ.get(MODELS, "").split(",") if name.strip()]
     if allowed:
         model = st.selectbox(t("shared.model"), allowed, key="model")
     else:
         model = st.text_input(t("shared.model"), configured.model, key="model", help=t("shared.model_help"))
-    temperature = st.slider(
-        t("shared.temperature"), 0.0, 1.5, min(configured.temperature, 1.5), key="temperature",
-        help=t("shared.temperature_help"),
+    sampling = st.selectbox(
+        t("shared.sampling"), STYLES, STYLES.index(configured.sampling), key="sampling",
+        format_func=lambda style: t(f"shared.sampling_{style}"), help=t("shared.sampling_help"),
     )  # fmt: skip
     changed = {"model": model.strip()} if model.strip() and model.strip() != configured.model else {}
-    return Settings.load(**changed, temperature=temperature)
+    return Settings.load(**changed, sampling=sampling)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egosrag.errors import SourceError
+from egosrag.samples import FOLDER
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,19 +22,28 @@ def chat_model(settings: Settings) -> BaseChatModel:
         ModelError: it cannot be found or loaded.
     """
     from egosrag.models import load_chat_model
+    from egosrag.models.catalogue import resolve
+    from egosrag.models.load import GenerationSettings
 
+    generation = GenerationSettings(max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+    chosen = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.sampling_top_k,
+        "min_p": settings.min_p,
+        "repetition_penalty": settings.repetition_penalty,
+    }
+    # What is not set is not passed on: a conversation may then sample as the model recommends.
+    generation |= {name: value for name, value in chosen.items() if value is not None}  # type: ignore[typeddict-item]
     return load_chat_model(
-        settings.model,
+        resolve(settings.model, settings.models_dir),
         adapter=settings.adapter,
         template=settings.template,
         dtype=settings.dtype,
         device=settings.device,
         context_window=settings.context_window,
         prefix_style=settings.prefix_style,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        max_new_tokens=settings.max_new_tokens,
-        seed=settings.seed,
+        **generation,
     )
 
 
@@ -68,7 +77,7 @@ def sample(name: str) -> Path:
     Raises:
         SourceError: there is no sample of that name.
     """
-    path = Path(str(files("egosrag"))) / "data" / "samples" / name
+    path = FOLDER / name
     if not path.is_file():
         raise SourceError(f"there is no sample {name}: see the list in egosrag/data/README.md")
     return path

@@ -15,6 +15,7 @@ from egosrag.assemble.manuals import build_index
 from egosrag.assemble.models import chat_model, extract_model, reviser_for
 from egosrag.console import Reporter
 from egosrag.errors import RoleError, SettingsError
+from egosrag.samples import role_path
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def conversation(
 
     Args:
         settings: what was chosen.
-        role: the file of the card.
+        role: the file of the card, or the name of a sample.
         session: the name of the session.
         model: the model, where it is loaded already; by default the settings' one is loaded.
         setup: sources, further roles, the persona and the like.
@@ -125,6 +126,7 @@ def conversation(
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
+    from egosrag.models.sampling import talk_sampling
     from egosrag.roles.files import load_persona, load_role, with_greeting
     from egosrag.roles.lorebook import load_lorebook, with_lorebook
     from egosrag.sessions.archive import Archive
@@ -160,6 +162,8 @@ def conversation(
             memory=memory_settings(settings),
             sources=sources,
             reviser=reviser_for(model),
+            sampling=talk_sampling(model, settings.sampling),
+            unknown=settings.unknown,
             **notify,
         )
 
@@ -173,6 +177,7 @@ def _card_and_sources(
 
     if (file is None) == (setup.name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
+    file = role_path(file) if file is not None else None
     card = load_role(file) if file is not None else None
     if not setup.sources:
         if card is None or file is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from egosrag.cli.options import Adapter, Config, Debug, Embedder, Json, Model, Set, load_settings
+from egosrag.cli.options import Adapter, Config, Debug, Embedder, Json, Model, Set, Template, load_settings
 from egosrag.console import Progress, print_json, stdin_lines
 from egosrag.errors import SourceError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from egosrag.rag.answer.engine import ManualEngine
 
 EXAMPLES = (
-    'egosrag ask "Which engine oil does it need?" --doc manual.pdf',
+    'egosrag ask "Which battery does the key need?" --doc sample:manual.en',
     'egosrag ask "如何打开前机舱盖？" --doc manual.pdf --json',
     "egosrag ask - --index runs/manual --json < questions.txt",
 )
@@ -26,10 +26,13 @@ _JSON_FIELDS = {"answer", "refused", "citations", "usage", "timing"}
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads one per line of standard input.")],
     more: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="More documents.")] = None,
-    doc: Annotated[list[Path] | None, typer.Option(help="Document or folder to answer from; repeatable.")] = None,
+    doc: Annotated[
+        list[Path] | None, typer.Option(help="Document or folder to answer from, or sample:manual.en; repeatable.")
+    ] = None,
     index: Annotated[str | None, typer.Option(help="Index to answer from: a folder or a postgresql:// URL.")] = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     top_k: Annotated[
         int | None, typer.Option(help="Number of retrieved passages in the prompt.", show_default="5")
     ] = None,
@@ -48,7 +51,9 @@ def ask(
     documents = [*(doc or []), *(more or [])]
     if bool(documents) == bool(index):
         raise typer.BadParameter("give the manual either as --doc PATH or as --index DIR")
-    settings = load_settings(config, pairs, model=model, adapter=adapter, top_k=top_k, embedder=embedder)
+    settings = load_settings(
+        config, pairs, model=model, adapter=adapter, template=template, top_k=top_k, embedder=embedder
+    )
     with Progress() as progress:
         engine = assemble.manual(settings, documents, index, progress)
     for line in stdin_lines() if question == "-" else [question]:

@@ -31,6 +31,7 @@ from egosrag.cli.options import (
     Set,
     Store,
     Strategy,
+    Template,
     load_settings,
 )
 from egosrag.console import Progress, print_json, stdin_lines
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from egosrag.sessions.conversation import Conversation
 
 EXAMPLES = (
-    "egosrag chat --role edda.json",
+    "egosrag chat --role edda",
     "egosrag chat --role edda.json --session monday --set temperature=0.7",
     "egosrag chat --source novel.txt --name Gatsby --strategy dynamic",
     'echo "Who are you?" | egosrag chat --role edda.json --json',
@@ -59,6 +60,7 @@ def chat(
     store: Store = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     extract_model: ExtractModel = None,
     preset: Preset = None,
     history: History = None,
@@ -84,6 +86,7 @@ def chat(
         store=store,
         model=model,
         adapter=adapter,
+        template=template,
         extract_model=extract_model,
         preset=preset,
         history=history,

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from egosrag.cli.options import Adapter, Config, Debug, ExtractModel, Model, Preset, Set, Sources, load_settings
+from egosrag.cli.options import (
+    Adapter,
+    Config,
+    Debug,
+    ExtractModel,
+    Model,
+    Preset,
+    Set,
+    Sources,
+    Template,
+    load_settings,
+)
 
 EXAMPLES = (
     "egosrag extract novel.txt --name Gatsby --out gatsby.json",
@@ -28,6 +39,7 @@ def extract(
     ] = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     extract_model: ExtractModel = None,
     preset: Preset = None,
     pairs: Set = None,
@@ -39,7 +51,14 @@ def extract(
     from egosrag.console import Progress
 
     settings = load_settings(
-        config, pairs, preset=preset, model=model, adapter=adapter, extract_model=extract_model, strategy=strategy
+        config,
+        pairs,
+        preset=preset,
+        model=model,
+        adapter=adapter,
+        template=template,
+        extract_model=extract_model,
+        strategy=strategy,
     )
     with Progress() as progress:
         assemble.extract_role(settings, paths, name, out, progress)

@@ -41,11 +41,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print each answer as a line 
 Model = Annotated[
     str | None,
     typer.Option(
-        help="pocket (embedded), a hub id, a folder, deepseek:NAME, openai:NAME or scripted:FILE.",
-        show_default="pocket",
+        help="pocket (embedded), a name of egosrag models, a GGUF file, a hub id, a folder, deepseek:NAME, openai:NAME "
+        "or scripted:FILE.",
+        show_default="the one of egosrag models default, else pocket",
     ),
 ]
 Adapter = Annotated[str | None, typer.Option(help="Folder of a PEFT adapter (LoRA) for a local model.")]
+Template = Annotated[
+    bool | None,
+    typer.Option(
+        "--template/--no-template",
+        help="Prompt a local model in its chat template; without, as a base model.",
+        show_default="template",
+    ),
+]
 ExtractModel = Annotated[str | None, typer.Option(help="Model for Extract.", show_default="the chat model")]
 Embedder = Annotated[
     str | None,
@@ -65,11 +74,16 @@ Preset = Annotated[
 # --- roles and conversations -----------------------------------------------------------------------------------------
 
 Sources = Annotated[
-    list[Path], typer.Argument(help="PDF, DOCX, Markdown, HTML, text, CSV or JSONL files, or folders of them.")
+    list[Path],
+    typer.Argument(help="PDF, DOCX, Markdown, HTML, text, CSV or JSONL files, folders of them, or sample:NAME."),
 ]
 RoleFiles = Annotated[
     list[Path] | None,
-    typer.Option("--role", help="Role card: our JSON, or a character card (JSON, PNG); repeat for several roles."),
+    typer.Option(
+        "--role",
+        help="Role card: our JSON, a character card (JSON, PNG), or a sample: edda, gu, juno, luo; repeat for several "
+        "roles.",
+    ),
 ]
 RoleName = Annotated[
     str | None, typer.Option("--name", help="Name of the role in the sources, if there is no role card.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, load_settings
+from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, Template, load_settings
 from egosrag.errors import SettingsError
 from egosrag.postgres import is_postgres_url
 
@@ -29,7 +29,8 @@ _SHUTDOWN_S = 10  # seconds in which running requests may finish when the server
 
 def serve(
     role: Annotated[
-        list[Path] | None, typer.Option(help="Role card to serve under the name of its file; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Role card (or the name of a sample) to serve under the name of its file; repeatable."),
     ] = None,
     index: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]DIR|URL", help="Index to serve as a manual; repeatable.")
@@ -41,6 +42,7 @@ def serve(
     tokens: Annotated[Path | None, typer.Option(help="File of bearer tokens, one per line.")] = None,
     model: Model = None,
     adapter: Adapter = None,
+    template: Template = None,
     embedder: Embedder = None,
     store: Store = None,
     pairs: Set = None,
@@ -54,7 +56,9 @@ def serve(
 
     known = read_tokens(tokens)
     check_address(host, known)
-    settings = load_settings(config, pairs, model=model, adapter=adapter, embedder=embedder, store=store)
+    settings = load_settings(
+        config, pairs, model=model, adapter=adapter, template=template, embedder=embedder, store=store
+    )
     served = served_models(settings, role or (), index or ())
     run(served, Guard(known, Limits()), host, port)
 
@@ -83,7 +87,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
             raise SettingsError(f"two models would be named {name!r}: give the index another name, or rename the file")
         served[name] = model
 
-    add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat))
+    add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat, settings.sampling))
     for path in roles:
         load_role(path)  # a broken card is an error now, not at the first request
         add(path.stem, RoleBackend(settings, path, chat))

@@ -7,6 +7,7 @@ The steps are handed a model and values, never settings, and do not import each 
 - ``extract``: role cards from sources before the conversation, or a search of the sources for each line.
 - ``organize``: composes the prompt from card, scenes and turns, within the token budget.
 - ``generate``: continues the prompt and returns the speech between the quotation marks.
+- ``repeats``: the texts that a reply must not only repeat.
 - ``summarize``: replaces old turns by scenes.
 - ``memory``: static and dynamic memory: when turns are summarized, evicted from the prompt or recalled.
 - ``pipeline``: the steps as one LangGraph graph, with the state that a session stores.

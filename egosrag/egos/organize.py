@@ -102,7 +102,16 @@ class Organize(Step[ConversationView, Composed]):
         parts[0] = replace(head.instructions, tokens=rest)
         names = (view.user_name, *view.others, *(turn.speaker for turn in view.turns))
         speakers = tuple(dict.fromkeys(names))
-        return Composed(messages, head.prefix.text, view.role.name, speakers, view, tuple(parts))
+        line = next((part.text for part in parts if part.name == "line"), "")
+        return Composed(
+            messages=messages,
+            prefix=head.prefix.text,
+            speaker=view.role.name,
+            speakers=speakers,
+            view=view,
+            parts=tuple(parts),
+            uninformed=tuple(self._template(view, "", line)),
+        )
 
     def fits(self, view: ConversationView, share: float = 1.0) -> bool:
         """Whether the prompt takes at most ``share`` of its budget; retrieved parts have a budget of their own."""
@@ -160,12 +169,13 @@ class Organize(Step[ConversationView, Composed]):
         card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts)
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
-        empty = [*self._template(view, card, ""), AIMessage(prefix)]
+        # Templates write an empty message in another way, or not at all.
+        shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
         return _Head(
             instructions=self._part("template", bare),
             card=self._part("card", card),
             prefix=self._part("prefix", prefix),
-            tokens=self.count(empty),
+            tokens=self.count(shortest) - self.count("a"),
         )
 
     def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:

@@ -31,8 +31,10 @@ from egosrag.egos.step import Count, cached_count
 from egosrag.egos.summarize import KEEP_TURNS, Summarize
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import ModelError, SessionError
+from egosrag.models.sampling import TalkSampling
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.traits import traits_of
+from egosrag.presets import Unknown
 from egosrag.schema import Reply, Role, Turn
 
 Sources = Sequence[tuple[str, str]]
@@ -212,6 +214,8 @@ def build_pipeline(
     history: History | None,
     quote: bool,
     reviser: Reviser | None,
+    sampling: TalkSampling | None,
+    unknown: Unknown,
     notify: Callable[[str], None],
 ) -> Pipeline:
     """The steps for one model; see :class:`egosrag.sessions.conversation.Conversation` for the arguments.
@@ -240,7 +244,7 @@ def build_pipeline(
     is_static = memory.kind in (None, "static", "both")
     return Pipeline(
         organize,
-        Generate(model, count, reviser),
+        Generate(model, count, reviser, sampling, unknown),
         Memory(organize, summarize if is_static else None, recall, keep_turns=keep, notify=notify),
         extract=sources.extract,
         sources=sources.texts,

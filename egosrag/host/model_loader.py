@@ -11,7 +11,9 @@ from egosrag import assemble
 from egosrag.settings import Settings
 
 _WEIGHTS_FIELDS = ("model", "adapter", "template", "dtype", "device", "context_window")  # decide what is in memory
-_SAMPLING_FIELDS = ("temperature", "top_p", "max_new_tokens", "seed")
+_SAMPLING_FIELDS = (
+    "temperature", "top_p", "sampling_top_k", "min_p", "repetition_penalty", "max_new_tokens", "seed",
+)  # fmt: skip
 _MAX_ENTRIES = 16  # models in their sampling variants, which share weights
 
 

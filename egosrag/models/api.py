@@ -19,12 +19,15 @@ from pydantic import Field
 
 from egosrag.errors import EgosRagError, ModelError, WindowError
 from egosrag.models.continuation import EchoFilter, request_prefix, sendable_stops
+from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import TokenCounts, chunk, last_chunk
 from egosrag.models.tokens import approximate_tokens
 from egosrag.models.usage import usage_of
 from egosrag.traits import Traits
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
+
+_BESIDE_THE_PROTOCOL = ("top_k", "min_p", "repetition_penalty")
 
 # How servers say that a prompt is too long: OpenAI and vLLM (context length, longer than the maximum model length),
 # llama.cpp (exceeds the available context size), LM Studio (context overflows, tokens to keep), SGLang (token count
@@ -48,6 +51,10 @@ class ApiChatModel(ChatOpenAI):
     server that does not distinguish a stop string from an end of sequence it is "stop" where stop strings were sent.
     Retries with backoff (``max_retries``) and ``timeout`` are ChatOpenAI's.
 
+    It is greedy unless a temperature is set; in conversations the server's own defaults apply instead. ``top_k``,
+    ``min_p`` and ``repetition_penalty`` are not part of OpenAI's protocol: vLLM, SGLang and llama.cpp know them, OpenAI
+    refuses them, so they are sent only where they are set.
+
     Raises:
         ModelError: (on a call) the server cannot be reached, refuses the key, or does not know the model.
         WindowError: (on a call) the prompt is too long for the model.
@@ -56,6 +63,10 @@ class ApiChatModel(ChatOpenAI):
     prefix_style: PrefixStyle = "none"
     context_window: int | None = Field(None, ge=2, description="tokens of prompt and reply together")
     key_name: str = Field("OPENAI_API_KEY", description="the environment variable of the key, for messages")
+    temperature: float | None = Field(0.0, ge=0, description="0 for greedy decoding; None for the server's own")
+    top_k: int | None = Field(None, ge=0, description="0 for all")
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0)
     stream_usage: bool | None = True
     use_responses_api: bool | None = False
 
@@ -73,6 +84,11 @@ class ApiChatModel(ChatOpenAI):
     def traits(self) -> Traits:
         """Served chat models were trained on conversations of many turns, and read passages well."""
         return Traits()
+
+    @property
+    def talk_sampling(self) -> TalkSampling:
+        """The server's own defaults: no temperature is sent."""
+        return TalkSampling(temperature=None)
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """An estimate: the server's tokenizer is not at hand, and tiktoken's would have to be downloaded."""
@@ -99,6 +115,13 @@ class ApiChatModel(ChatOpenAI):
         self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        if payload.get("temperature", 0) is None:
+            del payload["temperature"]
+        extra = {name: payload.pop(name, getattr(self, name)) for name in _BESIDE_THE_PROTOCOL}
+        if extra := {name: value for name, value in extra.items() if value is not None}:
+            if "repetition_penalty" in extra:
+                extra["repeat_penalty"] = extra["repetition_penalty"]  # llama.cpp's name for it
+            payload["extra_body"] = {**extra, **(payload.get("extra_body") or {})}
         if "max_new_tokens" in payload:
             payload["max_completion_tokens"] = payload.pop("max_new_tokens")
         if "max_completion_tokens" in payload and not self._at_openai:
@@ -235,6 +258,8 @@ class ApiChatModel(ChatOpenAI):
                 f" server supports ({detail})"
             )
         if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)):
+            if named := [name for name in _BESIDE_THE_PROTOCOL if name in detail]:
+                return ModelError(f"{server} refused the setting {', '.join(named)}: leave it out ({detail})")
             return ModelError(f"{server} refused the request: {detail}")
         return ModelError(f"{server} failed: {detail}")
 

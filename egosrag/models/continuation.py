@@ -3,6 +3,9 @@
 Models of this project continue a trailing ``AIMessage`` themselves. A plain LLM (``HuggingFacePipeline``) continues
 any text, so it gets the rendered prompt. Any other chat model is asked in the prompt to begin with the prefix, and its
 echo of the prefix is removed from the reply. Stop strings work with all of them, also where the model ignores them.
+
+All that the models of this project write passes through here, so a repetition loop, in which a small model would go on
+to its token limit, is ended here: with the finish reason "length".
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.llms import BaseLLM
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import ModelError
@@ -21,8 +24,9 @@ from egosrag.models.streaming import StopFilter
 from egosrag.models.tokens import tokenizer_of
 from egosrag.models.traits import unbound
 from egosrag.prompts import load
-from egosrag.prompts.encode import escape_special_tokens, render_text
+from egosrag.prompts.encode import escape_special_tokens, fit_messages, render_text
 from egosrag.text.language import language_of
+from egosrag.text.repetition import LoopFilter
 from egosrag.text.thoughts import ThoughtFilter
 
 # An echo may have other colons and quotation marks than the prefix; they are compared in this form.
@@ -54,12 +58,46 @@ def continue_prefix(
         **kwargs: arguments of this call, by the model's own names.
 
     Yields:
-        Chunks; the last has ``finish_reason``, and usage where the model reports it.
+        Chunks; the last has ``finish_reason``, and usage where the model reports it. Of a loop the first
+        rounds are yielded, and the finish reason is "length".
 
     Raises:
         ModelError: ``model`` is none of these, or it cannot be reached.
         WindowError: the prompt is too long for the model.
     """
+    loops = LoopFilter()
+    with closing(_continued(model, messages, prefix, stop, config, kwargs)) as stream:
+        for chunk in stream:
+            text = loops.feed(str(chunk.text))
+            if loops.closed:
+                yield AIMessageChunk(
+                    content=text,
+                    usage_metadata=chunk.usage_metadata,
+                    response_metadata={"finish_reason": "length"},
+                    chunk_position="last",
+                )
+                return
+            yield chunk
+
+
+def complete(
+    model: Any, messages: Sequence[BaseMessage], *, config: RunnableConfig | None = None, **kwargs: Any
+) -> AIMessageChunk:
+    """The whole reply of ``model`` to ``messages``; arguments and errors as ``continue_prefix``."""
+    whole = AIMessageChunk(content="")
+    for chunk in continue_prefix(model, messages, "", config=config, **kwargs):
+        whole += chunk
+    return whole
+
+
+def _continued(
+    model: Any,
+    messages: Sequence[BaseMessage],
+    prefix: str,
+    stop: Sequence[str] | None,
+    config: RunnableConfig | None,
+    kwargs: dict[str, Any],
+) -> Generator[AIMessageChunk]:
     stops = list(stop or ())
     inner = unbound(model)
     if supports_prefix(model):
@@ -71,7 +109,7 @@ def continue_prefix(
         chunks = (AIMessageChunk(content=part) for part in model.stream(text, config=config, **kwargs))
         yield from _filtered(chunks, EchoFilter("", stops))
     elif isinstance(inner, BaseChatModel):
-        prompt = request_prefix(_escaped(model, messages), prefix)
+        prompt = _fitted(model, request_prefix(messages, prefix))
         chunks = model.stream(prompt, config=config, **_stop_argument(inner, prefix, stops), **kwargs)
         yield from _filtered(chunks, EchoFilter(prefix, stops))
     else:
@@ -228,10 +266,13 @@ def _completion_prompt(model: Any, messages: Sequence[BaseMessage], prefix: str)
     return text if prefix else text + "\n"
 
 
-def _escaped(model: Any, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The messages with special tokens in them escaped, where the model's own class renders the template as text."""
+def _fitted(model: Any, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages as a local model's template accepts them, where the model's own class renders it as text.
+
+    Special tokens in them are escaped.
+    """
     tokenizer = tokenizer_of(model)
     if tokenizer is None:
         return list(messages)
-    plain = (HumanMessage, AIMessage, SystemMessage)
-    return [type(m)(escape_special_tokens(tokenizer, str(m.text))) if isinstance(m, plain) else m for m in messages]
+    fitted = fit_messages(tokenizer, messages)
+    return [type(m)(escape_special_tokens(tokenizer, str(m.text))) for m in fitted]

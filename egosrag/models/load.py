@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from egosrag.errors import ModelError
 from egosrag.limits import MODEL_TIMEOUT_S
+from egosrag.models import catalogue
 
 if TYPE_CHECKING:
     from egosrag.models.api import PrefixStyle
@@ -24,13 +25,17 @@ _DEEPSEEK_WINDOW = 65_536  # tokens
 class GenerationSettings(TypedDict, total=False):
     """How a model generates; each name may be left out.
 
+    What is set applies to every call. What is left out is greedy, except in conversations, which take what the model's
+    publisher recommends (``egosrag.models.sampling``).
+
     Attributes:
         temperature: 0, the default, for greedy decoding.
         top_p: sample only from the likeliest tokens that together have this probability.
         max_new_tokens: limit of a reply in tokens, 256 by default.
         seed: of sampling; None for another result each time.
-        top_k: sample only from this many likeliest tokens (local models).
-        repetition_penalty: above 1 makes tokens that the text contains already less likely (local models).
+        top_k: sample only from this many likeliest tokens (local models, and servers that know it).
+        min_p: leave out tokens less likely than this share of the likeliest one's probability (as ``top_k``).
+        repetition_penalty: above 1 makes tokens that the text contains already less likely (as ``top_k``).
         kv_cache_mb: MiB of KV caches kept for later calls (local models).
         timeout: seconds without an answer (servers).
         max_retries: of a failed request (servers).
@@ -41,13 +46,17 @@ class GenerationSettings(TypedDict, total=False):
     max_new_tokens: int
     seed: int | None
     top_k: int
+    min_p: float
     repetition_penalty: float
     kv_cache_mb: int
     timeout: float
     max_retries: int
 
 
-_SERVER_DEFAULTS = GenerationSettings(temperature=0.0, max_new_tokens=256)
+_PROVIDER_DEFAULTS = GenerationSettings(temperature=0.0, max_new_tokens=256)
+_API_SETTINGS = (
+    "temperature", "top_p", "max_new_tokens", "seed", "top_k", "min_p", "repetition_penalty", "timeout", "max_retries",
+)  # fmt: skip
 
 
 def load_chat_model(
@@ -64,10 +73,10 @@ def load_chat_model(
     """Load a chat model; with all of them a trailing AIMessage is a prefix, and stop strings are left out of the reply.
 
     Args:
-        name: ``pocket`` (the embedded default), a checkpoint folder, a hub id, ``deepseek:NAME``, ``openai:NAME``
-            (any compatible server through ``OPENAI_BASE_URL``), ``scripted:FILE``, or ``PROVIDER:NAME`` of any other
-            provider whose LangChain package is installed.
-        adapter: folder of a LoRA adapter, for a local model.
+        name: ``pocket`` (the embedded default), a name of ``egosrag models``, a checkpoint folder, a GGUF file, a hub
+            id, ``deepseek:NAME``, ``openai:NAME`` (any compatible server through ``OPENAI_BASE_URL``),
+            ``scripted:FILE``, or ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
+        adapter: folder of a LoRA adapter, for a local model; a GGUF file of one, for a GGUF file.
         template: False leaves out the chat template of a local model (report 5.2, base models).
         dtype: float32, bfloat16 or float16, for a local model.
         device: as torch names it, for a local model.
@@ -78,8 +87,11 @@ def load_chat_model(
     Raises:
         ModelError: there is no such model, it cannot be loaded, a key is missing, or a setting is wrong.
     """
+    name = catalogue.resolve(name)
     provider, colon, rest = name.partition(":")
     try:
+        if name.lower().endswith(".gguf") and (not colon or len(provider) == 1):  # or the letter of a drive
+            return _gguf(name, adapter, template, dtype, device, context_window, settings)
         if not colon:
             from egosrag.models.local import LocalChatModel
 
@@ -113,6 +125,23 @@ def _unknown_provider(name: str) -> str:
     return f"no provider for {name}: use a folder, a hub id, {known}, or PROVIDER:NAME of LangChain"
 
 
+def _gguf(
+    file: str,
+    adapter: str | None,
+    template: bool,
+    dtype: str | None,
+    device: str | None,
+    context_window: int | None,
+    settings: GenerationSettings,
+) -> BaseChatModel:
+    from egosrag.models.gguf import GgufChatModel
+
+    if dtype is not None or device is not None:
+        raise ModelError(f"{file} is run by llama.cpp, in the file's own number format: leave out dtype and device")
+    arguments: dict[str, Any] = {**settings}
+    return GgufChatModel(model=file, adapter=adapter, template=template, context_window=context_window, **arguments)
+
+
 def _scripted(file: str, context_window: int | None, settings: GenerationSettings) -> BaseChatModel:
     from egosrag.models.scripted import ScriptedChatModel
 
@@ -131,7 +160,7 @@ def _langchain_provider(provider: str, model: str, settings: GenerationSettings)
     from langchain.chat_models import init_chat_model
 
     names = {"max_new_tokens": "max_tokens", "temperature": "temperature", "seed": "seed", "top_p": "top_p"}
-    values = {**_SERVER_DEFAULTS, **settings}
+    values = {**_PROVIDER_DEFAULTS, **settings}
     if unknown := sorted(values.keys() - names.keys()):
         raise ModelError(f"wrong setting {', '.join(unknown)} for {provider}:{model}: it takes {', '.join(names)}")
     # Not every provider takes a seed or top_p: defaults are not sent.
@@ -166,13 +195,12 @@ def _api(
     key = os.environ.get(key_name)
     if not key and (urlsplit(base_url).hostname or "").endswith((".openai.com", ".deepseek.com")):
         raise ModelError(f"no key for {provider}:{model}: set {key_name} in the environment")
-    arguments: dict[str, Any] = {"timeout": MODEL_TIMEOUT_S, **_SERVER_DEFAULTS, **settings}
-    arguments["max_tokens"] = arguments.pop("max_new_tokens")
-    if unknown := sorted(arguments.keys() - {"temperature", "top_p", "max_tokens", "seed", "timeout", "max_retries"}):
+    if unknown := sorted(settings.keys() - set(_API_SETTINGS)):
         raise ModelError(
-            f"wrong setting {', '.join(unknown)} for {provider}:{model}: it takes temperature, top_p,"
-            " max_new_tokens, seed, timeout and max_retries"
+            f"wrong setting {', '.join(unknown)} for {provider}:{model}: it takes {', '.join(_API_SETTINGS)}"
         )
+    arguments: dict[str, Any] = {"timeout": MODEL_TIMEOUT_S, "max_new_tokens": 256, **settings}
+    arguments["max_tokens"] = arguments.pop("max_new_tokens")
     return ApiChatModel(
         model=model,
         base_url=base_url,

@@ -17,10 +17,11 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
 from egosrag.models.runtime.checkpoint import open_adapter, open_engine
-from egosrag.models.runtime.engine import Engine, Generation
+from egosrag.models.runtime.engine import Engine
 from egosrag.models.runtime.sampling import Sampling
-from egosrag.models.streaming import Detokenizer, StopFilter, TokenCounts, chunk, last_chunk
-from egosrag.prompts.encode import count_text, encode, end_of_turn_id
+from egosrag.models.sampling import TalkSampling
+from egosrag.models.streaming import Detokenizer, StopFilter, UnreportedUsage, chunk, last_chunk
+from egosrag.prompts.encode import count_text, encode, encode_reply, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits, read_traits
 
@@ -37,6 +38,8 @@ class LocalChatModel(BaseChatModel):
     text, left out, and never partly streamed. ``response_metadata["finish_reason"]`` is "stop", "eos" or "length";
     ``usage_metadata`` counts real tokens, ``input_token_details.cache_read`` those that were found in a KV cache.
     The parameters of ``Sampling`` may also be given to a single call, as ``model.invoke(..., temperature=0.7)``.
+    Invoked directly it is greedy unless a temperature is set; conversations pass what the checkpoint recommends
+    (``talk_sampling``) to each call.
 
     Raises:
         ModelError: the checkpoint or the adapter cannot be loaded, or a setting is wrong.
@@ -54,6 +57,7 @@ class LocalChatModel(BaseChatModel):
     temperature: float = Field(0.0, ge=0, description="0 for greedy decoding")
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, description="0 for all")
+    min_p: float = Field(0.0, ge=0, le=1, description="0 for all")
     repetition_penalty: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(256, ge=1)
     kv_cache_mb: int = Field(512, ge=0, description="MiB of KV caches kept for later calls; 0 keeps none")
@@ -102,6 +106,11 @@ class LocalChatModel(BaseChatModel):
         """What the checkpoint's folder states, and the adapter's over it."""
         return self._traits
 
+    @property
+    def talk_sampling(self) -> TalkSampling:
+        """What the checkpoint recommends for conversations; nothing where it states none."""
+        return self._engine.talk_sampling
+
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make, template included."""
         if isinstance(messages, str):
@@ -115,6 +124,27 @@ class LocalChatModel(BaseChatModel):
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Tokens of the prompt that the messages make; tools are not supported and not counted."""
         return self.count_tokens(messages)
+
+    def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
+        """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
+
+        Args:
+            messages: the prompt; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+            text: the reply, or the rest of it.
+
+        Raises:
+            ModelError: as on a call.
+            WindowError: prompt and text are longer than the context window.
+        """
+        ids, start = encode_reply(self.tokenizer, messages, text, template=self.template)
+        generation = self._engine.start(
+            ids[:start],
+            Sampling(max_new_tokens=1),
+            adapter=self._adapter_name,
+            window=self._window - len(ids) + start,
+            cache_bytes=self.kv_cache_mb << 20,
+        )
+        return self._engine.log_likelihoods(generation, ids[start:])
 
     @property
     def _llm_type(self) -> str:
@@ -158,7 +188,7 @@ class LocalChatModel(BaseChatModel):
         generation = self._engine.start(
             ids, sampling, adapter=self._adapter_name, window=self._window, cache_bytes=self.kv_cache_mb << 20
         )
-        usage, reason = _UnreportedUsage(generation), "length"
+        usage, reason = UnreportedUsage(generation), "length"
         stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
         detokenizer = Detokenizer(self._decode, ids)
         thoughts = ThoughtFilter(thinking=self._ends_with_thoughts(ids))
@@ -208,18 +238,3 @@ class LocalChatModel(BaseChatModel):
         # Token by token, so that a cancelled task stops the work; the inherited method would let its thread run on.
         stream: AsyncIterator[ChatGenerationChunk] = self._astream(messages, stop, run_manager, **kwargs)
         return await agenerate_from_stream(stream)
-
-
-class _UnreportedUsage:
-    """The token counts of a generation that no chunk has reported yet."""
-
-    def __init__(self, generation: Generation) -> None:
-        self._generation = generation
-        self._reported = TokenCounts()
-
-    def take(self) -> TokenCounts:
-        """What was added since the last call."""
-        generation = self._generation
-        now = TokenCounts(generation.prompt_tokens, generation.new_tokens, generation.cached_tokens)
-        unreported, self._reported = now - self._reported, now
-        return unreported

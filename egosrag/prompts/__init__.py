@@ -7,7 +7,8 @@ Variables are ``$name``; a value is inserted as it is and never searched for var
 A model that was trained on prompts in another wording states so (``egosrag.traits.Traits.prompts``). They are a set: a
 subfolder with files of the same names, each in place of the standard one. ``load(name, language, prompts)`` takes it.
 
-``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids.
+``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids,
+in the form that the chat template accepts (``fit``). ``templates`` renders a chat template without transformers.
 """
 
 from __future__ import annotations

@@ -1,37 +1,73 @@
 """Messages to token ids, in one place for inference and for training.
 
 With a template the tokenizer's own chat template is rendered, and the ids are those of
-``tokenizer.apply_chat_template`` with two differences. Text of a message that looks like a special token
+``tokenizer.apply_chat_template`` with three differences. Text of a message that looks like a special token
 (``<|im_end|>`` typed by a user) stays text. A trailing ``AIMessage`` is a prefix that is continued (prefill): no token
-closes it and no white space is lost. Without a template (report 5.2, base models) the contents are joined by newlines.
+closes it and no white space is lost. Messages that the template does not accept are written in another form (``fit``).
+Without a template (report 5.2, base models) the contents are joined by newlines.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from egosrag.prompts.fit import Form, Turn, find_form
 
 # ``tokenizer.encode`` sets split_special_tokens on the tokenizer itself, so two threads must not encode at once.
 _LOCK = threading.RLock()
 # Placeholders for special-token text while a template is rendered: private-use characters, which no template trims.
 _PLACEHOLDERS = range(0xF0000, 0x10FFFE)
+# The form for each template and sequence of roles, by tokenizer.
+_FORMS: WeakKeyDictionary[ChatTokenizer, dict[tuple[str, ...], Form]] = WeakKeyDictionary()
+_KNOWN_FORMS = 512  # of one tokenizer: a long conversation has another sequence of roles at every turn
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
+class ChatTokenizer(Protocol):
+    """What is needed of a tokenizer: those of transformers have it, and those of GGUF files."""
+
+    @property
+    def chat_template(self) -> Any:
+        """Jinja source, or several by name; None for none."""
+
+    @property
+    def bos_token_id(self) -> Any:
+        """The id of the beginning of sequence; None for none."""
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """Special and added tokens by id; ``str`` gives their text, ``special`` whether they are special."""
+
+    @property
+    def added_tokens_encoder(self) -> Mapping[str, int]:
+        """Their ids by text."""
+
+    @property
+    def all_special_tokens(self) -> Sequence[str]:
+        """Texts of the special ones."""
+
+    @property
+    def encode(self) -> Callable[..., Sequence[int]]:
+        """Ids of a text; takes ``add_special_tokens``, ``split_special_tokens`` and ``verbose``."""
+
+    @property
+    def apply_chat_template(self) -> Callable[..., Any]:
+        """The text of a conversation; takes ``tokenize`` and ``add_generation_prompt``."""
+
+
+def encode(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
     """The token ids of a prompt.
 
     Args:
-        tokenizer: a Hugging Face tokenizer.
+        tokenizer: a Hugging Face tokenizer, or that of a GGUF file.
         messages: system, human and AI messages with text contents; a trailing AIMessage is continued.
         template: False leaves out the chat template: contents joined by newlines (report 5.1, 5.2).
 
@@ -40,7 +76,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], 
 
     Raises:
         ModelError: there are no messages, one is not text or has another role, or the tokenizer has no template
-            or one that refuses these messages.
+            or one that refuses these messages in every form.
     """
     turns = _turns(messages)
     with _LOCK:
@@ -52,7 +88,32 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], 
         return list(_encode_rendered(tokenizer, text, placeholders))
 
 
-def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage]) -> str:
+def encode_reply(
+    tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], text: str, *, template: bool = True
+) -> tuple[list[int], int]:
+    """The token ids of a prompt with its reply, and where the reply begins.
+
+    Args:
+        tokenizer: as ``encode``.
+        messages: as ``encode``; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+        text: the reply, or the rest of it.
+        template: as ``encode``.
+
+    Returns:
+        All ids, and the number of those before the reply. A token that spans the boundary belongs to the reply.
+
+    Raises:
+        ModelError: as ``encode``.
+    """
+    *before, last = messages
+    begun = isinstance(last, AIMessage) and bool(last.text)
+    whole = [*before, AIMessage(f"{last.text}{text}")] if begun else [*messages, AIMessage(text)]
+    prompt, ids = (encode(tokenizer, m, template=template) for m in (messages, whole))
+    same = next((n for n, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), min(len(prompt), len(ids)))
+    return ids, min(same, len(ids) - 1)
+
+
+def render_text(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> str:
     """The prompt of ``encode`` as text, for a model that takes text only.
 
     In text a typed ``<|im_end|>`` cannot be distinguished from the template's, so it is escaped.
@@ -67,24 +128,35 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessa
     return text.translate({ord(char): _escaped(token) for char, token in placeholders.items()})
 
 
-def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+def fit_messages(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """``messages`` as the tokenizer's chat template accepts them, for a program that renders it by itself.
+
+    Raises:
+        ModelError: as ``encode``.
+    """
+    turns = _turns(messages)
+    kinds = {role: kind for kind, role in _ROLES.items()}
+    return [kinds[role](text) for role, text in _form(tokenizer, turns).arrange(turns)]
+
+
+def escape_special_tokens(tokenizer: ChatTokenizer, text: str) -> str:
     """``text`` with a space after the first character of every special token in it, so that it is read as text."""
     pattern = _pattern(_template_tokens(tokenizer))
     return pattern.sub(lambda match: _escaped(match.group()), text) if pattern else text
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """The ids of ``text`` as a message's content, as training encodes an answer after the prompt's ``encode``."""
     with _LOCK:
         return _encode_as_text(tokenizer, text, _template_tokens(tokenizer))
 
 
-def count_text(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+def count_text(tokenizer: ChatTokenizer, text: str) -> int:
     """The number of tokens of ``text`` as a message's content."""
     return len(encode_text(tokenizer, text))
 
 
-def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def end_of_turn_id(tokenizer: ChatTokenizer) -> int | None:
     """The id of the special token that ends an assistant's turn in the template: ``<|im_end|>`` for Qwen2.5.
 
     A base checkpoint's end-of-sequence token is another one, so a model tuned on the template would never stop at it.
@@ -92,14 +164,14 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     content = chr(_PLACEHOLDERS[0])
-    text = _apply_template(tokenizer, [("user", "a"), ("assistant", content)], closed=True)
+    text = _rendered(tokenizer, [("user", "a"), ("assistant", content), ("user", "a")], chr(_PLACEHOLDERS[1]))
     after = text.partition(content)[2]
     pattern = _pattern(_special_tokens(tokenizer))
     match = pattern.match(after.lstrip()) if pattern else None
     return _id(tokenizer, match.group()) if match else None
 
 
-def _turns(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
+def _turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """(role, content) pairs."""
     if not messages:
         raise ModelError("no messages to answer: give the model at least one")
@@ -122,79 +194,68 @@ def _text(message: BaseMessage) -> str:
     return str(message.text)
 
 
-def _joined_contents(turns: Sequence[tuple[str, str]]) -> str:
+def _joined_contents(turns: Sequence[Turn]) -> str:
     text = "\n".join(content for _, content in turns if content)
     return text if turns[-1][0] == "assistant" else text + "\n"
 
 
-def _render_template(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]
-) -> tuple[str, dict[str, str]]:
+def _render_template(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[str, dict[str, str]]:
     """The rendered chat template, with placeholders where contents hold special-token text.
 
     Returns:
         The text, and the special-token text of each placeholder in it.
     """
-    special_tokens, template_tokens = _special_tokens(tokenizer), _template_tokens(tokenizer)
+    template_tokens = _template_tokens(tokenizer)
+    thoughts = {"<think>", "</think>"} - _special_tokens(tokenizer)
     contents = "".join(text for _, text in turns)
     unused = (c for c in map(chr, _PLACEHOLDERS) if c not in contents)
     placeholder_of = {token: next(unused) for token in template_tokens}
     used: set[str] = set()
 
     def masked(role: str, text: str) -> str:
-        # In the model's own replies only true special tokens are masked: they may hold others, such as <think>, which
-        # templates look for.
-        pattern = _pattern(special_tokens if role == "assistant" else template_tokens)
+        # Templates look for thoughts in the model's own replies.
+        pattern = _pattern(template_tokens - thoughts if role == "assistant" else template_tokens)
         if pattern is None:
             return text
         used.update(pattern.findall(text))
         return pattern.sub(lambda match: placeholder_of[match.group()], text)
 
     safe = [(role, masked(role, text)) for role, text in turns]
-    if safe[-1][0] == "assistant":
-        # A prefix: render a placeholder in its place, cut the text there, and append the prefix as it is.
-        prefix, end = safe[-1][1], next(unused)
-        text = _apply_template(tokenizer, [*safe[:-1], ("assistant", end)], closed=True)
-        # A template that drops the last turn (none is known) gets the prefix after its own generation prompt.
-        text = text.partition(end)[0] if end in text else _apply_template(tokenizer, safe[:-1], closed=False)
-        text += prefix
-    else:
-        text = _apply_template(tokenizer, safe, closed=False)
-    return text, {placeholder_of[token]: token for token in used}
+    return _rendered(tokenizer, safe, next(unused)), {placeholder_of[token]: token for token in used}
 
 
-def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, closed: bool) -> str:
+def _rendered(tokenizer: ChatTokenizer, turns: Sequence[Turn], end: str) -> str:
+    """The rendered chat template, in the first form that it accepts (``fit``); ``end`` is a character of no turn."""
     from jinja2 import TemplateError
 
+    form = _form(tokenizer, turns)
+    try:
+        return form.render(partial(_apply_template, tokenizer), turns, end)
+    except TemplateError as error:  # for what the messages contain: their roles are accepted
+        raise ModelError(f"the model's chat template refuses these messages: {error}") from error
+
+
+def _form(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> Form:
+    """The form for turns of these roles, looked for once."""
     if not tokenizer.chat_template:
         raise ModelError(
             "the model's tokenizer has no chat template: use --no-template (template=False), or a checkpoint with one"
         )
-    for attempt in (list(turns), _without_system(turns)):
-        chat = [{"role": role, "content": text} for role, text in attempt]
-        try:
-            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=not closed)
-        except TemplateError as error:
-            refusal = error
-        else:
-            return str(text)
-    raise ModelError(f"the model's chat template refuses these messages: {refusal}")
+    known = _FORMS.setdefault(tokenizer, {})
+    key = (str(tokenizer.chat_template), *(role for role, _ in turns))
+    if key not in known:
+        if len(known) == _KNOWN_FORMS:
+            known.clear()
+        known[key] = find_form(partial(_apply_template, tokenizer), key[1:])
+    return known[key]
 
 
-def _without_system(turns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The turns with the system text at the beginning of the first user turn: some templates have no system role."""
-    system = [text for role, text in turns if role == "system"]
-    if not system:
-        return list(turns)
-    rest = [(role, text) for role, text in turns if role != "system"]
-    first = next((i for i, (role, _) in enumerate(rest) if role == "user"), None)
-    if first is None:
-        return [("user", "\n\n".join(system)), *rest]
-    merged = ("user", "\n\n".join([*system, rest[first][1]]))
-    return [*rest[:first], merged, *rest[first + 1 :]]
+def _apply_template(tokenizer: ChatTokenizer, turns: Sequence[Turn], generation_prompt: bool) -> str:
+    chat = [{"role": role, "content": text} for role, text in turns]
+    return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation_prompt))
 
 
-def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
+def _encode_rendered(tokenizer: ChatTokenizer, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
     """Ids of a rendered template: its special tokens as such, and what is between them as plain text.
 
     A tokenizer splits its input at special tokens before anything else, so the ids of the parts are those of the whole.
@@ -210,7 +271,7 @@ def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders
     yield from _encode_as_text(tokenizer, text[start:].translate(restored), template_tokens)
 
 
-def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Iterable[str]) -> list[int]:
+def _encode_as_text(tokenizer: ChatTokenizer, text: str, tokens: Iterable[str]) -> list[int]:
     """Ids of ``text``, with every one of ``tokens`` in it as ordinary characters."""
     # split_special_tokens only affects tokens flagged special; the others are cut in two, which no token spans.
     pattern = _pattern(set(tokens) - _special_tokens(tokenizer))
@@ -222,7 +283,7 @@ def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Itera
     return ids + _ids(tokenizer, text[start:], split_special_tokens=True)
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens: bool = False) -> list[int]:
+def _ids(tokenizer: ChatTokenizer, text: str, *, split_special_tokens: bool = False) -> list[int]:
     if not text:
         return []
     # A template writes its own beginning-of-sequence token: the tokenizer must not add a second. verbose=False: no
@@ -231,21 +292,21 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens:
     return list(ids)
 
 
-def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+def _id(tokenizer: ChatTokenizer, token: str) -> int:
     return int(tokenizer.added_tokens_encoder[token])
 
 
-def _bos(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _bos(tokenizer: ChatTokenizer) -> list[int]:
     bos: Any = tokenizer.bos_token_id
     return [bos] if bos is not None and tokenizer.encode("")[:1] == [bos] else []
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _special_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     flagged = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return frozenset(flagged | set(tokenizer.all_special_tokens)) - {""}
 
 
-def _template_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _template_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     """Special tokens, and added tokens that the template writes itself: some models' role marks are not flagged."""
     template = tokenizer.chat_template
     templates = template.values() if isinstance(template, dict) else [template or ""]

@@ -17,7 +17,10 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 
 from egosrag import assemble
 from egosrag.errors import StoreError
+from egosrag.models.continuation import continue_prefix
+from egosrag.models.sampling import talk_sampling
 from egosrag.models.usage import usage_of
+from egosrag.presets import Style
 from egosrag.prompts.render import USER
 from egosrag.schema import Answer, Reply, Turn, Usage
 from egosrag.serve.schema import ApiError, ChatRequest, session_busy
@@ -67,12 +70,16 @@ class Backend(Protocol):
 
 
 class ModelBackend:
-    """The chat model without role or manual; a last assistant message is continued where the request asks for it."""
+    """The chat model without role or manual; a last assistant message is continued where the request asks for it.
+
+    What a request leaves open is sampled as in a conversation.
+    """
 
     kind = "model"
 
-    def __init__(self, model: BaseChatModel) -> None:
+    def __init__(self, model: BaseChatModel, style: Style = "model") -> None:
         self._model = model
+        self._style = style
 
     def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
         """See :class:`Backend`."""
@@ -82,8 +89,13 @@ class ModelBackend:
                 "the last message is the assistant's: to have it continued, set prefix on it or continue_final_message"
             )
             raise ApiError(400, message, "prefix")
+        chosen = request.sampling
+        sampling = {**talk_sampling(self._model.bind(**chosen), self._style), **chosen}
         whole = AIMessageChunk(content="")
-        for chunk in self._model.stream(_messages(request), stop=request.stop_strings or None, **request.sampling):
+        *messages, final = _messages(request)
+        prefix = str(final.text) if last.role == "assistant" else ""
+        messages = messages if prefix else [*messages, final]
+        for chunk in continue_prefix(self._model, messages, prefix, stop=request.stop_strings, **sampling):
             whole = whole + chunk
             if text := str(chunk.text):
                 yield text

@@ -103,6 +103,9 @@ class ChatRequest(BaseModel):
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, description="not OpenAI's: as vLLM and llama.cpp know it; 0 for all")
+    min_p: float | None = Field(None, ge=0, le=1, description="as top_k")
+    repetition_penalty: float | None = Field(None, gt=0, description="as top_k")
     seed: int | None = None
     n: Literal[1] = 1
     user: str = Field("", max_length=256)
@@ -137,6 +140,9 @@ class ChatRequest(BaseModel):
             "max_new_tokens": self.max_completion_tokens or self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
+            "top_k": self.top_k,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
             "seed": self.seed,
         }
         return {name: value for name, value in options.items() if value is not None}

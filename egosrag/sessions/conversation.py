@@ -24,7 +24,9 @@ from egosrag.egos.reviser import Reviser
 from egosrag.egos.state import State, now
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError
+from egosrag.models.sampling import TalkSampling
 from egosrag.models.traits import unbound
+from egosrag.presets import Unknown
 from egosrag.prompts import render
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of
@@ -53,6 +55,10 @@ class Conversation:
         memory: how the conversation remembers, or the kind of memory alone.
         sources: texts about the role.
         reviser: revises the model's drafts of speech and summaries.
+        sampling: how replies are sampled; by default as the model's publisher recommends, unless the model has
+            settings of its own (:func:`egosrag.models.sampling.talk_sampling`).
+        unknown: "decline": where the model answers a question of fact with an invention, the role says that it does not
+            know (:mod:`egosrag.egos.grounding`); "invent": the invention stays.
         notify: receives, in one line, what memory could not keep in the prompt; the log by default.
 
     Raises:
@@ -73,6 +79,8 @@ class Conversation:
         memory: MemorySettings | Kind | None = None,
         sources: RoleSources | None = None,
         reviser: Reviser | None = None,
+        sampling: TalkSampling | None = None,
+        unknown: Unknown = "decline",
         notify: Callable[[str], None] = _log.warning,
     ) -> None:
         self.model = model
@@ -87,6 +95,8 @@ class Conversation:
             history=history,
             quote=quote,
             reviser=reviser,
+            sampling=sampling,
+            unknown=unknown,
             notify=notify,
         )
         self.thread = SessionThread(session, checkpointer, self.pipeline)
@@ -180,8 +190,8 @@ class Conversation:
     ) -> Reply:
         """Generates another reply in place of one, which is kept as a sibling with the turns that followed it.
 
-        Greedy decoding would repeat the reply, so a model at temperature 0 gets 0.8 for this reply alone. The seed
-        counts up from the model's own, so that every sibling differs and is reproducible.
+        Greedy decoding would repeat the reply, so a greedy model gets a temperature of 0.8 for this reply alone. The
+        seed counts up from the model's own, so that every sibling differs and is reproducible.
 
         Args:
             turn_id: the reply; the last turn when absent. If that is a line without a reply, it is answered.
@@ -345,7 +355,7 @@ class Conversation:
     def _sampling(self, seed: int | None, temperature: float | None, siblings: int) -> dict[str, Any]:
         """Settings of the model for a further sibling of a reply that has ``siblings`` already."""
         model = unbound(self.model)
-        if temperature is None and getattr(model, "temperature", None) == 0:
+        if temperature is None and self.pipeline.generate.is_greedy:
             temperature = SWIPE_TEMPERATURE
         if seed is None and hasattr(model, "seed"):
             seed = (model.seed or 0) + siblings

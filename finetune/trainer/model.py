@@ -11,8 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
 from egosrag.errors import TrainingError
-from egosrag.prompts.encode import end_of_turn_id
+from egosrag.prompts.encode import encode, end_of_turn_id
 from egosrag.traits import read_traits
 from finetune.data.tokenization import StopTokens
 from finetune.trainer.args import SftArgs
@@ -100,28 +102,15 @@ def load_weights(name: str, dtype: torch.dtype) -> PreTrainedModel:
     """The causal language model of a hub id or folder, with every weight from the checkpoint.
 
     Raises:
-        TrainingError: there is none, or its weights do not fit its configuration.
+        ModelError: there is none, or its weights are missing, pickled, or do not fit its configuration.
     """
-    from transformers import AutoModelForCausalLM
-
+    from egosrag.models.runtime.checkpoint import checkpoint_folder
+    from egosrag.models.weights import load_causal_lm
     from finetune.trainer.loss import attention_implementation
 
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            checkpoint_path(name),
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation=attention_implementation(),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"cannot load {name}: {_one_line(error)}; give a hub id or a checkpoint folder") from error
-    except RuntimeError as error:
-        raise TrainingError(f"the weights in {name} do not fit its config.json: {_one_line(error)}") from error
-    missing = sorted(info["missing_keys"]) + sorted(key for key, *_ in info.get("mismatched_keys") or ())
-    if missing:  # transformers would initialize them with random numbers
-        raise TrainingError(f"{name} lacks {len(missing)} weights ({missing[0]} ...): it does not fit its config.json")
-    return model  # type: ignore[no-any-return]
+    model = load_causal_lm(checkpoint_folder(name), name, dtype=dtype, attn_implementation=attention_implementation())
+    model.name_or_path = model.config.name_or_path = checkpoint_path(name)  # an adapter states it as its base
+    return model
 
 
 def _one_line(error: Exception) -> str:
@@ -190,9 +179,7 @@ def _with_lora(model: PreTrainedModel, args: SftArgs, tokenizer: PreTrainedToken
 
 def template_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids of the special tokens that the chat template writes around a conversation."""
-    messages = [{"role": role, "content": "?"} for role in ("system", "user", "assistant")]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = encode(tokenizer, [SystemMessage("?"), HumanMessage("?"), AIMessage("?"), HumanMessage("?")])
     return sorted(set(ids) & set(tokenizer.all_special_ids))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLES, Run
+from tests.tiny import make_tiny_qwen
 
 EDDA = str(SAMPLES / "edda.en.json")
 GU = str(SAMPLES / "gu.zh.json")
@@ -32,6 +33,17 @@ def test_a_line_of_standard_input_is_a_turn(run: Run, script: Callable[..., str]
 def test_a_reply_is_streamed_after_the_speakers_name(run: Run, script: Callable[..., str]) -> None:
     done = run("chat", "--role", GU, "--model", script("我是顾青禾。”"), stdin="你是谁？\n".encode())
     assert done.out == "顾青禾: 我是顾青禾。\n"
+
+
+def test_a_base_model_without_a_chat_template_is_used_without_one(run: Run, tmp_path: Path) -> None:
+    model = tmp_path / "base"
+    make_tiny_qwen(model, reply='Yes!" dog')
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": None}))
+    words = ("chat", "--role", EDDA, "--model", str(model), "--set", "prompt_tokens=900")
+    refused = run(*words, stdin=b"Hi\n")
+    assert refused.code == 1 and "no chat template: use --no-template" in refused.err
+    assert run(*words, "--no-template", stdin=b"Hi\n").out == "Edda: Yes!\n"
 
 
 def test_a_session_continues_after_a_restart(run: Run, script: Callable[..., str], tmp_path: Path) -> None:

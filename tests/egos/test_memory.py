@@ -76,7 +76,7 @@ def test_eviction_removes_the_oldest_turns_until_the_prompt_takes_its_target_sha
 
 def test_eviction_keeps_the_last_turns_if_they_fit_and_always_the_last_line() -> None:
     long = tuple(Turn(id=str(n), speaker="Me", text="word " * 90) for n in range(6))
-    for window, kept in ((400, ["3", "4", "5"]), (300, ["4", "5"]), (60, ["5"])):
+    for window, kept in ((420, ["3", "4", "5"]), (320, ["4", "5"]), (60, ["5"])):
         talk = ConversationView(TIM, long)
         after = talk.without(Evict(Organize(COUNT, window).fits).run(talk))
         assert [turn.id for turn in after.visible_turns] == kept

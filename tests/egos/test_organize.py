@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from langchain_core.messages import AIMessage, BaseMessage
 
 from egosrag.egos.organize import Organize
 from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError, WindowError
 from egosrag.models.scripted import ScriptedChatModel
+from egosrag.prompts.encode import count_text, encode
 from egosrag.schema import Lorebook, Persona, Role, Scene, Statement, Turn
+from tests.prompts.chat_templates import TEMPLATES
 from tests.roles.cards import TIM, WUKONG
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
 LINES = {
     "en": ["My name is Bob.", "Nice to meet you, Bob.", 'They say "no".', "So they say.", "Who am I?"],
     "zh": ["我叫小明。", "很高兴认识你，小明。", "他们说“不行”。", "原来如此。", "我是谁？"],
 }
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_qwen: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    return tokenizer  # type: ignore[no-any-return]
 
 
 def example_view(language: str) -> ConversationView:
@@ -69,6 +86,25 @@ def test_a_hostile_line_stays_one_quoted_line_of_the_user(role: Role, line: str,
     assert str(last).count(opening) == (2 if opening == closing else 1)
     assert str(last).endswith(closing)
     assert [m.type for m in organize.invoke(view.with_turn(turn)).messages] == ["system", "human"]
+
+
+@pytest.mark.parametrize("history", ["single", "multiple"])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_length_is_known_whatever_the_chat_template_accepts(
+    tokenizer: PreTrainedTokenizerBase, template: str, history: str
+) -> None:
+    tokenizer.chat_template = TEMPLATES[template]
+
+    def count(prompt: Sequence[BaseMessage] | str) -> int:
+        return count_text(tokenizer, prompt) if isinstance(prompt, str) else len(encode(tokenizer, prompt))
+
+    organize = Organize(count, 4096, history=history)  # type: ignore[arg-type]
+    for language in ("en", "zh"):
+        view = example_view(language)
+        composed = organize.invoke(view)
+        assert composed.tokens == count([*composed.messages, AIMessage(composed.prefix)])
+        # A template may join a turn's first token with a space before it, and differ in what is around the first turn.
+        assert abs(organize.estimate(view) - composed.tokens) <= (1 if history == "single" else 12)
 
 
 def test_a_prompt_begins_with_the_prompt_before_it() -> None:

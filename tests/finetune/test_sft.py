@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from egosrag.errors import TrainingError
+from egosrag.errors import ModelError, TrainingError
 from egosrag.traits import read_traits
 from finetune.sft import main, sft
 from finetune.trainer import run_folder, train
@@ -198,7 +198,7 @@ def test_weights_that_do_not_fit_the_configuration_are_reported_in_one_line(
     else:
         state[name] = state[name][:-1].clone()
     save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(TrainingError) as error:
+    with pytest.raises(ModelError) as error:
         sft(settings(model=str(broken)))
     assert "config.json" in str(error.value) and "\n" not in str(error.value)
 

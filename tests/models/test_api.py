@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from egosrag.errors import ModelError, WindowError
 from egosrag.models import load_chat_model
 from egosrag.models.api import ApiChatModel
+from egosrag.models.sampling import talk_sampling
 from egosrag.models.tokens import context_window, count_tokens
 
 ASK = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"'), AIMessage('Tim: "')]
@@ -260,6 +261,32 @@ def test_openai_names_use_any_compatible_server(server: Server, monkeypatch: pyt
     sent = server.requests[0]
     assert (sent["model"], sent["temperature"], sent["max_tokens"], sent["seed"]) == ("qwen", 0.3, 5, 1)
     assert sent["continue_final_message"] is True
+
+
+def test_a_conversation_leaves_the_temperature_to_the_server_unless_it_is_set(api: Make, server: Server) -> None:
+    greedy = api()
+    greedy.invoke(ASK)
+    greedy.invoke(ASK, **talk_sampling(greedy))
+    warm = greedy.model_copy(update={"temperature": 0.4})
+    warm.invoke(ASK, **talk_sampling(warm))
+    assert [request.get("temperature", "not sent") for request in server.requests] == [0.0, "not sent", 0.4]
+
+
+def test_parameters_beside_the_protocol_are_sent_only_where_they_are_set(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    ours = {"top_k", "min_p", "repetition_penalty", "repeat_penalty"}
+    load_chat_model("openai:qwen").invoke(ASK)
+    assert not ours & server.requests[0].keys()
+    model = load_chat_model("openai:qwen", top_k=20, min_p=0.05, repetition_penalty=1.1, prefix_style="vllm")
+    model.invoke(ASK)
+    sent = {name: server.requests[1].get(name) for name in ours}
+    assert sent == {"top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1, "repeat_penalty": 1.1}
+    assert server.requests[1]["continue_final_message"] is True
+    server.refuses = "top_k"
+    with pytest.raises(ModelError, match="refused the setting top_k: leave it out"):
+        model.invoke(ASK)
 
 
 def test_deepseek_is_called_at_its_beta_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
-from egosrag.models.continuation import EchoFilter, continue_prefix, supports_prefix, written_lines
+from egosrag.models.continuation import EchoFilter, complete, continue_prefix, supports_prefix, written_lines
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
+from tests.conftest import ROOT
+from tests.prompts.chat_templates import TEMPLATES
 from tests.tiny import make_tiny_qwen
 
 ASK: list[BaseMessage] = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"')]
@@ -138,6 +141,15 @@ def test_special_token_text_is_escaped_for_pipelines(pipeline: Any, monkeypatch:
     assert [prompt.count("<|im_end|>") for prompt in prompts] == [2, 2], "the system's and the user's own"
 
 
+def test_messages_fit_the_template_that_another_class_renders(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from langchain_huggingface import ChatHuggingFace
+
+    monkeypatch.setattr(pipeline.pipeline.tokenizer, "chat_template", TEMPLATES["llama-2"].replace("bos_token + ", ""))
+    model = ChatHuggingFace(llm=pipeline)
+    greeting = [*ASK[:1], AIMessage("Hello."), *ASK[1:], HumanMessage("Well?")]
+    assert joined(continue_prefix(model, greeting, 'Tim: "', stop=['"'])) == ("I am Tim.", "stop")
+
+
 def test_tokens_of_a_pipeline_are_counted_by_its_tokenizer(pipeline: Any) -> None:
     from langchain_huggingface import ChatHuggingFace
 
@@ -187,10 +199,8 @@ def test_a_model_that_goes_round_in_a_circle_is_stopped() -> None:
     said = "One\ntwo\n" * 50 + "three"
     assert written_lines(Circling(responses=[said], max_new_tokens=900), [HumanMessage("?")]) == ["One", "two"]
     assert 5 <= "".join(taken).count("\n") <= 6
-    everything = written_lines(
-        ScriptedChatModel(responses=[said], max_new_tokens=900), [HumanMessage("?")], repeats=None
-    )
-    assert everything == ["One", "two", "three"]
+    few = ScriptedChatModel(responses=["One\ntwo\nOne\ntwo\nOne\nthree"])
+    assert written_lines(few, [HumanMessage("?")], repeats=None) == ["One", "two", "three"]
 
 
 def test_an_object_that_is_no_model_is_refused() -> None:
@@ -204,3 +214,38 @@ def test_the_estimate_counts_every_chinese_character() -> None:
     assert count_tokens(model, "open the hood now!") == 5
     assert count_tokens(model, FRAGE) >= len("你是悟空。我：“你是谁？”") - 2
     assert context_window(model) == 4096
+
+
+# --- loops -----------------------------------------------------------------------------------------------------------
+
+LOOP = "Who am I? " + "I am Tim, and I fear the fog. " * 60
+
+
+@pytest.mark.parametrize("prefix", ['Tim: "', ""])
+@pytest.mark.parametrize(
+    "model",
+    [ScriptedChatModel(responses=[LOOP] * 2, max_new_tokens=4000), FakeListLLM(responses=[LOOP] * 2), foreign(LOOP)],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_loop_of_any_model_is_ended_and_its_first_rounds_are_kept(model: Any, prefix: str) -> None:
+    model = foreign(LOOP) if isinstance(model, ForeignModel) else model
+    text, reason = joined(continue_prefix(model, ASK, prefix))
+    assert reason == "length"
+    assert LOOP.startswith(text) and 2 <= text.count("fog") <= 4
+
+
+def test_the_whole_reply_has_the_usage_of_the_call() -> None:
+    reply = complete(ScriptedChatModel(responses=["I am Tim."]), ASK)
+    assert reply.text == "I am Tim."
+    assert reply.usage_metadata and reply.usage_metadata["output_tokens"] == 4
+
+
+def test_all_that_models_write_passes_through_here() -> None:
+    """The one place where loops are ended: nothing else of the package calls a model."""
+    calls = re.compile(r"[mM]odel\.(?:a?stream|a?invoke|batch)\(")
+    files = [file for file in (ROOT / "egosrag").rglob("*.py") if calls.search(file.read_text(encoding="utf-8"))]
+    assert {file.relative_to(ROOT / "egosrag").as_posix() for file in files} <= {
+        "models/continuation.py",
+        "models/gguf.py",  # documentation
+        "models/local.py",  # documentation
+    }

@@ -17,6 +17,7 @@ from egosrag.models.runtime.batching import ForwardRequest, Scheduler, batched_f
 from egosrag.models.runtime.kv_cache import KVCache, KVCachePool
 from egosrag.models.runtime.prompt_lookup import PromptLookup
 from egosrag.models.runtime.sampling import Sampler, Sampling
+from egosrag.models.sampling import TalkSampling
 from egosrag.traits import Traits
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Engine:
         window: tokens of prompt and reply together.
         eos_ids: ids that end a sequence, from generation_config, the tokenizer and the config.
         traits: what the checkpoint states of itself.
+        talk_sampling: how it recommends to sample conversations.
 
     Attributes:
         model: the transformers model, wrapped in a ``PeftModel`` once there is an adapter.
@@ -83,6 +85,7 @@ class Engine:
         window: int,
         eos_ids: frozenset[int],
         traits: Traits,
+        talk_sampling: TalkSampling | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -90,6 +93,7 @@ class Engine:
         self.window = window
         self.eos_ids = eos_ids
         self.traits = traits
+        self.talk_sampling = talk_sampling or TalkSampling()
         self.adapters: dict[str, str] = {}
         self.lock = threading.RLock()
         self.kv_pool = KVCachePool()
@@ -172,6 +176,24 @@ class Engine:
             if complete:
                 cache.prompt_tokens = generation.prompt_tokens
                 self.kv_pool.put(cache, generation.cache_bytes)
+
+    def log_likelihoods(self, generation: Generation, text: Sequence[int]) -> list[float]:
+        """The log-likelihood in nats of each id of ``text`` after the prompt of ``generation``; nothing is sampled.
+
+        The prompt's KV cache is reused and kept, as by ``generate``.
+        """
+        import torch
+
+        cache = self._take_cache(generation)
+        ids = [*generation.ids[generation.cached_tokens :], *text]
+        # Logits of the last id of the prompt and of all of the text but its last: shape (len(text), vocabulary).
+        logits = self.scheduler.logits(ForwardRequest(cache, ids[:-1], len(text)), self._locked_forward)
+        chosen = torch.tensor(list(text), device=logits.device)[:, None]
+        found = logits.float().log_softmax(-1).gather(1, chosen)[:, 0]
+        cache.truncate(len(generation.ids))
+        cache.prompt_tokens = len(generation.ids)
+        self.kv_pool.put(cache, generation.cache_bytes)
+        return [float(value) for value in found]
 
     def _take_cache(self, generation: Generation) -> KVCache:
         from transformers import DynamicCache

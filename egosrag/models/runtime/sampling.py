@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling parameters. The checkpoint's generation_config is ignored: the same call has the same parameters.
+    """Sampling parameters of one call. What a checkpoint recommends is not applied here (``egosrag.models.sampling``).
 
     Attributes:
         temperature: 0 for greedy decoding.
         top_p: sample only from the likeliest tokens that together have this probability; 1 for all.
         top_k: sample only from this many likeliest tokens; 0 for all.
+        min_p: leave out tokens that are less likely than this share of the likeliest one's probability; 0 for none.
         repetition_penalty: above 1 makes tokens that the text contains already less likely.
         max_new_tokens: limit of the reply; fewer where the window ends.
         seed: of the random generator; None for another result each time.
@@ -26,18 +27,20 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     repetition_penalty: float = 1.0
     max_new_tokens: int = 256
     seed: int | None = None
 
 
 class Sampler:
-    """Chooses the next token by transformers' logits processors, with a random generator of its own."""
+    """Chooses the next token by transformers' logits processors, in its order, with a random generator of its own."""
 
     def __init__(self, sampling: Sampling, device: torch.device) -> None:
         import torch
         from transformers import (
             LogitsProcessorList,
+            MinPLogitsWarper,
             RepetitionPenaltyLogitsProcessor,
             TemperatureLogitsWarper,
             TopKLogitsWarper,
@@ -54,6 +57,8 @@ class Sampler:
                 self._processors.append(TopKLogitsWarper(sampling.top_k))
             if sampling.top_p < 1.0:
                 self._processors.append(TopPLogitsWarper(sampling.top_p))
+            if sampling.min_p > 0.0:
+                self._processors.append(MinPLogitsWarper(sampling.min_p))
             self._generator = torch.Generator(device=device)
             self._generator.manual_seed(sampling.seed) if sampling.seed is not None else self._generator.seed()
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from egosrag.errors import ModelError
+from egosrag.models.runtime.checkpoint import checkpoint_folder
 from egosrag.models.runtime.cpu import bfloat16_products, pack_encoder
+from egosrag.models.weights import load_encoder
 from egosrag.rag.index import e5
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
     A loaded ``Embedder`` is returned as it is, so that several indexes can share it.
 
     Raises:
-        ModelError: the model cannot be loaded, or is not a sentence-transformers model.
+        ModelError: the model cannot be loaded safely and whole, or is not a sentence-transformers model.
     """
     if embedder is None or isinstance(embedder, Embedder):
         return embedder
@@ -109,11 +111,10 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
     name = PACKAGED[embedder]() if embedder in PACKAGED else embedder
     from langchain_huggingface import HuggingFaceEmbeddings
 
-    try:
-        model: Any = HuggingFaceEmbeddings(model_name=name)
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the embedder {embedder} cannot be loaded ({reason}): give a folder or a hub id") from error
+    def embeddings(folder: str, **options: Any) -> HuggingFaceEmbeddings:
+        return HuggingFaceEmbeddings(model_name=folder, model_kwargs=options)
+
+    model = load_encoder(embeddings, checkpoint_folder(name), embedder)
     prompt = (getattr(model._client, "prompts", None) or {}).get("query") or ""
     if prompt:
         model.query_encode_kwargs = {"prompt_name": "query"}

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from egosrag.models.continuation import complete
 from egosrag.models.traits import traits_of
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
@@ -147,7 +148,7 @@ class QueryRewriter:
 
     def _ask(self, messages: list[BaseMessage]) -> tuple[str, Usage]:
         assert self._model is not None, "decomposition and rewording need a model"
-        message = self._model.invoke(messages)
+        message = complete(self._model, messages)
         return str(message.text), usage_of(message)
 
 
@@ -208,7 +209,7 @@ class FollowUpRewriter:
     def _rewrite(self, question: str, history: History) -> tuple[str, Usage]:
         """The model's standalone question; empty where it cannot be trusted."""
         assert self._model is not None
-        message = self._model.invoke(self.prompt(question, history))
+        message = complete(self._model, self.prompt(question, history))
         text = one_line(str(message.text))
         if not _is_plausible(text, question):
             return "", usage_of(message)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from egosrag.errors import ModelError
+from egosrag.models.runtime.checkpoint import checkpoint_folder
+from egosrag.models.weights import load_encoder
 
 RERANKED = 10  # passages of the search that are reranked
 
@@ -17,15 +18,11 @@ class Reranker:
         """Load the model.
 
         Raises:
-            ModelError: the model cannot be loaded, or does not give one score for each pair.
+            ModelError: the model cannot be loaded safely and whole, or does not give one score for each pair.
         """
         from sentence_transformers import CrossEncoder
 
-        try:
-            self._model: Any = CrossEncoder(name, max_length=512, trust_remote_code=False)
-        except (OSError, ValueError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"the reranker {name} cannot be loaded ({reason}): give a folder or a hub id") from error
+        self._model = load_encoder(CrossEncoder, checkpoint_folder(name), name, max_length=512)
         if self._model.num_labels != 1:
             raise ModelError(
                 f"{name} is no reranker: it gives {self._model.num_labels} scores for a pair, a reranker gives one"
