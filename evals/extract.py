@@ -47,7 +47,7 @@ FILES = {"card": "extract", "summary": "summaries"}
 MEASURES = {"card": ("facts", "sorted", "supported", "about"), "summary": ("kept", "supported", "length")}
 _OTHER_PERSON = re.compile(r"[^\w]*(?:(?:I|I['’]\w+|We|My|Our|You|Your)\b|[我你您咱])")
 _PRONOUN = re.compile(r"\b(?:he|she|they|his|her|their|him|them)\b|[他她]", re.IGNORECASE)
-_OPENER = re.compile(r"(?:(?:Captain|Aunt|Uncle|Mr|Mrs|Dr)\.? )?([A-Z][a-z]+)\b")
+_OPENER = re.compile(r"(?:(?:Captain|Aunt|Uncle|Mr|Mrs|Dr)\.? )?([A-Z][a-z]+)\b(?!:)")
 
 
 class Case(NamedTuple):

@@ -26,7 +26,7 @@ from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
 from egosrag.text.language import one_line
-from egosrag.text.named_items import invented_items, missing_items, normalized, unkept_items
+from egosrag.text.named_items import chinese_names, invented_items, missing_items, normalized, unkept_items
 from egosrag.text.repetition import is_degenerate
 from egosrag.text.sentences import sentence_spans
 from egosrag.text.words import words
@@ -40,6 +40,13 @@ _log = logging.getLogger(__name__)
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．](?!\d))\s*")
 _PROMISE = re.compile(r"(?i)\bpromis|\bI(?:['’]ll| will)\b|\bword of honou?r\b|答应|保证|一定|说话算|发誓")
 _ABOUT_SELF = re.compile(r"\b(?:I|[Mm]y|[Mm]ine|[Ww]e|[Oo]ur|[Hh]e|[Ss]he)\b[^?]*$|[我咱俺他她][^？?吗呢]*$")
+# After a speaker: "Me is called Ann", "我：叫小明". A small model also gives them the name that they call the other.
+_TITLE = r"(?:(?:Mr|Mrs|Ms|Miss|Dr)\.? )?"
+_CALLED = re.compile(
+    rf"[:：]?\s*(?:(?:is|am|I am|I['’]m)(?: called| named)?|called|named)\s+{_TITLE}(?P<en>[A-Z]\w+)"
+    r"|[:：]?\s*(?:叫|姓|名叫)(?P<zh>[\u4e00-\u9fff]{1,3})"
+)
+_INTRODUCES = rf"(?:\b(?:I['’]m|I am|[Nn]ame(?: is|['’]s)|[Cc]all me|[Tt]his is) {_TITLE}|[叫姓是].{{0,4}})"
 _FILLER_WORDS = """
 about actually and are but can for from get going had has have her here him his its just know like not now our really
 some that the them then there they think this very was well were what when which who will with would you your
@@ -143,7 +150,7 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
             for line in self._summary(self._transcript(turns, view), view.language, config)
             if not invented_items(line, known)
             and not is_misattributed(line, [(turn.speaker, turn.text) for turn in turns])
-            and (self.reviser is None or self.reviser.keeps_scene(line, texts))
+            and (self.reviser.keeps_scene(line, texts) if self.reviser else _is_note(line, turns))
         ]
         originals = self._originals(turns, view)
         complete = _with_lost(lines, originals, speakers)
@@ -261,6 +268,21 @@ def is_misattributed(line: str, turns: Sequence[tuple[str, str]]) -> bool:
         if rest != words and speakers and opener not in speakers:
             return True
     return False
+
+
+def _is_note(line: str, turns: Sequence[Turn]) -> bool:
+    """Whether a line is worth a scene: no question, and no speaker with a name that nobody has, or that another has."""
+    if line.rstrip('"”’').endswith(("?", "？")):
+        return False
+    said = " ".join(f"{turn.speaker} {turn.text}" for turn in turns)
+    if any(name not in said for name in chinese_names(line)):
+        return False
+    for speaker in {turn.speaker for turn in turns}:
+        called = _CALLED.match(line.removeprefix(speaker)) if line.startswith(speaker) else None
+        if called:
+            own = " ".join(turn.text for turn in turns if turn.speaker == speaker)
+            return bool(re.search(_INTRODUCES + re.escape(called.group("en") or called.group("zh")), own))
+    return True
 
 
 class _Original(NamedTuple):

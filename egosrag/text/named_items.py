@@ -18,6 +18,7 @@ _CAPITAL = re.compile(r"[A-Z][\w'’\-]*")
 _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr OK Yes No".split())  # noqa: SIM905
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
 _LATIN, _HAN = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[\u4e00-\u9fff]")
+_NO_NAMES = frozenset({"师傅", "多谢", "老板", "老爷", "小友", "那行", "好咧"})  # jieba takes these for names
 _BEFORE_I = re.compile(r"\b[A-Z][a-z]+(?=\s+I\b)")  # "Do I", "When I": two capitals, and no name
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
@@ -72,7 +73,11 @@ def chinese_names(text: str) -> list[str]:
 
     runs = re.findall(r"[\u4e00-\u9fff]{2,}", text)
     tagged = [(str(pair.word), str(pair.flag)) for run in runs for pair in posseg.cut(run)]
-    return [word for word, flag in tagged if len(word) > 1 and flag.startswith(("nr", "ns", "nt", "nz"))]
+    return [
+        word
+        for word, flag in tagged
+        if len(word) > 1 and flag.startswith(("nr", "ns", "nt", "nz")) and word not in _NO_NAMES
+    ]
 
 
 def invented_items(line: str, source: str) -> list[str]:

@@ -6,6 +6,8 @@ Read in this order:
 - ``chunks``: splits sources into sentences and chunks, and selects the chunks to read.
 - ``evidence``: parses a model's statements and finds the sentence that supports each; quotes sentences of sources.
 - ``mentions``: whether a place of a source is about the role where it is not named.
+- ``headings``: the heading of a card that a statement's own words decide.
+- ``descriptions``: sentences that describe the role in so many words, which need no model.
 - ``claims``: names and numbers of a statement that its evidence does not support.
 - ``dialogue``: the role's own lines, found by patterns.
 - ``dynamic``: searches the sources for each line of the conversation, or puts them into the prompt as they are.

@@ -18,12 +18,13 @@ _CLOSED_QUOTE = re.compile(r"[\"'”’]\s*$")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of whole sentences of one source: ``text == source[start:end]``."""
+    """A run of whole sentences of one source: ``text == source[start:end]``; and a line that is just before it."""
 
     source: int
     start: int
     end: int
     text: str
+    before: str = ""
 
 
 def source_sentences(text: str) -> list[tuple[int, int]]:

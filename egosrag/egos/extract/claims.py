@@ -25,7 +25,7 @@ loves loved hates hated fears feared wants wanted enjoys enjoyed speaks spoke sp
 used using says said tells told gives gave takes took makes made keeps kept owns owned runs ran knows knew thinks
 thought feels felt believes believed comes came goes went grew grows born known called named mr mrs ms dr
 """
-_OPENERS = frozenset(_OPENER_WORDS.split())
+OPENERS = frozenset(_OPENER_WORDS.split())
 
 
 def unsupported_claims(statement: str, name: str, quote: str, context: str) -> list[str]:
@@ -60,7 +60,7 @@ def _unsupported_english_names(statement: str, named: re.Pattern[str], quote: st
         if any(start <= match.start() < end for start, end in own):
             continue
         begins = is_english and _BEGINS.search(statement[: match.start()])
-        if begins and (low in _OPENERS or _is_ordinary(low, quote, context)):
+        if begins and (low in OPENERS or _is_ordinary(low, quote, context)):
             continue
         lost.append(word)
     return lost

@@ -240,7 +240,8 @@ def direct_statements(
             if fits and about and not _SPEECH.search(sentence):
                 found = describes.search(sentence)
                 rank = 3 + pronoun if not found else (not found.group("defines")) + (found.start() > 0)
-                ranked.append((rank if rank < 3 or _is_lasting(sentence, name) else rank + 2, number, start, end))
+                rank += 2 * (rank >= 3 and not says_something_lasting(sentence, name))
+                ranked.append((rank, number, start, end))
     ranked.sort()
     lasting = [place for place in ranked if place[0] < 5]
     enough = lasting[:limit] if len(lasting) > QUOTED_SENTENCES else ranked[: min(limit, QUOTED_SENTENCES)]
@@ -251,7 +252,7 @@ def direct_statements(
     ]
 
 
-def _is_lasting(sentence: str, name: str) -> bool:
+def says_something_lasting(sentence: str, name: str) -> bool:
     """Whether a sentence is not only about a passing event: it has a number, another name or a word of a label."""
     rest = mention_pattern(name).sub("", sentence)
     return bool(named_items(rest) or any(re.search(words, rest) for words in _LABEL_WORDS.values()))

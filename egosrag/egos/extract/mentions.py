@@ -49,8 +49,8 @@ class Mentions:
             return self._heads_table(start)
         if not any(start - _FAR <= place <= end + _NEAR for place in self._places):
             return False
-        if _SPEECH.search(quote) and _I.search(quote):
-            return not self._spoken_by_another(quote)
+        if _SPEECH.search(quote) and _I.search(quote) and not self._spoken_by_another(quote):
+            return True
         pronoun = next((match for match in self._pronouns(quote)), None)
         if pronoun is None:
             return False

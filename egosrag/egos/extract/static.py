@@ -3,8 +3,8 @@
 The sources are read in passages of a few paragraphs: from more at once a small model picks what comes first. A model
 whose prompts say what is known already (``$known``) reads chunks that fill its window, one after the other, and the
 card is refined from chunk to chunk. A statement is kept only with the sentence that supports it
-(``source[start:end] == quote``). If no statement about the background is supported,
-sentences of the sources are quoted instead, so that the card of a role that the sources describe is never empty.
+(``source[start:end] == quote``). Sentences that describe the role and that the model skipped are quoted, so that the
+card of a role that the sources describe is never empty.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from egosrag.egos.extract.chunks import Chunk, select_chunks, split_sources
+from egosrag.egos.extract.descriptions import descriptions
 from egosrag.egos.extract.dialogue import role_lines
 from egosrag.egos.extract.evidence import (
     LABELS,
@@ -31,6 +32,7 @@ from egosrag.egos.extract.evidence import (
     merge_statements,
     parse_labelled_lines,
 )
+from egosrag.egos.extract.headings import fitting_heading
 from egosrag.egos.extract.mentions import Mentions
 from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Step
@@ -39,7 +41,7 @@ from egosrag.models.continuation import written_lines
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
-from egosrag.schema import Role, Statement
+from egosrag.schema import Evidence, Role, Statement
 from egosrag.text.language import language_of, one_line
 from egosrag.text.names import mention_pattern
 
@@ -172,8 +174,11 @@ class Extract(Step[tuple[Sources, str], Role]):
         dialogue = role_lines(sources, name, self.dialogue_lines)
         if self.reviser is not None:
             found = self.reviser.statements(found, sources, name)
-        elif not any(item.label == "background" for item in found):
-            found = [*found, *direct_statements(sources, name)]
+        else:
+            covered = [place for item in found for place in item.statement.evidence]
+            found = [*found, *(item for item in descriptions(sources, name) if not _overlaps(item, covered))]
+            if not any(item.label == "background" for item in found):
+                found += direct_statements(sources, name)
         while True:
             lists = {key: [f.statement for f in found if f.label == key] for key in LABELS[language]}
             role = Role.model_validate({"name": name, "language": language, **lists, "sample_dialogue": dialogue})
@@ -202,9 +207,17 @@ def _supported(
     for label, statement in parse_labelled_lines(said):
         if support := find_support(statement, name, chunk, source[0], about):
             place, score = support
+            if about is not None:
+                label = fitting_heading(label, statement, name)
             assert source[1][place.start : place.end] == place.quote
             found.append(FoundStatement(label, Statement(text=statement, evidence=(place,)), score))
     return found
+
+
+def _overlaps(item: FoundStatement, places: Sequence[Evidence]) -> bool:
+    """Whether the evidence of ``item`` is part of one of ``places``."""
+    (own,) = item.statement.evidence
+    return any(own.source == p.source and own.start < p.end and p.start < own.end for p in places)
 
 
 class _ProgressFile:

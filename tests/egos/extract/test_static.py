@@ -132,8 +132,24 @@ def test_unsupported_statements_are_left_out_of_the_card(source: str, name: str,
 def test_paraphrased_statements_are_kept(source: str, name: str, said: str) -> None:
     label = "背景：" if source.startswith(("顾", "我")) else "Background: "
     role = Extract(model(label + said)).invoke(([("a.txt", source)], name))
-    assert texts(role, "background") == [said]
+    assert texts(role, "background")[0] == said or texts(role, "personality")[0] == said
     assert_evidence_matches(role, [("a.txt", source)])
+
+
+def test_sentences_that_the_model_skips_are_quoted_under_the_heading_that_fits() -> None:
+    role = Extract(model("Relations: Tom is her brother.")).invoke(([("a.txt", EN)], "Ann Lee"))
+    assert texts(role, "background") == ["Ann Lee is a sailor from Hull.", "Ann Lee was born in 1931."]
+    assert texts(role, "personality") == ["Ann Lee is brave and a little proud."]
+    assert texts(role, "speaking_style") == ["Ann Lee speaks in short sentences."]
+    assert texts(role, "relations") == ["Tom is her brother."]
+    assert_evidence_matches(role, [("a.txt", EN)])
+
+
+def test_a_statement_under_a_heading_that_its_words_contradict_is_moved() -> None:
+    said = "Background: Ann Lee is brave and proud.\nBackground: Ann Lee speaks in short sentences."
+    role = Extract(model(said)).invoke(([("a.txt", EN)], "Ann Lee"))
+    assert texts(role, "personality") == ["Ann Lee is brave and proud."]
+    assert texts(role, "speaking_style") == ["Ann Lee speaks in short sentences."]
 
 
 def test_a_statement_that_is_made_twice_keeps_both_places() -> None:
@@ -252,7 +268,7 @@ def test_a_card_takes_only_its_share_of_the_window() -> None:
     role = Extract(llm, card_share=0.1).invoke(([("a.txt", " ".join(facts))], "Ann Lee"))
     from egosrag.prompts import render
 
-    assert 0 < len(role.background) < len(facts)
+    assert 0 < len(role.relations) < len(facts)
     assert llm.count_tokens(render.card(role, "en")) <= 85
 
 
