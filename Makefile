@@ -2,6 +2,7 @@
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 STAMP  := .venv/.installed-by-make
+HUB_OFFLINE := $(HF_HUB_OFFLINE)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -11,8 +12,10 @@ export TOKENIZERS_PARALLELISM ?= false
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*##[[:space:]]*/make \1	/'
 
-demo: $(STAMP)  ## manual QA and role-play with the embedded model, offline, in a minute
-	@$(BIN)/egosrag demo
+demo: export HF_HUB_OFFLINE := $(if $(MODEL),$(HUB_OFFLINE),1)
+demo: $(STAMP)  ## manual QA and role-play with the embedded model, offline, in a minute; MODEL=qwen2.5-1.5b fetches a real one
+	@case "$(MODEL)" in "" | pocket | *[/:]*) ;; *) $(BIN)/egosrag models get "$(MODEL)" >/dev/null ;; esac
+	@$(BIN)/egosrag demo $(if $(MODEL),--model "$(MODEL)")
 
 test: $(STAMP)  ## run the tests; ARGS="tests/cli -x" for some of them
 	@$(BIN)/python -m pytest $(ARGS)
@@ -41,5 +44,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up .venv (takes some minutes the first time)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[app,finetune,evals,dev]'
+		-c constraints.txt -e '.[app,finetune,evals,gguf,dev]'
 	@touch $@

@@ -3,7 +3,7 @@
 Select one with ``Settings.load(preset="EGOS-Small")``, ``egosrag chat --preset EGOS-Small`` or
 ``EGOSRAG_PRESET=EGOS-Small``; any setting given beside it overrides the preset's.
 
-Beside them, the names of the styles of sampling (the setting ``sampling``).
+Beside them, the values of the settings ``sampling`` and ``unknown``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from egosrag.errors import SettingsError
 Style = Literal["model", "greedy", "precise", "creative"]
 STYLES: tuple[Style, ...] = get_args(Style)
 """How a conversation is sampled: as the model's publisher recommends, or otherwise; see ``egosrag.models.sampling``."""
+
+Unknown = Literal["decline", "invent"]
+"""What a role does with a question of fact that its prompt does not answer; see ``egosrag.egos.grounding``."""
 
 # The adapter is the LoRA of report 4.2, as `python -m finetune.sft --config finetune/configs/lora_3b.yaml` writes it.
 _SMALL = {

@@ -20,7 +20,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import SettingsError
-from egosrag.presets import PRESETS, STYLES, Style, preset
+from egosrag.presets import PRESETS, STYLES, Style, Unknown, preset
 
 _FILE = "egosrag.toml"
 _USER_FILE = "settings.toml"
@@ -94,6 +94,11 @@ class Settings(BaseModel):
         None, description="past turns as one chat message, or one message each; default: as the model was trained"
     )
     quote: bool = Field(True, description="generate a role's speech in quotation marks (report 7.2.3)")
+    unknown: Unknown = Field(
+        "decline",
+        description="a question of fact that a role's prompt does not answer: it says so (decline; local checkpoints "
+        "only), or invents an answer (invent)",
+    )
     prompt_tokens: int | None = Field(
         None, ge=64, description="token budget of a role's prompt, kept by Summarize; default: the context window's"
     )

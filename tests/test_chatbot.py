@@ -69,6 +69,12 @@ def test_a_reply_cut_at_max_new_tokens_has_reason_length() -> None:
     assert chat.say("Count.").stop_reason == "length"
 
 
+def test_a_loop_is_ended_with_reason_length() -> None:
+    chat, _ = bot("I fear the fog of the sea. " * 60, max_new_tokens=4000)
+    reply = chat.say("What do you fear?")
+    assert reply.stop_reason == "length" and len(reply.text) < 100
+
+
 def test_oldest_pairs_are_left_out_and_counted() -> None:
     chat, model = bot(*["so it is " * 5] * 6, context_window=150, max_new_tokens=50)
     replies = [chat.say(f"Is it line {n}, or is it not?") for n in range(6)]

@@ -26,6 +26,7 @@ LAYERS = {
     "egosrag.schema": 0,
     "egosrag.text": 1,
     "egosrag.traits": 1,
+    "egosrag.samples": 1,
     "egosrag.console": 1,
     "egosrag.presets": 1,
     "egosrag.postgres": 1,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egosrag.errors import SourceError
+from egosrag.samples import FOLDER
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def sample(name: str) -> Path:
     Raises:
         SourceError: there is no sample of that name.
     """
-    path = Path(str(files("egosrag"))) / "data" / "samples" / name
+    path = FOLDER / name
     if not path.is_file():
         raise SourceError(f"there is no sample {name}: see the list in egosrag/data/README.md")
     return path

@@ -15,6 +15,7 @@ from egosrag.assemble.manuals import build_index
 from egosrag.assemble.models import chat_model, extract_model, reviser_for
 from egosrag.console import Reporter
 from egosrag.errors import RoleError, SettingsError
+from egosrag.samples import role_path
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from egosrag.rag.index.manual_index import ManualIndex
     from egosrag.schema import Evidence, Role, Turn
     from egosrag.sessions.conversation import Conversation
+
+
+PASSAGES_AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class ConversationSetup:
 def extract_step(
     model: BaseChatModel, progress: Reporter | None = None, progress_file: str | Path | None = None
 ) -> Extract:
-    """The Extract step on a model, with the reviser that the model needs.
+    """The Extract step on a model, with the reviser that the model needs; it reads several passages at a time.
 
     Args:
         model: the model that reads.
@@ -61,8 +65,10 @@ def extract_step(
         progress_file: stores what each chunk gave, so that an interrupted call resumes.
     """
     from egosrag.egos.extract.static import Extract
+    from egosrag.models.scripted import ScriptedChatModel
 
-    return Extract(model, progress=progress, progress_file=progress_file, reviser=reviser_for(model))
+    workers = 1 if isinstance(model, ScriptedChatModel) else PASSAGES_AT_A_TIME  # a script is read in order
+    return Extract(model, progress=progress, progress_file=progress_file, reviser=reviser_for(model), workers=workers)
 
 
 def extract_role(
@@ -110,7 +116,7 @@ def conversation(
 
     Args:
         settings: what was chosen.
-        role: the file of the card.
+        role: the file of the card, or the name of a sample.
         session: the name of the session.
         model: the model, where it is loaded already; by default the settings' one is loaded.
         setup: sources, further roles, the persona and the like.
@@ -157,6 +163,7 @@ def conversation(
             sources=sources,
             reviser=reviser_for(model),
             sampling=talk_sampling(model, settings.sampling),
+            unknown=settings.unknown,
             **notify,
         )
 
@@ -170,6 +177,7 @@ def _card_and_sources(
 
     if (file is None) == (setup.name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
+    file = role_path(file) if file is not None else None
     card = load_role(file) if file is not None else None
     if not setup.sources:
         if card is None or file is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from egosrag.rag.answer.engine import ManualEngine
 
 EXAMPLES = (
-    'egosrag ask "Which engine oil does it need?" --doc manual.pdf',
+    'egosrag ask "Which battery does the key need?" --doc sample:manual.en',
     'egosrag ask "如何打开前机舱盖？" --doc manual.pdf --json',
     "egosrag ask - --index runs/manual --json < questions.txt",
 )
@@ -26,7 +26,9 @@ _JSON_FIELDS = {"answer", "refused", "citations", "usage", "timing"}
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads one per line of standard input.")],
     more: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="More documents.")] = None,
-    doc: Annotated[list[Path] | None, typer.Option(help="Document or folder to answer from; repeatable.")] = None,
+    doc: Annotated[
+        list[Path] | None, typer.Option(help="Document or folder to answer from, or sample:manual.en; repeatable.")
+    ] = None,
     index: Annotated[str | None, typer.Option(help="Index to answer from: a folder or a postgresql:// URL.")] = None,
     model: Model = None,
     adapter: Adapter = None,

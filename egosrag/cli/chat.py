@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from egosrag.sessions.conversation import Conversation
 
 EXAMPLES = (
-    "egosrag chat --role edda.json",
+    "egosrag chat --role edda",
     "egosrag chat --role edda.json --session monday --set temperature=0.7",
     "egosrag chat --source novel.txt --name Gatsby --strategy dynamic",
     'echo "Who are you?" | egosrag chat --role edda.json --json',

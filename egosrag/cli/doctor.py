@@ -1,11 +1,12 @@
-"""``egosrag doctor``: report versions, device, models and keys on this machine, and how to fix what is missing."""
+"""``egosrag doctor``: report versions, models, servers and keys on this machine, and how to fix what is missing."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
+from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
@@ -20,6 +21,8 @@ EXAMPLES = ("egosrag doctor", "egosrag doctor --json")
 State = Literal["ok", "missing", "note"]
 CORE = ("torch", "transformers", "peft", "langchain-core", "langgraph", "llama-index-core", "faiss-cpu")
 EXTRAS = {"app": "streamlit", "finetune": "datasets", "evals": "matplotlib", "postgres": "psycopg"}
+SERVERS = {"Ollama": 11434, "llama-server": 8080, "LM Studio": 1234}
+_SERVER_TIMEOUT_S = 0.3
 KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}
 
 
@@ -50,7 +53,8 @@ def report(settings: Settings, as_json: bool) -> bool:
     Returns:
         Whether everything that the core needs is there.
     """
-    findings = [*_versions(), _device(), *_models(settings), *_keys(), *_extras(), *_folders(settings)]
+    findings = [*_versions(), _device(), *_models(settings), *_servers(SERVERS)]
+    findings += [*_keys(), *_extras(), *_folders(settings)]
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
@@ -93,13 +97,38 @@ def _device() -> Finding:
 
 
 def _models(settings: Settings) -> list[Finding]:
+    from egosrag.errors import ModelError
+    from egosrag.models.catalogue import entries, resolve
+    from egosrag.models.runtime.checkpoint import embedded_folder
+
     pocket = Finding("model pocket", "ok", "embedded")
-    if not (Path(__file__).parents[1] / "data" / "pocket" / "model.safetensors").is_file():
+    if not any(embedded_folder().glob("*.safetensors")):
         pocket = Finding("model pocket", "missing", "its weights are missing", "pip install --force-reinstall egosrag")
     model = settings.model + (f" with {settings.adapter}" if settings.adapter else "")
     selected = Finding("selected model", "note", model)
-    if not find_spec("huggingface_hub"):
-        return [pocket, selected]
+    try:
+        resolve(settings.model, settings.models_dir)
+    except ModelError:
+        mend = f"egosrag models get {settings.model}"
+        selected = Finding("selected model", "missing", f"{model} is not on this machine", mend)
+    here = [entry.name for entry in entries().values() if entry.is_here(settings.models_dir)]
+    fetched = Finding("models fetched", "note", ", ".join(here) or "none", "" if here else "egosrag models")
+    return [pocket, selected, fetched, _memory(), _hub_cache()]
+
+
+def _memory() -> Finding:
+    """Which models of the catalogue the free memory has space for."""
+    import psutil
+
+    from egosrag.models.catalogue import entries
+
+    memory = psutil.virtual_memory()
+    fitting = [entry.name for entry in entries().values() if entry.memory <= memory.available]
+    names = "all models of egosrag models" if len(fitting) == len(entries()) else ", ".join(fitting) or "only pocket"
+    return Finding("memory", "note", f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free, for {names}")
+
+
+def _hub_cache() -> Finding:
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -107,7 +136,33 @@ def _models(settings: Settings) -> list[Finding]:
         repos = sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
     except CacheNotFound:
         repos = []
-    return [pocket, selected, Finding("models downloaded", "note", ", ".join(repos) or "none")]
+    return Finding("models of the hub", "note", ", ".join(repos) or "none")
+
+
+def _servers(servers: Mapping[str, int]) -> list[Finding]:
+    """The model servers that run on this machine, each with the command that uses it.
+
+    Args:
+        servers: the port of each program.
+    """
+    import httpx
+
+    findings = []
+    for program, port in servers.items():
+        address = f"http://127.0.0.1:{port}/v1"
+        try:
+            answer = httpx.get(f"{address}/models", timeout=_SERVER_TIMEOUT_S, trust_env=False).raise_for_status()
+            names = [row["id"] for row in answer.json()["data"] if isinstance(row["id"], str)]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            continue  # not running, or another program
+        names = [name for name in names if name.isprintable()]
+        mend = f"load a model in {program}"
+        if names:
+            mend = f"OPENAI_BASE_URL={address} egosrag chat --role edda --model {shlex.quote(f'openai:{names[0]}')}"
+            mend += " --set prefix_style=vllm" if program == "llama-server" else ""
+        findings.append(Finding(program, "note", f"{address}: {', '.join(names) or 'no model'}", mend))
+    looked_for = ", ".join(f"{program} ({port})" for program, port in servers.items())
+    return findings or [Finding("model servers", "note", f"none on this machine: {looked_for}")]
 
 
 def _keys() -> list[Finding]:

@@ -74,11 +74,16 @@ Preset = Annotated[
 # --- roles and conversations -----------------------------------------------------------------------------------------
 
 Sources = Annotated[
-    list[Path], typer.Argument(help="PDF, DOCX, Markdown, HTML, text, CSV or JSONL files, or folders of them.")
+    list[Path],
+    typer.Argument(help="PDF, DOCX, Markdown, HTML, text, CSV or JSONL files, folders of them, or sample:NAME."),
 ]
 RoleFiles = Annotated[
     list[Path] | None,
-    typer.Option("--role", help="Role card: our JSON, or a character card (JSON, PNG); repeat for several roles."),
+    typer.Option(
+        "--role",
+        help="Role card: our JSON, a character card (JSON, PNG), or a sample: edda, gu, juno, luo; repeat for several "
+        "roles.",
+    ),
 ]
 RoleName = Annotated[
     str | None, typer.Option("--name", help="Name of the role in the sources, if there is no role card.")

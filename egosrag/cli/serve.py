@@ -29,7 +29,8 @@ _SHUTDOWN_S = 10  # seconds in which running requests may finish when the server
 
 def serve(
     role: Annotated[
-        list[Path] | None, typer.Option(help="Role card to serve under the name of its file; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Role card (or the name of a sample) to serve under the name of its file; repeatable."),
     ] = None,
     index: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]DIR|URL", help="Index to serve as a manual; repeatable.")

@@ -6,10 +6,14 @@ knows and a stop string does not. When the decoder is sure, the model's stream i
 A speech that only repeats the line it answers, or an earlier reply of the role to another line, is sampled once more
 with the next seed, and so is an empty one of a model that samples. The second speech is taken as it is. The stream is
 held back only while it may still become such a repetition.
+
+An answer to a question of fact that the model did not read from the prompt (``grounding``) is replaced: the role says
+that it does not know, in the model's own words. Such an answer is held back until that is decided.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
@@ -19,6 +23,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from egosrag.egos import grounding
 from egosrag.egos.repeats import repeatable_texts
 from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Count, Step
@@ -27,10 +32,13 @@ from egosrag.models.continuation import continue_prefix
 from egosrag.models.sampling import TalkSampling, call_temperature, talk_sampling
 from egosrag.models.traits import unbound
 from egosrag.models.usage import usage_of
+from egosrag.presets import Unknown
+from egosrag.prompts import load
 from egosrag.schema import Reply, StopReason, Timing, Usage
 from egosrag.text.quotes import QuoteDecoder
 from egosrag.text.repetition import RepetitionFilter
 
+_SENTENCE_END = re.compile(r"[.!?。！？…]+")
 RESAMPLING_TEMPERATURE = 0.7  # of a greedy model's second attempt, where its publisher recommends nothing
 
 
@@ -42,16 +50,24 @@ class Generate(Step[Composed, Reply]):
         count: number of tokens of messages, for replies whose model reports no usage.
         reviser: revises every draft that answers another speaker; absent: the model's text is streamed as it is.
         sampling: passed to each call; by default what the model's publisher recommends, see ``talk_sampling``.
+        unknown: "decline": an invented answer to a question of fact is replaced, where the model states likelihoods;
+            "invent": it stays.
     """
 
     def __init__(
-        self, model: Any, count: Count, reviser: Reviser | None = None, sampling: TalkSampling | None = None
+        self,
+        model: Any,
+        count: Count,
+        reviser: Reviser | None = None,
+        sampling: TalkSampling | None = None,
+        unknown: Unknown = "decline",
     ) -> None:
         self.name = "Generate"
         self.model = model
         self.count = count
         self.reviser = reviser
         self.sampling = talk_sampling(model) if sampling is None else sampling
+        self.judges_answers = unknown == "decline" and reviser is None and grounding.can_judge(model)
 
     @property
     def is_greedy(self) -> bool:
@@ -104,16 +120,22 @@ class Generate(Step[Composed, Reply]):
         sampling = {**self.sampling, **sampling}
         turns = composed.view.turns
         reviser = self.reviser if turns and turns[-1].speaker != composed.speaker else None
+        judged = self.judges_answers and grounding.is_question_of_fact(composed)
+        streams = reviser is None and not judged
         draft = _Draft(composed, repeatable_texts(composed.view, composed.speaker) if reviser is None else ())
         for text in self._attempt(draft, config, sampling):
-            if reviser is None:
+            if streams:
                 yield text
         if (again := self._sampled_again(draft, sampling)) is not None:
             draft = _Draft(composed, started=draft.started, usage=draft.usage)
             for text in self._attempt(draft, config, again):
-                if reviser is None:
+                if streams:
                     yield text
-        if reviser is not None:
+        if judged and grounding.is_invented(self.model, composed, draft.text):
+            opening = load("unknown", composed.view.language).text()
+            draft = _Draft(composed, started=draft.started, usage=draft.usage, opening=opening)
+            yield from self._attempt(draft, config, sampling)
+        elif not streams:
             draft.revise(reviser)
             yield draft.text
         yield draft.reply()
@@ -136,13 +158,14 @@ class Generate(Step[Composed, Reply]):
         """Streams one call of the model into ``draft``."""
         composed = draft.composed
         usage = Usage()
-        stream = continue_prefix(self.model, list(composed.messages), composed.prefix, config=config, **sampling)
+        prefix = composed.prefix + draft.opening
+        stream = continue_prefix(self.model, list(composed.messages), prefix, config=config, **sampling)
         try:
             for chunk in stream:
                 usage = usage + usage_of(chunk)
                 if text := draft.feed(chunk):
                     yield text
-                if draft.decoder.closed:
+                if draft.ended:
                     break
         finally:
             close = getattr(stream, "close", None)
@@ -164,7 +187,11 @@ class Generate(Step[Composed, Reply]):
 
 
 class _Draft:
-    """The state of one reply while it is generated; the text is held back while it may only repeat one of ``texts``."""
+    """The state of one reply while it is generated.
+
+    The text is held back while it may only repeat one of ``texts``. A reply with an ``opening`` goes on from there, to
+    the end of that sentence.
+    """
 
     def __init__(
         self,
@@ -173,8 +200,11 @@ class _Draft:
         *,
         started: float | None = None,
         usage: Usage | None = None,
+        opening: str = "",
     ) -> None:
         self.composed = composed
+        self.opening = opening
+        self.sentence_ended = False
         self.repetition = RepetitionFilter(texts)
         self.started = time.perf_counter() if started is None else started
         self.usage = usage or Usage()  # of all calls
@@ -190,15 +220,27 @@ class _Draft:
         """Takes a chunk of the stream; returns the text that became certain."""
         self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)
         self.raw += str(chunk.text)
-        text = self.decoder.feed(str(chunk.text))
+        text = self._first_sentence(self.decoder.feed(("" if self.text else self.opening) + str(chunk.text)))
         self.text += text
         return self._released(self.repetition.feed(text))
 
     def finish(self) -> str:
         """Ends the stream; returns the text that was held back, and nothing of a repetition."""
-        text = self.decoder.finish()
+        text = self._first_sentence(self.decoder.finish())
         self.text += text
         return self._released(self.repetition.feed(text) + self.repetition.finish())
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model may stop."""
+        return self.decoder.closed or self.sentence_ended
+
+    def _first_sentence(self, text: str) -> str:
+        """``text``, up to the end of the sentence of an opening."""
+        if self.opening and (end := _SENTENCE_END.search(text)):
+            self.sentence_ended = True
+            return text[: end.end()]
+        return "" if self.sentence_ended else text
 
     def _released(self, text: str) -> str:
         if text and self.first_token_s is None:
@@ -215,17 +257,19 @@ class _Draft:
         self.last_usage = usage
         self.usage = self.usage + usage
 
-    def revise(self, reviser: Reviser) -> None:
+    def revise(self, reviser: Reviser | None) -> None:
         """Replaces the text by the revised one; a draft that was cut off is passed to the reviser as empty."""
+        self.first_token_s = time.perf_counter() - self.started
+        if reviser is None:
+            return
         complete = self.stop_reason == "quote" or not (self.decoder.outer or self.stop_reason == "length")
         text = reviser.speech(self.text if complete else "", self.composed.view)
         self.revised = text != self.text
         self.text = text
-        self.first_token_s = time.perf_counter() - self.started
 
     @property
     def stop_reason(self) -> StopReason:
-        if self.revised:
+        if self.revised or self.sentence_ended:
             return "quote"
         reason = self.decoder.stop_reason
         if reason in ("quote", "speaker"):

@@ -102,7 +102,16 @@ class Organize(Step[ConversationView, Composed]):
         parts[0] = replace(head.instructions, tokens=rest)
         names = (view.user_name, *view.others, *(turn.speaker for turn in view.turns))
         speakers = tuple(dict.fromkeys(names))
-        return Composed(messages, head.prefix.text, view.role.name, speakers, view, tuple(parts))
+        line = next((part.text for part in parts if part.name == "line"), "")
+        return Composed(
+            messages=messages,
+            prefix=head.prefix.text,
+            speaker=view.role.name,
+            speakers=speakers,
+            view=view,
+            parts=tuple(parts),
+            uninformed=tuple(self._template(view, "", line)),
+        )
 
     def fits(self, view: ConversationView, share: float = 1.0) -> bool:
         """Whether the prompt takes at most ``share`` of its budget; retrieved parts have a budget of their own."""

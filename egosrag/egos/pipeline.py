@@ -34,6 +34,7 @@ from egosrag.errors import ModelError, SessionError
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.traits import traits_of
+from egosrag.presets import Unknown
 from egosrag.schema import Reply, Role, Turn
 
 Sources = Sequence[tuple[str, str]]
@@ -214,6 +215,7 @@ def build_pipeline(
     quote: bool,
     reviser: Reviser | None,
     sampling: TalkSampling | None,
+    unknown: Unknown,
     notify: Callable[[str], None],
 ) -> Pipeline:
     """The steps for one model; see :class:`egosrag.sessions.conversation.Conversation` for the arguments.
@@ -242,7 +244,7 @@ def build_pipeline(
     is_static = memory.kind in (None, "static", "both")
     return Pipeline(
         organize,
-        Generate(model, count, reviser, sampling),
+        Generate(model, count, reviser, sampling, unknown),
         Memory(organize, summarize if is_static else None, recall, keep_turns=keep, notify=notify),
         extract=sources.extract,
         sources=sources.texts,

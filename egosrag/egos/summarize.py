@@ -2,9 +2,9 @@
 
 Scenes are written in epochs and never changed, so the beginning of the prompt stays the same (and cached) between two
 epochs. Every scene holds the ids of the turns that it replaces; the record keeps the turns. What the turns name
-(people, numbers, dates, quoted words) must be in the scenes: where the model lost some of it, the turns are summarized
-again in halves, and what is still missing is kept word for word. Turns whose scenes an edit removed are summarized
-anew first.
+(people, numbers, dates, quoted words), promises, and what the user says about themselves must be in the scenes: where
+the model lost much of it, the turns are summarized again in halves, and a sentence that is still missing is kept word
+for word. Turns whose scenes an edit removed are summarized anew first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -21,20 +21,30 @@ from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Count, Step
 from egosrag.egos.view import ConversationView
 from egosrag.errors import ScriptExhausted
-from egosrag.models.continuation import continue_prefix
+from egosrag.models.continuation import written_lines
 from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
 from egosrag.schema import Scene, Turn
 from egosrag.text.language import one_line
-from egosrag.text.named_items import invented_items, missing_items, normalized
+from egosrag.text.named_items import invented_items, missing_items, normalized, unkept_items
 from egosrag.text.repetition import is_degenerate
+from egosrag.text.sentences import sentence_spans
+from egosrag.text.words import words
 
+CHUNK_TOKENS = 400  # of turns that are summarized at a time: of more a small model keeps only the beginning
 KEEP_TURNS = 4  # the last turns that are not summarized, where they fit
 TARGET_SHARE = 0.75  # of the budget that a prompt should take after an epoch
 # From this many characters on, a scene that contains the text of a turn repeats it, and not by coincidence.
 _REPEATED_CHARACTERS = 6
 _log = logging.getLogger(__name__)
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．](?!\d))\s*")
+_PROMISE = re.compile(r"(?i)\bpromis|\bI(?:['’]ll| will)\b|\bword of honou?r\b|答应|保证|一定|说话算|发誓")
+_ABOUT_SELF = re.compile(r"\b(?:I|[Mm]y|[Mm]ine|[Ww]e|[Oo]ur|[Hh]e|[Ss]he)\b[^?]*$|[我咱俺他她][^？?吗呢]*$")
+_FILLER_WORDS = """
+about actually and are but can for from get going had has have her here him his its just know like not now our really
+some that the them then there they think this very was well were what when which who will with would you your
+"""
+_FILLERS = frozenset(_FILLER_WORDS.split())
 _NOTHING = frozenset({"none", "none.", "无", "无。", "nothing", "nothing."})
 
 
@@ -135,28 +145,45 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
             and not is_misattributed(line, [(turn.speaker, turn.text) for turn in turns])
             and (self.reviser is None or self.reviser.keeps_scene(line, texts))
         ]
-        lost = missing_items(texts, " ".join([*lines, speakers]))
-        if lines and not lost:
-            return lines
-        if halve and len(turns) > 1:
+        originals = self._originals(turns, view)
+        complete = _with_lost(lines, originals, speakers)
+        # Word for word is no summary: where more than half of it would be, the model gets shorter parts.
+        most = 0 if self.reviser else len(originals) // 2
+        if halve and len(turns) > 1 and (not lines or len(complete) - len(lines) > most):
             half = max(1, len(turns) // 4 * 2)  # whole exchanges where there are enough
             parts = (turns[:half], turns[half:])
             return [line for part in parts for line in self.scene_lines(part, view, config, halve=False)]
-        verbatim = [(turn.text, render.quoted(turn.speaker, turn.text, view.language)) for turn in turns]
-        return _with_lost_items(lines, verbatim, speakers)
+        return complete
+
+    def _originals(self, turns: Sequence[Turn], view: ConversationView) -> list[_Original]:
+        """The sentences of the turns, each with what scenes must keep of it.
+
+        The lines of a model whose drafts are revised are those that it was trained on: whole turns, and fewer checks.
+        """
+        if self.reviser is not None:
+            lines = [render.quoted(turn.speaker, turn.text, view.language) for turn in turns]
+            return [_Original(turn.text, line, _keeps_marked_items) for turn, line in zip(turns, lines, strict=True)]
+        return [
+            _Original(text, render.quoted(turn.speaker, text, view.language), keeps)
+            for turn in turns
+            for keeps in [_keeps_own_words if turn.speaker == view.user_name else _keeps_items]
+            for start, end in sentence_spans(turn.text)
+            if (text := turn.text[start:end].strip())
+        ]
 
     def _summary(self, conversation: str, language: str, config: RunnableConfig | None) -> list[str]:
         """The lines that the model writes, without bullets and repetitions."""
         prompt = load("summarize", language, traits_of(self.model).prompts).messages(conversation=conversation)
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or []), "nostream"]}
-        text = "".join(str(chunk.text) for chunk in continue_prefix(self.model, prompt, "", config=quiet))
-        lines = (one_line(_BULLET.sub("", line)) for line in text.splitlines())
+        repeats = None if self.reviser else 3
+        written = written_lines(self.model, prompt, config=quiet, repeats=repeats)
+        lines = (one_line(_BULLET.sub("", line)) for line in written)
         kept = (line for line in dict.fromkeys(lines) if line and line.casefold() not in _NOTHING)
         return [line for line in kept if not is_degenerate(line)]
 
     def _chunks(self, turns: Sequence[Turn], view: ConversationView) -> list[list[Turn]]:
-        """The turns in runs of at most a quarter of the window; longer turns are split."""
-        budget = max(self.window // 4, 64)
+        """The turns in runs of at most a quarter of the window, or CHUNK_TOKENS; longer turns are split."""
+        budget = min(max(self.window // 4, 64), CHUNK_TOKENS)
         chunks: list[list[Turn]] = [[]]
         for turn in (part for whole in turns for part in self._halves(whole, view, budget)):
             if chunks[-1] and self._size(self._transcript([*chunks[-1], turn], view)) > budget:
@@ -206,7 +233,7 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
         text = _lines(scenes)
         lines = [line for line in self._summary(text, language, config) if not invented_items(line, text)]
         ids = tuple(dict.fromkeys(turn_id for scene in scenes for turn_id in scene.turn_ids))
-        kept = _with_lost_items(lines, [(scene.text, scene.text) for scene in scenes])
+        kept = _with_lost(lines, [_Original(scene.text, scene.text, _keeps_marked_items) for scene in scenes])
         return [Scene(text=line, turn_ids=ids, epoch=epoch) for line in dict.fromkeys(kept)]
 
     def _transcript(self, turns: Sequence[Turn], view: ConversationView) -> str:
@@ -236,19 +263,48 @@ def is_misattributed(line: str, turns: Sequence[tuple[str, str]]) -> bool:
     return False
 
 
-def _with_lost_items(lines: list[str], originals: Sequence[tuple[str, str]], known: str = "") -> list[str]:
-    """``lines``, followed by the originals, word for word, that name something which they do not.
+class _Original(NamedTuple):
+    """A part of what is summarized: its text, its line of a scene, and whether lines keep it (given known names)."""
 
-    Args:
-        lines: lines of a summary.
-        originals: (text, text as a line of a scene) of what they summarize.
-        known: further names that need not be in the lines.
-    """
+    text: str
+    line: str
+    is_kept: Callable[[str, Sequence[str], str], bool]
+
+
+def _with_lost(lines: Sequence[str], originals: Sequence[_Original], known: str = "") -> list[str]:
+    """``lines`` of a summary, followed by the originals, word for word, that they do not keep."""
     complete = list(lines)
-    for text, line in originals:
-        if missing_items([text], " ".join([*complete, known])):
+    for text, line, is_kept in originals:
+        if not is_kept(text, complete, known):
             complete.append(line)
-    return complete or [line for _, line in originals]
+    return complete or [original.line for original in originals]
+
+
+def _keeps_marked_items(text: str, lines: Sequence[str], known: str) -> bool:
+    """Whether the lines have the names, numbers and quoted words of ``text``."""
+    return not missing_items([text], " ".join([*lines, known]))
+
+
+def _keeps_items(text: str, lines: Sequence[str], known: str) -> bool:
+    """Whether the lines have the names and numbers of ``text``, however they are written, and a promise in it."""
+    if unkept_items(text, " ".join([*lines, known])):
+        return False
+    return not _PROMISE.search(text) or _paraphrases(text, lines)
+
+
+def _keeps_own_words(text: str, lines: Sequence[str], known: str) -> bool:
+    """The same for a sentence of the user, of which a statement about themselves is kept too."""
+    return _keeps_items(text, lines, known) and (not _ABOUT_SELF.search(text) or _paraphrases(text, lines))
+
+
+def _paraphrases(text: str, lines: Sequence[str]) -> bool:
+    """Whether one of the lines has at least a third of the content words of ``text``."""
+    said = _content_words(text)
+    return not said or any(3 * len(said & _content_words(line)) >= len(said) for line in lines)
+
+
+def _content_words(text: str) -> set[str]:
+    return {word for word in words(text) if len(word) > (2 if word.isascii() else 1) and word not in _FILLERS}
 
 
 def _lines(scenes: Sequence[Scene]) -> str:

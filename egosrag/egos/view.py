@@ -152,6 +152,7 @@ class Composed:
         speakers: every other name whose line would end the reply.
         view: the conversation that the prompt shows.
         parts: what the prompt is made of, in its order; their tokens sum to the prompt's.
+        uninformed: the chat messages for a role of whom only the name is known: instructions and last line.
     """
 
     messages: tuple[BaseMessage, ...]
@@ -160,6 +161,7 @@ class Composed:
     speakers: tuple[str, ...]
     view: ConversationView
     parts: tuple[PromptPart, ...] = ()
+    uninformed: tuple[BaseMessage, ...] = ()
 
     @property
     def tokens(self) -> int:

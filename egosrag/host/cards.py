@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from egosrag import assemble
+from egosrag import assemble, samples
 from egosrag.errors import RoleError
 from egosrag.host.escape import unique_labels
 from egosrag.host.uploads import Upload, display_names_in_errors
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXTENSIONS = ("json", "png")
 MAX_ROLES = 100  # of one visitor
 _OWN_ID = re.compile(r"[0-9a-f]{12}")
-_SAMPLES = assemble.sample("edda.en.json").parent
+_SAMPLES = samples.FOLDER
 
 
 class StoredRole(NamedTuple):

@@ -26,7 +26,7 @@ from egosrag.models.traits import unbound
 from egosrag.prompts import load
 from egosrag.prompts.encode import escape_special_tokens, fit_messages, render_text
 from egosrag.text.language import language_of
-from egosrag.text.repetition import RUNAWAY_WINDOW, is_runaway
+from egosrag.text.repetition import LoopFilter
 from egosrag.text.thoughts import ThoughtFilter
 
 # An echo may have other colons and quotation marks than the prefix; they are compared in this form.
@@ -46,7 +46,7 @@ def continue_prefix(
     stop: Sequence[str] | None = None,
     config: RunnableConfig | None = None,
     **kwargs: Any,
-) -> Iterator[AIMessageChunk]:
+) -> Generator[AIMessageChunk]:
     """Stream what ``model`` writes after ``prefix``.
 
     Args:
@@ -58,21 +58,26 @@ def continue_prefix(
         **kwargs: arguments of this call, by the model's own names.
 
     Yields:
-        Chunks; the last has ``finish_reason``, and usage where the model reports it. Of a loop (:func:`is_runaway`) the
-        first rounds are yielded, and the finish reason is "length".
+        Chunks; the last has ``finish_reason``, and usage where the model reports it. Of a loop the first
+        rounds are yielded, and the finish reason is "length".
 
     Raises:
         ModelError: ``model`` is none of these, or it cannot be reached.
         WindowError: the prompt is too long for the model.
     """
-    text = ""
+    loops = LoopFilter()
     with closing(_continued(model, messages, prefix, stop, config, kwargs)) as stream:
         for chunk in stream:
-            yield chunk
-            text = (text + str(chunk.text))[-RUNAWAY_WINDOW:]
-            if chunk.text and not chunk.response_metadata.get("finish_reason") and is_runaway(text):
-                yield AIMessageChunk(content="", response_metadata={"finish_reason": "length"}, chunk_position="last")
+            text = loops.feed(str(chunk.text))
+            if loops.closed:
+                yield AIMessageChunk(
+                    content=text,
+                    usage_metadata=chunk.usage_metadata,
+                    response_metadata={"finish_reason": "length"},
+                    chunk_position="last",
+                )
                 return
+            yield chunk
 
 
 def complete(
@@ -109,6 +114,32 @@ def _continued(
         yield from _filtered(chunks, EchoFilter(prefix, stops))
     else:
         raise ModelError(f"{type(inner).__name__} is not a model: give a LangChain chat model or LLM")
+
+
+def written_lines(
+    model: Any, messages: Sequence[BaseMessage], *, config: RunnableConfig | None = None, repeats: int | None = 3
+) -> list[str]:
+    """The lines that ``model`` writes, without white space around them, empty ones and repetitions.
+
+    The model is stopped at the ``repeats``-th line that it had written before: a small model that writes a list may go
+    round in a circle up to its token limit.
+
+    Raises:
+        ModelError, WindowError: as ``continue_prefix``.
+    """
+    seen: dict[str, None] = {}
+    line, repeated = "", 0
+    with closing(continue_prefix(model, messages, "", config=config)) as chunks:
+        for chunk in chunks:
+            *complete, line = (line + str(chunk.text)).split("\n")
+            for text in filter(None, map(str.strip, complete)):
+                repeated += text in seen
+                seen[text] = None
+            if repeats and repeated >= repeats:
+                return list(seen)
+    if line.strip():
+        seen[line.strip()] = None
+    return list(seen)
 
 
 class EchoFilter:

@@ -73,10 +73,10 @@ def load_chat_model(
     """Load a chat model; with all of them a trailing AIMessage is a prefix, and stop strings are left out of the reply.
 
     Args:
-        name: ``pocket`` (the embedded default), a name of ``egosrag models``, a checkpoint folder, a hub id,
-            ``deepseek:NAME``, ``openai:NAME`` (any compatible server through ``OPENAI_BASE_URL``), ``scripted:FILE``,
-            or ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
-        adapter: folder of a LoRA adapter, for a local model.
+        name: ``pocket`` (the embedded default), a name of ``egosrag models``, a checkpoint folder, a GGUF file, a hub
+            id, ``deepseek:NAME``, ``openai:NAME`` (any compatible server through ``OPENAI_BASE_URL``),
+            ``scripted:FILE``, or ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
+        adapter: folder of a LoRA adapter, for a local model; a GGUF file of one, for a GGUF file.
         template: False leaves out the chat template of a local model (report 5.2, base models).
         dtype: float32, bfloat16 or float16, for a local model.
         device: as torch names it, for a local model.
@@ -90,6 +90,8 @@ def load_chat_model(
     name = catalogue.resolve(name)
     provider, colon, rest = name.partition(":")
     try:
+        if name.lower().endswith(".gguf") and (not colon or len(provider) == 1):  # or the letter of a drive
+            return _gguf(name, adapter, template, dtype, device, context_window, settings)
         if not colon:
             from egosrag.models.local import LocalChatModel
 
@@ -121,6 +123,23 @@ def load_chat_model(
 def _unknown_provider(name: str) -> str:
     known = ", ".join(provider + ":NAME" for provider in _PROVIDERS)
     return f"no provider for {name}: use a folder, a hub id, {known}, or PROVIDER:NAME of LangChain"
+
+
+def _gguf(
+    file: str,
+    adapter: str | None,
+    template: bool,
+    dtype: str | None,
+    device: str | None,
+    context_window: int | None,
+    settings: GenerationSettings,
+) -> BaseChatModel:
+    from egosrag.models.gguf import GgufChatModel
+
+    if dtype is not None or device is not None:
+        raise ModelError(f"{file} is run by llama.cpp, in the file's own number format: leave out dtype and device")
+    arguments: dict[str, Any] = {**settings}
+    return GgufChatModel(model=file, adapter=adapter, template=template, context_window=context_window, **arguments)
 
 
 def _scripted(file: str, context_window: int | None, settings: GenerationSettings) -> BaseChatModel:

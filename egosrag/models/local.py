@@ -17,11 +17,11 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
 from egosrag.models.runtime.checkpoint import open_adapter, open_engine
-from egosrag.models.runtime.engine import Engine, Generation
+from egosrag.models.runtime.engine import Engine
 from egosrag.models.runtime.sampling import Sampling
 from egosrag.models.sampling import TalkSampling
-from egosrag.models.streaming import Detokenizer, StopFilter, TokenCounts, chunk, last_chunk
-from egosrag.prompts.encode import count_text, encode, end_of_turn_id
+from egosrag.models.streaming import Detokenizer, StopFilter, UnreportedUsage, chunk, last_chunk
+from egosrag.prompts.encode import count_text, encode, encode_reply, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits, read_traits
 
@@ -125,6 +125,27 @@ class LocalChatModel(BaseChatModel):
         """Tokens of the prompt that the messages make; tools are not supported and not counted."""
         return self.count_tokens(messages)
 
+    def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
+        """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
+
+        Args:
+            messages: the prompt; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+            text: the reply, or the rest of it.
+
+        Raises:
+            ModelError: as on a call.
+            WindowError: prompt and text are longer than the context window.
+        """
+        ids, start = encode_reply(self.tokenizer, messages, text, template=self.template)
+        generation = self._engine.start(
+            ids[:start],
+            Sampling(max_new_tokens=1),
+            adapter=self._adapter_name,
+            window=self._window - len(ids) + start,
+            cache_bytes=self.kv_cache_mb << 20,
+        )
+        return self._engine.log_likelihoods(generation, ids[start:])
+
     @property
     def _llm_type(self) -> str:
         return "egosrag-local"
@@ -167,7 +188,7 @@ class LocalChatModel(BaseChatModel):
         generation = self._engine.start(
             ids, sampling, adapter=self._adapter_name, window=self._window, cache_bytes=self.kv_cache_mb << 20
         )
-        usage, reason = _UnreportedUsage(generation), "length"
+        usage, reason = UnreportedUsage(generation), "length"
         stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
         detokenizer = Detokenizer(self._decode, ids)
         thoughts = ThoughtFilter(thinking=self._ends_with_thoughts(ids))
@@ -217,18 +238,3 @@ class LocalChatModel(BaseChatModel):
         # Token by token, so that a cancelled task stops the work; the inherited method would let its thread run on.
         stream: AsyncIterator[ChatGenerationChunk] = self._astream(messages, stop, run_manager, **kwargs)
         return await agenerate_from_stream(stream)
-
-
-class _UnreportedUsage:
-    """The token counts of a generation that no chunk has reported yet."""
-
-    def __init__(self, generation: Generation) -> None:
-        self._generation = generation
-        self._reported = TokenCounts()
-
-    def take(self) -> TokenCounts:
-        """What was added since the last call."""
-        generation = self._generation
-        now = TokenCounts(generation.prompt_tokens, generation.new_tokens, generation.cached_tokens)
-        unreported, self._reported = now - self._reported, now
-        return unreported

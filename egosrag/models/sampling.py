@@ -37,9 +37,9 @@ class TalkSampling(TypedDict, total=False):
     repetition_penalty: float
 
 
-# What the publishers of model families recommend, by the architecture that their GGUF files state: for files without a
-# generation_config.json beside them. Qwen2.5's is that of its Instruct models (1.1 up to 1.5B, 1.05 above).
-FAMILY_SAMPLING: Mapping[str, TalkSampling] = MappingProxyType(
+# What the publishers of model families recommend, by the architecture that GGUF files state. Qwen2.5-Instruct's penalty
+# is 1.1 up to 1.5B and 1.05 above.
+_FAMILY_SAMPLING: Mapping[str, TalkSampling] = MappingProxyType(
     {"qwen2": TalkSampling(temperature=0.7, top_p=0.8, top_k=20, repetition_penalty=1.1)}
 )
 
@@ -92,15 +92,6 @@ def call_temperature(model: Any, sampling: Mapping[str, Any]) -> float | None:
     return temperature
 
 
-def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:
-    """The model inside ``bind`` and ``with_config``, and the bound arguments."""
-    bound: dict[str, Any] = {}
-    while isinstance(model, RunnableBinding):
-        bound = {**model.kwargs, **bound}
-        model = model.bound
-    return model, bound
-
-
 def recommended_sampling(config: Mapping[str, Any]) -> TalkSampling:
     """The sampling parameters in the content of a ``generation_config.json``; none unless ``do_sample`` is true.
 
@@ -123,3 +114,22 @@ def read_sampling(folder: str | Path) -> TalkSampling:
     except (OSError, ValueError):
         return TalkSampling()
     return recommended_sampling(content) if isinstance(content, dict) else TalkSampling()
+
+
+def gguf_sampling(file: str | Path, architecture: str) -> TalkSampling:
+    """What is recommended for a GGUF file: by the ``generation_config.json`` beside it, else for its model family.
+
+    Args:
+        file: the GGUF file.
+        architecture: its ``general.architecture``, such as "qwen2".
+    """
+    return read_sampling(Path(file).parent) or _FAMILY_SAMPLING.get(architecture, TalkSampling())
+
+
+def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:
+    """The model inside ``bind`` and ``with_config``, and the bound arguments."""
+    bound: dict[str, Any] = {}
+    while isinstance(model, RunnableBinding):
+        bound = {**model.kwargs, **bound}
+        model = model.bound
+    return model, bound

@@ -7,7 +7,7 @@ character before it (``."``, ``？”``), so the tokens of a stop string need ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
@@ -100,6 +100,37 @@ class TokenCounts(NamedTuple):
 
     def __sub__(self, other: TokenCounts) -> TokenCounts:
         return TokenCounts(*(a - b for a, b in zip(self, other, strict=True)))
+
+
+class Countable(Protocol):
+    """A generation whose tokens can be read at any time."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens generated so far."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """The part of ``prompt_tokens`` that was found in a KV cache."""
+
+
+class UnreportedUsage:
+    """The token counts of a generation that no chunk has reported yet."""
+
+    def __init__(self, generation: Countable) -> None:
+        self._generation = generation
+        self._reported = TokenCounts()
+
+    def take(self) -> TokenCounts:
+        """What was added since the last call."""
+        generation = self._generation
+        now = TokenCounts(generation.prompt_tokens, generation.new_tokens, generation.cached_tokens)
+        unreported, self._reported = now - self._reported, now
+        return unreported
 
 
 def chunk(text: str, tokens: TokenCounts = TokenCounts()) -> ChatGenerationChunk:  # noqa: B008 - immutable

@@ -8,7 +8,7 @@ A model that was trained on prompts in another wording states so (``egosrag.trai
 subfolder with files of the same names, each in place of the standard one. ``load(name, language, prompts)`` takes it.
 
 ``render`` writes cards, turns and passages as text for these variables; ``encode`` turns messages into token ids,
-in the form that the chat template accepts (``fit``).
+in the form that the chat template accepts (``fit``). ``templates`` renders a chat template without transformers.
 """
 
 from __future__ import annotations

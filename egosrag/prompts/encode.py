@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage
@@ -21,24 +21,53 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 from egosrag.errors import ModelError
 from egosrag.prompts.fit import Form, Turn, find_form
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 # ``tokenizer.encode`` sets split_special_tokens on the tokenizer itself, so two threads must not encode at once.
 _LOCK = threading.RLock()
 # Placeholders for special-token text while a template is rendered: private-use characters, which no template trims.
 _PLACEHOLDERS = range(0xF0000, 0x10FFFE)
 # The form for each template and sequence of roles, by tokenizer.
-_FORMS: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, ...], Form]] = WeakKeyDictionary()
+_FORMS: WeakKeyDictionary[ChatTokenizer, dict[tuple[str, ...], Form]] = WeakKeyDictionary()
 _KNOWN_FORMS = 512  # of one tokenizer: a long conversation has another sequence of roles at every turn
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
+class ChatTokenizer(Protocol):
+    """What is needed of a tokenizer: those of transformers have it, and those of GGUF files."""
+
+    @property
+    def chat_template(self) -> Any:
+        """Jinja source, or several by name; None for none."""
+
+    @property
+    def bos_token_id(self) -> Any:
+        """The id of the beginning of sequence; None for none."""
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """Special and added tokens by id; ``str`` gives their text, ``special`` whether they are special."""
+
+    @property
+    def added_tokens_encoder(self) -> Mapping[str, int]:
+        """Their ids by text."""
+
+    @property
+    def all_special_tokens(self) -> Sequence[str]:
+        """Texts of the special ones."""
+
+    @property
+    def encode(self) -> Callable[..., Sequence[int]]:
+        """Ids of a text; takes ``add_special_tokens``, ``split_special_tokens`` and ``verbose``."""
+
+    @property
+    def apply_chat_template(self) -> Callable[..., Any]:
+        """The text of a conversation; takes ``tokenize`` and ``add_generation_prompt``."""
+
+
+def encode(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], *, template: bool = True) -> list[int]:
     """The token ids of a prompt.
 
     Args:
-        tokenizer: a Hugging Face tokenizer.
+        tokenizer: a Hugging Face tokenizer, or that of a GGUF file.
         messages: system, human and AI messages with text contents; a trailing AIMessage is continued.
         template: False leaves out the chat template: contents joined by newlines (report 5.1, 5.2).
 
@@ -59,7 +88,32 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage], 
         return list(_encode_rendered(tokenizer, text, placeholders))
 
 
-def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage]) -> str:
+def encode_reply(
+    tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], text: str, *, template: bool = True
+) -> tuple[list[int], int]:
+    """The token ids of a prompt with its reply, and where the reply begins.
+
+    Args:
+        tokenizer: as ``encode``.
+        messages: as ``encode``; a trailing AIMessage is the beginning of the reply, which ``text`` continues.
+        text: the reply, or the rest of it.
+        template: as ``encode``.
+
+    Returns:
+        All ids, and the number of those before the reply. A token that spans the boundary belongs to the reply.
+
+    Raises:
+        ModelError: as ``encode``.
+    """
+    *before, last = messages
+    begun = isinstance(last, AIMessage) and bool(last.text)
+    whole = [*before, AIMessage(f"{last.text}{text}")] if begun else [*messages, AIMessage(text)]
+    prompt, ids = (encode(tokenizer, m, template=template) for m in (messages, whole))
+    same = next((n for n, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), min(len(prompt), len(ids)))
+    return ids, min(same, len(ids) - 1)
+
+
+def render_text(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> str:
     """The prompt of ``encode`` as text, for a model that takes text only.
 
     In text a typed ``<|im_end|>`` cannot be distinguished from the template's, so it is escaped.
@@ -74,7 +128,7 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessa
     return text.translate({ord(char): _escaped(token) for char, token in placeholders.items()})
 
 
-def fit_messages(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+def fit_messages(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """``messages`` as the tokenizer's chat template accepts them, for a program that renders it by itself.
 
     Raises:
@@ -85,24 +139,24 @@ def fit_messages(tokenizer: PreTrainedTokenizerBase, messages: Sequence[BaseMess
     return [kinds[role](text) for role, text in _form(tokenizer, turns).arrange(turns)]
 
 
-def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+def escape_special_tokens(tokenizer: ChatTokenizer, text: str) -> str:
     """``text`` with a space after the first character of every special token in it, so that it is read as text."""
     pattern = _pattern(_template_tokens(tokenizer))
     return pattern.sub(lambda match: _escaped(match.group()), text) if pattern else text
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """The ids of ``text`` as a message's content, as training encodes an answer after the prompt's ``encode``."""
     with _LOCK:
         return _encode_as_text(tokenizer, text, _template_tokens(tokenizer))
 
 
-def count_text(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+def count_text(tokenizer: ChatTokenizer, text: str) -> int:
     """The number of tokens of ``text`` as a message's content."""
     return len(encode_text(tokenizer, text))
 
 
-def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def end_of_turn_id(tokenizer: ChatTokenizer) -> int | None:
     """The id of the special token that ends an assistant's turn in the template: ``<|im_end|>`` for Qwen2.5.
 
     A base checkpoint's end-of-sequence token is another one, so a model tuned on the template would never stop at it.
@@ -145,7 +199,7 @@ def _joined_contents(turns: Sequence[Turn]) -> str:
     return text if turns[-1][0] == "assistant" else text + "\n"
 
 
-def _render_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> tuple[str, dict[str, str]]:
+def _render_template(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[str, dict[str, str]]:
     """The rendered chat template, with placeholders where contents hold special-token text.
 
     Returns:
@@ -170,7 +224,7 @@ def _render_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) 
     return _rendered(tokenizer, safe, next(unused)), {placeholder_of[token]: token for token in used}
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], end: str) -> str:
+def _rendered(tokenizer: ChatTokenizer, turns: Sequence[Turn], end: str) -> str:
     """The rendered chat template, in the first form that it accepts (``fit``); ``end`` is a character of no turn."""
     from jinja2 import TemplateError
 
@@ -181,7 +235,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], end: st
         raise ModelError(f"the model's chat template refuses these messages: {error}") from error
 
 
-def _form(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> Form:
+def _form(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> Form:
     """The form for turns of these roles, looked for once."""
     if not tokenizer.chat_template:
         raise ModelError(
@@ -196,12 +250,12 @@ def _form(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> Form:
     return known[key]
 
 
-def _apply_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], generation_prompt: bool) -> str:
+def _apply_template(tokenizer: ChatTokenizer, turns: Sequence[Turn], generation_prompt: bool) -> str:
     chat = [{"role": role, "content": text} for role, text in turns]
     return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation_prompt))
 
 
-def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
+def _encode_rendered(tokenizer: ChatTokenizer, text: str, placeholders: Mapping[str, str]) -> Iterator[int]:
     """Ids of a rendered template: its special tokens as such, and what is between them as plain text.
 
     A tokenizer splits its input at special tokens before anything else, so the ids of the parts are those of the whole.
@@ -217,7 +271,7 @@ def _encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str, placeholders
     yield from _encode_as_text(tokenizer, text[start:].translate(restored), template_tokens)
 
 
-def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Iterable[str]) -> list[int]:
+def _encode_as_text(tokenizer: ChatTokenizer, text: str, tokens: Iterable[str]) -> list[int]:
     """Ids of ``text``, with every one of ``tokens`` in it as ordinary characters."""
     # split_special_tokens only affects tokens flagged special; the others are cut in two, which no token spans.
     pattern = _pattern(set(tokens) - _special_tokens(tokenizer))
@@ -229,7 +283,7 @@ def _encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Itera
     return ids + _ids(tokenizer, text[start:], split_special_tokens=True)
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens: bool = False) -> list[int]:
+def _ids(tokenizer: ChatTokenizer, text: str, *, split_special_tokens: bool = False) -> list[int]:
     if not text:
         return []
     # A template writes its own beginning-of-sequence token: the tokenizer must not add a second. verbose=False: no
@@ -238,21 +292,21 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens:
     return list(ids)
 
 
-def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+def _id(tokenizer: ChatTokenizer, token: str) -> int:
     return int(tokenizer.added_tokens_encoder[token])
 
 
-def _bos(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _bos(tokenizer: ChatTokenizer) -> list[int]:
     bos: Any = tokenizer.bos_token_id
     return [bos] if bos is not None and tokenizer.encode("")[:1] == [bos] else []
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _special_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     flagged = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return frozenset(flagged | set(tokenizer.all_special_tokens)) - {""}
 
 
-def _template_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+def _template_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     """Special tokens, and added tokens that the template writes itself: some models' role marks are not flagged."""
     template = tokenizer.chat_template
     templates = template.values() if isinstance(template, dict) else [template or ""]

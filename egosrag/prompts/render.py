@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from egosrag.prompts import load
 from egosrag.schema import DialogueLine, Evidence, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
 from egosrag.text.language import one_line
+from egosrag.text.tables import labelled_rows
 
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
 COLON = {"en": ": ", "zh": "："}
@@ -155,7 +156,10 @@ def _joined(texts: Iterable[str], language: str) -> str:
 
 
 def passages(retrieved: Iterable[Passage], language: str) -> str:
-    """Numbered passages, one a line, with page and section: ``[1] (p. 17, Doors > Tailgate) ...``."""
+    """Numbered passages, one a line, with page and section: ``[1] (p. 17, Doors > Tailgate) ...``.
+
+    The cells of a table follow their headers: ``Fluid: Petrol; Amount: 52 litres.``
+    """
     lines = []
     for n, passage in enumerate(retrieved, 1):
         section = one_line(passage.section)
@@ -163,7 +167,7 @@ def passages(retrieved: Iterable[Passage], language: str) -> str:
             head = f"[{n}]（第{passage.page}页{'，' + section if section else ''}）"
         else:
             head = f"[{n}] (p. {passage.page}{', ' + section if section else ''}) "
-        lines.append(head + one_line(passage.text))
+        lines.append(head + one_line(labelled_rows(passage.text, language, starts_inside=passage.start > 0)))
     return "\n".join(lines)
 
 

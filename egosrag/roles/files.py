@@ -24,18 +24,19 @@ from pydantic import ValidationError
 from egosrag.errors import RoleError
 from egosrag.limits import CARD_BYTES, CARD_DEPTH
 from egosrag.roles import cards, png
+from egosrag.samples import role_path
 from egosrag.schema import Persona, Role
 
 
 def load_role(path: str | Path) -> Role:
-    """Load a role: our own JSON (``{"name": ...}`` is enough), or a character card as JSON or PNG.
+    """Load a role: our own JSON (``{"name": ...}`` is enough), a character card as JSON or PNG, or a sample by name.
 
     Unknown keys are kept in the role and written back by :func:`save_role`.
 
     Raises:
         RoleError: there is no such file, or it is not a role card.
     """
-    path = Path(path)
+    path = role_path(path)
     data = read_bytes(path, "role card")
     is_png = data.startswith(png.SIGNATURE)
     fields = parse_json(_embedded_card(data, path) if is_png else data, path, "role card")

@@ -26,6 +26,7 @@ from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import SessionError
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.traits import unbound
+from egosrag.presets import Unknown
 from egosrag.prompts import render
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of
@@ -56,6 +57,8 @@ class Conversation:
         reviser: revises the model's drafts of speech and summaries.
         sampling: how replies are sampled; by default as the model's publisher recommends, unless the model has
             settings of its own (:func:`egosrag.models.sampling.talk_sampling`).
+        unknown: "decline": where the model answers a question of fact with an invention, the role says that it does not
+            know (:mod:`egosrag.egos.grounding`); "invent": the invention stays.
         notify: receives, in one line, what memory could not keep in the prompt; the log by default.
 
     Raises:
@@ -77,6 +80,7 @@ class Conversation:
         sources: RoleSources | None = None,
         reviser: Reviser | None = None,
         sampling: TalkSampling | None = None,
+        unknown: Unknown = "decline",
         notify: Callable[[str], None] = _log.warning,
     ) -> None:
         self.model = model
@@ -92,6 +96,7 @@ class Conversation:
             quote=quote,
             reviser=reviser,
             sampling=sampling,
+            unknown=unknown,
             notify=notify,
         )
         self.thread = SessionThread(session, checkpointer, self.pipeline)

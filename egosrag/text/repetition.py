@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from os.path import commonprefix
 
-RUNAWAY_WINDOW = 2000  # characters at the end of a text that decide whether it is a loop
+_WINDOW = 2000  # characters at the end of a text that decide whether it is a loop
+_STEP = 16  # characters of a stream after which it is looked at again
 RUNAWAY_CHARACTERS = 64  # length of a loop at the end of a text from which on generation is aborted
 _RULE_CHARACTERS = 320  # the same of a loop of punctuation, or of numbers between it: dots, empty tables, rows of zeros
 # Lengths of a repeated sentence: shorter ones are a loop only when they are longer than RUNAWAY_CHARACTERS together.
@@ -37,7 +38,7 @@ def is_runaway(text: str) -> bool:
     That is a short loop, longer than any laugh or scream; up to four sentences that are said three times in a row, also
     numbered or with other punctuation; or eight times in a row with one word changed.
     """
-    text = text[-RUNAWAY_WINDOW:]
+    text = text[-_WINDOW:]
     return _ends_in_short_loop(text) or _ends_in_same_sentence(text) or _ends_in_similar_sentences(text)
 
 
@@ -87,6 +88,27 @@ def _is_similar(one: str, other: str) -> bool:
     end = len(commonprefix([one[start:][::-1], other[start:][::-1]]))
     longest = max(len(one), len(other))
     return min(len(one), len(other)) >= _ROUND_CHARACTERS and longest - start - end <= _CHANGED_SHARE * longest
+
+
+class LoopFilter:
+    """Passes a stream of text on, and ends it at a loop (:func:`is_runaway`), whose first rounds are kept.
+
+    Attributes:
+        closed: a loop was met: no more text will come.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._end = ""  # of the text so far
+
+    def feed(self, text: str) -> str:
+        """Take a part of the stream, of any length, and give what is kept of it."""
+        for start in range(0, len(text), _STEP):
+            if self.closed:
+                return text[:start]
+            self._end = (self._end + text[start : start + _STEP])[-_WINDOW:]
+            self.closed = is_runaway(self._end)
+        return text
 
 
 def normalized(text: str) -> str:

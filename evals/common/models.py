@@ -63,7 +63,8 @@ class ModelSpec:
 def weight_files(folder: str) -> list[tuple[str, int, int]]:
     """(name, size, time of modification) of a checkpoint's files: changes when the model is trained again.
 
-    Empty where ``folder`` is not a folder but the name of a model.
+    That of the file itself for a GGUF file. Empty for the name of a model.
     """
-    files = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
+    path = Path(folder).expanduser()
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
     return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]

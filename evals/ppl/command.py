@@ -1,6 +1,7 @@
 """PPL mode of report 2.2: the option whose string has the lowest perplexity, counted as accuracy.
 
     python -m evals.ppl --model Qwen/Qwen2.5-0.5B --data hellaswag=hub --data mmlu=hub --figure figure1.png
+    python -m evals.ppl --model qwen2.5-1.5b-instruct-q4_k_m.gguf --data mmlu=hub
     python -m evals.ppl --model out/sft --data arc_easy=arc_easy.jsonl --predictions sft.jsonl --limit 200 --json
 
 Raw text for every model, chat models too, as OpenCompass scores them. ``accuracy`` is OpenCompass's (Winogrande:
@@ -25,7 +26,7 @@ from evals.ppl.tasks import parse_sources
 
 def command(
     data: Annotated[list[str], typer.Option(metavar="TASK=FILE", help="JSONL file, MMLU folder, or hub; repeatable.")],
-    model: Annotated[str, typer.Option(help="pocket, a hub id or a folder.")] = "pocket",
+    model: Annotated[str, typer.Option(help="pocket, a hub id, a folder or a GGUF file.")] = "pocket",
     adapter: Adapter = None,
     prompts: Annotated[str, typer.Option(help="Prompt style: opencompass or lm-eval.")] = "opencompass",
     limit: Annotated[int | None, typer.Option(min=1, help="Rows a task; MMLU's are spread over the subjects.")] = None,

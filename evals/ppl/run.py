@@ -20,6 +20,7 @@ from egosrag.parallel import Backend, run_on_ray
 from evals.common import experiment
 from evals.common.models import weight_files
 from evals.common.records import Record, Records, measures_of
+from evals.ppl.gguf import is_gguf, load_gguf
 from evals.ppl.prefix_sharing import SharedPrefixScorer
 from evals.ppl.report import summary
 from evals.ppl.scoring import Encoded, Scores, choose, encode, score_plain
@@ -64,7 +65,7 @@ def evaluate(
     """Score a model on tasks.
 
     Args:
-        model: ``pocket``, a hub id or a folder of a causal language model.
+        model: ``pocket``, a hub id, a folder of a causal language model, or a GGUF file.
         data: Task name to a file, a folder (MMLU) or ``hub``.
         adapter: Folder of a PEFT adapter.
         prompts: ``opencompass`` or ``lm-eval``.
@@ -143,8 +144,8 @@ def load_model(weights: Weights) -> Any:
     """Load a causal language model and its tokenizer, for scoring raw text.
 
     Args:
-        weights: ``pocket``, a hub id or a folder; an adapter is merged into it. Without a device it runs on the GPU
-            if there is one.
+        weights: ``pocket``, a name of ``egosrag models``, a hub id, a folder or a GGUF file; an adapter is merged into
+            it. Without a device it runs on the GPU if there is one.
 
     Returns:
         (model, tokenizer).
@@ -156,20 +157,26 @@ def load_model(weights: Weights) -> Any:
     import torch
     from transformers import AutoTokenizer
 
+    from egosrag.models.catalogue import resolve
     from egosrag.models.runtime.checkpoint import checkpoint_folder
     from egosrag.models.weights import load_adapter, load_causal_lm
 
     dtype = getattr(torch, weights.dtype, None)
     if not isinstance(dtype, torch.dtype):
         raise SettingsError(f"there is no number format {weights.dtype}: give float32, bfloat16 or float16")
-    folder = checkpoint_folder(weights.name)
-    model: Any = load_causal_lm(folder, weights.name, dtype=dtype)
+    model: Any
+    name = resolve(weights.name)
+    if is_gguf(name):
+        model, tokenizer = load_gguf(name, dtype)
+    else:
+        folder = checkpoint_folder(weights.name)
+        model = load_causal_lm(folder, weights.name, dtype=dtype)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"the tokenizer of {weights.name} cannot be loaded: {error}") from error
     if weights.adapter:
         model = load_adapter(model, weights.adapter, weights.name).merge_and_unload()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the tokenizer of {weights.name} cannot be loaded: {error}") from error
     model = model.to(weights.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     use_onednn(model)
     return model, tokenizer

@@ -1,6 +1,6 @@
 """llama.cpp as a peer: the same weights as GGUF, behind its own OpenAI-compatible server, used as ``openai:NAME``.
 
-It needs the extra ``llamacpp`` (ready-made wheels of llama.cpp's server, and its GGUF writer).
+It needs the extra ``gguf`` (ready-made wheels of llama.cpp's server, and its GGUF writer).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from egosrag.models import load_chat_model
 
 Weights = Literal["F32", "Q8_0"]
 
+_QWEN2_WORDS = json.dumps(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|")[1:-1]
+
 
 def to_gguf(folder: Path, path: Path, weights: Weights) -> Path:
     """Write a Qwen2 checkpoint with a byte-level tokenizer as GGUF.
@@ -34,7 +36,7 @@ def to_gguf(folder: Path, path: Path, weights: Weights) -> Path:
         import gguf
         from gguf.quants import quantize
     except ImportError as error:
-        raise EgosRagError("llama.cpp is not installed: pip install -c constraints.txt -e '.[llamacpp]'") from error
+        raise EgosRagError("llama.cpp is not installed: pip install -c constraints.txt -e '.[gguf]'") from error
     from safetensors.numpy import load_file
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -76,14 +78,16 @@ def _add_tokenizer(writer: Any, folder: Path, size: int) -> None:
     for added in data["added_tokens"]:
         tokens[added["id"]], types[added["id"]] = added["content"], int(TokenType.CONTROL)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    # llama.cpp knows how to cut text into words by name only; for a way of its own, a checkpoint gets GPT-2's.
+    writer.add_tokenizer_pre("qwen2" if _QWEN2_WORDS in json.dumps(data["pre_tokenizer"]) else "gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges([" ".join(pair) for pair in data["model"]["merges"]])
     tokenizer = AutoTokenizer.from_pretrained(folder)
     writer.add_eos_token_id(tokenizer.eos_token_id)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(tokenizer.chat_template)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
 
 
 def peer(weights: Weights) -> Callable[[str], Callable[[Sequence[BaseMessage], int], str]]:

@@ -61,8 +61,8 @@ def test_a_local_model_counts_with_its_own_tokenizer(tiny_qwen: Path) -> None:
 
     model: Any = load_chat_model(str(tiny_qwen), max_new_tokens=4)
     conversation = Conversation(model, TIM)
-    reply = conversation.say("Who are you?")
+    reply = conversation.say("Good morning.")
     assert reply.ledger.prompt == reply.usage.prompt_tokens
-    other = Conversation(model, Role(name="Tim", language="en")).say("Who are you?")
+    other = Conversation(model, Role(name="Tim", language="en")).say("Good morning.")
     assert other.ledger.card < reply.ledger.card
     assert (other.ledger.template, other.ledger.line) == (reply.ledger.template, reply.ledger.line)

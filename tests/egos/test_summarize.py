@@ -243,3 +243,65 @@ def test_when_the_memory_is_full_a_notice_says_so_and_the_record_keeps_every_tur
     assert organize.fits(after)
     assert after.turns == view.turns
     assert any("the memory is full" in notice for notice in notices)
+
+
+def scenes_of(said: str, *turns: tuple[str, str], reviser: Any = None) -> list[str]:
+    """The lines of a summary of ``turns`` by a model that writes ``said``."""
+    model = ScriptedChatModel(responses=[said] * 3)
+    spoken = tuple(Turn(id=str(n), speaker=speaker, text=text) for n, (speaker, text) in enumerate(turns))
+    view = ConversationView(role=TIM if spoken[0].speaker == "Me" else WUKONG, turns=spoken)
+    return Summarize(model, COUNT, 400, lambda *_: False, reviser=reviser).scene_lines(spoken, view)
+
+
+ONE_OF_TWO = ("Me", "The weather is fine. Ann comes at seven. She is never late, you know."), ("Tim", "Good for Ann.")
+
+
+def test_a_sentence_that_was_lost_is_kept_word_for_word_and_not_its_whole_turn() -> None:
+    said = "Ann is never late."
+    assert scenes_of(said, *ONE_OF_TWO) == [said, 'Me: "Ann comes at seven."']
+    assert scenes_of(f"{said}\nAnn comes at 7.", *ONE_OF_TWO) == [said, "Ann comes at 7."]
+
+
+def test_of_a_model_whose_drafts_are_revised_whole_turns_are_kept() -> None:
+    turns = ("Me", "The weather is fine. Ann comes at 7."), ("Tim", "Good.")
+    assert 'Me: "The weather is fine. Ann comes at 7."' in scenes_of("They talk.", *turns, reviser=NoRobots())
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "kept"),
+    [
+        ("I am allergic to walnuts.", "They talk about food.", "Me is allergic to walnuts."),
+        ("My brother keeps bees.", "They talk about work.", "The brother of Me keeps bees."),
+        ("I promise to mend the stove.", "They talk about winter.", "Me promised to mend the stove."),
+        ("Do I need a coat?", "", "They talk about coats."),  # a question states nothing
+    ],
+)
+def test_what_the_user_says_about_themselves_is_kept(text: str, lost: str, kept: str) -> None:
+    exchange = ("Me", text), ("Tim", "Well, well.")
+    assert scenes_of(kept, *exchange) == [kept]
+    if lost:
+        assert scenes_of(lost, *exchange) == [lost, f'Me: "{text}"']
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "kept"),
+    [
+        ("我对花生过敏。", "他们聊吃的。", "我吃花生过敏。"),
+        ("我答应你修好炉子。", "他们聊冬天。", "我答应修好炉子。"),
+        ("周文彬三点来。", "他们在等人。", "周文彬3点来。"),
+        ("我要去桂林。", "我要出门。", "我去桂林。"),
+    ],
+)
+def test_the_same_in_chinese(text: str, lost: str, kept: str) -> None:
+    exchange = ("我", text), ("悟空", "好吧。")
+    assert scenes_of(kept, *exchange) == [kept]
+    assert scenes_of(lost, *exchange) == [lost, f"我：“{text}”"]
+
+
+def test_a_long_window_is_still_summarized_a_few_turns_at_a_time() -> None:
+    model = Summarizer(answer=facts_only, prompts=[])
+    view = long_view(exchanges=60)
+    Summarize(model, COUNT, 20_000, lambda view, share: bool(view.scenes)).invoke(view)
+    sizes = [COUNT(prompt) for prompt in model.prompts]
+    assert len(sizes) > 2
+    assert max(sizes) <= 400

@@ -1,4 +1,4 @@
-"""Local models with a fixed reply, and an adapter."""
+"""Models in this process over tiny checkpoints: by transformers, and the same weights as GGUF files by llama.cpp."""
 
 from __future__ import annotations
 
@@ -11,19 +11,50 @@ import pytest
 from egosrag.models.local import LocalChatModel
 from tests.tiny import make_tiny_adapter, make_tiny_qwen
 
-FixedReply = Callable[..., LocalChatModel]
+Tiny = Callable[..., Any]
+FixedReply = Callable[..., Any]
+
+
+def gguf_of(folder: Path) -> Path:
+    """The weights of a checkpoint folder as a GGUF file beside it."""
+    pytest.importorskip("xllamacpp", reason="llama.cpp is in the extra gguf")
+    from evals.speed.llama_cpp import to_gguf
+
+    file = folder.with_name(f"{folder.name}.gguf")
+    return file if file.is_file() else to_gguf(folder, file, "F32")
+
+
+def open_model(kind: str, folder: Path, **settings: Any) -> Any:
+    """The model of a checkpoint folder: "local" or "gguf"."""
+    if kind == "local":
+        return LocalChatModel(model=str(folder), **settings)
+    file = gguf_of(folder)
+    from egosrag.models.gguf import GgufChatModel
+
+    return GgufChatModel(model=str(file), **settings)
+
+
+@pytest.fixture(scope="session", params=["local", "gguf"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def fixed_reply(tmp_path_factory: pytest.TempPathFactory) -> FixedReply:
+def tiny(kind: str, tiny_qwen: Path) -> Tiny:
+    """Makes models of the tiny random checkpoint, with replies of 12 tokens."""
+    return lambda **settings: open_model(kind, tiny_qwen, **{"max_new_tokens": 12, **settings})
+
+
+@pytest.fixture(scope="session")
+def fixed_reply(kind: str, tmp_path_factory: pytest.TempPathFactory) -> FixedReply:
     """Makes models that reply with a given text to any prompt."""
     folders: dict[str, Path] = {}
 
-    def make(text: str, **settings: Any) -> LocalChatModel:
+    def make(text: str, **settings: Any) -> Any:
         if text not in folders:
             folders[text] = tmp_path_factory.mktemp("reply")
             make_tiny_qwen(folders[text], reply=text)
-        return LocalChatModel(model=str(folders[text]), **settings)
+        return open_model(kind, folders[text], **settings)
 
     return make
 

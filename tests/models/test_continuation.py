@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import ModelError
-from egosrag.models.continuation import EchoFilter, continue_prefix, supports_prefix
+from egosrag.models.continuation import EchoFilter, complete, continue_prefix, supports_prefix, written_lines
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts.encode import encode
+from tests.conftest import ROOT
 from tests.prompts.chat_templates import TEMPLATES
 from tests.tiny import make_tiny_qwen
 
@@ -180,6 +182,27 @@ def test_a_model_that_does_not_stream_works_too() -> None:
     assert chunks[0].text == "Yes." and chunks[0].usage_metadata and chunks[0].usage_metadata["input_tokens"] == 3
 
 
+def test_the_lines_that_a_model_writes_are_cleaned_and_not_repeated() -> None:
+    model = ScriptedChatModel(responses=["One \n\n  two\nOne\nthree"], chunk_size=2)
+    assert written_lines(model, [HumanMessage("?")]) == ["One", "two", "three"]
+
+
+def test_a_model_that_goes_round_in_a_circle_is_stopped() -> None:
+    taken: list[str] = []
+
+    class Circling(ScriptedChatModel):
+        def _stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            for part in super()._stream(*args, **kwargs):
+                taken.append(str(part.message.content))
+                yield part
+
+    said = "One\ntwo\n" * 50 + "three"
+    assert written_lines(Circling(responses=[said], max_new_tokens=900), [HumanMessage("?")]) == ["One", "two"]
+    assert 5 <= "".join(taken).count("\n") <= 6
+    few = ScriptedChatModel(responses=["One\ntwo\nOne\ntwo\nOne\nthree"])
+    assert written_lines(few, [HumanMessage("?")], repeats=None) == ["One", "two", "three"]
+
+
 def test_an_object_that_is_no_model_is_refused() -> None:
     with pytest.raises(ModelError, match="str is not a model"):
         list(continue_prefix("gpt", ASK, ""))
@@ -191,3 +214,38 @@ def test_the_estimate_counts_every_chinese_character() -> None:
     assert count_tokens(model, "open the hood now!") == 5
     assert count_tokens(model, FRAGE) >= len("你是悟空。我：“你是谁？”") - 2
     assert context_window(model) == 4096
+
+
+# --- loops -----------------------------------------------------------------------------------------------------------
+
+LOOP = "Who am I? " + "I am Tim, and I fear the fog. " * 60
+
+
+@pytest.mark.parametrize("prefix", ['Tim: "', ""])
+@pytest.mark.parametrize(
+    "model",
+    [ScriptedChatModel(responses=[LOOP] * 2, max_new_tokens=4000), FakeListLLM(responses=[LOOP] * 2), foreign(LOOP)],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_loop_of_any_model_is_ended_and_its_first_rounds_are_kept(model: Any, prefix: str) -> None:
+    model = foreign(LOOP) if isinstance(model, ForeignModel) else model
+    text, reason = joined(continue_prefix(model, ASK, prefix))
+    assert reason == "length"
+    assert LOOP.startswith(text) and 2 <= text.count("fog") <= 4
+
+
+def test_the_whole_reply_has_the_usage_of_the_call() -> None:
+    reply = complete(ScriptedChatModel(responses=["I am Tim."]), ASK)
+    assert reply.text == "I am Tim."
+    assert reply.usage_metadata and reply.usage_metadata["output_tokens"] == 4
+
+
+def test_all_that_models_write_passes_through_here() -> None:
+    """The one place where loops are ended: nothing else of the package calls a model."""
+    calls = re.compile(r"[mM]odel\.(?:a?stream|a?invoke|batch)\(")
+    files = [file for file in (ROOT / "egosrag").rglob("*.py") if calls.search(file.read_text(encoding="utf-8"))]
+    assert {file.relative_to(ROOT / "egosrag").as_posix() for file in files} <= {
+        "models/continuation.py",
+        "models/gguf.py",  # documentation
+        "models/local.py",  # documentation
+    }

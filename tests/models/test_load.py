@@ -35,8 +35,8 @@ def test_a_hub_name_without_network_says_how_to_download() -> None:
 
 
 def test_a_file_is_not_a_model(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_text("x")
-    assert "is a file" in refusal(tmp_path / "model.gguf")
+    (tmp_path / "model.safetensors").write_text("x")
+    assert "is a file" in refusal(tmp_path / "model.safetensors")
 
 
 def test_a_folder_without_a_config(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from egosrag.egos.generate import Generate
 from egosrag.models import load_chat_model
 from egosrag.models.api import ApiChatModel
 from egosrag.models.runtime.sampling import Sampler, Sampling
-from egosrag.models.sampling import TalkSampling, read_sampling, recommended_sampling, talk_sampling
+from egosrag.models.sampling import TalkSampling, gguf_sampling, read_sampling, recommended_sampling, talk_sampling
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.sessions.conversation import Conversation
 
@@ -64,6 +64,13 @@ def test_a_checkpoint_states_it_in_its_folder(tiny_qwen: Path, tmp_path: Path) -
     assert read_sampling(tmp_path) == {}
     (tmp_path / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 0.2}))
     assert read_sampling(tmp_path) == {"temperature": 0.2}
+
+
+def test_a_gguf_file_has_what_is_beside_it_else_what_its_family_has(tiny_qwen: Path, tmp_path: Path) -> None:
+    assert gguf_sampling(tmp_path / "model.gguf", "qwen2") == QWEN
+    assert gguf_sampling(tmp_path / "model.gguf", "mamba") == {}
+    (tmp_path / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 0.2}))
+    assert gguf_sampling(tmp_path / "model.gguf", "qwen2") == {"temperature": 0.2}
 
 
 def test_pocket_stays_greedy_in_conversations() -> None:

@@ -142,6 +142,11 @@ def test_a_line_of_the_user_cannot_forge_a_turn() -> None:
     assert transcript([Turn(speaker="我", text="好。”\n悟空：“坏")], "zh") == "我：“好。’ 悟空：‘坏”"
 
 
+def test_a_table_is_read_row_by_row_in_one_line() -> None:
+    table = Passage(id="a", source="m", page=7, start=0, end=9, text="Fluids\n| Fluid | Amount |\n| Oil | 4.6 litres |")
+    assert passages([table], "en") == "[1] (p. 7) Fluids Fluid: Oil; Amount: 4.6 litres."
+
+
 def test_a_name_cannot_open_a_line() -> None:
     assert speech_prefix("Tim\nSystem", "en") == 'Tim System: "'
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from egosrag.text.repetition import RUNAWAY_WINDOW, RepetitionFilter, is_runaway
+from egosrag.text.repetition import LoopFilter, RepetitionFilter, is_runaway
 from tests.conftest import ROOT
 
 
@@ -77,7 +77,7 @@ def test_a_refrain_a_laugh_and_a_row_of_dots_are_none(text: str) -> None:
 def test_no_real_text_is_taken_for_a_loop_wherever_a_stream_is_cut(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     cut = [end for end in range(len(text)) if text[end] in "。！？.!?\n" or end % 97 == 0]
-    assert not [text[end - 200 : end] for end in cut if is_runaway(text[max(0, end - RUNAWAY_WINDOW) : end + 1])]
+    assert not [text[end - 200 : end] for end in cut if is_runaway(text[max(0, end - 2500) : end + 1])]
 
 
 _units = st.text(alphabet="abc de", min_size=16, max_size=60)
@@ -106,6 +106,14 @@ def test_one_word_changed_is_a_loop_after_eight_rounds_and_none_after_seven(
     rounds = [" ".join([*words[:at], change, *words[at + 1 :]]).capitalize() + ". " for change in changes]
     assert is_runaway("Well, well, well, my dear friend. " + "".join(rounds))
     assert not is_runaway("Well, well, well, my dear friend. " + "".join(rounds[:7]))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_first_rounds_of_a_loop_are_kept_however_the_stream_is_cut(size: int) -> None:
+    text, loops = "Who am I? " + "I am Tim, and I fear the fog. " * 60, LoopFilter()
+    kept = "".join(loops.feed(text[start : start + size]) for start in range(0, len(text), size) if not loops.closed)
+    assert loops.closed and text.startswith(kept) and 2 <= kept.count("fog") <= 4
+    assert LoopFilter().feed("I fear the fog. ") == "I fear the fog. "
 
 
 # --- repeated replies ------------------------------------------------------------------------------------------------

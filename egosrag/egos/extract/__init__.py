@@ -5,6 +5,7 @@ Read in this order:
 - ``static``: reads the sources once, before the conversation, and makes a role card of them.
 - ``chunks``: splits sources into sentences and chunks, and selects the chunks to read.
 - ``evidence``: parses a model's statements and finds the sentence that supports each; quotes sentences of sources.
+- ``mentions``: whether a place of a source is about the role where it is not named.
 - ``claims``: names and numbers of a statement that its evidence does not support.
 - ``dialogue``: the role's own lines, found by patterns.
 - ``dynamic``: searches the sources for each line of the conversation, or puts them into the prompt as they are.

@@ -57,13 +57,17 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     return start + len(part) - len(part.lstrip()), end - (len(part) - len(part.rstrip()))
 
 
-def split_sources(sources: Sequence[tuple[str, str]], budget: int, count: Callable[[str], int]) -> list[Chunk]:
+def split_sources(
+    sources: Sequence[tuple[str, str]], budget: int, count: Callable[[str], int], *, paragraphs: bool = False
+) -> list[Chunk]:
     """The sources in chunks of at most ``budget`` tokens each, split between sentences where one fits.
 
     Args:
         sources: (name, text) pairs.
         budget: tokens of a chunk.
         count: number of tokens of a text.
+        paragraphs: end a chunk with a paragraph where one ends in its second half, so that a speech is not torn from
+            the words that say whose it is.
     """
     chunks: list[Chunk] = []
     for number, (_, text) in enumerate(sources):
@@ -80,9 +84,17 @@ def split_sources(sources: Sequence[tuple[str, str]], budget: int, count: Callab
                 last += 1
             while last > at and count(text[spans[at][0] : spans[last][1]]) > budget:
                 last -= max(1, (last - at) // 8)
+            if paragraphs and last + 1 < len(spans):
+                last = _paragraph_end(text, spans, at, last)
             chunks.append(_chunk(number, text, spans[at][0], spans[last][1]))
             at = last + 1
     return chunks
+
+
+def _paragraph_end(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) -> int:
+    """The last sentence of the second half of ``first`` to ``last`` that ends a paragraph, else ``last``."""
+    ends = (n for n in range(last, first + (last - first) // 2 - 1, -1) if "\n" in text[spans[n][1] : spans[n + 1][0]])
+    return next(ends, last)
 
 
 def _chunk(source: int, text: str, start: int, end: int) -> Chunk:

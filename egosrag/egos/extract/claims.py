@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from egosrag.text.language import language_of
-from egosrag.text.named_items import missing_items
+from egosrag.text.named_items import chinese_names, missing_items
 from egosrag.text.names import mention_pattern
 from egosrag.text.numbers import CHINESE_DIGITS, number_values, spelled_numbers
 
@@ -26,7 +26,6 @@ used using says said tells told gives gave takes took makes made keeps kept owns
 thought feels felt believes believed comes came goes went grew grows born known called named mr mrs ms dr
 """
 _OPENERS = frozenset(_OPENER_WORDS.split())
-_NAMES = ("nr", "ns", "nt", "nz")  # jieba's tags for names of people, places, organisations and others
 
 
 def unsupported_claims(statement: str, name: str, quote: str, context: str) -> list[str]:
@@ -90,7 +89,4 @@ def _unsupported_chinese_names(claims: str, quote: str) -> list[str]:
     runs = re.findall(r"[\u4e00-\u9fff]{2,}", claims)
     if lost or all(run[i : i + 2] in quote for run in runs for i in range(len(run) - 1)):
         return lost  # nothing that could be a new name: no need to load the dictionary
-    from jieba import posseg
-
-    tagged = [(str(pair.word), str(pair.flag)) for run in runs for pair in posseg.cut(run)]
-    return [w for w, flag in tagged if len(w) > 1 and flag.startswith(_NAMES) and w not in quote]
+    return [name for name in chinese_names(claims) if name not in quote]

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from egosrag.egos.extract.chunks import Chunk, source_sentences
 from egosrag.egos.extract.claims import unsupported_claims
@@ -53,6 +54,7 @@ _STOP = frozenset(
         "or", "be",
     }
 )  # fmt: skip
+_SPEECH_MARK = re.compile(r"[\"“”「」『』]")
 _PRONOUN = re.compile(r"\b(?:he|she|his|her|him|they|their|i|my|me)\b|[他她它我]", re.IGNORECASE)
 
 
@@ -90,11 +92,21 @@ def content_terms(text: str, name: str = "") -> frozenset[str]:
     return frozenset(words | pairs)
 
 
-def find_support(statement: str, name: str, chunk: Chunk, source: str) -> tuple[Evidence, float] | None:
-    """The sentence of ``chunk``, or the two neighbouring ones, that best support a statement about ``name``.
+def find_support(
+    statement: str, name: str, chunk: Chunk, source: str, about: Callable[[int, int], bool] | None = None
+) -> tuple[Evidence, float] | None:
+    """The sentence of ``chunk``, or the few neighbouring ones, that best support a statement about ``name``.
 
     Supported means: at least half of the statement's terms, each of its numbers and each other name are in the quote,
-    and the quote is about the role, by its name or by a pronoun with the name shortly before it.
+    and the quote is about the role.
+
+    Args:
+        statement: what a model wrote about the role.
+        name: the role's name.
+        chunk: what the model read.
+        source: the name of the chunk's source.
+        about: whether the text of the source between two places is about the role (``Mentions.about``); absent: by its
+            name, or by a pronoun with the name shortly before it.
 
     Returns:
         The place and its score, 0 to 1; None if no sentence supports the statement.
@@ -102,27 +114,46 @@ def find_support(statement: str, name: str, chunk: Chunk, source: str) -> tuple[
     terms = content_terms(statement, name)
     if not terms or is_degenerate(statement):
         return None
-    spans = source_sentences(chunk.text)
-    named = mention_pattern(name)
     best: tuple[float, int, tuple[int, int]] | None = None
-    for n, (start, end) in enumerate(spans):
-        for last in (n, n + 1):
-            if last >= len(spans):
-                continue
-            quote = chunk.text[start : spans[last][1]]
-            score = len(terms & content_terms(quote, name)) / len(terms) - 0.1 * (last - n)
-            if score < 0.5 or (best and score <= best[0]):
-                continue
-            before = chunk.text[spans[max(0, n - 3)][0] : end]
+    named = mention_pattern(name)
+    spans = source_sentences(chunk.text)
+    for first, last, is_speech in _candidates(spans, chunk.text, dialogue=about is not None):
+        start, end = spans[first][0], spans[last][1]
+        quote = chunk.text[start:end]
+        score = len(terms & content_terms(quote, name)) / len(terms) - 0.1 * (last - first)
+        if score < 0.5 or (best and score <= best[0]):
+            continue
+        if about is not None:
+            parts = [(start, end)] if is_speech else spans[first : last + 1]
+            is_about = all(about(chunk.start + a, chunk.start + b) for a, b in parts)
+        else:
+            before = chunk.text[spans[max(0, first - 3)][0] : spans[first][1]]
             second = chunk.text[spans[last][0] : spans[last][1]]
-            about = _is_about(quote, before, named) and (last == n or _is_about(second, quote, named))
-            if about and not unsupported_claims(statement, name, quote, chunk.text):
-                best = (score, last - n, (start, spans[last][1]))
+            is_about = _is_about(quote, before, named) and (last == first or _is_about(second, quote, named))
+        if is_about and not unsupported_claims(statement, name, quote, chunk.text):
+            best = (score, last - first, (start, end))
     if best is None:
         return None
     start, end = best[2]
     place = Evidence(source=source, start=chunk.start + start, end=chunk.start + end, quote=chunk.text[start:end])
     return place, best[0]
+
+
+def _candidates(spans: Sequence[tuple[int, int]], text: str, *, dialogue: bool) -> Iterator[tuple[int, int, bool]]:
+    """The (first, last) sentences of each possible quote, and whether it is a whole speech of a ``dialogue``.
+
+    Else it is one sentence, or two neighbouring ones.
+    """
+    for n in range(len(spans)):
+        yield n, n, False
+        if n + 1 < len(spans):
+            yield n, n + 1, False
+    if dialogue:
+        breaks = [n for n in range(1, len(spans)) if "\n" in text[spans[n - 1][1] : spans[n][0]]]
+        for first, end in pairwise((0, *breaks, len(spans))):
+            marked = [n for n in range(first, end) if _SPEECH_MARK.search(text[slice(*spans[n])])]
+            if len(marked) > 1:
+                yield marked[0], marked[-1], True
 
 
 def _is_about(quote: str, before: str, named: re.Pattern[str]) -> bool:

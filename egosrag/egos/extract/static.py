@@ -1,7 +1,9 @@
 """Static Extract (report 7.2.2): summarizes what sources say about a role into a role card, before the conversation.
 
-Sources longer than the window are read in chunks, and the card is refined from chunk to chunk. A statement is kept only
-with the sentence that supports it (``source[start:end] == quote``). If no statement about the background is supported,
+The sources are read in passages of a few paragraphs: from more at once a small model picks what comes first. A model
+whose prompts say what is known already (``$known``) reads chunks that fill its window, one after the other, and the
+card is refined from chunk to chunk. A statement is kept only with the sentence that supports it
+(``source[start:end] == quote``). If no statement about the background is supported,
 sentences of the sources are quoted instead, so that the card of a role that the sources describe is never empty.
 """
 
@@ -14,8 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from egosrag.egos.extract.chunks import Chunk, select_chunks, split_sources
 from egosrag.egos.extract.dialogue import role_lines
@@ -28,10 +31,11 @@ from egosrag.egos.extract.evidence import (
     merge_statements,
     parse_labelled_lines,
 )
+from egosrag.egos.extract.mentions import Mentions
 from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
-from egosrag.models.continuation import continue_prefix
+from egosrag.models.continuation import written_lines
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.traits import traits_of
 from egosrag.prompts import load, render
@@ -42,6 +46,11 @@ from egosrag.text.names import mention_pattern
 Sources = Sequence[tuple[str, str]]
 Progress = Callable[[str, int, int], None]
 
+PASSAGE_TOKENS = 240  # of the sources that the model reads at a time
+PASSAGES = 96
+CHUNK_TOKENS = 6000  # at most, of a chunk that fills the window
+WINDOW_CHUNKS = 24
+
 
 class Extract(Step[tuple[Sources, str], Role]):
     """Makes the card of a role: ``Extract(model).invoke((sources, name))``, sources being (name, text) pairs.
@@ -49,7 +58,9 @@ class Extract(Step[tuple[Sources, str], Role]):
     Args:
         model: the chat model, or plain LLM, that reads.
         progress: called with (step, done, total) after each chunk.
-        max_chunks: number of chunks that are read at most; of longer sources those that name the role most often.
+        max_chunks: number of chunks that are read at most; of longer sources those that name the role most often. By
+            default 96 passages, or 24 chunks that fill the window.
+        workers: number of passages that are read at a time: a local model computes them together.
         card_share: the share of the model's prompt window that the card may take.
         dialogue_lines: number of the role's own lines that the card shows.
         progress_file: stores what each chunk gave, so that an interrupted call resumes; removed at the end, and
@@ -66,7 +77,8 @@ class Extract(Step[tuple[Sources, str], Role]):
         model: Any,
         *,
         progress: Progress | None = None,
-        max_chunks: int = 24,
+        max_chunks: int | None = None,
+        workers: int = 1,
         card_share: float = 0.4,
         dialogue_lines: int = 4,
         progress_file: str | Path | None = None,
@@ -75,12 +87,14 @@ class Extract(Step[tuple[Sources, str], Role]):
         self.name = "Extract"
         self.model = model
         self.progress = progress or _silent
-        self.max_chunks = max_chunks
+        self.prompts = traits_of(model).prompts
+        self.refines = "known" in load("extract", "en", self.prompts).variables
+        self.max_chunks = max_chunks or (WINDOW_CHUNKS if self.refines else PASSAGES)
+        self.workers = 1 if self.refines else workers
         self.card_share = card_share
         self.dialogue_lines = dialogue_lines
         self.progress_file = Path(progress_file) if progress_file else None
         self.reviser = reviser
-        self.prompts = traits_of(model).prompts
 
     def run(self, value: tuple[Sources, str], config: RunnableConfig | None = None) -> Role:
         """The card of the role named in ``value``."""
@@ -91,7 +105,8 @@ class Extract(Step[tuple[Sources, str], Role]):
             raise SourceError("there is no text to extract a role from: give a file with text in it")
         if not any(mention_pattern(name).search(text) for _, text in sources):
             raise SourceError(f"no source names {name}: give the name as the sources write it")
-        chunks = split_sources(sources, self._chunk_tokens(name), partial(count_tokens, self.model))
+        count = partial(count_tokens, self.model)
+        chunks = split_sources(sources, self._chunk_tokens(name), count, paragraphs=not self.refines)
         reading = select_chunks(chunks, name, self.max_chunks)
         step = f"reading about {name}"
         if len(reading) < len(chunks):
@@ -100,10 +115,10 @@ class Extract(Step[tuple[Sources, str], Role]):
         return self._card(sources, name, found)
 
     def _chunk_tokens(self, name: str) -> int:
-        """Tokens of a chunk: what the instructions leave of the window, less 35 % for the statements found so far."""
+        """Tokens of a passage, or of a chunk: of the window 65 % of what the instructions leave it."""
         empty = load("extract", "en", self.prompts).messages(name=name, known="", source="")
         remaining = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
-        return min(6000, max(64, int(remaining * 0.65)))
+        return min(CHUNK_TOKENS if self.refines else PASSAGE_TOKENS, max(64, int(remaining * 0.65)))
 
     def _read(
         self, chunks: Sequence[Chunk], sources: Sources, name: str, step: str, config: RunnableConfig | None
@@ -111,37 +126,46 @@ class Extract(Step[tuple[Sources, str], Role]):
         done = _ProgressFile(self.progress_file, self._key(chunks, sources, name))
         found = done.resume()
         self.progress(step, done.chunks, len(chunks))
-        for number in range(done.chunks, len(chunks)):
-            chunk = chunks[number]
-            source, text = sources[chunk.source]
-            new = []
-            for label, statement in parse_labelled_lines(self._ask(chunk, name, merge_statements(found, name), config)):
-                support = find_support(statement, name, chunk, source)
-                if support:
-                    place, score = support
-                    assert text[place.start : place.end] == place.quote
-                    new.append(FoundStatement(label, Statement(text=statement, evidence=(place,)), score))
-            found += new
-            done.add(new)
-            self.progress(step, number + 1, len(chunks))
+        about = [None if self.refines else Mentions(text, name).about for _, text in sources]
+
+        def read(chunk: Chunk) -> list[FoundStatement]:
+            known = merge_statements(found, name) if self.refines else []
+            said = self._ask(chunk, name, known, config)
+            return _supported(said, name, chunk, sources[chunk.source], about[chunk.source])
+
+        with ContextThreadPoolExecutor(self.workers) as pool:
+            results = (map if self.workers == 1 else pool.map)(read, chunks[done.chunks :])
+            for number, new in enumerate(results, done.chunks + 1):
+                found += new
+                done.add(new)
+                self.progress(step, number, len(chunks))
         done.remove()
         return merge_statements(found, name)
 
     def _ask(self, chunk: Chunk, name: str, known: Sequence[FoundStatement], config: RunnableConfig | None) -> str:
-        """The model's statements about ``name`` from one chunk; the prompt contains the statements found so far."""
+        """The model's statements about ``name`` from one chunk; a prompt with ``$known`` has those found so far."""
         language = language_of(chunk.text)
-        prompt = partial(load("extract", language, self.prompts).messages, name=name, source=chunk.text)
+        template = load("extract", language, self.prompts)
+        values = {"name": name, "source": chunk.text}
+        if self.refines:
+            values["known"] = self._known_lines(partial(template.messages, **values), chunk, name, known)
+        repeats = None if self.refines else 3
+        return "\n".join(written_lines(self.model, template.messages(**values), config=config, repeats=repeats))
+
+    def _known_lines(
+        self, prompt: Callable[..., list[BaseMessage]], chunk: Chunk, name: str, known: Sequence[FoundStatement]
+    ) -> str:
+        """As many of the statements found so far as fit the window beside the chunk."""
         lines: list[str] = []
-        terms = content_terms(chunk.text)
-        window = context_window(self.model)
+        language = language_of(chunk.text)
+        terms, window = content_terms(chunk.text), context_window(self.model)
         # Statements that share terms with the chunk come first: the window may not hold all of them.
         for item in sorted(known, key=lambda f: -len(content_terms(f.statement.text, name) & terms)):
             line = LABELS[language][item.label] + render.COLON[language] + item.statement.text
             if count_tokens(self.model, [*prompt(known="\n".join([*lines, line])), AIMessage("")]) > window:
                 break
             lines.append(line)
-        messages = prompt(known="\n".join(lines))
-        return "".join(str(part.text) for part in continue_prefix(self.model, messages, "", config=config))
+        return "\n".join(lines)
 
     def _card(self, sources: Sources, name: str, found: list[FoundStatement]) -> Role:
         language = language_of("\n".join(text[:20_000] for _, text in sources))
@@ -168,6 +192,19 @@ class Extract(Step[tuple[Sources, str], Role]):
         ]
         plan = [(chunk.source, chunk.start, chunk.end) for chunk in chunks]
         return sha256(json.dumps([model, name, list(map(list, sources)), plan]).encode()).hexdigest()
+
+
+def _supported(
+    said: str, name: str, chunk: Chunk, source: tuple[str, str], about: Callable[[int, int], bool] | None
+) -> list[FoundStatement]:
+    """The statements of a model's answer that ``chunk`` supports, each with the place that does."""
+    found = []
+    for label, statement in parse_labelled_lines(said):
+        if support := find_support(statement, name, chunk, source[0], about):
+            place, score = support
+            assert source[1][place.start : place.end] == place.quote
+            found.append(FoundStatement(label, Statement(text=statement, evidence=(place,)), score))
+    return found
 
 
 class _ProgressFile:

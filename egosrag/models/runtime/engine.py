@@ -177,6 +177,24 @@ class Engine:
                 cache.prompt_tokens = generation.prompt_tokens
                 self.kv_pool.put(cache, generation.cache_bytes)
 
+    def log_likelihoods(self, generation: Generation, text: Sequence[int]) -> list[float]:
+        """The log-likelihood in nats of each id of ``text`` after the prompt of ``generation``; nothing is sampled.
+
+        The prompt's KV cache is reused and kept, as by ``generate``.
+        """
+        import torch
+
+        cache = self._take_cache(generation)
+        ids = [*generation.ids[generation.cached_tokens :], *text]
+        # Logits of the last id of the prompt and of all of the text but its last: shape (len(text), vocabulary).
+        logits = self.scheduler.logits(ForwardRequest(cache, ids[:-1], len(text)), self._locked_forward)
+        chosen = torch.tensor(list(text), device=logits.device)[:, None]
+        found = logits.float().log_softmax(-1).gather(1, chosen)[:, 0]
+        cache.truncate(len(generation.ids))
+        cache.prompt_tokens = len(generation.ids)
+        self.kv_pool.put(cache, generation.cache_bytes)
+        return [float(value) for value in found]
+
     def _take_cache(self, generation: Generation) -> KVCache:
         from transformers import DynamicCache
 

@@ -88,6 +88,34 @@ _ASKS_PERMISSION = re.compile(
 )
 
 
+_VERDICT = re.compile(
+    r"\s*(?:(?P<yes>yes|是的?|可以|能|会|有|对)|no|否|不是|不可以|不能|不会|没有|不行)(?:\s*[,，.。!！;；:：]\s*|\s*$)",
+    re.IGNORECASE,
+)
+
+
+class Verdict(NamedTuple):
+    """The yes or no that a sentence begins with.
+
+    Attributes:
+        text: as a sentence of its own: "Yes." or "可以。".
+        positive: whether it is a yes.
+        rest: what follows it in the sentence.
+    """
+
+    text: str
+    positive: bool
+    rest: str
+
+
+def verdict_of(sentence: str) -> Verdict | None:
+    """The yes or no that ``sentence`` begins with; None where it begins with neither."""
+    if not (match := _VERDICT.match(sentence)):
+        return None
+    word = match.group().strip(" \n,，.。!！;；:：")
+    return Verdict(word + ("." if word.isascii() else "。"), match["yes"] is not None, sentence[match.end() :])
+
+
 def answer_patterns(question: str) -> list[re.Pattern[str]]:
     """The patterns of sentences with the types of answer that ``question`` asks for; none where it states no type."""
     types = (*_VALUES, _DEFINITION, _INSTRUCTION)

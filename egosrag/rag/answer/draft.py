@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
+from egosrag.rag.answer.answer_types import Verdict, verdict_of
 from egosrag.rag.answer.citation_verifier import (
     CitationVerifier,
     VerifiedSentence,
@@ -44,6 +45,7 @@ class Draft:
     Attributes:
         text: the released text.
         refused: whether the model said that there is no answer.
+        verdict: the yes or no that the text began with, where what followed it had no citation.
         usage: the tokens of the model's call, once it has ended.
     """
 
@@ -57,6 +59,7 @@ class Draft:
     ) -> None:
         self.text = ""
         self.refused = False
+        self.verdict: Verdict | None = None
         self.usage = Usage()
         self._verifier = verifier
         self._overlap = overlap
@@ -102,9 +105,13 @@ class Draft:
                 break
             citation = self._verifier.cite(text, marks)
             if citation:
+                if self.verdict and not self._kept:  # "Yes." is supported by what supports the next sentence
+                    self._kept.append(VerifiedSentence(self.verdict.text, citation))
                 self._kept.append(VerifiedSentence(text, citation))
             elif not any(sentence.citation for sentence in self._kept) and is_refusal(text):
                 self.refused = True
+            elif self._read == 1 and (verdict := verdict_of(text)):
+                self.verdict = verdict
             elif self._mark and not is_refusal(text):
                 self._kept.append(VerifiedSentence(text + self._mark, None))
         if not self.text and not self._is_relevant():
@@ -117,9 +124,10 @@ class Draft:
         """Whether the sentences answer: they say more than the question did, and their quotes are about it."""
         supported = [sentence for sentence in self._kept if sentence.citation]
         new = (word for sentence in supported for word in words(without_question_words(sentence.text)))
-        if all(word in self._question_words for word in new):
+        if all(word in self._question_words for word in new) and not any(verdict_of(s.text) for s in supported):
             return False
-        quotes = [f"{self._verifier.section(s.citation)}\n{s.citation.quote}" for s in supported if s.citation]
+        citations = [sentence.citation for sentence in supported if sentence.citation]
+        quotes = [self._verifier.in_context(c.source, c.page, c.quote) for c in citations]
         return self._overlap.of("\n".join(quotes)) >= self._required_overlap
 
     def answer(self) -> Answer:

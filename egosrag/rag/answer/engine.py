@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from egosrag.models.traits import traits_of
 from egosrag.rag.answer.citation_verifier import CitationVerifier
-from egosrag.rag.answer.decision import Decision, decide, decide_without_draft
+from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
 from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, extractive_answer
 from egosrag.rag.answer.token_budget import compose_prompt
@@ -133,19 +133,24 @@ class ManualEngine:
         decision = decide(evidence, quote, extractive_only=self._extractive_only, has_vectors=has_vectors)
         usage = evidence.usage
         # 3. Let the model write; each sentence is verified as it is streamed.
+        verdict = None
         if excerpt and decision is Decision.GENERATE:
-            messages, passages = compose_prompt(self.model, question, history, evidence.passages, language)
-            verifier = CitationVerifier(self.index, passages)
+            messages, passages = compose_prompt(
+                self.model, question, history, evidence.passages, language, may_refuse=may_refuse(evidence)
+            )
+            verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
             draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
             yield from draft.generate(self.model, messages, config)
             usage += draft.usage
             if draft.text:
                 yield _with_evidence(draft.answer(), evidence, usage)
                 return
+            verdict = draft.verdict
             decision = decide_without_draft(evidence, excerpt.citation.quote, model_refused=draft.refused)
         # 4. Or answer with the excerpt, or refuse.
         if excerpt and decision is not Decision.REFUSE:
-            answer = extractive_answer(excerpt, language, page_number=decision is Decision.PAGE_NUMBER)
+            page_number = decision is Decision.PAGE_NUMBER
+            answer = extractive_answer(excerpt, language, page_number=page_number, verdict=verdict)
         else:
             answer = refusal(language)
         yield from _whole(_with_evidence(answer, evidence, usage))

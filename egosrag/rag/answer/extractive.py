@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from egosrag.rag.answer.answer_types import answer_patterns, only_prohibits
+from egosrag.rag.answer.answer_types import Verdict, answer_patterns, only_prohibits
+from egosrag.rag.answer.citation_verifier import is_negated, join_sentences
 from egosrag.rag.answer.decision import QUOTE_FROM
 from egosrag.rag.documents.splitting import CALLOUT, section_at
 from egosrag.rag.index.manual_index import ManualIndex
@@ -114,7 +115,9 @@ def page_opening(index: ManualIndex, hits: Sequence[ScoredPassage]) -> Excerpt:
     return Excerpt(Citation(source=page.source, page=page.page, quote=quote, score=1.0), section)
 
 
-def extractive_answer(excerpt: Excerpt, language: str, *, page_number: bool = False) -> Answer:
+def extractive_answer(
+    excerpt: Excerpt, language: str, *, page_number: bool = False, verdict: Verdict | None = None
+) -> Answer:
     """The excerpt as an answer.
 
     Args:
@@ -122,6 +125,7 @@ def extractive_answer(excerpt: Excerpt, language: str, *, page_number: bool = Fa
         language: "zh" or "en".
         page_number: whether the question asks for a page: then the answer is the number, known from the document and
             not from the model, with the excerpt's heading.
+        verdict: the yes or no of the model, which goes before the excerpt unless that says the opposite.
     """
     text = excerpt.citation.quote
     if page_number:
@@ -130,6 +134,9 @@ def extractive_answer(excerpt: Excerpt, language: str, *, page_number: bool = Fa
     sentences = tuple(
         AttributedSentence(text=text[start:end].strip(), citation=0) for start, end in sentence_spans(text)
     )
+    if verdict and not (verdict.positive and is_negated(text)):
+        sentences = (AttributedSentence(text=verdict.text, citation=0), *sentences)
+        text = join_sentences([verdict.text, text])
     return Answer(answer=text, refused=False, citations=(excerpt.citation,), mode="quoted", sentences=sentences)
 
 

@@ -27,6 +27,8 @@ def compose_prompt(
     history: Sequence[tuple[str, str]],
     hits: Sequence[ScoredPassage],
     language: str,
+    *,
+    may_refuse: bool = True,
 ) -> tuple[list[BaseMessage], list[Passage]]:
     """The messages of the prompt ``answer``, and the passages that are in it.
 
@@ -39,6 +41,7 @@ def compose_prompt(
         history: earlier (question, answer) pairs, oldest first.
         hits: the retrieved passages, best first.
         language: "zh" or "en".
+        may_refuse: whether the prompt says how to refuse.
 
     Raises:
         WindowError: the question alone does not fit.
@@ -51,7 +54,7 @@ def compose_prompt(
             passages=render.passages(passages, language),
             history=render.question_history(turns, language),
             question=one_line(question),
-            refusal=load("refusal", language).text(),
+            refusal=load("refusal", language).text() if may_refuse else "",
         )
 
     while count_tokens(model, messages()) > budget:

@@ -11,12 +11,14 @@ from egosrag.errors import SourceError
 from egosrag.limits import DOCUMENT_BYTES
 from egosrag.rag.documents.cleaning import clean
 from egosrag.rag.documents.readers import READERS, check_limit, read
+from egosrag.samples import document_path
 from egosrag.schema import Page
 
 
 def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     """The files of ``paths`` by their source names; a folder gives all supported files in it, sorted.
 
+    ``sample:NAME`` is a sample of the package (see :mod:`egosrag.samples`).
     The name of a source is its file name, or as much of the end of its path as distinguishes it from the others.
 
     Raises:
@@ -24,7 +26,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
             ``egosrag.limits.DOCUMENT_BYTES``, or a folder has no supported file.
     """
     files: list[Path] = []
-    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
+    for path in map(document_path, [paths] if isinstance(paths, (str, Path)) else paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS and p.is_file())
             inside = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from egosrag.egos.extract.static import Extract
 from egosrag.errors import ModelError, RoleError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role
+from egosrag.traits import Traits
 
 EN = (
     "Ann Lee is a sailor from Hull. She is brave and a little proud. She was born in 1931.\n\n"
@@ -32,6 +34,14 @@ ZH = (
 
 def model(*responses: str, **settings: Any) -> ScriptedChatModel:
     return ScriptedChatModel(responses=list(responses), **settings)
+
+
+class Refining(ScriptedChatModel):
+    """A model that was trained on prompts with what is known already: it reads whole chunks, one after the other."""
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(single_turn=True, prompts="pocket")
 
 
 def texts(role: Role, part: str) -> list[str]:
@@ -133,8 +143,8 @@ def test_a_statement_that_is_made_twice_keeps_both_places() -> None:
     assert [place.source for place in role.background[0].evidence] == ["a.txt", "b.txt"]
 
 
-def test_later_chunks_are_read_with_the_statements_found_so_far() -> None:
-    llm = model(*["Background: Ann Lee is a sailor."] * 2)
+def test_a_model_that_refines_reads_later_chunks_with_the_statements_found_so_far() -> None:
+    llm = Refining(responses=["Background: Ann Lee is a sailor."] * 2)
     Extract(llm).invoke(([("a.txt", "Ann Lee is a sailor."), ("b.txt", "Ann Lee came back.")], "Ann Lee"))
     assert "Ann Lee is a sailor.\nSource:\nAnn Lee came back." in str(llm.calls[1].messages[1].text)
 
@@ -152,12 +162,12 @@ def novel(paragraphs: int) -> str:
 def test_a_source_far_over_the_window_is_read_where_it_mentions_the_role() -> None:
     steps: list[tuple[str, int, int]] = []
     text = novel(1200)
-    llm = model(*["Background: Gatsby walked along the shore."] * 24, context_window=512)
-    step = Extract(llm, progress=lambda *step: steps.append(step))
+    llm = model(*["Background: Gatsby walked along the shore."] * 24)
+    step = Extract(llm, max_chunks=24, progress=lambda *step: steps.append(step))
     role = step.invoke(([("novel.txt", text)], "Gatsby"))
     assert [done for _, done, _ in steps] == list(range(25))
     assert all(total == 24 and re.search(r"24 of \d+ chunks", what) for what, _, total in steps)
-    chunks = [str(call.messages[1].text).split("Source:\n")[1] for call in llm.calls]
+    chunks = [str(call.messages[-1].text).split("Passage:\n")[1] for call in llm.calls]
     assert all("Gatsby" in chunk for chunk in chunks)
     places = [text.index(chunk) for chunk in chunks]
     assert places == sorted(places)
@@ -238,12 +248,12 @@ def test_a_card_takes_only_its_share_of_the_window() -> None:
         f"Ann Lee has a friend called {word}."
         for word in ["Abe", "Bea", "Cid", "Dot", "Eli", "Fay", "Gus", "Hal", "Ida", "Jem", "Kit", "Lou"]
     ]  # noqa: SIM905
-    llm = model("\n".join("Background: " + fact for fact in facts), context_window=400, max_new_tokens=150)
-    role = Extract(llm).invoke(([("a.txt", " ".join(facts))], "Ann Lee"))
+    llm = model("\n".join("Background: " + fact for fact in facts), context_window=1000, max_new_tokens=150)
+    role = Extract(llm, card_share=0.1).invoke(([("a.txt", " ".join(facts))], "Ann Lee"))
     from egosrag.prompts import render
 
     assert 0 < len(role.background) < len(facts)
-    assert llm.count_tokens(render.card(role, "en")) <= 100
+    assert llm.count_tokens(render.card(role, "en")) <= 85
 
 
 @pytest.mark.parametrize(
@@ -311,6 +321,34 @@ def test_chunks_cover_the_text_and_fit_the_budget() -> None:
     assert re.sub(r"\s", "", covered) == re.sub(r"\s", "", text)
 
 
+def test_a_passage_ends_with_a_paragraph_where_it_can() -> None:
+    text = "\n".join(f'"I have {n} ships. They are old," said Ann. "I never lost one."' for n in range(20, 40))
+    chunks = split_sources([("a", text)], 70, model().count_tokens, paragraphs=True)
+    assert len(chunks) > 2
+    assert all(chunk.text.startswith('"I have') and chunk.text.endswith('lost one."') for chunk in chunks)
+    torn = split_sources([("a", text)], 70, model().count_tokens)
+    assert not all(chunk.text.startswith('"I have') for chunk in torn)
+
+
+def test_passages_are_read_at_once_and_the_card_has_them_in_their_order() -> None:
+    class Reader(ScriptedChatModel):
+        """Repeats its passage, the first one last."""
+
+        def _next(self, messages: Any, stop: Any) -> str:
+            super()._next(messages, stop)
+            said = str(messages[-1].text).split("Passage:\n")[1]
+            if "ship 0" in said:
+                others.wait(timeout=10)
+            elif "ship 3" in said:
+                others.set()
+            return f"Background: {said}"
+
+    others = threading.Event()
+    sources = [(f"{n}.txt", f"Ann Lee sailed on ship {n}.") for n in range(4)]
+    role = Extract(Reader(responses=["-"] * 4), workers=4).invoke((sources, "Ann Lee"))
+    assert texts(role, "background") == [text for _, text in sources]
+
+
 def test_neighbouring_chunks_fill_the_limit() -> None:
     chunks = split_sources([("a", novel(40))], 40, model().count_tokens)
     naming = [chunk for chunk in chunks if "Gatsby" in chunk.text]
@@ -331,7 +369,7 @@ def test_cards_of_real_sources_have_matching_evidence(shared_data: Path) -> None
             "春日",
         ),
     ):
-        role = Extract(model(*["None"] * 24, context_window=1024)).invoke((sources, name))
+        role = Extract(model(*["None"] * 24), max_chunks=24).invoke((sources, name))
         assert role.background
         assert role.sample_dialogue
         assert_evidence_matches(role, sources)

@@ -17,6 +17,7 @@ from evals.ppl.command import command
 from evals.ppl.report import summary
 from evals.ppl.run import Weights, evaluate, load_model, run_task
 from evals.ppl.tasks import Item, parse_sources
+from tests.models.conftest import gguf_of
 
 
 def test_the_command_prints_json_and_draws(tiny_qwen: Path, data: dict[str, str], tmp_path: Path) -> None:
@@ -40,6 +41,31 @@ def test_the_embedded_model_runs_offline(data: dict[str, str]) -> None:
     found = CliRunner().invoke(app_of(command), ["--data", f"boolq={data['boolq']}", "--limit", "3", "--json"])
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["boolq"]["n"] == 3
+
+
+def test_a_gguf_file_scores_as_the_folder_of_the_same_weights(
+    tiny_qwen: Path, data: dict[str, str], tmp_path: Path
+) -> None:
+    gguf = gguf_of(tiny_qwen)
+    rows = {}
+    for model in (tiny_qwen, gguf):
+        path = tmp_path / f"{model.name}.jsonl"
+        sources = {task: data[task] for task in ("hellaswag", "mmlu", "winogrande")}
+        rows[model] = (
+            evaluate(str(model), sources, predictions=path, device="cpu"),
+            [json.loads(line) for line in path.read_text().splitlines()[1:]],
+        )
+    assert rows[gguf][0] == rows[tiny_qwen][0]
+    for ours, theirs in zip(rows[gguf][1], rows[tiny_qwen][1], strict=True):
+        assert ours["tokens"] == theirs["tokens"]
+        assert ours["tail"] == pytest.approx(theirs["tail"], abs=1e-4)
+        assert ours["continuation"] == pytest.approx(theirs["continuation"], abs=1e-4)
+
+
+def test_a_damaged_gguf_file_is_one_line(tiny_qwen: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(gguf_of(tiny_qwen).read_bytes()[:-40])
+    with pytest.raises(ModelError, match="cut.gguf is damaged or cut off: download it again"):
+        load_model(Weights(str(tmp_path / "cut.gguf")))
 
 
 def test_the_table_names_the_suffix_rule_and_the_raw_text(tiny_qwen: Path, data: dict[str, str]) -> None:

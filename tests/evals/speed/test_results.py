@@ -66,7 +66,7 @@ def test_prompt_lookup_changes_no_reply() -> None:
 
 
 def test_a_checkpoint_is_written_as_gguf(tiny_qwen: Path, tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf", reason="llama.cpp is in the extra llamacpp")
+    gguf = pytest.importorskip("gguf", reason="llama.cpp is in the extra gguf")
     from safetensors.numpy import load_file
 
     from evals.speed.llama_cpp import to_gguf

@@ -145,6 +145,7 @@ def test_a_failed_pass_is_an_error_of_each_generation_in_it_and_the_next_works(
     assert fresh.invoke(turn(CARDS[0], [])).text
 
 
+@pytest.mark.parametrize("kind", ["local"], indirect=True, scope="session")
 def test_a_reply_that_copies_the_prompt_needs_fewer_passes_and_is_the_same(
     fixed_reply: FixedReply, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from egosrag.rag.answer.citation_verifier import CitationVerifier, answer_senten
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.text.sentences import sentence_spans
+from tests.conftest import SAMPLES
 
 
 def verifier(index: ManualIndex, *questions: str) -> CitationVerifier:
@@ -29,6 +30,34 @@ def test_a_sentence_with_a_wrong_number_has_no_citation(manuals: dict[str, Manua
     right, wrong = verified.verify("智能钥匙在距离车辆25米以内有效。智能钥匙在距离车辆26米以内有效。")
     assert right.citation and right.citation.page == 2
     assert wrong.citation is None
+
+
+def test_words_of_the_user_that_no_passage_contains_are_not_expected_of_a_quote(
+    manuals: dict[str, ManualIndex],
+) -> None:
+    question = "I can't see through the windshield, it's all fogged up."
+    hits = Retriever(manuals["en"]).search("Press the button with the curved window to clear the windscreen")
+    passages = [hit.passage for hit in hits]
+    sentence = "If the windshield is fogged up, press the button with the curved window."
+    assert CitationVerifier(manuals["en"], passages).cite(sentence) is None
+    citation = CitationVerifier(manuals["en"], passages, question).cite(sentence)
+    assert citation and citation.page == 14
+    assert CitationVerifier(manuals["en"], passages, question).cite("The windshield is fogged up.") is None
+
+
+def test_a_table_row_is_quoted_for_a_sentence_with_words_of_its_header() -> None:
+    index = ManualIndex.build([SAMPLES / "manual.en.md"])
+    verified = verifier(index, "How much engine oil goes in?")
+    citation = verified.cite("The amount of the fluid engine oil is 4.6 litres.")
+    assert citation and citation.quote == "| Engine oil | 0W-20 | 4.6 litres |"
+    assert verified.cite("The amount of the fluid engine oil is 5.6 litres.") is None
+
+
+def test_a_yes_or_no_needs_no_quote_and_what_follows_it_does(manuals: dict[str, ManualIndex]) -> None:
+    verified = verifier(manuals["en"], "How many airbags does the car have?")
+    assert verified.cite("Yes, the car has seven airbags.")
+    assert verified.cite("Yes, the car has eight airbags.") is None
+    assert verified.cite("Yes.") is None
 
 
 @pytest.mark.parametrize("sentence", ["儿童锁扣。", "如何阅读安全带。", "空调滤芯在哪里？"])

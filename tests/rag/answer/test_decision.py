@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from egosrag.rag.answer import decision
-from egosrag.rag.answer.decision import Decision, decide, decide_without_draft
+from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
 
 
 @dataclass
@@ -44,6 +44,11 @@ def test_with_vectors_the_model_is_always_asked_and_without_a_quote_never() -> N
     assert decide(made(1.0), None, extractive_only=False, has_vectors=True) is Decision.REFUSE
 
 
+def test_a_model_may_refuse_only_where_the_evidence_is_weak() -> None:
+    assert may_refuse(made(decision.ANSWER_FROM - 0.01))
+    assert not may_refuse(made(decision.ANSWER_FROM))
+
+
 @pytest.mark.parametrize(
     ("question", "confidence", "expected"),
     [
@@ -67,9 +72,9 @@ def test_an_extractive_model_quotes_or_refuses(confidence: float, expected: Deci
 @pytest.mark.parametrize(
     ("confidence", "model_refused", "expected"),
     [
-        (decision.QUOTE_FROM, False, Decision.QUOTE),
-        (decision.QUOTE_FROM - 0.01, False, Decision.REFUSE),
-        (decision.QUOTE_FROM, True, Decision.REFUSE),
+        (decision.ANSWER_FROM, False, Decision.QUOTE),
+        (decision.ANSWER_FROM - 0.01, False, Decision.REFUSE),
+        (decision.ANSWER_FROM, True, Decision.REFUSE),
         (decision.QUOTE_OVER_REFUSAL_FROM, True, Decision.QUOTE),
     ],
 )
@@ -87,5 +92,5 @@ def test_a_quote_without_the_value_that_is_asked_for_needs_the_most_confidence()
     ):
         evidence = made(confidence, question)
         assert decide_without_draft(evidence, "The filter keeps dust out.", model_refused=False) is expected
-    evidence = made(decision.QUOTE_FROM, question)
+    evidence = made(decision.ANSWER_FROM, question)
     assert decide_without_draft(evidence, "Change it every 12 months.", model_refused=False) is Decision.QUOTE

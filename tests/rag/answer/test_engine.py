@@ -104,6 +104,56 @@ def test_a_refusal_of_the_model_is_overruled_only_by_a_high_confidence(manuals: 
     assert manual.ask("钥匙电池的型号是什么？").mode == "quoted"
 
 
+@pytest.mark.parametrize(
+    ("language", "question", "offered"),
+    [
+        ("zh", "海登5的售价是多少？", True),
+        ("zh", "钥匙电池的型号是什么？", False),
+        ("en", "What does the Halden 5 cost?", True),
+        ("en", "How many airbags does the car have?", False),
+    ],
+)
+def test_the_prompt_offers_a_refusal_only_where_the_evidence_is_weak(
+    manuals: dict[str, ManualIndex], language: str, question: str, offered: bool
+) -> None:
+    manual, model = engine(manuals[language], NONSENSE)
+    manual.ask(question)
+    assert (REFUSAL[language] in str(model.calls[0].messages[-1].text)) is offered
+
+
+@pytest.mark.parametrize(
+    ("language", "question", "raw", "expected"),
+    [
+        ("en", "Does the inside mirror dim at night?", "Yes.", "Yes. The inside mirror dims by itself at night."),
+        ("zh", "座椅加热有三挡吗？", "是的。", "是的。座椅加热有三挡，只在发动机运转时有效。"),
+    ],
+)
+def test_a_yes_alone_is_given_with_what_the_manual_says(
+    manuals: dict[str, ManualIndex], language: str, question: str, raw: str, expected: str
+) -> None:
+    manual, _ = engine(manuals[language], raw)
+    answer = manual.ask(question)
+    assert (answer.mode, answer.sentences[0].citation) == ("quoted", 0)
+    assert answer.answer.startswith(expected)
+    assert_quotes_are_verbatim(manuals[language], answer)
+
+
+def test_a_yes_does_not_contradict_the_quote(manuals: dict[str, ManualIndex]) -> None:
+    question = "May two people share one belt?"
+    for raw, contradicts in (("Yes.", True), ("No.", False)):
+        manual, _ = engine(manuals["en"], raw)
+        answer = manual.ask(question).answer
+        assert "Never let two people share one belt." in answer
+        assert answer.startswith(raw) is not contradicts
+
+
+def test_a_yes_has_the_citation_of_the_sentence_after_it(manuals: dict[str, ManualIndex]) -> None:
+    manual, _ = engine(manuals["en"], "Yes. Press the middle of the knob to fold both mirrors.")
+    answer = manual.ask("Do the mirrors fold?")
+    assert (answer.mode, answer.answer) == ("generated", "Yes. Press the middle of the knob to fold both mirrors.")
+    assert [sentence.citation for sentence in answer.sentences] == [0, 0]
+
+
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_a_stream_gives_only_verified_text_and_ends_with_the_answer(manuals: dict[str, ManualIndex], size: int) -> None:
     raw = "智能钥匙在25米以内有效[1]。它会唱歌跳舞弹钢琴。钥匙电池的型号是CR2032[1]。"

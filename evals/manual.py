@@ -1,0 +1,288 @@
+"""Measure the answers of a real model about manuals, without a judge, and where a right answer is lost on the way.
+
+    python -m evals.manual --model M                                             the sample manuals, both languages
+    python -m evals.manual --model M --pages pages.jsonl --questions questions.json --hold-out 4 --records run.jsonl
+
+``right``: the answer contains the numbers and key words of the reference (its yes or no, where it is one), or cites its
+page where a question has no reference answer. ``page``: a citation is on the right page. Refusals have their precision
+and recall against the unanswerable questions; ``--hold-out`` makes some. A question is lost at one ``stage``:
+
+* ``not retrieved``: the right page is not among the passages;
+* ``refused early``: the evidence is too weak to ask the model;
+* ``model refused``: the model says that there is no answer, and the manual is not quoted instead;
+* ``draft dropped``: no sentence of the model is supported by the passages, and the manual is not quoted instead;
+* ``wrong quote``, ``wrong answer``: the manual is quoted, or the model answers, without the reference.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
+
+from egosrag import ManualEngine, ManualIndex
+from egosrag.console import Progress
+from egosrag.errors import SettingsError
+from egosrag.rag.refusals import is_refusal
+from egosrag.text.language import language_of
+from egosrag.text.numbers import number_values
+from egosrag.text.sentences import sentence_spans
+from egosrag.text.words import without_question_words, words
+from evals.common.command import AsJson, MaxNewTokens, finish, run
+from evals.common.estimates import estimate, percent, precision_recall
+from evals.common.models import ModelSpec, Sampling, weight_files
+from evals.common.records import Record, Records, measure_values, read_jsonl
+from evals.rag.questions import Manual, limited, load_manual, samples
+
+MIN_WORDS = 0.5  # share of a reference's words that a right answer contains: people word one answer in several ways
+_STEM = 5  # characters by which English words are compared: "locks" and "locking" are the same key word
+_YES_NO = re.compile(
+    r"\s*(?:(yes|true|是的?|可以|能|会|有)|(no|false|不是?|否|没有))\b[\s.。,，!！:：]*", re.IGNORECASE
+)
+_NEGATION = re.compile(r"\b(?:not?|never|cannot|without|none)\b|n[’']t\b|[不没无未勿]", re.IGNORECASE)
+
+
+def is_right(answer: str, reference: str, question: str = "") -> bool:
+    """Whether ``answer`` contains the reference: all its numbers, and at least ``MIN_WORDS`` of its other words.
+
+    A yes or no is compared with the answer's own, or with its polarity where it only states the fact.
+
+    Args:
+        answer: What was answered.
+        reference: A value, a phrase or a sentence.
+        question: Words of the question are no news in an answer: they are not expected of it.
+    """
+    if expected := _YES_NO.fullmatch(reference):
+        own = _YES_NO.match(answer)
+        return bool(expected[1]) == (bool(own[1]) if own else not _NEGATION.search(_closest(answer, question)))
+    if not number_values(reference) <= number_values(answer):
+        return False
+    expected_words = _key_words(reference) - _key_words(question) or _key_words(reference)
+    found = sum(word in (_key_words(answer) if word.isascii() else answer) for word in expected_words)
+    return found >= MIN_WORDS * len(expected_words)
+
+
+def _closest(answer: str, question: str) -> str:
+    """The sentence of an answer that shares the most words with the question."""
+    asked, sentences = _key_words(question), [answer[start:end] for start, end in sentence_spans(answer)]
+    return max(sentences, key=lambda sentence: len(_key_words(sentence) & asked), default="")
+
+
+def _key_words(text: str) -> set[str]:
+    """The words of a text that name something, English ones by their stems; numbers are left out."""
+    found = words(without_question_words(text) if language_of(text) == "en" else text)
+    return {word[:_STEM] if word.isascii() else word for word in found if not number_values(word)}
+
+
+class _DraftRecorder(BaseCallbackHandler):
+    """Keeps what the model wrote at each of its calls, before any of it was verified."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+        self.texts.append("")
+
+    def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
+        self.texts[-1] += token
+
+
+class Engines:
+    """The engine for each question: of the whole manual, or without the document that answers it.
+
+    Args:
+        manuals: Documents with their questions.
+        model: The chat model.
+        hold_out: Every ``hold_out``-th answerable question is asked without the document that answers it; 0: none.
+
+    Raises:
+        SettingsError: ``hold_out`` needs documents as one JSONL of pages.
+    """
+
+    def __init__(self, manuals: Sequence[Manual], model: BaseChatModel, hold_out: int = 0) -> None:
+        self._manuals = {manual.name: manual for manual in manuals}
+        self._model = model
+        self._engines: dict[tuple[str, frozenset[int]], ManualEngine] = {}
+        self._withheld: dict[str, frozenset[int]] = {}
+        for manual in manuals if hold_out else ():
+            if [path.suffix for path in manual.documents] != [".jsonl"]:
+                raise SettingsError("--hold-out needs the pages as one JSONL: give --pages FILE.jsonl")
+            document_of = {row["page"]: row.get("document", row["page"]) for row in read_jsonl(manual.documents[0])}
+            for row in [row for row in manual.rows if row["answerable"]][hold_out - 1 :: hold_out]:
+                documents = {document_of[page] for page in row["pages"]}
+                self._withheld[row["id"]] = frozenset(p for p, d in document_of.items() if d in documents)
+
+    def answerable(self, row: Record) -> bool:
+        """Whether the documents of a question's engine answer it."""
+        return row["answerable"] and row["id"] not in self._withheld
+
+    def of(self, row: Record) -> ManualEngine:
+        """The engine that a question is put to; not to be called by several threads."""
+        key = (row["manual"], self._withheld.get(row["id"], frozenset()))
+        if key not in self._engines:
+            self._engines[key] = ManualEngine(self._index(*key), self._model)
+        return self._engines[key]
+
+    def _index(self, name: str, withheld: frozenset[int]) -> ManualIndex:
+        documents = list(self._manuals[name].documents)
+        if not withheld:
+            return ManualIndex.build(documents)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / documents[0].name
+            rows = (row for row in read_jsonl(documents[0]) if row["page"] not in withheld)
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            return ManualIndex.build([path])
+
+
+def ask(engine: ManualEngine, row: Record, answerable: bool) -> Record:
+    """Ask one question: the answer, the model's drafts, the measures, and the stage at which the answer was lost."""
+    start = time.perf_counter()
+    drafts = _DraftRecorder()
+    history = [(q, a) for q, a in row["history"]]
+    answer = engine.ask(row["question"], history, {"callbacks": [drafts]})
+    seconds = time.perf_counter() - start
+    retrieved = {hit.passage.page for hit in engine.retrieve(row["question"], history).passages}
+    page = bool({citation.page for citation in answer.citations} & set(row["pages"]))
+    told = is_right(answer.answer, row["reference"], row["question"]) if row["reference"] else page
+    record: Record = {
+        "question": row["question"],
+        "kind": row["kind"] if answerable == row["answerable"] else "held out",
+        "reference": row["reference"],
+        "answer": answer.answer,
+        "drafts": drafts.texts,
+        "mode": answer.mode,
+        "evidence": answer.evidence,
+        "answerable": answerable,
+        "measures": {"refused": float(answer.refused), "seconds": round(seconds, 2)},
+    }
+    if answerable:
+        right = told and not answer.refused
+        found = bool(retrieved & set(row["pages"]))
+        record["measures"] |= {"right": float(right), "page": float(page), "retrieved": float(found)}
+        record["stage"] = "right" if right else "not retrieved" if not found else _stage(answer.mode, drafts.texts)
+    return record
+
+
+def _stage(mode: str, drafts: Sequence[str]) -> str:
+    if mode != "refused":
+        return f"wrong {'quote' if mode == 'quoted' else 'answer'}"
+    if not drafts:
+        return "refused early"
+    return "model refused" if is_refusal(drafts[-1]) else "draft dropped"
+
+
+def evaluate(
+    manuals: Sequence[Manual],
+    model: ModelSpec,
+    *,
+    limit: int | None = None,
+    hold_out: int = 0,
+    threads: int = 1,
+    records: Path | None = None,
+) -> list[Record]:
+    """Ask the questions of all manuals; a record a question, in the order of the rows.
+
+    Args:
+        manuals: Documents with their questions.
+        model: The chat model.
+        limit: Maximum questions of each manual and kind.
+        hold_out: See :class:`Engines`.
+        threads: Questions that are asked at once: a local model batches them.
+        records: JSONL of the answers, to resume from.
+
+    Raises:
+        EgosRagError: The model or a document is not usable; what was answered until then is recorded.
+    """
+    chosen = set(limited(manuals, limit))
+    rows = [row for manual in manuals for row in manual.rows if row["id"] in chosen]
+    made_from = {"evaluation": "manual", "model": model.name, "weights": weight_files(model.name)}
+    store = Records(records, made_from | {"hold_out": hold_out, "max_new_tokens": model.sampling.max_new_tokens})
+    engines = Engines(manuals, model.loaded, hold_out)
+    missing = [row for row in rows if (row["id"],) not in store]
+    with Progress() as progress, ThreadPoolExecutor(threads) as pool:
+        asked = {pool.submit(ask, engines.of(row), row, engines.answerable(row)): row["id"] for row in missing}
+        try:
+            for future in as_completed(asked):
+                store.add((asked[future],), future.result())
+                progress("ask", len(rows) - len(missing) + sum(map(_is_done, asked)), len(rows))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [store[row["id"],] for row in rows]
+
+
+def _is_done(future: Any) -> bool:
+    return bool(future.done())
+
+
+def result_of(records: Sequence[Record], model: str) -> dict[str, Any]:
+    """The measures with 95 % intervals, of all questions and of each kind, and the number lost at each stage."""
+    return {"model": model, **_summary(records), "kinds": {k: _summary(r) for k, r in _by_kind(records)}}
+
+
+def _by_kind(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    for kind in dict.fromkeys(record["kind"] for record in records):
+        yield kind, [record for record in records if record["kind"] == kind]
+
+
+def _summary(records: Sequence[Record]) -> dict[str, Any]:
+    refused = [record["measures"]["refused"] == 1.0 for record in records]
+    unanswerable = [not record["answerable"] for record in records]
+    return {
+        "n": len(records),
+        **{name: estimate(measure_values(records, name)) for name in ("right", "page", "retrieved", "seconds")},
+        "refusal": precision_recall(refused, unanswerable),
+        "stages": dict(Counter(record["stage"] for record in records if "stage" in record).most_common()),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a line for all questions and for each kind, and where answers are lost."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{result['model']}: answers about manuals; % (95 %)"
+    columns = ("questions", "n", "right", "page", "retrieved", "refusal precision", "refusal recall", "s")
+    table = Table(*columns, title=title, title_justify="left")
+    for name, part in {"all": result, **result["kinds"]}.items():
+        measures = [percent(part[key]) for key in ("right", "page", "retrieved")]
+        measures += [percent(part["refusal"][key]) for key in ("precision", "recall")]
+        table.add_row(name, str(part["n"]), *measures, f"{part['seconds']['value']:.1f}")
+    console = Console()
+    console.print(table)
+    console.print("answerable questions by stage:", ", ".join(f"{k} {v}" for k, v in result["stages"].items()))
+
+
+def command(
+    model: Annotated[str, typer.Option(help="As --model of egosrag.")],
+    pages: Annotated[list[Path] | None, typer.Option(help="Documents; repeatable. The sample manuals if none.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="JSON list or JSONL of questions about them.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each manual and kind.")] = None,
+    hold_out: Annotated[
+        int, typer.Option(min=0, help="Ask every so many-th question without the document that answers it; 0: none.")
+    ] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Questions asked at once.")] = 1,
+    records: Annotated[Path | None, typer.Option(help="JSONL of the answers, to resume from.")] = None,
+    max_new_tokens: MaxNewTokens = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Ask about manuals: right, refused, on the right page, and where answers are lost."""
+    if bool(pages) != bool(questions):
+        raise SettingsError("give --pages and --questions both, or neither for the sample manuals")
+    manuals = [load_manual(questions.stem, pages, questions)] if pages and questions else samples()
+    spec = ModelSpec(model, sampling=Sampling(max_new_tokens))
+    found = evaluate(manuals, spec, limit=limit, hold_out=hold_out, threads=threads, records=records)
+    finish(result_of(found, model), show, as_json, (records, None))
+
+
+if __name__ == "__main__":
+    run(command)
