@@ -51,7 +51,7 @@ class LocalChatModel(BaseChatModel):
     model: str = Field(description="the name of the embedded model, a folder or a hub id")
     adapter: str | None = Field(None, description="folder of a LoRA adapter for this base")
     template: bool = Field(True, description="False: no chat template, and a newline ends the reply (report 5.2)")
-    dtype: str | None = Field(None, description="float32, bfloat16 or float16; by device when None")
+    dtype: str | None = Field(None, description="float32, bfloat16 or float16; by checkpoint and device when None")
     device: str | None = Field(None, description="as torch names it; CUDA where there is one when None")
     context_window: int | None = Field(None, ge=2, description="tokens; never above the checkpoint's own window")
     temperature: float = Field(0.0, ge=0, description="0 for greedy decoding")
