@@ -42,7 +42,7 @@ class Settings(BaseModel):
     )
     adapter: str | None = Field(None, description="folder of a PEFT adapter (LoRA) for a local model")
     template: bool = Field(True, description="use the model's chat template; false for a base model (report 5.1, 5.2)")
-    dtype: str | None = Field(None, description="dtype of a local model, such as bfloat16; default: the checkpoint's")
+    dtype: str | None = Field(None, description="dtype of a local model, such as float32; default: by model and device")
     device: str | None = Field(None, description="device of a local model, such as cpu or cuda:0; default: the fastest")
     context_window: int | None = Field(
         None, ge=64, description="tokens of prompt and reply together; default: the model's context window"

@@ -38,7 +38,8 @@ from egosrag.schema import Reply, StopReason, Timing, Usage
 from egosrag.text.quotes import QuoteDecoder
 from egosrag.text.repetition import RepetitionFilter
 
-_SENTENCE_END = re.compile(r"[.!?。！？…]+")
+# Where a reply ends that says that something is unknown: "..., but I think" goes on to an invention.
+_UNKNOWN_END = re.compile(r"[.!?。！？…]+|[,，;；]\s*(?:but|though|because|and|不过|但|可|只|因为)", re.IGNORECASE)
 RESAMPLING_TEMPERATURE = 0.7  # of a greedy model's second attempt, where its publisher recommends nothing
 
 
@@ -134,7 +135,10 @@ class Generate(Step[Composed, Reply]):
         if judged and grounding.is_invented(self.model, composed, draft.text):
             opening = load("unknown", composed.view.language).text()
             draft = _Draft(composed, started=draft.started, usage=draft.usage, opening=opening)
-            yield from self._attempt(draft, config, sampling)
+            for _ in self._attempt(draft, config, sampling):
+                pass
+            draft.shorten()
+            yield draft.text
         elif not streams:
             draft.revise(reviser)
             yield draft.text
@@ -190,7 +194,7 @@ class _Draft:
     """The state of one reply while it is generated.
 
     The text is held back while it may only repeat one of ``texts``. A reply with an ``opening`` goes on from there, to
-    the end of that sentence.
+    the end of that sentence at most.
     """
 
     def __init__(
@@ -204,7 +208,7 @@ class _Draft:
     ) -> None:
         self.composed = composed
         self.opening = opening
-        self.sentence_ended = False
+        self.shortened = False
         self.repetition = RepetitionFilter(texts)
         self.started = time.perf_counter() if started is None else started
         self.usage = usage or Usage()  # of all calls
@@ -220,27 +224,28 @@ class _Draft:
         """Takes a chunk of the stream; returns the text that became certain."""
         self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)
         self.raw += str(chunk.text)
-        text = self._first_sentence(self.decoder.feed(("" if self.text else self.opening) + str(chunk.text)))
+        text = self.decoder.feed(("" if self.text else self.opening) + str(chunk.text))
         self.text += text
         return self._released(self.repetition.feed(text))
 
     def finish(self) -> str:
         """Ends the stream; returns the text that was held back, and nothing of a repetition."""
-        text = self._first_sentence(self.decoder.finish())
+        text = self.decoder.finish()
         self.text += text
         return self._released(self.repetition.feed(text) + self.repetition.finish())
 
     @property
     def ended(self) -> bool:
         """Whether the model may stop."""
-        return self.decoder.closed or self.sentence_ended
+        return self.decoder.closed or bool(self.opening and _UNKNOWN_END.search(self.text))
 
-    def _first_sentence(self, text: str) -> str:
-        """``text``, up to the end of the sentence of an opening."""
-        if self.opening and (end := _SENTENCE_END.search(text)):
-            self.sentence_ended = True
-            return text[: end.end()]
-        return "" if self.sentence_ended else text
+    def shorten(self) -> None:
+        """Ends a reply that says that something is unknown where it would go on to an invention."""
+        if end := _UNKNOWN_END.search(self.text):
+            mark = end.group()
+            stop = mark if mark[0] not in ",，;；" else ("。" if mark[0] in "，；" else ".")
+            self.text = self.text[: end.start()] + stop
+            self.shortened = True
 
     def _released(self, text: str) -> str:
         if text and self.first_token_s is None:
@@ -269,7 +274,7 @@ class _Draft:
 
     @property
     def stop_reason(self) -> StopReason:
-        if self.revised or self.sentence_ended:
+        if self.revised or self.shortened:
             return "quote"
         reason = self.decoder.stop_reason
         if reason in ("quote", "speaker"):

@@ -13,9 +13,7 @@ Only questions of fact are judged: a role may invent what it sees, thinks and do
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from statistics import fmean
-from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -25,10 +23,10 @@ from egosrag.models.traits import unbound
 from egosrag.text.named_items import invented_items
 from egosrag.text.sentences import sentence_spans
 
-MIN_INFORMATION: Mapping[str, float] = MappingProxyType({"en": 0.7, "zh": 1.5})
+MIN_INFORMATION = 0.8
 """Nats a token that an answer must gain from card and conversation; below, it counts as invented."""
 
-_LEAST_CHARACTERS = 6  # of what is judged: "Hmm." says nothing
+_LEAST_CHARACTERS = {"en": 12, "zh": 5}  # of what is judged: "Good morning!" states nothing
 # Patterns of lines. A question of fact asks for a name, a number, a time, a place, a person or a possession.
 _QUESTION = {"en": re.compile(r"\?[\s\"'”’)*]*$"), "zh": re.compile(r"[?？][\s\"'”’」』）)*]*$|[吗呢呀啊啦]$")}
 _SEEKS_FACT = {
@@ -91,7 +89,7 @@ def information(model: Any, composed: Composed, text: str) -> float:
         composed: the prompt that ``text`` answers.
         text: the speech, without quotation marks.
     """
-    judged = _beginning(text)
+    judged = _beginning(text, composed.view.language)
     prefix = AIMessage(composed.prefix)
     scorer = unbound(model)
     informed = scorer.log_likelihoods([*composed.messages, prefix], judged)
@@ -104,15 +102,15 @@ def is_invented(model: Any, composed: Composed, text: str) -> bool:
     if not text.strip():
         return False
     prompt = "\n".join(str(message.text) for message in composed.messages) + composed.prefix
-    if invented_items(_beginning(text), prompt):
+    if invented_items(_beginning(text, composed.view.language), prompt):
         return True
-    return information(model, composed, text) < MIN_INFORMATION[composed.view.language]
+    return information(model, composed, text) < MIN_INFORMATION
 
 
-def _beginning(text: str) -> str:
-    """The first sentence that states something, and what is before it: "Hmm." and questions do not."""
+def _beginning(text: str, language: str) -> str:
+    """The first sentence that states something, and what is before it: "Hmm." and a question do not."""
     for start, end in sentence_spans(text):
         sentence = text[start:end].rstrip("\"'”’」』 ")
-        if end >= _LEAST_CHARACTERS and not sentence.endswith(("?", "？")):
+        if end >= _LEAST_CHARACTERS[language] and not sentence.endswith(("?", "？")):
             return text[:end].rstrip()
     return text

@@ -127,7 +127,7 @@ class Organize(Step[ConversationView, Composed]):
         parts = self._conversation(view)
         tokens = self._head(view).tokens + sum(part.tokens for part in parts)
         if self.history == "multiple":
-            tokens += self._message_overhead * (len(_blocks(parts, view.role.name)) - 1)
+            tokens += self._message_overhead * max(0, len(_blocks(parts, view.role.name)) - 1)
         return tokens
 
     def accept(self, view: ConversationView, line: str) -> Turn:
@@ -218,9 +218,9 @@ class Organize(Step[ConversationView, Composed]):
         conversation = [part for part in parts if part.name not in ("template", "card", "prefix")]
         if self.history == "single":
             return tuple(self._template(view, card, "\n".join(part.text for part in conversation)))
-        (_, first), *later = _blocks(conversation, view.role.name)
-        messages = [AIMessage(text) if spoken else HumanMessage(text) for spoken, text in later]
-        return (*self._template(view, card, first), *messages)
+        blocks = _blocks(conversation, view.role.name) or [(False, "")]
+        instructions = [message for message in self._template(view, card, "") if message.text]
+        return (*instructions, *(AIMessage(text) if spoken else HumanMessage(text) for spoken, text in blocks))
 
     @property
     def _message_overhead(self) -> int:
@@ -269,17 +269,15 @@ def _without_worst_hit(view: ConversationView) -> ConversationView:
 
 
 def _blocks(parts: Iterable[PromptPart], name: str) -> list[tuple[bool, str]]:
-    """The conversation as alternating messages: (spoken by the role, text), the user's first.
+    """The conversation as alternating messages: (spoken by the role, text).
 
-    What is before the first line of the user goes into that message.
+    A greeting is a message of its own: in one message with the user's line, small models answer the greeting.
     """
-    blocks: list[tuple[bool, str]] = [(False, "")]
-    user_spoke = False
+    blocks: list[tuple[bool, str]] = []
     for part in parts:
-        spoken = part.speaker == name and user_spoke
-        user_spoke = user_spoke or part.speaker not in ("", name)
-        if blocks[-1][0] == spoken:
-            blocks[-1] = (spoken, "\n".join(filter(None, (blocks[-1][1], part.text))))
+        spoken = part.speaker == name
+        if blocks and blocks[-1][0] == spoken:
+            blocks[-1] = (spoken, f"{blocks[-1][1]}\n{part.text}")
         else:
             blocks.append((spoken, part.text))
     return blocks

@@ -78,7 +78,8 @@ def load_chat_model(
             ``scripted:FILE``, or ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
         adapter: folder of a LoRA adapter, for a local model; a GGUF file of one, for a GGUF file.
         template: False leaves out the chat template of a local model (report 5.2, base models).
-        dtype: float32, bfloat16 or float16, for a local model.
+        dtype: float32, bfloat16 or float16, for a local model; None for bfloat16 where the checkpoint is stored in 16
+            bits and the device multiplies bfloat16, else float32.
         device: as torch names it, for a local model.
         context_window: tokens of prompt and reply together; the model's own when None.
         prefix_style: how an ``openai:`` server continues a prefix, "vllm", "deepseek" or "none".

@@ -37,6 +37,9 @@ class LocalChatModel(BaseChatModel):
     A trailing ``AIMessage`` is a prefix (prefill): the reply is what comes after it. ``stop`` strings are found in the
     text, left out, and never partly streamed. ``response_metadata["finish_reason"]`` is "stop", "eos" or "length";
     ``usage_metadata`` counts real tokens, ``input_token_details.cache_read`` those that were found in a KV cache.
+    The same seed and call give the same reply in float32, whatever is in the KV caches or runs at the same time. In 16
+    bits that holds for calls one at a time without caches (``kv_cache_mb=0``): after a cached prefix, passes of other
+    lengths round differently in the last of bfloat16's 8 bits, enough to choose another of two likely tokens.
     The parameters of ``Sampling`` may also be given to a single call, as ``model.invoke(..., temperature=0.7)``.
     Invoked directly it is greedy unless a temperature is set; conversations pass what the checkpoint recommends
     (``talk_sampling``) to each call.
@@ -51,7 +54,7 @@ class LocalChatModel(BaseChatModel):
     model: str = Field(description="the name of the embedded model, a folder or a hub id")
     adapter: str | None = Field(None, description="folder of a LoRA adapter for this base")
     template: bool = Field(True, description="False: no chat template, and a newline ends the reply (report 5.2)")
-    dtype: str | None = Field(None, description="float32, bfloat16 or float16; by device when None")
+    dtype: str | None = Field(None, description="float32, bfloat16 or float16; by checkpoint and device when None")
     device: str | None = Field(None, description="as torch names it; CUDA where there is one when None")
     context_window: int | None = Field(None, ge=2, description="tokens; never above the checkpoint's own window")
     temperature: float = Field(0.0, ge=0, description="0 for greedy decoding")
@@ -61,7 +64,9 @@ class LocalChatModel(BaseChatModel):
     repetition_penalty: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(256, ge=1)
     kv_cache_mb: int = Field(512, ge=0, description="MiB of KV caches kept for later calls; 0 keeps none")
-    seed: int | None = Field(None, description="the same seed and call give the same reply")
+    seed: int | None = Field(
+        None, description="the same seed and call give the same reply; in 16 bits, where no other call has left a cache"
+    )
 
     _engine: Engine = PrivateAttr()
     _adapter_name: str | None = PrivateAttr(None)

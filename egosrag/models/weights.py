@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,23 @@ def load_causal_lm(folder: Path, name: str, **options: Any) -> PreTrainedModel:
     model, info = _from_pretrained(AutoModelForCausalLM, folder, name, **options)
     _check_complete(name, info)
     return model
+
+
+def stored_dtype(folder: Path) -> str:
+    """The dtype of the checkpoint's largest tensor, as torch names it; of tensors in several files, those of the first.
+
+    Only the header of the file is read. "" where there is no whole file: loading it says what is wrong.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+    try:
+        with safe_open(str(min(folder.glob("*.safetensors"))), framework="numpy") as file:
+            parts = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
+            largest = max(parts, key=lambda part: prod(part.get_shape()))
+            return names.get(largest.get_dtype(), "")
+    except (ValueError, SafetensorError):
+        return ""
 
 
 def load_encoder(kind: Callable[..., Any], folder: Path, name: str, **options: Any) -> Any:

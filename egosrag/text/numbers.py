@@ -28,7 +28,10 @@ _UNIT = (
     r"吨|摄氏度|度|巴|千帕|瓦|千瓦|伏|安|牛米|公里每小时|元|挡|档|级|个|种|只|把|条"
 )
 _QUANTITY = re.compile(rf"(?<![A-Za-z0-9_.])(\d+(?:[.,:]\d+)*)(?:\s*({_UNIT})(?![A-Za-z]))?")
-_SAME_UNIT = {"秒钟": "秒", "分": "分钟", "千米": "公里", "千克": "公斤", "档": "挡", "日": "天"}
+_SAME_UNIT = {
+    **{"秒钟": "秒", "分": "分钟", "千米": "公里", "千克": "公斤", "档": "挡", "日": "天"},
+    **{"meter": "metre", "kilometer": "kilometre", "centimeter": "centimetre", "liter": "litre"},
+}
 
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
 _SMALL = f"two three four five six seven eight nine {_TEENS}".split()  # "one" is also a pronoun
@@ -88,5 +91,5 @@ def _normal_number(number: str) -> str:
 
 
 def _normal_unit(unit: str) -> str:
-    unit = _SAME_UNIT.get(unit, unit)
-    return unit[:-1] if len(unit) > 3 and unit.endswith("s") else unit
+    unit = unit[:-1] if len(unit) > 3 and unit.endswith("s") else unit
+    return _SAME_UNIT.get(unit, unit)

@@ -169,7 +169,7 @@ def load_model(weights: Weights) -> Any:
     if is_gguf(name):
         model, tokenizer = load_gguf(name, dtype)
     else:
-        folder = checkpoint_folder(weights.name)
+        folder = checkpoint_folder(name)
         model = load_causal_lm(folder, weights.name, dtype=dtype)
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

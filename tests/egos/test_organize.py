@@ -209,3 +209,16 @@ def test_the_prompt_contains_the_name_and_description_of_the_persona() -> None:
     assert "Talks with: Ann: A sailor from Hull." in text
     assert "Tim bakes for Ann." in text
     assert "Talks with" not in as_text(Organize(COUNT, 4096).invoke(view_of("Hello.")))
+
+
+def test_a_greeting_is_a_message_of_its_own_in_a_history_of_several_messages() -> None:
+    role = TIM.model_copy(update={"greeting": "Ahoy!"})
+    turns = (Turn(speaker="Tim", text="Ahoy!"), Turn(speaker="Me", text="Who are you?"))
+    for quote, greeting in ((True, 'Tim: "Ahoy!"'), (False, "Tim: Ahoy!")):
+        organize = Organize(COUNT, 1000, history="multiple", quote=quote)
+        composed = organize.run(ConversationView(role, turns))
+        assert [(type(m).__name__, str(m.text)) for m in composed.messages[1:]] == [
+            ("AIMessage", greeting),
+            ("HumanMessage", 'Me: "Who are you?"' if quote else "Me: Who are you?"),
+        ]
+        assert organize.estimate(composed.view) >= composed.tokens

@@ -130,11 +130,26 @@ def test_a_base_is_loaded_once_until_its_folder_changes(tiny_qwen: Path, tmp_pat
     assert open_engine(str(tmp_path / "m")) is not first
 
 
-def test_the_dtype_does_not_come_from_the_checkpoint(tiny_qwen: Path) -> None:
+@pytest.mark.parametrize(
+    ("stored", "fast", "loaded"),
+    [
+        ("float32", True, "float32"),
+        ("bfloat16", True, "bfloat16"),
+        ("float16", True, "bfloat16"),
+        ("bfloat16", False, "float32"),
+    ],
+)
+def test_weights_of_16_bits_are_computed_in_bfloat16_where_that_is_fast(
+    tiny_qwen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str, fast: bool, loaded: str
+) -> None:
     import torch
+    from safetensors.torch import load_file, save_file
 
-    assert open_engine(str(tiny_qwen)).model.dtype == torch.float32
-    assert open_engine(str(tiny_qwen), dtype="bfloat16").model.dtype == torch.bfloat16
+    file = shutil.copytree(tiny_qwen, tmp_path / "m") / "model.safetensors"
+    save_file({k: v.to(getattr(torch, stored)) for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+    monkeypatch.setattr("egosrag.models.runtime.checkpoint.has_fast_bfloat16", lambda device: fast)
+    assert open_engine(str(tmp_path / "m")).model.dtype == getattr(torch, loaded)
+    assert open_engine(str(tmp_path / "m"), dtype="float32").model.dtype == torch.float32
 
 
 def test_importing_the_models_loads_no_heavy_library() -> None:

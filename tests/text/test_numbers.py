@@ -31,6 +31,7 @@ def test_quantities_are_numbers_with_their_units(text: str, expected: set[tuple[
         ("等30秒。", "等待30分钟。", False),
         ("It takes 4.6 litres.", "takes 4.6 litres", True),
         ("It takes 46 litres.", "takes 4.6 litres", False),
+        ("It works within 25 meters.", "within 25 metres of the car", True),
         ("Every 60000 km.", "every 60,000 km", True),
         ("1. 打开盖子。", "打开盖子。", True),
         ("没有数字。", "有5个数字。", True),

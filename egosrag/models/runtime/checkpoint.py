@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import ModelError
-from egosrag.models.runtime.cpu import use_onednn
+from egosrag.models.runtime.cpu import has_fast_bfloat16, use_onednn
 from egosrag.models.runtime.engine import Engine
 from egosrag.models.sampling import read_sampling
-from egosrag.models.weights import check_files, first_line, load_adapter, load_causal_lm
+from egosrag.models.weights import check_files, first_line, load_adapter, load_causal_lm, stored_dtype
 from egosrag.traits import read_traits
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def open_engine(name: str, *, dtype: str | None = None, device: str | None = Non
 
     Args:
         name: ``pocket``, a folder, or a hub id.
-        dtype: float32, bfloat16 or float16; None for float32 on the CPU and bfloat16 on an accelerator.
+        dtype: float32, bfloat16 or float16; None for bfloat16 where the checkpoint is stored in 16 bits and the device
+            multiplies bfloat16 (``has_fast_bfloat16``), else float32.
         device: as torch names it; None for CUDA where there is one, else the CPU.
 
     Raises:
@@ -52,7 +53,9 @@ def open_engine(name: str, *, dtype: str | None = None, device: str | None = Non
     folder = checkpoint_folder(name)
     check_files(folder, name)
     device = device or _default_device()
-    dtype = dtype or ("float32" if device.startswith("cpu") else "bfloat16")
+    if dtype is None:
+        halved = stored_dtype(folder) in ("bfloat16", "float16")
+        dtype = "bfloat16" if halved and has_fast_bfloat16(device) else "float32"
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPES)}")
     # A folder that was written again is another model.

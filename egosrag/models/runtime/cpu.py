@@ -101,10 +101,14 @@ def _packed_forward(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return product[: len(rows)].reshape(*x.shape[:-1], layer.out_features)
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32: with AMX, or AVX-512 BF16."""
+def has_fast_bfloat16(device: str = "cpu") -> bool:
+    """Whether a device multiplies bfloat16 by itself: a CPU with AMX or AVX-512 BF16, CUDA from Ampere on, others."""
     import torch
 
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not device.startswith("cpu"):
+        return True
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 

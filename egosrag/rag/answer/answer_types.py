@@ -137,6 +137,11 @@ def lacks_answer_type(question: str, text: str) -> bool:
     return bool(expected) and not any(pattern.search(text) for pattern in patterns)
 
 
+def lacks_price(question: str, text: str) -> bool:
+    """Whether ``question`` asks for a price and ``text`` contains none."""
+    return bool(_PRICE.question.search(question)) and not _PRICE.answer.search(text)
+
+
 def only_prohibits(question: str, sentence: str) -> bool:
     """Whether ``sentence`` is a prohibition, and ``question`` asks neither for permission nor for dangers."""
     return bool(_PROHIBITION.search(sentence)) and not _ASKS_PERMISSION.search(question)

@@ -10,11 +10,12 @@ Before the model is called (:func:`decide`), the first rule that applies:
 6. The model writes. Its unsupported sentences are dropped, and the others must be about the question.
 
 The prompt offers a refusal only below ``ANSWER_FROM`` (:func:`may_refuse`): small models refuse what the first passage
-states as soon as they may.
+states as soon as they may. From there on, what they invent is refused as it has no citation.
 
-If nothing of the model's draft remains (:func:`decide_without_draft`), the manual is quoted from ``ANSWER_FROM`` on; if
-the model refused, from ``QUOTE_OVER_REFUSAL_FROM`` on; for an extractive model, from ``QUOTE_FROM`` on; with a quote
-that lacks the type of answer that the question asks for, from ``QUOTE_WITHOUT_VALUE_FROM`` on. Otherwise it is refused.
+If nothing of the model's draft remains (:func:`decide_without_draft`), the manual is quoted from ``QUOTE_DROPPED_FROM``
+on; if the model refused, from ``QUOTE_OVER_REFUSAL_FROM`` on; for an extractive model, from ``QUOTE_FROM`` on; with a
+quote that lacks the type of answer that the question asks for, from ``QUOTE_WITHOUT_VALUE_FROM`` on. Otherwise it is
+refused.
 
 The thresholds are values of ``RetrievedEvidence.confidence``, the share of the question's content that one passage
 covers: of eight features that were tried, it separates answerable from unanswerable questions best. Measured on the
@@ -38,11 +39,13 @@ REFUSE_BELOW = 0.12
 # silver questions, those about what the right page leaves out have as much confidence as the others: refusing those is
 # left to the model.
 QUOTE_FROM = 0.23
-# From this confidence on the prompt offers no refusal, and the manual is quoted where nothing of the draft remains. Of
-# the unanswerable questions 19 of 20 to the sample manuals are below it, and 34 of 45 to other product manuals
-# (OHR-Bench, without the document that answers them); of the answerable questions none of 135 there, and 2 of the 64
-# direct ones to the sample manuals.
-ANSWER_FROM = 0.40
+# From this confidence on the prompt offers no refusal. Of the questions to the sample manuals none of the direct ones,
+# one follow-up, seven of the 28 paraphrases and 13 of the unanswerable ones are below it.
+ANSWER_FROM = 0.25
+# From this confidence on the manual is quoted where nothing of the model's draft remains. Of the unanswerable questions
+# 19 of 20 to the sample manuals are below it, and 34 of 45 to other product manuals (OHR-Bench, without the document
+# that answers them); of the answerable ones none of 135 there, and 2 of the 64 direct ones to the sample manuals.
+QUOTE_DROPPED_FROM = 0.40
 # From this confidence on the manual is quoted although the model refused.
 QUOTE_OVER_REFUSAL_FROM = 0.60
 # From this confidence on a quote without the type of answer is given ("how often" without a number). Sample manuals:
@@ -94,7 +97,7 @@ def decide_without_draft(evidence: RetrievedEvidence, quote: str, *, model_refus
         quote: the excerpt of the manual that fits best.
         model_refused: whether the model said that there is no answer.
     """
-    return _quote_or_refuse(evidence, quote, QUOTE_OVER_REFUSAL_FROM if model_refused else ANSWER_FROM)
+    return _quote_or_refuse(evidence, quote, QUOTE_OVER_REFUSAL_FROM if model_refused else QUOTE_DROPPED_FROM)
 
 
 def _quote_or_refuse(evidence: RetrievedEvidence, quote: str, threshold: float) -> Decision:

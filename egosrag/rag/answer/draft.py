@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
-from egosrag.rag.answer.answer_types import Verdict, verdict_of
+from egosrag.rag.answer.answer_types import Verdict, lacks_price, verdict_of
 from egosrag.rag.answer.citation_verifier import (
     CitationVerifier,
     VerifiedSentence,
@@ -65,6 +65,7 @@ class Draft:
         self._overlap = overlap
         self._required_overlap = _RELEVANT_SHARE * best_overlap
         self._mark = load("unsupported", language_of(question)).text() if unsupported == "mark" else None
+        self._question = question
         self._question_words = frozenset(words(question))
         self._raw = ""
         self._read = 0  # sentences of the raw text that were verified
@@ -121,10 +122,16 @@ class Draft:
         return released
 
     def _is_relevant(self) -> bool:
-        """Whether the sentences answer: they say more than the question did, and their quotes are about it."""
+        """Whether the sentences answer: they say more than the question did, and their quotes are about it.
+
+        Any number with a unit in a passage would support "The car costs 110 kW": a price has to be one.
+        """
         supported = [sentence for sentence in self._kept if sentence.citation]
         new = (word for sentence in supported for word in words(without_question_words(sentence.text)))
-        if all(word in self._question_words for word in new) and not any(verdict_of(s.text) for s in supported):
+        verdict = any(verdict_of(sentence.text) for sentence in supported)
+        if not verdict and all(word in self._question_words for word in new):
+            return False
+        if not verdict and lacks_price(self._question, "\n".join(sentence.text for sentence in supported)):
             return False
         citations = [sentence.citation for sentence in supported if sentence.citation]
         quotes = [self._verifier.in_context(c.source, c.page, c.quote) for c in citations]

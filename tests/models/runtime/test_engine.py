@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from transformers import DynamicCache
 
 from egosrag.models.local import LocalChatModel
-from egosrag.models.runtime.kv_cache import KVCachePool, common_prefix_length
+from egosrag.models.runtime.batching import ForwardRequest
+from egosrag.models.runtime.kv_cache import KVCache, KVCachePool, common_prefix_length
 from egosrag.models.runtime.prompt_lookup import PromptLookup
 from egosrag.prompts.encode import encode
 from tests.models.conftest import FixedReply
@@ -82,6 +86,29 @@ def test_no_reply_depends_on_the_cached_tokens(fresh: LocalChatModel, calls: lis
         assert off.invoke(turn(card, lines)).text == cached
         assert len(fresh.engine.kv_pool) == 0
         fresh.engine.kv_pool = before
+
+
+def test_in_16_bits_a_seed_repeats_a_reply_without_caches_and_a_cached_prefix_only_rounds_differently(
+    tiny_qwen: Path, tmp_path: Path
+) -> None:
+    """What a cached prefix changes is of the size of bfloat16's rounding, which may turn a reply: none is promised."""
+    shutil.copytree(tiny_qwen, tmp_path / "m")
+    options: dict[str, Any] = {"dtype": "bfloat16", "temperature": 1.0, "seed": 7, "max_new_tokens": 12}
+    model = LocalChatModel(model=str(tmp_path / "m"), kv_cache_mb=0, **options)
+    prompt = turn(CARDS[0], ["Who are you?", "你是谁？"])
+    assert model.invoke(prompt).text == model.invoke(prompt).text
+    ids = encode(model.tokenizer, prompt)
+    whole = forward(model, [ids])
+    for cached in (1, len(ids) // 2, len(ids) - 1):
+        torch.testing.assert_close(forward(model, [ids[:cached], ids[cached:]]), whole, rtol=2**-5, atol=2**-5)
+
+
+def forward(model: LocalChatModel, spans: list[list[int]]) -> torch.Tensor:
+    """The logits of the last id, computed in one pass a span, shape (1, vocabulary)."""
+    cache = KVCache(None, [], DynamicCache(config=model.engine.model.config))
+    for ids in spans:
+        logits = model.engine.scheduler.logits(ForwardRequest(cache, ids), model.engine._locked_forward)
+    return logits
 
 
 def test_memory_is_limited_and_the_least_recently_used_is_evicted(fresh: LocalChatModel) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from egosrag.rag.answer.answer_types import answer_patterns, lacks_answer_type, only_prohibits
+from egosrag.rag.answer.answer_types import answer_patterns, lacks_answer_type, lacks_price, only_prohibits, verdict_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,34 @@ def test_a_text_may_lack_the_type_of_answer_that_is_asked_for(question: str, tex
 def test_the_form_of_a_question_distinguishes_its_answer(question: str, answer: str, other: str) -> None:
     patterns = answer_patterns(question)
     assert sum(bool(p.search(answer)) for p in patterns) > sum(bool(p.search(other)) for p in patterns)
+
+
+def test_a_price_is_an_amount_of_money() -> None:
+    assert lacks_price("What does the car cost?", "The car costs 110 kW.")
+    assert not lacks_price("What does the car cost?", "It costs 20,000 euros.")
+    assert not lacks_price("What does the car weigh?", "It weighs 1,340 kg.")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "text", "positive", "rest"),
+    [
+        ("Yes.", "Yes.", True, ""),
+        ("No, never do it.", "No.", False, "never do it."),
+        ("可以，按住按钮。", "可以。", True, "按住按钮。"),
+        ("不能。", "不能。", False, ""),
+    ],
+)
+def test_a_verdict_is_the_yes_or_no_that_a_sentence_begins_with(
+    sentence: str, text: str, positive: bool, rest: str
+) -> None:
+    assert verdict_of(sentence) == (text, positive, rest)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["Nobody may do it.", "No 5 fuse.", "有三种模式。", "能量回收。", "会车灯亮。", ""]
+)
+def test_other_sentences_have_no_verdict(sentence: str) -> None:
+    assert verdict_of(sentence) is None
 
 
 def test_a_prohibition_answers_only_questions_about_permission() -> None:

@@ -72,9 +72,9 @@ def test_an_extractive_model_quotes_or_refuses(confidence: float, expected: Deci
 @pytest.mark.parametrize(
     ("confidence", "model_refused", "expected"),
     [
-        (decision.ANSWER_FROM, False, Decision.QUOTE),
-        (decision.ANSWER_FROM - 0.01, False, Decision.REFUSE),
-        (decision.ANSWER_FROM, True, Decision.REFUSE),
+        (decision.QUOTE_DROPPED_FROM, False, Decision.QUOTE),
+        (decision.QUOTE_DROPPED_FROM - 0.01, False, Decision.REFUSE),
+        (decision.QUOTE_DROPPED_FROM, True, Decision.REFUSE),
         (decision.QUOTE_OVER_REFUSAL_FROM, True, Decision.QUOTE),
     ],
 )
@@ -92,5 +92,5 @@ def test_a_quote_without_the_value_that_is_asked_for_needs_the_most_confidence()
     ):
         evidence = made(confidence, question)
         assert decide_without_draft(evidence, "The filter keeps dust out.", model_refused=False) is expected
-    evidence = made(decision.ANSWER_FROM, question)
+    evidence = made(decision.QUOTE_DROPPED_FROM, question)
     assert decide_without_draft(evidence, "Change it every 12 months.", model_refused=False) is Decision.QUOTE

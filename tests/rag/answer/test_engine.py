@@ -107,9 +107,9 @@ def test_a_refusal_of_the_model_is_overruled_only_by_a_high_confidence(manuals: 
 @pytest.mark.parametrize(
     ("language", "question", "offered"),
     [
-        ("zh", "海登5的售价是多少？", True),
+        ("zh", "车胎用几年就得换新的？", True),
         ("zh", "钥匙电池的型号是什么？", False),
-        ("en", "What does the Halden 5 cost?", True),
+        ("en", "How do I fold out the roof tent?", True),
         ("en", "How many airbags does the car have?", False),
     ],
 )
@@ -136,6 +136,20 @@ def test_a_yes_alone_is_given_with_what_the_manual_says(
     assert (answer.mode, answer.sentences[0].citation) == ("quoted", 0)
     assert answer.answer.startswith(expected)
     assert_quotes_are_verbatim(manuals[language], answer)
+
+
+@pytest.mark.parametrize(
+    ("language", "question", "raw"),
+    [
+        ("en", "What does the Halden 5 cost?", "The Halden 5 costs 110 kW."),
+        ("zh", "海登5的售价是多少？", "海登5的售价是1340公斤。"),
+    ],
+)
+def test_a_value_of_something_else_is_no_price(
+    manuals: dict[str, ManualIndex], language: str, question: str, raw: str
+) -> None:
+    manual, _ = engine(manuals[language], raw)
+    assert manual.ask(question).refused
 
 
 def test_a_yes_does_not_contradict_the_quote(manuals: dict[str, ManualIndex]) -> None:
