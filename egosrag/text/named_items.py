@@ -19,7 +19,7 @@ _COMMON = frozenset("I I'm I’m I'd I’d I'll I’ll I've I’ve Mr Mrs Ms Dr 
 _TITLES = ("Mr. ", "Mrs. ", "Ms. ", "Miss ", "Dr. ", "Prof. ")
 _LATIN, _HAN = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[\u4e00-\u9fff]")
 _NO_NAMES = frozenset({"师傅", "多谢", "老板", "老爷", "小友", "那行", "好咧"})  # jieba takes these for names
-_BEFORE_I = re.compile(r"\b[A-Z][a-z]+(?=\s+I\b)")  # "Do I", "When I": two capitals, and no name
+_BEFORE_CAPITAL = re.compile(r"\b[A-Z][a-z]+(?=\s+(?:I|Mr|Mrs|Ms|Miss|Dr)\b)")  # "Do I", "Hello Mr Fox": no names
 _BEFORE_A_START = ".!?…:;\"“”'‘("
 
 
@@ -55,7 +55,7 @@ def unkept_items(text: str, summary: str) -> list[str]:
     Stricter than ``missing_items``, which knows no number in English words, and a Chinese name only by the words before
     it; and more lenient with numbers: 7, seven and 七 are the same.
     """
-    text = _BEFORE_I.sub(lambda match: match.group().lower(), text)
+    text = _BEFORE_CAPITAL.sub(lambda match: match.group().lower(), text)
     values, have = number_values(summary), normalized(summary)
     lost = [item for item in missing_items([text], summary) if not _has_values(item, values)]
     lost += [written for written, value in spelled_numbers(text) if value not in values and written not in have]

@@ -305,3 +305,23 @@ def test_a_long_window_is_still_summarized_a_few_turns_at_a_time() -> None:
     sizes = [COUNT(prompt) for prompt in model.prompts]
     assert len(sizes) > 2
     assert max(sizes) <= 400
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "Me is Mr Ashdown.",  # the name that the user called the other
+        "Me: called Tim.",
+        "Do you still have bread?",
+        "Me lives in Oslo.",
+    ],
+)
+def test_a_line_that_asks_or_gives_a_speaker_anothers_name_never_becomes_a_scene(wrong: str) -> None:
+    turns = ("Me", "Hello Mr Ashdown. I'm Bob."), ("Tim", "Good day.")
+    scenes = scenes_of(f"{wrong}\nMe is called Bob and greets Mr Ashdown.", *turns)
+    assert scenes == ["Me is called Bob and greets Mr Ashdown."]
+
+
+def test_a_name_that_nobody_said_never_becomes_a_scene_in_chinese_either() -> None:
+    exchange = ("我", "我要出门。"), ("悟空", "好吧。")
+    assert scenes_of("我要出门，因为要去瓦恩。\n我要出门。", *exchange) == ["我要出门。"]

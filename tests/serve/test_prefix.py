@@ -35,7 +35,9 @@ def client(url: str, style: Any, model: str = "pocket", **more: Any) -> ApiChatM
 
 def replies_of(model: Any, role: str, **more: Any) -> list[Reply]:
     # History mode and window are explicit, because an API model has other defaults: the prompts must be the same.
-    conversation = Conversation(model, load_role(SAMPLES / f"{role}.json"), history="single", window=700, **more)
+    # A server states no likelihoods: only a local model judges its answers.
+    options = {"history": "single", "window": 760, "unknown": "invent", **more}
+    conversation = Conversation(model, load_role(SAMPLES / f"{role}.json"), **options)
     return [conversation.say(line) for line in LINES[role]]
 
 
@@ -45,9 +47,9 @@ def test_each_prefix_style_gives_the_replies_of_the_local_model(
     pocket: str, role: str, style: str, tmp_path: Path
 ) -> None:
     remote = replies_of(client(pocket, style), role)
-    # The client does not know the traits of a served model, so it revises no drafts; neither may the local model.
+    # The client does not know the traits of a served model: it revises no drafts, and takes the standard prompts.
     copy = shutil.copytree(SAMPLES.parent / "pocket", tmp_path / "pocket")
-    write_traits(copy, revises_drafts=False)
+    write_traits(copy, revises_drafts=False, prompts="")
     local = replies_of(load_chat_model(str(copy), max_new_tokens=256), role)
     assert [(r.text, r.stop_reason) for r in remote] == [(r.text, r.stop_reason) for r in local]
     assert {r.stop_reason for r in remote} == {"quote"}

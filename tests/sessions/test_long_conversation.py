@@ -67,7 +67,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def line(n: int) -> str:
-    return f"we {DEEDS[n // 10 % 10]} the {PLACES[n % 10]}{' again' if n > 99 else ''}."
+    # Of others: what users say of themselves is kept word for word in the scenes.
+    return f"they {DEEDS[n // 10 % 10]} the {PLACES[n % 10]}{' again' if n > 99 else ''}."
 
 
 def stable_ids(model: PromptReader, messages: tuple[BaseMessage, ...]) -> list[int]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from egosrag.egos.extract.chunks import Chunk, source_sentences
 from egosrag.egos.extract.claims import unsupported_claims
+from egosrag.egos.extract.relations import stated_relation
 from egosrag.schema import Evidence, Statement
 from egosrag.text.language import language_of, one_line
 from egosrag.text.named_items import named_items
@@ -54,6 +55,21 @@ _STOP = frozenset(
         "or", "be",
     }
 )  # fmt: skip
+_THIRD_PERSON = re.compile(r"\b(?:he|she|they|his|her|their|him|them)\b|[他她]", re.IGNORECASE)
+_OTHER_SUBJECT = re.compile(
+    r"(?:I|We|You|My)\b|[我你您咱]|[A-Z]\w+ (?:is|was|has|had|\w+s|\w+ed)\b"
+    r"|[\u4e00-\u9fff]{2,5}(?:是|说|指|笑|对|把|递|给|答应)"
+)
+_SPOKEN_SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]*[\"”」』]?")
+_QUESTION = re.compile(r"[?？][\"”」』]?\s*$")
+_AFFIRMS = re.compile(
+    r"\W*(?:of \w+\W+)?(?:yes|yeah|indeed|I (?:am|do|was|did))\b|[\W]*(?:是|对|嗯|怕|会|能|有|想|当然)", re.I
+)
+_FEAR = re.compile(r"\b(?:fear(?:s|ed)?|scared|frighten\w*|terrified)\b", re.I)  # all the same as "afraid"
+# A generality ("She is a good mother") is not supported by a good step somewhere else.
+_VAGUE = frozenset(["good", "great", "nice", "person", "people", "sense", "many", "much", "some", "often", "always"])
+_RELATION_SHARE = 0.7  # support of a relation by a quote that has both people and such a relation
+_EXCHANGE = 3  # speeches, one after the other, that may support a statement together
 _SPEECH_MARK = re.compile(r"[\"“”「」『』]")
 _PRONOUN = re.compile(r"\b(?:he|she|his|her|him|they|their|i|my|me)\b|[他她它我]", re.IGNORECASE)
 
@@ -111,21 +127,27 @@ def find_support(
     Returns:
         The place and its score, 0 to 1; None if no sentence supports the statement.
     """
-    terms = content_terms(statement, name)
-    if not terms or is_degenerate(statement):
+    terms = content_terms(statement, name) if about is None else _telling_terms(statement, name)
+    if not terms or is_degenerate(statement) or (about is not None and not _concerns(statement, name)):
         return None
     best: tuple[float, int, tuple[int, int]] | None = None
     named = mention_pattern(name)
     spans = source_sentences(chunk.text)
+    relation = stated_relation(statement, name) if about is not None else None
     for first, last, is_speech in _candidates(spans, chunk.text, dialogue=about is not None):
         start, end = spans[first][0], spans[last][1]
         quote = chunk.text[start:end]
-        score = len(terms & content_terms(quote, name)) / len(terms) - 0.1 * (last - first)
+        said = _FEAR.sub("afraid", _asserted(quote) if is_speech else quote) if about is not None else quote
+        share = len(terms & content_terms(said, name)) / len(terms)
+        if relation:  # the words of the relation decide, not how many others agree
+            share = max(share, _RELATION_SHARE) if relation.is_in(quote) else 0
+        score = share - 0.1 * min(last - first, 2)
         if score < 0.5 or (best and score <= best[0]):
             continue
         if about is not None:
             parts = [(start, end)] if is_speech else spans[first : last + 1]
-            is_about = all(about(chunk.start + a, chunk.start + b) for a, b in parts)
+            enough = any if relation else all
+            is_about = enough(about(chunk.start + a, chunk.start + b) for a, b in parts)
         else:
             before = chunk.text[spans[max(0, first - 3)][0] : spans[first][1]]
             second = chunk.text[spans[last][0] : spans[last][1]]
@@ -139,8 +161,31 @@ def find_support(
     return place, best[0]
 
 
+def _telling_terms(statement: str, name: str) -> frozenset[str]:
+    return content_terms(_FEAR.sub("afraid", statement), name) - _VAGUE
+
+
+def _asserted(quote: str) -> str:
+    """An exchange without its questions, but for those whose answer affirms them."""
+    parts = [match.group() for match in _SPOKEN_SENTENCE.finditer(quote)]
+    return " ".join(
+        part
+        for n, part in enumerate(parts)
+        if not _QUESTION.search(part) or (n + 1 < len(parts) and _AFFIRMS.match(parts[n + 1]))
+    )
+
+
+def _concerns(statement: str, name: str) -> bool:
+    """Whether a statement is one about the role: it names it, or does not begin with another, and is no speech."""
+    if _SPEECH_MARK.match(statement):
+        return False
+    if mention_pattern(name).search(statement) or _THIRD_PERSON.search(statement):
+        return True
+    return not _OTHER_SUBJECT.match(statement)
+
+
 def _candidates(spans: Sequence[tuple[int, int]], text: str, *, dialogue: bool) -> Iterator[tuple[int, int, bool]]:
-    """The (first, last) sentences of each possible quote, and whether it is a whole speech of a ``dialogue``.
+    """The (first, last) sentences of each possible quote, and whether it is speech of a ``dialogue``, with its answers.
 
     Else it is one sentence, or two neighbouring ones.
     """
@@ -150,10 +195,17 @@ def _candidates(spans: Sequence[tuple[int, int]], text: str, *, dialogue: bool) 
             yield n, n + 1, False
     if dialogue:
         breaks = [n for n in range(1, len(spans)) if "\n" in text[spans[n - 1][1] : spans[n][0]]]
+        speeches = []
         for first, end in pairwise((0, *breaks, len(spans))):
             marked = [n for n in range(first, end) if _SPEECH_MARK.search(text[slice(*spans[n])])]
-            if len(marked) > 1:
-                yield marked[0], marked[-1], True
+            if marked:
+                speeches.append((marked[0], marked[-1]))
+        for n, (first, last) in enumerate(speeches):
+            yield first, last, True
+            for after, (begin, end) in enumerate(speeches[n + 1 : n + _EXCHANGE], n):
+                if begin > speeches[after][1] + 2:  # a sentence may be between two speeches
+                    break
+                yield first, end, True
 
 
 def _is_about(quote: str, before: str, named: re.Pattern[str]) -> bool:

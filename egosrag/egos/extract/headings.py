@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import re
 
+from egosrag.egos.extract.relations import KIN
 from egosrag.text.names import mention_pattern
 
-_KIN = (
-    r"brother|sister|sibling|twin|mother|father|parents?|son|daughter|child(?:ren)?|uncle|aunt|cousin|niece|nephew"
-    r"|grand\w+|wife|husband|fianc\w+|widow\w*|friends?|enem(?:y|ies)|rivals?|neighbou?rs?|teacher|mentor|pupil|student"
-    r"|apprentice|assistant|master|boss|employer|colleague|partner|mechanic|pet|cat|dog|horse|parrot|bird|companion"
-)
-_KIN_ZH = (
-    "哥|姐|弟|妹|母亲|父亲|爹|娘|妈|爸|叔|伯|姑|姨|舅|侄|甥|奶奶|爷爷|外公|外婆|儿子|女儿|妻|丈夫|老婆|朋友|好友|棋友|邻居"
-    "|师父|师傅|师兄|老师|先生|徒弟|学徒|学生|助手|伙伴|搭档|敌|对头|对手|老板|东家|猫|狗|马|骡|鸟|八哥|鹦鹉"
-)
 _CUES = {
     "background": r"\b(?:born|years? old|aged|grew up|raised|stud(?:ied|ies)|trained|worked|works (?:as|in|at|for)"
     r"|served|for \w+ years|moved|licen[cs]e|war)\b"
@@ -36,9 +28,9 @@ def cued_headings(statement: str, name: str) -> set[str]:
     named = mention_pattern(name).pattern
     own = rf"(?:his|her|their|(?:{named})['’]s)"
     relation = (
-        rf"\b(?:is|was|are|were) {own} (?:[\w-]+ ){{0,3}}(?:{_KIN})\b|\b{own} (?:[\w-]+ )?(?:{_KIN}) (?:is|was)\b"
-        rf"|\b(?:has|had) (?:an?|\w+) (?:[\w-]+ )?(?:{_KIN}) (?:called|named)\b"
-        rf"|是(?:他|她|{named})(?:的|养的)?.{{0,6}}(?:{_KIN_ZH})|(?:他|她|{named})的(?:{_KIN_ZH})\w{{0,2}}[是叫]|养了"
+        rf"\b(?:is|was|are|were) {own} (?:[\w-]+ ){{0,3}}(?:{KIN})\b|\b{own} (?:[\w-]+ )?(?:{KIN}) (?:is|was)\b"
+        rf"|\b(?:has|had) (?:an?|\w+) (?:[\w-]+ )?(?:{KIN}) (?:called|named)\b"
+        rf"|是(?:他|她|{named})(?:的|养的)?.{{0,6}}(?:{KIN})|(?:他|她|{named})的(?:{KIN})\w{{0,2}}[是叫]|养了"
     )
     return {"relations"} if re.search(relation, statement, re.IGNORECASE) else fitting
 
@@ -55,4 +47,6 @@ def fitting_heading(label: str, statement: str, name: str) -> str:
     subject = rf"(?:{mention_pattern(name).pattern})|(?:He|She|They)\b|[他她]"
     if label == "relations" and not re.match(subject, statement):
         return label  # about another: "Ann trusts her", "Tom calls her my girl"
+    if label == "speaking_style" and label not in fitting:
+        label = "background"  # where small models put what they are unsure of, and it names no way of speaking
     return label if label in fitting or len(fitting) != 1 else fitting.pop()
