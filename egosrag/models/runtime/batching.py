@@ -208,16 +208,36 @@ def _attention(
             value[:, :, span],
             module.layer_idx,  # type: ignore[arg-type]
         )
+        if len(request.ids) == 1:
+            outputs.append(_attend_alone(query[:, :, span], keys, values, scaling))
+            continue
         mask = _causal_mask(request, key.device)
         outputs.append(sdpa_attention_forward(module, query[:, :, span], keys, values, mask, scaling=scaling)[0])
     return torch.cat(outputs, dim=1), None
 
 
+def _attend_alone(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float | None) -> torch.Tensor:
+    """Attention of one position to all before it.
+
+    The query of shape (1, heads, 1, size) over keys and values of shape (1, key heads, T, size) gives (1, 1, heads,
+    size). The heads that share a key head are the rows of one product: the keys are not copied for each of them, and
+    PyTorch's kernel for the CPU is slow for a single row of bfloat16 (Qwen2.5-Coder-0.5B after 1,000 tokens: 199 ms of
+    one core for the next token, 145 this way; in float32 the same as without).
+    """
+    import torch
+
+    _, heads, _, size = query.shape
+    grouped = query.view(1, keys.shape[1], -1, size)
+    return torch.nn.functional.scaled_dot_product_attention(grouped, keys, values, scale=scaling).view(
+        1, 1, heads, size
+    )
+
+
 def _causal_mask(request: ForwardRequest, device: torch.device) -> torch.Tensor | None:
-    """The mask of shape (1, 1, new, past + new); None where the kernel's own is right."""
+    """The mask of shape (1, 1, new, past + new) for several ids; None where the kernel's own is right."""
     import torch
 
     new, past = len(request.ids), len(request.cache.ids)
-    if new == 1 or past == 0:
-        return None  # a single id attends to everything; without a past the kernel's causal mask fits
+    if past == 0:
+        return None  # without a past the kernel's causal mask fits
     return torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)[None, None]

@@ -100,6 +100,8 @@ class Engine:
         self._active_adapter: str | None = None
         self._limits_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         batching = self._limits_logits and getattr(model, "_supports_attention_backend", False)
+        # A single token is computed as a batch of one, whose attention is faster than transformers' own.
+        self._batches_one = batching and model.config._attn_implementation == "sdpa"
         self.scheduler = Scheduler(batching=batching)
 
     @property
@@ -213,9 +215,9 @@ class Engine:
         import torch
 
         self._activate(batch[0].cache.adapter)
-        if len(batch) > 1:
+        request = batch[0]
+        if len(batch) > 1 or (self._batches_one and len(request.ids) == 1 and request.cache.truncatable):
             return batched_forward(self.model, batch)
-        (request,) = batch
         inputs: dict[str, Any] = {"input_ids": torch.tensor([request.ids], device=self.model.device)}
         if self._limits_logits:  # the logits of a long prompt would take more memory than the model
             inputs["logits_to_keep"] = request.logits_to_keep

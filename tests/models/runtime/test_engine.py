@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from transformers import DynamicCache
 
 from egosrag.models.local import LocalChatModel
+from egosrag.models.runtime import batching
 from egosrag.models.runtime.batching import ForwardRequest
 from egosrag.models.runtime.kv_cache import KVCache, KVCachePool, common_prefix_length
 from egosrag.models.runtime.prompt_lookup import PromptLookup
@@ -124,6 +125,20 @@ def test_memory_is_limited_and_the_least_recently_used_is_evicted(fresh: LocalCh
     pool.put(newest, limit)
     assert 1 <= len(pool) < 6 and pool.nbytes <= limit
     assert reused(fresh.invoke(prompts[0])) < reused(fresh.invoke(prompts[-1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_attention_of_a_single_position_is_that_of_its_heads_one_by_one(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, keys, values = (
+        torch.randn(1, h, t, 8, generator=generator).to(dtype) for h, t in ((6, 1), (2, 90), (2, 90))
+    )
+    attended = batching._attend_alone(query, keys, values, None)
+    for head in range(6):
+        scores = (query[0, head].float() @ keys[0, head // 3].float().T) / 8**0.5
+        expected = scores.softmax(-1) @ values[0, head // 3].float()
+        tolerance = 1e-5 if dtype == torch.float32 else 2**-7
+        torch.testing.assert_close(attended[0, :, head].float(), expected, rtol=tolerance, atol=tolerance)
 
 
 def test_concurrent_generations_are_computed_in_one_pass(
