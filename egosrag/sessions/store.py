@@ -15,9 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from egosrag.errors import SessionError, StoreUnavailable
+from egosrag.errors import StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.durable_store import DurableStore
+from egosrag.sessions.durable_store import DurableStore, damaged
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
@@ -96,12 +96,6 @@ class _PlainSerializer(JsonPlusSerializer):
             return super().loads_typed(data)
         except (ValueError, TypeError, LookupError, NotImplementedError, RecursionError) as error:
             raise damaged(error) from error
-
-
-def damaged(error: Exception) -> SessionError:
-    """The error for a store with content that this program did not write."""
-    kind = type(error).__name__
-    return SessionError(f"the session is damaged in its store ({kind}): restore a backup, or begin another session")
 
 
 def serializer() -> JsonPlusSerializer:
