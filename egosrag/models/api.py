@@ -15,9 +15,11 @@ from langchain_core.language_models.chat_models import agenerate_from_stream, ge
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from egosrag.caller import current_caller
 from egosrag.errors import EgosRagError, ModelError, WindowError
+from egosrag.models.background import iterate_cancellable
 from egosrag.models.continuation import EchoFilter, request_prefix, sendable_stops
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import TokenCounts, chunk, last_chunk
@@ -69,6 +71,8 @@ class ApiChatModel(ChatOpenAI):
     repetition_penalty: float | None = Field(None, gt=0)
     stream_usage: bool | None = True
     use_responses_api: bool | None = False
+
+    _in_background: ApiChatModel | None = PrivateAttr(None)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -152,6 +156,9 @@ class ApiChatModel(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
+        if current_caller() is not None:  # who may leave at any time, also while the server reads the prompt
+            yield from iterate_cancellable(lambda: self._for_background()._astream(messages, stop, None, **kwargs))
+            return
         reply = _ReplyStream(messages, stop, self)
         try:
             # No run_manager: LangChain reports the chunks that are yielded here.
@@ -185,6 +192,17 @@ class ApiChatModel(ChatOpenAI):
                 raise self._one_line_error(error) from error
             async for ready in self._astream(messages, stop, run_manager, **{**kwargs, "stream_usage": False}):
                 yield ready
+
+    def _for_background(self) -> ApiChatModel:
+        """This model with connections of its own: those of a client belong to one event loop."""
+        if self._in_background is None:
+            own = self.model_copy()
+            if self.http_async_client is None:
+                client = self.root_async_client.with_options(http_client=openai.DefaultAsyncHttpxClient())
+                update = {"root_async_client": client, "async_client": client.chat.completions}
+                own = self.model_copy(update=update)
+            self._in_background = own
+        return self._in_background
 
     def _generate(
         self,
