@@ -30,6 +30,7 @@ from egosrag.egos.step import Count, Step
 from egosrag.egos.view import Composed
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.sampling import TalkSampling, call_temperature, talk_sampling
+from egosrag.models.streaming import StopFilter
 from egosrag.models.traits import unbound
 from egosrag.models.usage import usage_of
 from egosrag.presets import Unknown
@@ -138,9 +139,10 @@ class Generate(Step[Composed, Reply]):
             for _ in self._attempt(draft, config, sampling):
                 pass
             draft.shorten()
-            yield draft.text
         elif not streams:
             draft.revise(reviser)
+        if not streams:
+            draft.limit(sampling.get("stop") or (), sampling.get("max_new_tokens"), self.count)
             yield draft.text
         yield draft.reply()
 
@@ -209,6 +211,7 @@ class _Draft:
         self.composed = composed
         self.opening = opening
         self.shortened = False
+        self.cut_off = False
         self.repetition = RepetitionFilter(texts)
         self.started = time.perf_counter() if started is None else started
         self.usage = usage or Usage()  # of all calls
@@ -247,6 +250,14 @@ class _Draft:
             self.text = self.text[: end.start()] + stop
             self.shortened = True
 
+    def limit(self, stops: Sequence[str], tokens: int | None, count: Count) -> None:
+        """Applies the limits of a call to a text that is not as the model wrote it."""
+        stop_filter = StopFilter(stops)
+        self.text = stop_filter.feed(self.text) + stop_filter.finish()
+        while tokens and self.text and (used := count(self.text)) > tokens:
+            self.cut_off = True
+            self.text = self.text[: min(len(self.text) * tokens // used, len(self.text) - 1)]
+
     def _released(self, text: str) -> str:
         if text and self.first_token_s is None:
             self.first_token_s = time.perf_counter() - self.started
@@ -274,6 +285,8 @@ class _Draft:
 
     @property
     def stop_reason(self) -> StopReason:
+        if self.cut_off:
+            return "length"
         if self.revised or self.shortened:
             return "quote"
         reason = self.decoder.stop_reason

@@ -89,6 +89,10 @@ class DurableStore(ABC):
         """The names of all sessions, in any order."""
 
     @abstractmethod
+    def session_count(self, prefix: str) -> int:
+        """The number of sessions whose names begin with ``prefix``, in ASCII."""
+
+    @abstractmethod
     def head(self, session: str) -> str | None:
         """The id of the session's newest checkpoint; None if there is no such session."""
 

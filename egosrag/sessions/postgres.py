@@ -158,6 +158,11 @@ class PostgresStore(DurableStore, PostgresSaver):
         query = "SELECT DISTINCT thread_id FROM checkpoints"
         return [row["thread_id"] for row in self._guarded(lambda: self._rows(query))]
 
+    def session_count(self, prefix: str) -> int:
+        """See :class:`DurableStore`."""
+        query = "SELECT count(DISTINCT thread_id) AS number FROM checkpoints WHERE starts_with(thread_id, %s)"
+        return int(self._guarded(lambda: self._rows(query, prefix))[0]["number"])
+
     def head(self, session: str) -> str | None:
         """See :class:`DurableStore`."""
         return self._guarded(lambda: self._newest(session)) or None

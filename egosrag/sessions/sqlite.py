@@ -259,6 +259,11 @@ class SqliteStore(DurableStore, SqliteSaver):
         """See :class:`DurableStore`."""
         return [row[0] for row in self._rows("SELECT DISTINCT thread_id FROM checkpoints")]
 
+    def session_count(self, prefix: str) -> int:
+        """See :class:`DurableStore`."""
+        query = "SELECT count(DISTINCT thread_id) FROM checkpoints WHERE thread_id >= ? AND thread_id < ?"
+        return int(self._rows(query, prefix, prefix + "\x7f")[0][0])
+
     def head(self, session: str) -> str | None:
         """See :class:`DurableStore`."""
         query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"

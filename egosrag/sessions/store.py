@@ -88,6 +88,11 @@ def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
     return newest.config["configurable"]["checkpoint_id"] if newest else None
 
 
+def session_count(store: BaseCheckpointSaver[Any], prefix: str) -> int:
+    """The number of sessions of a durable store whose names begin with ``prefix``; 0 of any other store."""
+    return store.session_count(prefix) if isinstance(store, DurableStore) else 0
+
+
 class _PlainSerializer(JsonPlusSerializer):
     """Deserializes only plain data; anything else is reported as a damaged store, in one line."""
 

@@ -98,3 +98,15 @@ def _other(data: bytes) -> str | None:
         return None
     text = str(best)
     return None if len(_CONTROL_CHARACTER.findall(text)) * 50 > len(text) else text
+
+
+def without_surrogates(text: str) -> str:
+    """``text`` with U+FFFD in place of every half of a surrogate pair; two halves that belong together are joined.
+
+    JSON can hold a half of one as an escape, and a string with it cannot be written as UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -113,11 +113,17 @@ class ManualEngine:
 
     @_timed
     def stream(
-        self, question: str, history: History = (), config: RunnableConfig | None = None
+        self,
+        question: str,
+        history: History = (),
+        config: RunnableConfig | None = None,
+        *,
+        max_new_tokens: int | None = None,
     ) -> Iterator[str | Answer]:
         """The answer's text, sentence by sentence as each is verified, and then the ``Answer``.
 
-        The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`.
+        The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
+        ``max_new_tokens`` limits what the model writes, by default as its settings do.
         """
         language = language_of(question)
         if not question.strip():
@@ -140,7 +146,7 @@ class ManualEngine:
             )
             verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
             draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
-            yield from draft.generate(self.model, messages, config)
+            yield from draft.generate(self.model, messages, config, max_new_tokens)
             usage += draft.usage
             if draft.text:
                 yield _with_evidence(draft.answer(), evidence, usage)
