@@ -23,6 +23,7 @@ from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
 from egosrag.schema import LoreEntry, Turn
+from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import one_line
 
 History = Literal["single", "multiple"]
@@ -144,7 +145,7 @@ class Organize(Step[ConversationView, Composed]):
             raise SessionError(f"{size}: split it, or give it as a source")
         if len(view.turns) + 2 > SESSION_TURNS:
             raise SessionError(f"the session has {len(view.turns):,} turns, which is the limit: begin another one")
-        turn = Turn(speaker="", text=line.strip())
+        turn = Turn(speaker="", text=without_surrogates(line).strip())
         turn = turn.model_copy(update={"speaker": view.with_turn(turn).user_name})
         alone = replace(view, turns=(turn,), scenes=())
         if self.estimate(alone) > self.window and (composed := self.compose(alone)).tokens > self.window:

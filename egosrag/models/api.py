@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import Field, PrivateAttr
 
-from egosrag.caller import current_caller
+from egosrag.caller import cache_key, current_caller
 from egosrag.errors import EgosRagError, ModelError, WindowError
 from egosrag.models.background import iterate_cancellable
 from egosrag.models.continuation import EchoFilter, request_prefix, sendable_stops
@@ -25,6 +25,7 @@ from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import TokenCounts, chunk, last_chunk
 from egosrag.models.tokens import approximate_tokens
 from egosrag.models.usage import usage_of
+from egosrag.text.encoding import without_surrogates
 from egosrag.traits import Traits
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
@@ -334,6 +335,7 @@ class _ReplyStream:
         self._reason = ""  # until the server gives one
         self._usage = TokenCounts()
         self._text = False  # whether the model said anything
+        self._half = ""
         self._refusal = ""
         self._thinks = False
 
@@ -349,13 +351,18 @@ class _ReplyStream:
         if isinstance(message, AIMessageChunk):
             if message.usage_metadata:
                 usage = usage_of(message)
-                self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+                # The server's cache is shared by all callers of this process, so they are not told what was in it.
+                cached = 0 if cache_key() else usage.cached_tokens
+                self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, cached)
             if message.tool_call_chunks:
                 yield received
                 return
         self._refusal += str(info.get("refusal", ""))
         self._thinks = self._thinks or "thinking" in info
-        if text := self.filter.feed(str(message.text)):
+        said = self._half + str(message.text)
+        # Servers cut an emoji into the two escapes of its surrogate pair, and send one after the other.
+        self._half = said[-1:] if "\ud800" <= said[-1:] <= "\udbff" else ""
+        if text := self.filter.feed(without_surrogates(said[: len(said) - len(self._half)])):
             self._text = self._text or bool(text.strip())
             yield chunk(text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -89,13 +89,20 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
     record = Record.of(settled(stored, saved_partial(store, config)))
     if not roles:
         card = stored.get("role")
-        names = str(stored["name"]).split(", ")
-        roles = [Role.model_validate(card)] if card else [Role(name=name) for name in names]
+        roles = [Role.model_validate(card)] if card else [Role(name=name) for name in _role_names(stored, record)]
     names = [role.name for role in roles]
     user = next((turn.speaker for turn in record.turns if turn.speaker not in names), "")
     return Archive(
         session=session, user=user, roles=tuple(roles), turns=record.turns, scenes=record.scenes, swipes=record.swipes
     )
+
+
+def _role_names(stored: Mapping[str, Any], record: Record) -> list[str]:
+    """The names of a session's roles."""
+    if stored.get("names"):
+        return list(stored["names"])
+    name = str(stored["name"])  # of a session that was stored before there were lists of names
+    return [name] if any(turn.speaker == name for turn in record.turns) else name.split(", ")
 
 
 def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> None:
@@ -115,6 +122,7 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
     plain = archive.record.plain()
     values: Any = {
         "name": session_name(names),
+        "names": names,
         "turns": Overwrite(plain["turns"]),
         "scenes": Overwrite(plain["scenes"]),
         "swipes": plain["swipes"],

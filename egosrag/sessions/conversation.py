@@ -102,8 +102,9 @@ class Conversation:
         self.thread = SessionThread(session, checkpointer, self.pipeline)
         self._turn: TurnContext | None = None  # of the reply that is being generated
         self._composed: Composed | None = None
-        stored = self.thread.values().get("name", self.name)
-        if stored != self.name:
+        values = self.thread.values()
+        stored = values.get("name", self.name)
+        if stored != self.name or sorted(values.get("names") or self._speakers()) != sorted(self._speakers()):
             raise SessionError(
                 f"session {session!r} belongs to {stored}, not to {self.name}: give another session's name"
             )
@@ -312,7 +313,13 @@ class Conversation:
 
     def _pending(self, speaker: str) -> State:
         """The state of a session that waits for a reply of ``speaker``."""
-        return {"name": self.name, "pending": True, "answer": uuid.uuid4().hex, "speaker": speaker}
+        return {
+            "name": self.name,
+            "names": list(self._speakers()),
+            "pending": True,
+            "answer": uuid.uuid4().hex,
+            "speaker": speaker,
+        }
 
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView:
         """The stored values and their record as a view for the steps."""

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from egosrag.errors import SessionError
 from egosrag.schema import Role, Turn
-from egosrag.sessions.archive import Archive, is_text, problems
+from egosrag.sessions.archive import Archive, problems
 from egosrag.sessions.records import Branch, Swipes
+from egosrag.text.encoding import is_text
 
 _DATES = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh %Mm %Ss %fms")
 

@@ -23,6 +23,7 @@ from egosrag.rag.retrieval.evidence import EvidenceRetriever, RetrievedEvidence
 from egosrag.rag.retrieval.query_rewriting import History, QueryRewriter
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.schema import Answer, Timing, Usage
+from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import language_of
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class ManualEngine:
         The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
         ``max_new_tokens`` limits what the model writes, by default as its settings do.
         """
+        question = without_surrogates(question)
         language = language_of(question)
         if not question.strip():
             yield from _whole(refusal(language))
