@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Sequence
@@ -141,6 +142,7 @@ def run(app: FastAPI, names: Sequence[str], host: str, port: int) -> None:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(f"cannot listen at {host}:{port} ({error.strerror}): give another --port") from error
+    gc.freeze()  # what is loaded stays: the garbage collector need not look at it again
     server = server_config(app, timeout_graceful_shutdown=_SHUTDOWN_S)
     actual_port = listening.getsockname()[1]
     print(f"serves {', '.join(names)} at http://{host}:{actual_port}/v1", file=sys.stderr, flush=True)

@@ -124,6 +124,9 @@ class Generate(Step[Composed, Reply]):
         reviser = self.reviser if turns and turns[-1].speaker != composed.speaker else None
         judged = self.judges_answers and grounding.is_question_of_fact(composed)
         streams = reviser is None and not judged
+        stops, limit = sampling.get("stop") or (), sampling.get("max_new_tokens")
+        if reviser is not None:  # a draft is revised whole: the limits are of the text that is said
+            sampling = {name: value for name, value in sampling.items() if name not in ("stop", "max_new_tokens")}
         draft = _Draft(composed, repeatable_texts(composed.view, composed.speaker) if reviser is None else ())
         for text in self._attempt(draft, config, sampling):
             if streams:
@@ -142,7 +145,7 @@ class Generate(Step[Composed, Reply]):
         elif not streams:
             draft.revise(reviser)
         if not streams:
-            draft.limit(sampling.get("stop") or (), sampling.get("max_new_tokens"), self.count)
+            draft.limit(stops, limit, self.count)
             yield draft.text
         yield draft.reply()
 

@@ -30,6 +30,7 @@ from egosrag.serve.responses import (
     api_error_from,
     chunk,
     completion,
+    json_text,
     response_head,
     server_sent_event,
     usage_chunk,
@@ -184,7 +185,8 @@ class AnswerResponse(Response):
                     text += item
             if finish is None:
                 return
-            response = JSONResponse(completion(self._head, text, *finish), headers=self._extra_headers)
+            whole = json_text(completion(self._head, text, *finish))
+            response = Response(whole, headers=self._extra_headers, media_type="application/json")
         except ApiError as error:
             response = JSONResponse(error.body, error.status, {**error.headers, **self._extra_headers})
         await response(scope, receive, send)

@@ -16,6 +16,7 @@ from egosrag.errors import (
     WindowError,
 )
 from egosrag.schema import Usage
+from egosrag.text.encoding import without_surrogates
 
 
 class ApiError(Exception):
@@ -120,9 +121,14 @@ def usage_chunk(head: dict[str, Any], usage: Usage) -> str:
     return server_sent_event(body)
 
 
+def json_text(value: Any) -> str:
+    """A JSON value as text that can be sent, whatever a model wrote."""
+    return without_surrogates(json.dumps(value, ensure_ascii=False))
+
+
 def server_sent_event(value: Any) -> str:
     """A JSON value as a server-sent event."""
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+    return f"data: {json_text(value)}\n\n"
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:
