@@ -210,9 +210,14 @@ class _Upstream:
         from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
         self.bodies: list[dict[str, Any]] = []
-        bodies = self.bodies
+        self.requests: list[str] = []
+        bodies, requests = self.bodies, self.requests
 
         class Handler(BaseHTTPRequestHandler):
+            def parse_request(self) -> bool:
+                requests.append(str(self.raw_requestline))
+                return super().parse_request()
+
             def do_POST(self) -> None:
                 bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(200)
@@ -520,3 +525,21 @@ def test_a_token_of_other_characters_is_401(start: Start) -> None:
     for sent in ("Bearer \xe9\xff", "Bearer", "\xff"):
         response = httpx.get(f"{url}/models", headers={"Authorization": sent.encode("latin-1")})
         assert response.status_code == 401 and not re.search(TOKENS[0], response.text)
+
+
+def test_an_address_in_a_request_is_not_fetched(upstream: _Upstream, start: Start, settings: Settings) -> None:
+    """Images are left out by their place; nobody asks for them."""
+    address = str(upstream.model.openai_api_base)
+    parts = [
+        {"type": "text", "text": LINE},
+        {"type": "image_url", "image_url": {"url": f"{address}/a.png"}},
+        {"type": "file", "file": {"file_data": f"{address}/b.pdf"}},
+        {"type": "input_audio", "input_audio": {"data": f"{address}/c.wav"}},
+    ]
+    model = ScriptedChatModel(responses=["Of thunder."] * 2)
+    url = start({"m": ModelBackend(model), "edda": RoleBackend(settings, EDDA, model)})
+    for name in ("m", "edda"):
+        response = post(url, {"model": name, "messages": [{"role": "user", "content": parts}]})
+        assert response.headers[LEFT_OUT].count("messages.0.content.") == 3
+    assert not upstream.requests
+    assert address not in str(model.calls)
