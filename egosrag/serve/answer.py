@@ -1,7 +1,7 @@
 """One answer on its way to the client: generated in a thread of its own until it ends, is late, or the client leaves.
 
-The thread never waits for the client: what it generates is kept until it is sent, so that a client who reads slowly
-holds no place among the requests that are worked on for longer than the model needs.
+The thread is one piece ahead of the client: of a reply that a client left, a role's session keeps about what was read.
+A client that stops reading is dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from egosrag.caller import Cancelled, calling
+from egosrag.caller import POLL_S, Cancelled, calling
 from egosrag.errors import EgosRagError
 from egosrag.schema import Usage
 from egosrag.serve.backends import Backend, Finish
@@ -64,6 +64,7 @@ class Answer:
         self._caller = guard.caller(token)
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Any] = asyncio.Queue()
+        self._sent = threading.Semaphore(1)
         self._admitted = ExitStack()
         self._admitted.enter_context(guard.admit())
         threading.Thread(target=self._generate, name="answer", daemon=True).start()
@@ -82,6 +83,7 @@ class Answer:
             if isinstance(item, ApiError):
                 raise item
             yield item
+            self._sent.release()
 
     def _generate(self) -> None:
         """The work of the thread."""
@@ -92,6 +94,8 @@ class Answer:
                 if close := getattr(items, "close", None):
                     closing.callback(close)
                 for item in items:
+                    while not self._sent.acquire(timeout=POLL_S):
+                        self._caller.check()
                     self._caller.check()
                     if isinstance(item, Finish):
                         outcome, usage = "done", item.usage
