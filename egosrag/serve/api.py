@@ -98,8 +98,9 @@ def create_app(
         if backend.kind != "model":
             body.question()
         # A session belongs to the token: the same session name under another token is another session.
+        left_out = body.left_out(backend.kind)
         answer = Answer(backend, body, token, f"{token}\0{session}" if session else "", guard)
-        return AnswerResponse(answer, body.left_out(backend.kind), guard.limits.stall_seconds)
+        return AnswerResponse(answer, left_out, guard.limits.stall_seconds)
 
     return app
 

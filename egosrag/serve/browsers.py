@@ -55,14 +55,8 @@ class BrowserRules:
     def __init__(self, app: ASGIApp, *, origins: Iterable[str], own_hosts_only: bool, exposed: Iterable[str]) -> None:
         self._origins = frozenset(origins)
         self._own_hosts_only = own_hosts_only
-        self._app = CORSMiddleware(
-            app,
-            allow_origins=sorted(self._origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            allow_private_network=True,
-            expose_headers=list(exposed),
-        )
+        self._exposed = list(exposed)
+        self._app = self._cors(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application."""
@@ -71,9 +65,22 @@ class BrowserRules:
             try:
                 self._check(scope["method"], headers)
             except ApiError as error:
-                await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)
+                refused = JSONResponse(error.body, error.status, error.headers)
+                # Inside the rules for browsers: an allowed page may read why its request was refused.
+                app = self._cors(refused) if error.code == "content_type" else refused
+                await app(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _cors(self, app: ASGIApp) -> ASGIApp:
+        return CORSMiddleware(
+            app,
+            allow_origins=sorted(self._origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=self._exposed,
+        )
 
     def _check(self, method: str, headers: Headers) -> None:
         host, origin = headers.get("host", ""), headers.get("origin")

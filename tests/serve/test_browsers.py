@@ -87,6 +87,8 @@ def test_allowed_pages_are_answered_and_may_read_the_answer(start: Start) -> Non
     assert LEFT_OUT in response.headers["access-control-expose-headers"]
     wrong = httpx.post(f"{url}/chat/completions", json={"model": "none"}, headers={"Origin": PAGE})
     assert wrong.status_code == 400 and wrong.headers["access-control-allow-origin"] == PAGE
+    untyped = post(url, Origin=PAGE, Content_Type="text/plain")
+    assert untyped.status_code == 415 and untyped.headers["access-control-allow-origin"] == PAGE
     assert post(url, Origin="https://other.example").status_code == 403
 
 
