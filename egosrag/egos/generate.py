@@ -162,7 +162,7 @@ class Generate(Step[Composed, Reply]):
         """Streams one call of the model into ``draft``."""
         composed = draft.composed
         usage = Usage()
-        prefix = composed.prefix + draft.opening
+        prefix = composed.prefix + composed.continued(draft.opening)
         stream = continue_prefix(self.model, list(composed.messages), prefix, config=config, **sampling)
         try:
             for chunk in stream:
