@@ -4,8 +4,8 @@ No stop strings are sent: a quotation mark or a name ends the speech only in the
 knows and a stop string does not. When the decoder is sure, the model's stream is closed.
 
 A speech that only repeats the line it answers, or an earlier reply of the role to another line, is sampled once more
-with the next seed, and so is an empty one of a model that samples. The second speech is taken as it is. The stream is
-held back only while it may still become such a repetition.
+with the next seed. So are an empty one of a model that samples, and a question in return to a question of fact. The
+second speech is taken as it is. The stream is held back only while it may still become such a repetition.
 
 An answer to a question of fact that the model did not read from the prompt (``grounding``) is replaced: the role says
 that it does not know, in the model's own words. Such an answer is held back until that is decided.
@@ -131,7 +131,8 @@ class Generate(Step[Composed, Reply]):
         for text in self._attempt(draft, config, sampling):
             if streams:
                 yield text
-        if (again := self._sampled_again(draft, sampling)) is not None:
+        evades = judged and grounding.states_nothing(draft.text)
+        if (again := self._sampled_again(draft, sampling, evades)) is not None:
             draft = _Draft(composed, started=draft.started, usage=draft.usage)
             for text in self._attempt(draft, config, again):
                 if streams:
@@ -149,11 +150,11 @@ class Generate(Step[Composed, Reply]):
             yield draft.text
         yield draft.reply()
 
-    def _sampled_again(self, draft: _Draft, sampling: dict[str, Any]) -> dict[str, Any] | None:
-        """The sampling of a second attempt; None where the first one is taken."""
+    def _sampled_again(self, draft: _Draft, sampling: dict[str, Any], evades: bool) -> dict[str, Any] | None:
+        """The sampling of a second attempt; None where the first one is taken: it answers and repeats nothing."""
         temperature = call_temperature(self.model, sampling)
         samples = bool(temperature) or sampling.get("temperature", 0) is None  # None: as the server does by default
-        if not draft.is_repetition and (draft.text or not samples):
+        if not draft.is_repetition and not evades and (draft.text or not samples):
             return None
         model = unbound(self.model)
         again = dict(sampling)
@@ -167,7 +168,7 @@ class Generate(Step[Composed, Reply]):
         """Streams one call of the model into ``draft``."""
         composed = draft.composed
         usage = Usage()
-        prefix = composed.prefix + draft.opening
+        prefix = composed.prefix + composed.continued(draft.opening)
         stream = continue_prefix(self.model, list(composed.messages), prefix, config=config, **sampling)
         try:
             for chunk in stream:

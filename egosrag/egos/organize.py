@@ -168,7 +168,9 @@ class Organize(Step[ConversationView, Composed]):
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name
         card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts)
-        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
+        # Without a quotation mark the prefix ends at the colon: the space belongs to the token of the first word, and a
+        # model that is given it alone goes on with a digit or in the middle of a word.
+        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language).rstrip()
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
         # Templates write an empty message in another way, or not at all.
         shortest = [*self._template(view, card, "a"), AIMessage(prefix)]

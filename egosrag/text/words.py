@@ -16,7 +16,6 @@ _LATIN = re.compile(r"[A-Za-z0-9]+(?:[-.'&/][A-Za-z0-9]+)*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 _TERM = re.compile(rf"{_LATIN.pattern}|{_CJK.pattern}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SUFFIX = re.compile(r"(?<=[a-z]{3})(?:ies|es|s|ing|ed)$")
 
 
 @cache
@@ -38,9 +37,17 @@ def _jieba() -> Any:
     return tokenizer
 
 
+@cache
+def _stemmer() -> Any:
+    import Stemmer
+
+    return Stemmer.Stemmer("english", 0)  # without a cache of its own, which is not safe between threads
+
+
 def stem(word: str) -> str:
-    """An English word without its plural or verb ending; a light stemmer, enough for a manual's nouns and verbs."""
-    return _SUFFIX.sub(lambda m: "y" if m.group() == "ies" else "", word) if word.isascii() else word
+    """A lower-case English word by Snowball's stemmer (Porter 2): storing, stored and stores are ``store``."""
+    stemmed: str = _stemmer().stemWord(word)
+    return stemmed
 
 
 @lru_cache(65536)  # a text has few distinct words, and indexing spends most of its time here
@@ -86,16 +93,26 @@ def _dictionary() -> bytes:
 
 
 @lru_cache(4096)
-def is_content_word(word: str) -> bool:
-    """Whether a Chinese word is a noun, a number or not in the dictionary; True for every Latin word.
+def _tag(word: str) -> str:
+    """The part-of-speech tag of a Chinese word in jieba's dictionary; empty for any other word.
 
-    The part-of-speech tag is read from jieba's dictionary: its tagger takes most of a second to start.
+    It is read from the dictionary's file: jieba's tagger takes most of a second to start.
     """
     at = _dictionary().find(f"\n{word} ".encode()) if _CJK.match(word) else -1
     if at < 0:
-        return True
-    tag = _dictionary()[at + 1 : _dictionary().index(b"\n", at + 1)].rsplit(b" ", 1)[1].decode()
-    return tag[0] in "nmtj" or tag in ("vn", "an", "eng")
+        return ""
+    return _dictionary()[at + 1 : _dictionary().index(b"\n", at + 1)].rsplit(b" ", 1)[1].decode()
+
+
+def is_content_word(word: str) -> bool:
+    """Whether a Chinese word is a noun, a number or not in the dictionary; True for every Latin word."""
+    tag = _tag(word)
+    return not tag or tag[0] in "nmtj" or tag in ("vn", "an", "eng")
+
+
+def is_noun(word: str, *, proper: bool = False) -> bool:
+    """Whether a Chinese word is a noun; ``proper``: the name of a person, a place or an institution."""
+    return _tag(word).startswith(("nr", "ns", "nt", "nz") if proper else "n")
 
 
 # Words that form a question and do not name its subject.

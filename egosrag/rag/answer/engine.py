@@ -18,9 +18,9 @@ from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, extractive_answer
 from egosrag.rag.answer.token_budget import compose_prompt
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.refusals import refusal
+from egosrag.rag.refusals import no_question, refusal
 from egosrag.rag.retrieval.evidence import EvidenceRetriever, RetrievedEvidence
-from egosrag.rag.retrieval.query_rewriting import History, QueryRewriter
+from egosrag.rag.retrieval.query_rewriting import History, QueryRewriter, is_small_talk
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.schema import Answer, Timing, Usage
 from egosrag.text.encoding import without_surrogates
@@ -130,6 +130,9 @@ class ManualEngine:
         language = language_of(question)
         if not question.strip():
             yield from _whole(refusal(language))
+            return
+        if is_small_talk(question):
+            yield from _whole(no_question(language))
             return
         # 1. Rewrite the question into queries, and retrieve the evidence for all of them.
         plan = self._rewriter.plan(question, history)
