@@ -39,7 +39,7 @@ class ConversationSetup:
         sources: files with texts about the role, for the settings' strategy; a card may then be absent.
         name: the role's name in the sources, where there is no card.
         others: files of further cards, for a scene of several roles without sources.
-        persona: who talks with the role, see :func:`egosrag.roles.files.load_persona`.
+        persona: who talks with the role, see :func:`egosrag.roles.personas.load_persona`.
         lore: files of lorebooks, added to the card's own; of several roles only the first one has them.
         greeting: the greeting that begins: 0 the card's first, from 1 on the alternate ones.
         earlier: turns that were said elsewhere before, for a new session with one role.
@@ -127,8 +127,9 @@ def conversation(
             index or the store cannot be used, or they contradict each other.
     """
     from egosrag.models.sampling import talk_sampling
-    from egosrag.roles.files import load_persona, load_role, with_greeting
+    from egosrag.roles.files import load_role, with_greeting
     from egosrag.roles.lorebook import load_lorebook, with_lorebook
+    from egosrag.roles.personas import load_persona
     from egosrag.sessions.archive import Archive
     from egosrag.sessions.catalog import restore
     from egosrag.sessions.conversation import Conversation

@@ -11,6 +11,7 @@ together a time limit for each reply (``egosrag.limits.REGEX_TIMEOUT_S``).
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -21,29 +22,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from egosrag.errors import RoleError
 from egosrag.limits import REGEX_TIMEOUT_S
-from egosrag.roles.files import parse_json, read_bytes
+from egosrag.roles.data import Notify, parse_json, read_bytes, write_atomically
+from egosrag.roles.files import load_role
+from egosrag.roles.lore_formats import character_book, lorebook_from
 from egosrag.schema import Lorebook, LoreEntry, Role
 from egosrag.text.language import one_line
 
 _log = logging.getLogger(__name__)
 
-# Keys of SillyTavern's world info, and what a character book calls the same.
-_WORLD_INFO_KEYS = {
-    "key": "keys",
-    "keysecondary": "secondary_keys",
-    "order": "insertion_order",
-    "caseSensitive": "case_sensitive",
-}
-_WORLD_INFO_EXTENSIONS = {
-    "scanDepth": "scan_depth",
-    "selectiveLogic": "selectiveLogic",
-    "excludeRecursion": "exclude_recursion",
-    "preventRecursion": "prevent_recursion",
-}
 _AND_ANY, _NOT_ALL, _NOT_ANY, _AND_ALL = range(4)  # SillyTavern's selectiveLogic
 _DECORATOR = re.compile(r"(@@@?)([a-z_]+)[ \t]*([^\n]*)(?:\n|$)")
 _KNOWN_DECORATORS = ("activate", "dont_activate", "scan_depth", "additional_keys", "exclude_keys")
@@ -54,40 +42,40 @@ _MAX_PATTERN_LENGTH = 200  # characters
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def load_lorebook(path: str | Path) -> Lorebook:
-    """Load the lorebook of a JSON file, in any of the three formats.
+def load_lorebook(path: str | Path, *, notify: Notify = _log.warning) -> Lorebook:
+    """Load the lorebook of a file: a lorebook as JSON in any of the formats, or the one in a character card.
+
+    Args:
+        path: the file.
+        notify: receives, in one line, what in it cannot be read; the log by default.
 
     Raises:
         RoleError: the file cannot be read, or is not a lorebook.
     """
     path = Path(path)
-    data = parse_json(read_bytes(path, "lorebook"), path, "lorebook")
-    if data.get("spec") == "lorebook_v3" and isinstance(data.get("data"), dict):
+    if path.suffix.lower() != ".json":
+        if (book := load_role(path, notify=notify).lorebook) is None:
+            raise RoleError(f"the card {path} contains no lorebook: give a file with entries")
+        return book
+    data: Any = parse_json(read_bytes(path, "lorebook"), path, "lorebook")
+    if isinstance(data.get("data"), dict | list):  # lorebook_v3, RisuAI, or a card
         data = data["data"]
-    entries = data.get("entries")
-    if isinstance(entries, dict):
-        data = data | {"entries": [_from_world_info(entry) for entry in entries.values()]}
-    elif not isinstance(entries, list):
+    if isinstance(data, dict) and isinstance(data.get("character_book"), dict):
+        data = data["character_book"]
+    book = lorebook_from(data, lambda text: notify(f"{path}: {text}"))
+    if book is None:
         raise RoleError(f"{path} is not a lorebook: it needs a list of entries; give a character card as the role")
-    try:
-        return Lorebook.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RoleError(f"the lorebook {path} cannot be used: {where}: {first['msg']}; fix it there") from error
+    return book
 
 
-def _from_world_info(entry: Any) -> Any:
-    """An entry of SillyTavern's world info with the keys of a character book beside its own."""
-    if not isinstance(entry, dict):
-        return entry
-    converted = {_WORLD_INFO_KEYS[key]: value for key, value in entry.items() if key in _WORLD_INFO_KEYS}
-    extensions = {_WORLD_INFO_EXTENSIONS[key]: value for key, value in entry.items() if key in _WORLD_INFO_EXTENSIONS}
-    own = entry.get("extensions")
-    converted["extensions"] = extensions | (own if isinstance(own, dict) else {})
-    if "disable" in entry:
-        converted["enabled"] = not entry["disable"]
-    return entry | converted
+def save_lorebook(book: Lorebook, path: str | Path) -> None:
+    """Write a lorebook as JSON (``lorebook_v3``), whole or not at all.
+
+    Raises:
+        RoleError: it cannot be written.
+    """
+    data = {"spec": "lorebook_v3", "data": character_book(book)}
+    write_atomically(Path(path), (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode(), "lorebook")
 
 
 def with_lorebook(role: Role, book: Lorebook) -> Role:
