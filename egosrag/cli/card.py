@@ -45,7 +45,7 @@ def card(
     from egosrag.errors import RoleError
     from egosrag.roles.files import read_role_file, save_role
 
-    version: Literal[2, 3] | None = {"egos": None, "v2": 2, "v3": 3}[spec]  # type: ignore[assignment]
+    version: Literal[2, 3] | None = {"egos": None, "v2": 2, "v3": 3}[spec]
     if source.is_dir():
         from egosrag.console import print_json
         from egosrag.models.tokens import approximate_tokens

@@ -83,7 +83,7 @@ def import_folder(
 def table(rows: Sequence[Row]) -> str:
     """The rows as aligned columns, and a line that counts them."""
     header = ("file", "role", "format", "greetings", "lore", "tokens", "picture", "written as", "notes")
-    cells = [header]
+    cells: list[tuple[str, ...]] = [header]
     for row in rows:
         numbers = (str(row.greetings), str(row.lore), str(row.tokens)) if row.out else ("", "", "")
         cells.append((row.file, row.name or "-", row.format or "not read", *numbers, row.picture, row.out, row.notes))
