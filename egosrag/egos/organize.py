@@ -22,7 +22,8 @@ from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
-from egosrag.schema import LoreEntry, Turn
+from egosrag.schema import LoreEntry, Role, Turn
+from egosrag.text import macros
 from egosrag.text.language import one_line
 
 History = Literal["single", "multiple"]
@@ -71,6 +72,7 @@ class Organize(Step[ConversationView, Composed]):
         self.recall_budget = recall_budget
         self.prompts = prompts
         self._heads: dict[str, tuple[object, _Head]] = {}
+        self._clocks: dict[str, tuple[Role, bool]] = {}
         self._overhead: int | None = None
 
     def run(self, value: ConversationView, config: RunnableConfig | None = None) -> Composed:
@@ -144,7 +146,9 @@ class Organize(Step[ConversationView, Composed]):
             raise SessionError(f"{size}: split it, or give it as a source")
         if len(view.turns) + 2 > SESSION_TURNS:
             raise SessionError(f"the session has {len(view.turns):,} turns, which is the limit: begin another one")
-        turn = Turn(speaker="", text=line.strip())
+        turn = Turn(speaker="", text=macros.fill(line, view.macro_scope).strip())
+        if not turn.text:
+            raise SessionError("the line is empty but for comments: write what you want to say")
         turn = turn.model_copy(update={"speaker": view.with_turn(turn).user_name})
         alone = replace(view, turns=(turn,), scenes=())
         if self.estimate(alone) > self.window and (composed := self.compose(alone)).tokens > self.window:
@@ -158,15 +162,22 @@ class Organize(Step[ConversationView, Composed]):
 
     def _head(self, view: ConversationView) -> _Head:
         """Instructions, card and prefix of a role: rendered again only when the card, or who talks, changes."""
-        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language)
+        at = view.situation.at if self._uses_clock(view.role) else None
+        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language, view.seed, at)
         cached = self._heads.get(view.role.name)
         if cached is None or cached[0] != key:
             cached = self._heads[view.role.name] = (key, self._new_head(view))
         return cached[1]
 
+    def _uses_clock(self, role: Role) -> bool:
+        known = self._clocks.get(role.name)
+        if known is None or known[0] is not role:
+            known = self._clocks[role.name] = (role, render.uses_clock(role))
+        return known[1]
+
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name
-        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts)
+        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts, view.situation)
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
         # Templates write an empty message in another way, or not at all.
@@ -200,7 +211,7 @@ class Organize(Step[ConversationView, Composed]):
             parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
         if last is None:
             return parts
-        lore = render.lore_block(view.lore, view.role, language, view.user, self.prompts)
+        lore = render.lore_block(view.lore, view.macro_scope, language, self.prompts)
         sources = render.source_block(view.source_hits, view.role.name, language, self.prompts)
         dates = {hit.turn.id: hit.when for hit in view.recalled}
         recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates, self.prompts)

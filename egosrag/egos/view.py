@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Literal, Protocol
 
 from langchain_core.messages import BaseMessage
 
-from egosrag.prompts.render import USER
+from egosrag.prompts.render import USER, Situation, macro_scope
 from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Role, Scene, Turn
 from egosrag.text.language import language_of
+from egosrag.text.macros import Scope
 
 
 class RecalledTurn(Protocol):
@@ -41,6 +43,7 @@ class ConversationView:
         raw_sources: the role's sources as they are, in place of the card (ablation EGOS-wo-Extract).
         persona: who talks with the role, where more is known than a name.
         lore: entries of the role's lorebook that the last lines activate.
+        seed: of the random choices of macros.
     """
 
     role: Role
@@ -54,6 +57,7 @@ class ConversationView:
     raw_sources: str = ""
     persona: Persona | None = None
     lore: tuple[LoreEntry, ...] = ()
+    seed: str = ""
 
     @cached_property
     def language(self) -> str:
@@ -69,6 +73,18 @@ class ConversationView:
     def user_name(self) -> str:
         """The name in front of the user's lines."""
         return self.user or USER[self.language]
+
+    @cached_property
+    def situation(self) -> Situation:
+        """The seed and the time of macros: random choices stay the same until the role has said something."""
+        said = sum(turn.speaker == self.role.name or turn.speaker in self.others for turn in self.turns)
+        at = self.turns[-1].at if self.turns else ""
+        return Situation(self.seed, str(said), datetime.fromisoformat(at) if at else None)
+
+    @property
+    def macro_scope(self) -> Scope:
+        """What the macros of the card, the lorebook and the user's line are replaced by."""
+        return macro_scope(self.role, self.language, self.persona, user=self.user, situation=self.situation)
 
     @cached_property
     def _summarized(self) -> frozenset[str]:

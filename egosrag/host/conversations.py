@@ -19,7 +19,7 @@ from egosrag.host import cards
 from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
-from egosrag.prompts.render import greeting
+from egosrag.prompts.render import Situation, greeting
 from egosrag.roles.files import load_role
 from egosrag.schema import Ledger, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
@@ -180,7 +180,9 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
     names = tuple(role.name for role in roles)
     first = next((role for role in roles if role.greeting), None)
-    text = greeting(first, first.language or language_of(first.greeting or "")) if first else ""
+    text = (
+        greeting(first, first.language or language_of(first.greeting or ""), None, Situation(session)) if first else ""
+    )
     return Transcript(session, names, Record(), Turn(speaker=first.name, text=text) if first and text else None)
 
 

@@ -14,6 +14,7 @@ from egosrag.roles import cards
 from egosrag.roles.data import write_atomically
 from egosrag.roles.files import EXTENSIONS, RoleFile, read_role_file, save_role
 from egosrag.roles.pictures import extension_of
+from egosrag.schema import Role
 
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 
@@ -120,8 +121,13 @@ def _imported(
         lore=len(role.lorebook.entries) if role.lorebook else 0,
         tokens=count(render.card(role, role.language or "en")),
         picture=extension,
-        notes="; ".join(file.notes),
+        notes="; ".join([*file.notes, *_unknown_macros(role)]),
     )
+
+
+def _unknown_macros(role: Role) -> list[str]:
+    names = render.unknown_macros(role)
+    return [f"macros that are not known stay as they are: {', '.join(names)[:200]}"] if names else []
 
 
 def _files(folder: Path, out: Path) -> Iterator[Path]:

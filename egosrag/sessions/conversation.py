@@ -28,6 +28,7 @@ from egosrag.models.sampling import TalkSampling
 from egosrag.models.traits import unbound
 from egosrag.presets import Unknown
 from egosrag.prompts import render
+from egosrag.prompts.render import Situation
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of
 from egosrag.sessions.records import Record
@@ -100,6 +101,10 @@ class Conversation:
             notify=notify,
         )
         self.thread = SessionThread(session, checkpointer, self.pipeline)
+        self._seed = session if checkpointer else uuid.uuid4().hex  # of macros, until there is a first turn
+        unknown_macros = [name for card in self._own_cards() for name in render.unknown_macros(card)]
+        if unknown_macros:
+            notify(f"macros that are not known stay as they are: {', '.join(dict.fromkeys(unknown_macros))[:300]}")
         self._turn: TurnContext | None = None  # of the reply that is being generated
         self._composed: Composed | None = None
         stored = self.thread.values().get("name", self.name)
@@ -331,13 +336,18 @@ class Conversation:
                 evicted=frozenset(evicted),
                 raw_sources=self.pipeline.raw_sources,
                 persona=self.persona,
+                seed=ids[0] if ids else self._seed,
             )
         )
 
     def _greeting_of(self, role: Role) -> Turn | None:
         language = role.language or language_of(role.greeting or "")
-        text = render.greeting(role, language, self.persona.name if self.persona else "")
+        text = render.greeting(role, language, self.persona, Situation(self._seed))
         return Turn(speaker=role.name, text=text) if text else None
+
+    def _own_cards(self) -> tuple[Role, ...]:
+        """The cards that the conversation was opened with."""
+        return (self._card,)
 
     def _speakers(self) -> tuple[str, ...]:
         """The names of the roles; every other speaker is the user."""

@@ -98,6 +98,9 @@ class GroupChat(Conversation):
         """The cards of all roles."""
         return self.roles
 
+    def _own_cards(self) -> tuple[Role, ...]:
+        return self.roles
+
     def _speaker_after(self, turns: Sequence[Turn]) -> str:
         spoke: list[str] = []
         for turn in reversed(turns):  # from the last turn back to the user's line

@@ -200,9 +200,10 @@ def test_placeholders_are_replaced_when_the_card_is_rendered() -> None:
     assert text.splitlines()[-1] == "Talks with: Ann {{char}}: Ann {{char}} sails with Edda. Tim: hm"
     assert 'Ann {{char}}: "Were you a captain?"' in text
     assert render.greeting(role, "en") == "Wipe your feet, you."
-    assert render.greeting(role, "zh", "安") == "Wipe your feet, 安."
-    nicked = role.model_copy(update={"nickname": "Ed", "greeting": "{{char}}{{// hidden }} <USER> {{roll:d6}}"})
-    assert render.greeting(nicked, "en", "Ann") == "Ed Ann {{roll:d6}}"
+    assert render.greeting(role, "zh", Persona(name="安")) == "Wipe your feet, 安."
+    nicked = role.model_copy(update={"nickname": "Ed", "greeting": "{{char}}{{// hidden }} <USER> {{roll:d1}} {{x}}"})
+    assert render.greeting(nicked, "en", Persona(name="Ann")) == "Ed Ann 1 {{x}}"
+    assert render.unknown_macros(nicked) == ["{{x}}"]
 
 
 def test_a_card_without_placeholders_or_persona_is_rendered_as_it_is() -> None:
