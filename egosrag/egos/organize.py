@@ -177,7 +177,8 @@ class Organize(Step[ConversationView, Composed]):
 
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name
-        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts, view.situation)
+        situation = view.situation._replace(turn="")  # the card stays the same from line to line
+        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts, situation)
         prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
         # Templates write an empty message in another way, or not at all.

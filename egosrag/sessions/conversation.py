@@ -303,7 +303,7 @@ class Conversation:
                     new.append(unanswered.model_copy(update={"status": "interrupted"}))
             new.append(turn)
             turns = {turn.id: turn for turn in (*record.turns, *new)}
-            context = TurnContext(replace(view, turns=tuple(turns.values())))
+            context = TurnContext(replace(view, turns=tuple(turns.values()), seed=next(iter(turns))))
             update: Any = self._pending(view.role.name) | {"turns": [turn.model_dump() for turn in new]}
             yield from self._run(update, context, self.thread.config)
 

@@ -5,7 +5,7 @@ Specifications: kwaroran/character-card-spec-v3 (SPEC_V3.md, "Curly Braced Synta
 for macros again, so that a name that is itself written like a macro stays as it is.
 
 ``{{random}}``, ``{{pick}}`` and ``{{roll}}`` draw from a generator with the seed of the conversation: a text is filled
-in the same way whenever it is rendered again. Macros that are not known stay as they are; ``unknown_macros`` names them.
+the same way whenever it is rendered again. Macros that are not known stay as they are: ``unknown_macros`` names them.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ class _Filler:
 
 
 def _arguments(rest: Sequence[_Node]) -> list[list[_Node]]:
-    """The arguments of a macro, separated by ``::``, else by commas; ``\\,`` is a comma."""
+    """The arguments of a macro, separated by ``::``, else by commas; one behind a backslash is text."""
     doubled = any(isinstance(part, str) and "::" in part for part in rest)
     separator = re.compile("::" if doubled else r"(?<!\\),")
     arguments: list[list[_Node]] = [[]]

@@ -18,14 +18,14 @@ CASE = Path(__file__).resolve().parents[3] / "shared" / "cases" / "cards" / "mac
 ANN = Persona(name="Ann", description="{{user}} owes {{char}} a clock.")
 CARD = Role.model_validate({
     "name": "Ilka",
-    "background": ["{{char}} owes {{user}} {{random:one,two,three,four,five,six}} coins. {{// hidden}}It is {{weekday}}."],
+    "background": ["{{char}} owes {{user}} {{random:one,two,three,four,five}} coins. {{// hidden}}It is {{weekday}}."],
     "greeting": "{{random:Evening,Morning,Night,Noon}}, {{user}}. {{comment: hidden}}{{roll:1d1000}} {{getvar::x}}",
     "lorebook": {"entries": [{"keys": ["{{user}}'s gear"], "content": "Gears of {{user}}: {{pick:brass,steel}}."}]},
 })  # fmt: skip
 
 
 def model(*replies: str) -> ScriptedChatModel:
-    return ScriptedChatModel(script=list(replies))
+    return ScriptedChatModel(responses=list(replies))
 
 
 def prompt_of(talk: Conversation) -> str:
