@@ -69,25 +69,47 @@ def export(
 
 @app.command(
     "import",
-    epilog=examples("egosrag sessions import monday.json", "egosrag sessions import chat.jsonl --session tuesday"),
+    epilog=examples(
+        "egosrag sessions import monday.json",
+        "egosrag sessions import chat.jsonl --session tuesday",
+        "egosrag sessions import conversations.json --role edda.json --user Ann",
+    ),
 )
 def import_(
-    file: Annotated[Path, typer.Argument(help="Conversation: our .json, or SillyTavern's .jsonl.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Conversation: our .json, SillyTavern's .jsonl, or JSON of text-generation-webui, KoboldAI, RisuAI, "
+            "Agnai, Character.AI, ChatGPT or Claude."
+        ),
+    ],
     session: Annotated[
         str | None, typer.Option(help="Name of the new session.", show_default="the file's name without its suffix")
     ] = None,
+    role: Annotated[
+        Path | None, typer.Option(help="Role card of the character, with which the conversation goes on.")
+    ] = None,
+    user: Annotated[str, typer.Option(help="Name of the user, where the file does not state it.")] = "",
     store: Store = None,
     config: Config = None,
 ) -> None:
-    """Import a conversation from a file as a new session."""
-    from egosrag.sessions.catalog import restore
-    from egosrag.sessions.transfer import read
+    """Import a conversation from a file as a new session; of several, each as one with a number."""
+    import sys
 
-    archive = read(file)
+    from egosrag.roles.files import load_role
+    from egosrag.sessions.catalog import restore
+    from egosrag.sessions.transfer import read_all
+
+    def note(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    archives = read_all(file, note, user=user, role=load_role(role, notify=note) if role else None)
     name = session if session is not None else file.stem
     with _open(store, config) as opened:
-        restore(opened, archive, name)
-    print(name)
+        for number, archive in enumerate(archives, 1):
+            single = name if len(archives) == 1 else f"{name}-{number}"
+            restore(opened, archive, single)
+            print(single)
 
 
 @app.command(epilog=examples("egosrag sessions delete monday"))

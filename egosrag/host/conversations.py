@@ -25,7 +25,7 @@ from egosrag.schema import Ledger, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
 from egosrag.sessions.records import Record
 from egosrag.sessions.store import open_store
-from egosrag.sessions.transfer import read, write
+from egosrag.sessions.transfer import read_all, write
 from egosrag.settings import Settings
 from egosrag.text.language import language_of
 
@@ -235,17 +235,23 @@ def export_conversation(settings: Settings, visitor: Visitor, session: str, exte
 
 
 def import_conversation(settings: Settings, visitor: Visitor, upload: Upload) -> str:
-    """Store an uploaded conversation, and its cards as roles of the visitor. Returns the name of the new session.
+    """Store uploaded conversations, and their cards as roles of the visitor. Returns the name of the first session.
 
     Raises:
         SessionError, RoleError: the file is no conversation, or its cards cannot be stored.
     """
     with display_names_in_errors(upload):
-        archive = read(upload.path)
-    session = new_session(visitor, [cards.add(visitor, role).id for role in archive.roles])
+        archives = read_all(upload.path)
+    sessions: list[str] = []
     with open_store(settings.session_store) as store:
-        restore(store, archive, session)
-    return session
+        ids: dict[str, str] = {}  # the same character of several conversations is one role
+        for archive in archives:
+            for role in archive.roles:
+                ids.setdefault(role.model_dump_json(), "")
+                ids[role.model_dump_json()] = ids[role.model_dump_json()] or cards.add(visitor, role).id
+            sessions.append(new_session(visitor, [ids[role.model_dump_json()] for role in archive.roles]))
+            restore(store, archive, sessions[-1])
+    return sessions[0]
 
 
 def delete_conversation(settings: Settings, visitor: Visitor, session: str) -> None:

@@ -39,6 +39,7 @@ class Archive(BaseModel):
     turns: tuple[Turn, ...] = ()
     scenes: tuple[Scene, ...] = ()
     swipes: tuple[Swipes, ...] = ()
+    note: str = Field(default="", description="the author's note of the conversation")
 
     @property
     def record(self) -> Record:
