@@ -109,6 +109,20 @@ class LoreEntry(_Lenient):
     priority: float = Field(default=0, description="over budget, the lowest is dropped first")
     extensions: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What the entry is called: its name, its comment or its first key."""
+        extra = self.model_extra or {}
+        texts = (extra.get("name"), extra.get("comment"), *self.keys, self.content[:40])
+        return next((" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()), "-")
+
+    @property
+    def depth(self) -> int | None:
+        """Before which message from the end it is placed (SillyTavern's position 4); None: near the last line."""
+        depth = self.extensions.get("depth", 4)
+        at_depth = self.extensions.get("position") == 4 and isinstance(depth, int) and depth >= 0
+        return depth if at_depth else None
+
 
 class Lorebook(_Lenient):
     """Facts about a role's world that enter the prompt when they are mentioned: the ``character_book`` of a card."""

@@ -206,19 +206,27 @@ class Organize(Step[ConversationView, Composed]):
         parts: list[PromptPart] = []
         if scenes := render.scene_block(view.visible_scenes, language, self.prompts):
             parts.append(self._part("scenes", scenes))
-        *past, last = view.visible_turns or (None,)
-        for turn in past:
-            assert turn is not None
-            parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
-        if last is None:
+        turns = view.visible_turns
+        if not turns:
             return parts
-        lore = render.lore_block(view.lore, view.macro_scope, language, self.prompts)
+        *past, last = turns
+        for number, turn in enumerate(past):
+            parts += self._at_depth(view, len(turns) - number, first=number == 0)
+            parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
+        parts += self._at_depth(view, 1, first=not past)
+        lore = render.lore_block([e for e in view.lore if e.depth is None], language, self.prompts)
         sources = render.source_block(view.source_hits, view.role.name, language, self.prompts)
         dates = {hit.turn.id: hit.when for hit in view.recalled}
         recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates, self.prompts)
         blocks: tuple[tuple[PartName, str], ...] = (("lore", lore), ("lore", sources), ("recalled", recalled))
         parts += [self._part(name, text) for name, text in blocks if text]
         return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]
+
+    def _at_depth(self, view: ConversationView, depth: int, *, first: bool) -> list[PromptPart]:
+        """What is placed so many messages from the end; in front of the first one, what would be further back too."""
+        entries = [e for e in view.lore if e.depth is not None and (e.depth == depth or (first and e.depth > depth))]
+        text = render.lore_block(entries, view.language, self.prompts)
+        return [self._part("lore", text)] if text else []
 
     def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
         # Counted with the following line break: many tokenizers merge it with the quotation mark before it.
@@ -249,8 +257,16 @@ class Organize(Step[ConversationView, Composed]):
         book = view.role.lorebook
         if book is None:
             return ()
-        lines = [turn.text for turn in view.turns]
-        return tuple(entries_for(book, lines, self.lore_budget, lambda text: self.count(f"- {text}\n")))
+        said = (view.role.name, *view.others)
+        entries = entries_for(
+            book,
+            [turn.text for turn in view.turns],
+            self.lore_budget,
+            lambda text: self.count(f"- {text}\n"),
+            replies=[turn.speaker in said for turn in view.turns],
+            scope=view.macro_scope,
+        )
+        return tuple(entries)
 
     def _too_long(self, composed: Composed) -> str:
         ledger, over = composed.ledger, composed.tokens - self.window

@@ -200,12 +200,12 @@ def _persona(persona: Persona, scope: Scope, language: str) -> str:
     return one_line(persona.name) + (COLON[language] + description if description else "")
 
 
-def lore_block(entries: Iterable[LoreEntry], scope: Scope, language: str, prompts: str = "") -> str:
-    """The lorebook entries that were activated, one a line; empty when there are none.
+def lore_block(entries: Iterable[LoreEntry], language: str, prompts: str = "") -> str:
+    """The lorebook entries that were activated, their macros filled in, one a line; empty when there are none.
 
     It is placed near the user's last line, as ``recalled_block``, so that the prompt before it keeps its KV cache.
     """
-    texts = (one_line(macros.fill(entry.content, scope)) for entry in entries)
+    texts = (one_line(entry.content) for entry in entries)
     lines = "\n".join(f"- {text}" for text in texts if text)
     return load("lore", language, prompts).text(entries=lines) if lines else ""
 

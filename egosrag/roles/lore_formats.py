@@ -30,6 +30,9 @@ _EXTENSIONS = {
     "probability": "probability", "useProbability": "useProbability", "sticky": "sticky", "cooldown": "cooldown",
     "delay": "delay", "group": "group", "groupOverride": "group_override", "groupWeight": "group_weight",
     "useGroupScoring": "use_group_scoring", "role": "role", "matchWholeWords": "match_whole_words",
+    "matchPersonaDescription": "match_persona_description", "matchScenario": "match_scenario",
+    "matchCharacterDescription": "match_character_description", "matchCreatorNotes": "match_creator_notes",
+    "matchCharacterPersonality": "match_character_personality",
 }  # fmt: skip
 _FLAGS = ("enabled", "constant", "selective", "case_sensitive", "use_regex")
 _NUMBERS = ("insertion_order", "priority")
