@@ -200,6 +200,7 @@ class Ledger(_Frozen):
     lore: int = Field(default=0, description="retrieved for this line from the lorebook or the role's sources")
     scenes: int = Field(default=0, description="the scenes that replace old turns (static memory)")
     recalled: int = Field(default=0, description="the old turns that were recalled for this line (dynamic memory)")
+    note: int = Field(default=0, description="notes of the card or the author, near the end of the conversation")
     history: int = Field(default=0, description="the turns before the line")
     line: int = Field(default=0, description="the line that the reply answers")
     reply: int = Field(default=0, description="tokens that the model generated")
@@ -208,7 +209,9 @@ class Ledger(_Frozen):
     @property
     def prompt(self) -> int:
         """Tokens of the whole prompt: every part but the reply."""
-        return self.template + self.card + self.lore + self.scenes + self.recalled + self.history + self.line
+        return (
+            self.template + self.card + self.lore + self.scenes + self.recalled + self.note + self.history + self.line
+        )
 
 
 class Reply(_Frozen):
@@ -223,6 +226,7 @@ class Reply(_Frozen):
         default=(), description="places in the role's sources retrieved for the line"
     )
     ledger: Ledger = Ledger()
+    lore: tuple[str, ...] = Field(default=(), description="names of the lorebook entries that the line activated")
 
 
 class Heading(_Frozen):

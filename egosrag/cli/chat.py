@@ -153,6 +153,8 @@ def _json_fields(reply: Reply) -> object:
     fields = {"speaker", "text", "stop_reason", "usage", "timing", "ledger"}
     if reply.evidence:  # the role's sources are searched
         fields.add("evidence")
+    if reply.lore:
+        fields.add("lore")
     return reply.model_dump(mode="json", include=fields)
 
 

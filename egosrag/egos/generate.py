@@ -292,4 +292,5 @@ class _Draft:
             timing=Timing(first_token_s=self.first_token_s, total_s=time.perf_counter() - self.started),
             ledger=self.composed.ledger.model_copy(update=spent),
             evidence=self.composed.view.source_hits,
+            lore=tuple(entry.label for entry in self.composed.view.lore),
         )

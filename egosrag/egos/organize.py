@@ -9,6 +9,7 @@ page shows are made from the parts. Whether a conversation fits is decided from 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,9 +23,11 @@ from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
+from egosrag.roles.notes import notes_of
 from egosrag.schema import LoreEntry, Role, Turn
 from egosrag.text import macros
 from egosrag.text.language import one_line
+from egosrag.text.sentences import sentence_spans
 
 History = Literal["single", "multiple"]
 
@@ -210,23 +213,47 @@ class Organize(Step[ConversationView, Composed]):
         if not turns:
             return parts
         *past, last = turns
+        placed = self._placed(view, len(turns))
         for number, turn in enumerate(past):
-            parts += self._at_depth(view, len(turns) - number, first=number == 0)
+            parts += placed.get(len(turns) - number, ())
             parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
-        parts += self._at_depth(view, 1, first=not past)
+        parts += placed.get(1, ())
+        behind = placed.get(0, [])
+        if self.prompts:  # models that were trained on prompts of their own have seen nothing behind the line
+            parts, behind = parts + behind, []
         lore = render.lore_block([e for e in view.lore if e.depth is None], language, self.prompts)
         sources = render.source_block(view.source_hits, view.role.name, language, self.prompts)
         dates = {hit.turn.id: hit.when for hit in view.recalled}
         recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates, self.prompts)
         blocks: tuple[tuple[PartName, str], ...] = (("lore", lore), ("lore", sources), ("recalled", recalled))
         parts += [self._part(name, text) for name, text in blocks if text]
-        return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]
+        return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker), *behind]
 
-    def _at_depth(self, view: ConversationView, depth: int, *, first: bool) -> list[PromptPart]:
-        """What is placed so many messages from the end; in front of the first one, what would be further back too."""
-        entries = [e for e in view.lore if e.depth is not None and (e.depth == depth or (first and e.depth > depth))]
-        text = render.lore_block(entries, view.language, self.prompts)
-        return [self._part("lore", text)] if text else []
+    def _placed(self, view: ConversationView, messages: int) -> dict[int, list[PromptPart]]:
+        """Notes and lorebook entries with a place among the messages, by the number of messages that follow them.
+
+        What would be further back than the first message is in front of that one; 0 is behind the last.
+        """
+        placed: dict[int, list[PromptPart]] = {}
+        for depth in sorted({entry.depth for entry in view.lore if entry.depth is not None}, reverse=True):
+            text = render.lore_block([e for e in view.lore if e.depth == depth], view.language, self.prompts)
+            placed.setdefault(min(depth, messages), []).append(self._part("lore", text))
+        budget = max(self.window // 8, 16)
+        for note in notes_of(view.role, view.note):
+            text = render.note_block(note.text, view.macro_scope, view.language, self.prompts)
+            text = self._shortened(text, budget)
+            budget -= self.count(text) if text else 0
+            if text:
+                placed.setdefault(min(note.depth, messages), []).append(self._part("note", text))
+        return placed
+
+    def _shortened(self, text: str, budget: int) -> str:
+        """The first sentences of a text that fit the budget."""
+        if self.count(text) <= budget:
+            return text
+        ends = [end for _, end in sentence_spans(text)]
+        fitting = bisect_right(ends, budget, key=lambda end: self.count(text[:end].rstrip()))
+        return text[: ends[fitting - 1]].rstrip() if fitting else ""
 
     def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
         # Counted with the following line break: many tokenizers merge it with the quotation mark before it.

@@ -44,6 +44,7 @@ class ConversationView:
         persona: who talks with the role, where more is known than a name.
         lore: entries of the role's lorebook that the last lines activate.
         seed: of the random choices of macros.
+        note: the author's note of the conversation.
     """
 
     role: Role
@@ -58,6 +59,7 @@ class ConversationView:
     persona: Persona | None = None
     lore: tuple[LoreEntry, ...] = ()
     seed: str = ""
+    note: str = ""
 
     @cached_property
     def language(self) -> str:
@@ -136,7 +138,7 @@ class ConversationView:
         return replace(self, turns=(*self.turns, turn))
 
 
-PartName = Literal["template", "card", "scenes", "history", "lore", "recalled", "line", "prefix"]
+PartName = Literal["template", "card", "scenes", "history", "lore", "recalled", "note", "line", "prefix"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class PromptPart:
 
     Attributes:
         name: "template" (the instructions, with the tokens of the chat template), "card", "scenes", "history" (one part
-            a turn), "lore" (of the lorebook or of the role's sources), "recalled", "line" or "prefix".
+            a turn), "lore" (of the lorebook or of the role's sources), "recalled", "note", "line" or "prefix".
         text: as it is in the prompt.
         tokens: length by the model's tokenizer.
         speaker: of a turn, who says it.

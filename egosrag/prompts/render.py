@@ -210,6 +210,12 @@ def lore_block(entries: Iterable[LoreEntry], language: str, prompts: str = "") -
     return load("lore", language, prompts).text(entries=lines) if lines else ""
 
 
+def note_block(text: str, scope: Scope, language: str, prompts: str = "") -> str:
+    """A note of a card or of the author on one line, its macros filled in; empty where nothing is left of it."""
+    note = one_line(macros.fill(text, scope))
+    return load("note", language, prompts).text(note=note) if note else ""
+
+
 def _joined(texts: Iterable[str], language: str) -> str:
     stop = "。" if language == "zh" else "."
     ended = (t if t[-1] in '.!?。！？…"”’」』' else t + stop for t in texts if t)

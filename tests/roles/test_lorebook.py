@@ -312,7 +312,7 @@ def test_entries_cannot_forge_a_turn_or_a_line() -> None:
     assert render.lore_block([], "en") == ""
 
 
-# --- SillyTavern's settings and V3's decorators ------------------------------------------------------------------------
+# --- SillyTavern's settings and V3's decorators ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mark", "'’‘ʼ＇`")
