@@ -118,6 +118,32 @@ class Organize(Step[ConversationView, Composed]):
             uninformed=tuple(self._template(view, "", line)),
         )
 
+    def compose_user_line(self, view: ConversationView) -> Composed:
+        """The prompt for a draft of the user's next line; the oldest turns are left out where it would be too long."""
+        language, write = view.language, render.quoted if self.quote else render.plain
+        user = view.user_name
+        prefix = render.speech_prefix(user, language) if self.quote else render.plain(user, "", language)
+        head = self._part("card", self._head(view).card.text)
+        turns = [self._part("history", write(t.speaker, t.text, language), t.speaker) for t in view.visible_turns]
+        prompt = load("impersonate", language, self.prompts)
+        names = {"name": one_line(view.role.name), "user": one_line(user), "card": head.text}
+        while True:
+            conversation = "\n".join(part.text for part in turns)
+            messages = prompt.messages(conversation=conversation, **names)
+            tokens = self.count([*messages, AIMessage(prefix)])
+            if tokens <= self.window or len(turns) < 2:
+                break
+            del turns[: max(1, len(turns) // 8)]
+        rest = max(0, tokens - sum(part.tokens for part in (head, *turns)))
+        return Composed(
+            messages=tuple(messages),
+            prefix=prefix,
+            speaker=user,
+            speakers=tuple(dict.fromkeys((view.role.name, *view.others))),
+            view=view,
+            parts=(PromptPart("template", "", rest), head, *turns, PromptPart("prefix", prefix, 0)),
+        )
+
     def fits(self, view: ConversationView, share: float = 1.0) -> bool:
         """Whether the prompt takes at most ``share`` of its budget; retrieved parts have a budget of their own."""
         budget = self.window - self.lookup_budget - (self.recall_budget if view.has_hidden_turns else 0)

@@ -171,6 +171,7 @@ class Composed:
         view: the conversation that the prompt shows.
         parts: what the prompt is made of, in its order; their tokens sum to the prompt's.
         uninformed: the chat messages for a role of whom only the name is known: instructions and last line.
+        said: what the speaker has said already, where a speech is continued.
     """
 
     messages: tuple[BaseMessage, ...]
@@ -180,6 +181,7 @@ class Composed:
     view: ConversationView
     parts: tuple[PromptPart, ...] = ()
     uninformed: tuple[BaseMessage, ...] = ()
+    said: str = ""
 
     @property
     def tokens(self) -> int:

@@ -1,8 +1,8 @@
 """Notes of a card for the end of the prompt: post-history instructions and the depth prompt.
 
 Specifications: ``post_history_instructions`` of card V2 (it follows the whole conversation), ``depth_prompt`` of
-SillyTavern (``extensions.depth_prompt``: ``prompt`` and ``depth``, so many messages from the end). They enter the prompt
-as text of the user's message, never as messages of a role of their own: a card is written by strangers.
+SillyTavern (``extensions.depth_prompt``: ``prompt`` and ``depth``, so many messages from the end). They are
+text of the user's message, never messages of a role of their own: a card is written by strangers.
 """
 
 from __future__ import annotations
