@@ -1,4 +1,4 @@
-"""``egosrag sessions``: list, export, import and delete the stored conversations."""
+"""``egosrag sessions``: list, search, rename, pin, export, import and delete the stored conversations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 app = typer.Typer(
-    help="List, export, import and delete the stored conversations.", no_args_is_help=True, rich_markup_mode=None
+    help="List, search, rename, pin, export, import and delete the stored conversations.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="Name of the session, as list prints it.")]
@@ -44,7 +46,8 @@ def list_(
             if as_json:
                 print_json(info._asdict())
             else:
-                print("\t".join(map(str, info)))
+                *fields, pinned = info
+                print("\t".join(map(str, fields)) + ("\tpinned" if pinned else ""))
 
 
 @app.command(epilog=examples("egosrag sessions export monday monday.json", "egosrag sessions export monday a.md"))
@@ -110,6 +113,54 @@ def import_(
             single = name if len(archives) == 1 else f"{name}-{number}"
             restore(opened, archive, single)
             print(single)
+
+
+@app.command(epilog=examples("egosrag sessions rename monday 'evening at the lighthouse'"))
+def rename(
+    session: SessionName,
+    name: Annotated[str, typer.Argument(help="Its new name.")],
+    store: Store = None,
+    config: Config = None,
+) -> None:
+    """Give a conversation another name."""
+    from egosrag.sessions.manage import rename_session
+
+    with _open(store, config) as opened:
+        rename_session(opened, session, name)
+    print(name)
+
+
+@app.command(epilog=examples("egosrag sessions pin monday", "egosrag sessions pin monday --off"))
+def pin(
+    session: SessionName,
+    off: Annotated[bool, typer.Option("--off", help="No longer pinned.")] = False,
+    store: Store = None,
+    config: Config = None,
+) -> None:
+    """Put a conversation in front of the others in the list."""
+    from egosrag.sessions.manage import pin_session
+
+    with _open(store, config) as opened:
+        pin_session(opened, session, not off)
+    print(session)
+
+
+@app.command(epilog=examples("egosrag sessions search lighthouse keeper"))
+def search(
+    words: Annotated[list[str], typer.Argument(help="Words, all of which a turn must contain.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print each turn as a line of JSON.")] = False,
+    store: Store = None,
+    config: Config = None,
+) -> None:
+    """List the turns of all conversations that contain the words."""
+    from egosrag.sessions.manage import search_sessions
+
+    with _open(store, config) as opened:
+        for session, number, turn, excerpt in search_sessions(opened, " ".join(words)):
+            if as_json:
+                print_json({"session": session, "turn": number, "speaker": turn.speaker, "text": turn.text})
+            else:
+                print(f"{session}\t{number}\t{turn.speaker}\t{excerpt}")
 
 
 @app.command(epilog=examples("egosrag sessions delete monday"))
