@@ -27,6 +27,12 @@ MIN_INFORMATION = 0.8
 """Nats a token that an answer must gain from card and conversation; below, it counts as invented."""
 
 _LEAST_CHARACTERS = {"en": 12, "zh": 5}  # of what is judged: "Good morning!" states nothing
+_GREETING = re.compile(
+    r"(?:good (?:morning|day|afternoon|evening|night)|hello|hi|hey|welcome|greetings|nice to meet you|thank you)\b"
+    r"(?!.*\b(?:i|i'm|i’m|am|is|was)\b).{0,30}$"
+    r"|(?:(?:您|你|大家|各位|阁下|先生|客官)?好|早上好|晚上好|早安|欢迎|幸会|久仰|谢谢)[^我是叫在有]{0,8}$",
+    re.IGNORECASE,
+)
 # Patterns of lines. A question of fact asks for a name, a number, a time, a place, a person or a possession.
 _QUESTION = {"en": re.compile(r"\?[\s\"'”’)*]*$"), "zh": re.compile(r"[?？][\s\"'”’」』）)*]*$|[吗呢呀啊啦]$")}
 _SEEKS_FACT = {
@@ -87,9 +93,9 @@ def information(model: Any, composed: Composed, text: str) -> float:
     Args:
         model: a model that states likelihoods.
         composed: the prompt that ``text`` answers.
-        text: the speech, without quotation marks.
+        text: the speech, without quotation marks; it states something.
     """
-    judged = _beginning(text, composed.view.language)
+    judged = composed.continued(_beginning(text, composed.view.language))
     prefix = AIMessage(composed.prefix)
     scorer = unbound(model)
     informed = scorer.log_likelihoods([*composed.messages, prefix], judged)
@@ -99,18 +105,23 @@ def information(model: Any, composed: Composed, text: str) -> float:
 
 def is_invented(model: Any, composed: Composed, text: str) -> bool:
     """Whether ``text`` names what the prompt does not, or gains too little from it to have been read from it."""
-    if not text.strip():
+    judged = _beginning(text, composed.view.language)
+    if not judged.strip():
         return False
     prompt = "\n".join(str(message.text) for message in composed.messages) + composed.prefix
-    if invented_items(_beginning(text, composed.view.language), prompt):
+    if invented_items(judged, prompt):
         return True
     return information(model, composed, text) < MIN_INFORMATION
 
 
 def _beginning(text: str, language: str) -> str:
-    """The first sentence that states something, and what is before it: "Hmm." and a question do not."""
+    """The first sentence that states something, and what is before it; "Hmm.", a greeting and a question do not."""
+    stated = 0
     for start, end in sentence_spans(text):
-        sentence = text[start:end].rstrip("\"'”’」』 ")
-        if end >= _LEAST_CHARACTERS[language] and not sentence.endswith(("?", "？")):
+        sentence = text[start:end].strip().rstrip("\"'”’」』 ")
+        if sentence.endswith(("?", "？")) or _GREETING.match(sentence):
+            continue
+        stated += len(sentence)
+        if stated >= _LEAST_CHARACTERS[language]:
             return text[:end].rstrip()
-    return text
+    return text.rstrip() if stated else ""

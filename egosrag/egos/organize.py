@@ -122,7 +122,7 @@ class Organize(Step[ConversationView, Composed]):
         """The prompt for a draft of the user's next line; the oldest turns are left out where it would be too long."""
         language, write = view.language, render.quoted if self.quote else render.plain
         user = view.user_name
-        prefix = render.speech_prefix(user, language) if self.quote else render.plain(user, "", language)
+        prefix = self._prefix(user, language)
         head = self._part("card", self._head(view).card.text)
         turns = [self._part("history", write(t.speaker, t.text, language), t.speaker) for t in view.visible_turns]
         prompt = load("impersonate", language, self.prompts)
@@ -208,7 +208,7 @@ class Organize(Step[ConversationView, Composed]):
         language, name = view.language, view.role.name
         situation = view.situation._replace(turn="")  # the card stays the same from line to line
         card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts, situation)
-        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language)
+        prefix = self._prefix(name, language)
         bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
         # Templates write an empty message in another way, or not at all.
         shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
@@ -218,6 +218,14 @@ class Organize(Step[ConversationView, Composed]):
             prefix=self._part("prefix", prefix),
             tokens=self.count(shortest) - self.count("a"),
         )
+
+    def _prefix(self, name: str, language: str) -> str:
+        """The beginning of a line of ``name``.
+
+        Without a quotation mark the prefix ends at the colon: the space belongs to the token of the first word, and a
+        model that is given it alone goes on with a digit or in the middle of a word.
+        """
+        return render.speech_prefix(name, language) if self.quote else render.plain(name, "", language).rstrip()
 
     def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:
         user = ("、" if view.language == "zh" else ", ").join((view.user_name, *view.others))

@@ -165,7 +165,7 @@ class Composed:
 
     Attributes:
         messages: the chat messages, made of the parts.
-        prefix: the text that the reply continues, such as ``Tim: "``.
+        prefix: the text that the reply continues, such as ``Tim: "``; without a quotation mark ``Tim:``.
         speaker: the role that speaks.
         speakers: every other name whose line would end the reply.
         view: the conversation that the prompt shows.
@@ -182,6 +182,10 @@ class Composed:
     parts: tuple[PromptPart, ...] = ()
     uninformed: tuple[BaseMessage, ...] = ()
     said: str = ""
+
+    def continued(self, text: str) -> str:
+        """``text`` as the model would write it after the prefix: after a bare colon it begins with a space."""
+        return f" {text}" if text and self.prefix.endswith(":") else text
 
     @property
     def tokens(self) -> int:

@@ -16,7 +16,6 @@ _LATIN = re.compile(r"[A-Za-z0-9]+(?:[-.'&/][A-Za-z0-9]+)*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 _TERM = re.compile(rf"{_LATIN.pattern}|{_CJK.pattern}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SUFFIX = re.compile(r"(?<=[a-z]{3})(?:ies|es|s|ing|ed)$")
 
 
 @cache
@@ -38,9 +37,17 @@ def _jieba() -> Any:
     return tokenizer
 
 
+@cache
+def _stemmer() -> Any:
+    import Stemmer
+
+    return Stemmer.Stemmer("english", 0)  # without a cache of its own, which is not safe between threads
+
+
 def stem(word: str) -> str:
-    """An English word without its plural or verb ending; a light stemmer, enough for a manual's nouns and verbs."""
-    return _SUFFIX.sub(lambda m: "y" if m.group() == "ies" else "", word) if word.isascii() else word
+    """A lower-case English word by Snowball's stemmer (Porter 2): storing, stored and stores are ``store``."""
+    stemmed: str = _stemmer().stemWord(word)
+    return stemmed
 
 
 @lru_cache(65536)  # a text has few distinct words, and indexing spends most of its time here

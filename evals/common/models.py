@@ -16,12 +16,12 @@ class Sampling:
 
     Attributes:
         max_new_tokens: Maximum tokens of an answer.
-        temperature: 0 is greedy.
+        temperature: 0 is greedy; None: as the model's publisher recommends for talk.
         seed: Makes sampling repeatable.
     """
 
     max_new_tokens: int = 256
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     seed: int | None = None
 
 
@@ -52,7 +52,8 @@ class ModelSpec:
 
         options: dict[str, Any] = {"adapter": self.adapter} if self.adapter else {}
         options |= {} if self.template else {"template": False}
-        return load_chat_model(self.name, **options, **asdict(self.sampling))
+        options |= {key: value for key, value in asdict(self.sampling).items() if value is not None}
+        return load_chat_model(self.name, **options)
 
     @property
     def weights(self) -> list[list[tuple[str, int, int]]]:

@@ -27,7 +27,6 @@ from evals.common.command import (
     JudgeRecords,
     MaxNewTokens,
     Seed,
-    Temperature,
     Upload,
     finish,
 )
@@ -70,8 +69,10 @@ def command(
     judge_records: JudgeRecords = None,
     upload: Upload = False,
     max_new_tokens: MaxNewTokens = 256,
-    temperature: Temperature = 0.0,
-    seed: Seed = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Sampling temperature; 0 is greedy. Default: the model's own sampling.")
+    ] = None,
+    seed: Seed = 1,
     as_json: AsJson = False,
 ) -> None:
     """Let systems play roles, and measure how well."""

@@ -67,6 +67,28 @@ def test_a_fact_of_the_card_is_said_as_it_is(line: str, raw: str) -> None:
     assert len(model.calls) == 1 and len(model.judged) == 2
 
 
+@pytest.mark.parametrize(
+    ("statement", "line", "raw"),
+    [
+        ("Tim is a baker.", "Who are you, sir?", 'Good morning, my dear sir. I am Tim, a baker."'),
+        ("Tim is a baker.", "Who are you?", 'Hello, I am Tim, a baker."'),
+        ("悟空是卖饼的。", "你是谁？", "阁下好！俺是卖饼的。”"),
+        ("悟空是卖饼的。", "你是谁？", "你好，我是卖饼的。”"),
+    ],
+)
+def test_a_greeting_before_an_answer_is_not_judged(statement: str, line: str, raw: str) -> None:
+    role = Role(name="Tim" if statement.isascii() else "悟空", background=[statement])
+    conversation, model = talk(role, raw, known=["a baker", "卖饼"])
+    assert conversation.say(line).text == raw[:-1]
+    assert all("baker" in judged or "卖饼" in judged for judged in model.judged)
+
+
+def test_a_question_in_return_states_nothing() -> None:
+    conversation, model = talk(TIM, 'And who are you, sir?"')
+    assert conversation.say("Who are you?").text == "And who are you, sir?"
+    assert not model.judged
+
+
 def test_a_fact_of_the_conversation_is_said_as_it_is() -> None:
     conversation, _ = talk(TIM, 'Ines? A lovely name."', 'She is called Ines."', known=["Ines"])
     conversation.say("My sister is called Ines.")

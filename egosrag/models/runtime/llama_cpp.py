@@ -332,7 +332,7 @@ def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: in
     params.cache_ram_mib = cache_mb
     params.cache_prompt = cache_mb > 0
     params.slot_prompt_similarity = _SAME_CONVERSATION
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _processors()
     try:
         with _own_signal_handlers():
             server = xllamacpp.Server(params)
@@ -342,6 +342,11 @@ def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: in
             f"llama.cpp cannot load {where}: it is damaged, too new for the installed xllamacpp, or too large"
         ) from error
     return LlamaServer(file, server, cache_tokens=cache_tokens, key=key)
+
+
+def _processors() -> int:
+    """The processors that this process may use: more threads than these wait for each other."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _client(address: str, key: str) -> httpx.Client:

@@ -22,7 +22,7 @@ def idf(count: int, containing: int) -> float:
 
 
 class Bm25:
-    """BM25 (Lucene's variant, k1 1.5, b 0.75) over documents analyzed into "words" or "pairs"."""
+    """BM25 (Lucene's variant and defaults, k1 1.2, b 0.75) over documents analyzed into "words" or "pairs"."""
 
     def __init__(self, analyzer: str, engine: Any) -> None:
         self.analyzer = analyzer
@@ -34,7 +34,7 @@ class Bm25:
         import bm25s
 
         analyze = ANALYZERS[analyzer]
-        engine = bm25s.BM25(k1=1.5, b=0.75)
+        engine = bm25s.BM25(k1=1.2, b=0.75)
         engine.index([analyze(text) or [_EMPTY] for text in documents], show_progress=False)
         return cls(analyzer, engine)
 

@@ -15,7 +15,6 @@ Progress = Callable[[str, int, int], None]
 # The analyzer of each lexical index: over windows with their headings, whole pages, the pages' headings alone, and
 # single sentences.
 LEXICAL = {
-    "windows-words": "words",
     "windows-pairs": "pairs",
     "pages-words": "words",
     "pages-pairs": "pairs",

@@ -17,7 +17,7 @@ from egosrag.schema import Page, Passage
 if TYPE_CHECKING:
     from egosrag.rag.index.vectors import Vectors
 
-VERSION = 2
+VERSION = 3
 
 
 class EmbedderCard(BaseModel):

@@ -30,7 +30,6 @@ MINILM = "minilm"
 # CANDIDATES for the comparison.
 EXACT_SEARCH = 100_000
 CANDIDATES = 1000
-_BEFORE = 6  # passages before a candidate that are compared as well: about two pages
 _SAMPLE = 2000  # passages from which the median of more than EXACT_SEARCH is estimated
 _TRAINING_VECTORS = 20_000  # from which FAISS learns the codes
 _BATCH = 64  # texts of a call to any embedder
@@ -190,10 +189,9 @@ class DenseIndex:
         # Strictly above: fewer than CANDIDATES, however many passages have the same score.
         least = np.partition(lexical, -CANDIDATES)[-CANDIDATES]
         candidates = np.union1d(nearest[nearest >= 0], np.flatnonzero(lexical > least))
-        # A good passage lifts the ones after it (CONTINUATION_WEIGHT of the search), so those before are compared too.
-        rows = np.unique(np.maximum(candidates[:, None] - np.arange(_BEFORE + 1), 0))
         near = np.zeros(len(self.vectors), dtype=np.float32)
-        near[rows] = relative(self.vectors[rows] @ question[0], float(np.median(self._sample @ question[0])))
+        low = float(np.median(self._sample @ question[0]))
+        near[candidates] = relative(self.vectors[candidates] @ question[0], low)
         return near
 
 

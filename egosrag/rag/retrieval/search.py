@@ -1,10 +1,7 @@
 """Search: the top-k passages for a query, by BM25 over several fields and by dense vectors where an index has them.
 
-The scores of each field are divided by its best score and added with ``FIELD_WEIGHTS``. On the silver questions of the
-car manual this sum puts the right page first three times in four, and reciprocal rank fusion (k 60) two points less
-often. Vectors count twice: with e5 the right page of a paraphrase is first for 0.64 of the questions to the Chinese
-sample manual and 0.63 to the English one (counted once 0.54 and 0.55; BM25 alone 0.52 and 0.48), and direct questions
-lose nothing (car manual, silver: 0.75 by BM25 alone and both ways).
+The scores of each field are divided by its best score and added with ``FIELD_WEIGHTS``. docs/notes/retrieval.md has
+what each field, weight and feature gains on six sets of questions, of which four were never tuned on.
 Synonyms bridge the user's words and the manual's (:mod:`egosrag.rag.retrieval.thesaurus`).
 """
 
@@ -22,6 +19,7 @@ from egosrag.rag.retrieval.reranking import RERANKED, Reranker
 from egosrag.rag.retrieval.thesaurus import Synonyms, synonyms
 from egosrag.schema import Passage
 from egosrag.text.language import language_of
+from egosrag.text.words import without_question_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,19 +28,18 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float32]
 
 FIELD_WEIGHTS = {
-    "windows-words": 1.0,
     "windows-pairs": 1.0,
     "pages-words": 1.0,
     "pages-pairs": 1.0,
     "titles-pairs": 0.3,
     "sentences-words": 1.0,
-    "dense": 2.0,
+    "dense": 3.0,
 }
-# Weight of the previous page's best score for a passage below the first place: sections continue over page ends.
-CONTINUATION_WEIGHT = 0.15
 # Weight of synonyms of a term that the manual contains, and of one that it does not contain.
 SYNONYM_WEIGHT_OF_CONTAINED = 0.1
 SYNONYM_WEIGHT_OF_MISSING = 1.0
+# Weight of the words that form a question and name nothing: "how often should I".
+QUESTION_WORD_WEIGHT = 0.3
 _SORTED_AT_ONCE = 1000  # rows: of many more passages these are sorted, and the rest only if they are needed
 
 
@@ -98,7 +95,7 @@ class Retriever:
             on_named = np.array([number in named for _, number in self.index.places])[self._page_of]
             scores = np.where(on_named, 1.0 + scores, scores)
         hits, per_page, source_of = list[ScoredPassage](), dict[int, int](), dict[str, str]()
-        for row in self._ranked(scores):
+        for row in best_first(scores):
             page = self.index.page_of[row]
             if scores[row] <= 0 or len(hits) >= top_k:
                 break
@@ -118,51 +115,23 @@ class Retriever:
         return np.asarray(self.index.page_of, dtype=np.intp)
 
     @cached_property
-    def _by_page(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The rows of the passages grouped by page, and where each group starts."""
-        import numpy as np
-
-        rows = np.argsort(self._page_of, kind="stable")
-        return rows, np.flatnonzero(np.diff(self._page_of[rows], prepend=-1))
-
-    @cached_property
-    def _follows_source(self) -> NDArray[np.bool_]:
-        """Whether the page before is of the same source, shape (pages,)."""
-        import numpy as np
-
-        sources = [source for source, _ in self.index.places]
-        return np.array([False, *(a == b for a, b in zip(sources, sources[1:], strict=False))])
-
-    @cached_property
     def _first_sentence(self) -> NDArray[np.intp]:
         import numpy as np
 
         return np.asarray(self.index.first_sentence, dtype=np.intp)
-
-    def _ranked(self, scores: Scores) -> Iterator[int]:
-        """The rows of the passages, best first; below the first place, passages after a good page are lifted.
-
-        A section runs over the end of its page, and its title is only where it begins.
-        """
-        import numpy as np
-
-        page_best = np.zeros(len(self._follows_source), dtype=scores.dtype)
-        rows, starts = self._by_page
-        page_best[self._page_of[rows[starts]]] = np.maximum.reduceat(scores[rows], starts)
-        before = np.where(self._follows_source, np.roll(page_best, 1), np.float32(0))
-        lifted = np.where(scores > 0, scores + np.float32(CONTINUATION_WEIGHT) * before[self._page_of], np.float32(0))
-        lifted[np.argmax(scores)] = np.inf
-        return best_first(lifted)
 
     def _scores(self, query: str) -> Scores:
         """The score of each passage, 0 to 1, shape (passages,): the weighted mean of all fields, each over its best."""
         import numpy as np
 
         found = synonyms(query, language_of(query), self.index.lexical["pages-pairs"].contains_all)
+        content = without_question_words(query)
+        content = content if content.strip() else query
         total = np.zeros(len(self._page_of), dtype=np.float32)
         weight = 0.0
         for field, bm25 in self.index.lexical.items():
-            scores = _scores_with_synonyms(bm25, query, found)
+            scores = QUESTION_WORD_WEIGHT * bm25.scores(query) + (1 - QUESTION_WORD_WEIGHT) * bm25.scores(content)
+            scores = _with_synonyms(scores, bm25, found)
             if field.startswith("sentences"):
                 scores = np.maximum.reduceat(scores, self._first_sentence)
             weight += FIELD_WEIGHTS[field]
@@ -195,11 +164,10 @@ def best_first(scores: NDArray[np.floating[Any]], at_once: int = _SORTED_AT_ONCE
         yield from rest[np.argsort(-scores[rest], kind="stable")]
 
 
-def _scores_with_synonyms(bm25: Bm25, query: str, found: Sequence[Synonyms]) -> Scores:
-    """BM25 in which synonyms of the query's terms count too, at a discount."""
+def _with_synonyms(scores: Scores, bm25: Bm25, found: Sequence[Synonyms]) -> Scores:
+    """BM25 scores in which synonyms of the query's terms count too, at a discount."""
     import numpy as np
 
-    scores = bm25.scores(query)
     for term, others in found:
         weight = SYNONYM_WEIGHT_OF_CONTAINED if bm25.contains_all(term) else SYNONYM_WEIGHT_OF_MISSING
         own = bm25.scores(term)

@@ -90,7 +90,7 @@ def say_hello(name: str, monkeypatch: pytest.MonkeyPatch, window: int = 4096) ->
 def test_the_four_systems_differ_as_the_report_says(monkeypatch: pytest.MonkeyPatch) -> None:
     small = say_hello(SMALL, monkeypatch)[0].calls[0]
     assert small.prefix == 'Edda: "' and "Background: " in str(small.messages[0].text)
-    assert say_hello(WO_QUOTE, monkeypatch)[0].calls[0].prefix == "Edda: "
+    assert say_hello(WO_QUOTE, monkeypatch)[0].calls[0].prefix == "Edda:"
     raw = str(say_hello(WO_EXTRACT, monkeypatch)[0].calls[0].messages[0].text)
     assert "The Lamp on Gull Rock" in raw and "Personality: " not in raw
 

@@ -24,7 +24,7 @@ def test_a_synthetic_index_is_consistent_and_can_be_searched() -> None:
     index = synthetic_index(90, EMBEDDER, 16)
     assert (len(index.pages), len(index.passages), index.lexical["sentences-words"].count) == (30, 90, 450)
     assert index.page_of == [n // 3 for n in range(90)]
-    words = index.lexical["windows-words"]
+    words = index.lexical["windows-pairs"]
     # A common word is in nearly all passages, a rare one in few or none.
     assert (words.scores("w0") > 0).mean() > 0.9 > 0.1 > (words.scores("w4000") > 0).mean()
     found = Retriever(index, per_page=None).search(random_question(random.Random(0)), 5)

@@ -166,7 +166,7 @@ def set_version(place: str, version: int) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "version": version}), encoding="utf-8")
 
 
-@pytest.mark.parametrize("part", ["pages.jsonl", "passages.jsonl", "windows-words", "vectors.npy"])
+@pytest.mark.parametrize("part", ["pages.jsonl", "passages.jsonl", "windows-pairs", "vectors.npy"])
 def test_a_damaged_index_is_an_error_and_a_new_build_repairs_it(docs: Path, tmp_path: Path, part: str) -> None:
     folder = tmp_path / "index"
     ManualIndex.build([docs], folder, Counting(seen=[]))

@@ -60,8 +60,6 @@ def test_the_approximate_search_finds_the_nearest_of_the_exact_search(
         found += len({*best} & {*np.argsort(-some)[:10]})
         rows = np.unique([*best, *range(5)])  # lexically good passages are compared however far they are
         np.testing.assert_allclose(some[rows], all_of_them[rows], atol=0.05)
-        beside = np.maximum(best[:3] - 4, 0)  # passages before the nearest are compared too
-        np.testing.assert_allclose(some[beside], all_of_them[beside], atol=0.05)
         assert some.min() >= 0 and some.max() == 1.0
     assert found >= 0.98 * 200
 
