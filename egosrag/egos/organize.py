@@ -17,6 +17,7 @@ from typing import Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from egosrag.egos.card_excerpt import CardExcerpt, excerpt_of
 from egosrag.egos.step import Count, Step, cached_count
 from egosrag.egos.view import Composed, ConversationView, PartName, PromptPart, RecalledTurn
 from egosrag.errors import SessionError, WindowError
@@ -24,22 +25,28 @@ from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
 from egosrag.roles.notes import notes_of
-from egosrag.schema import LoreEntry, Role, Turn
+from egosrag.schema import Evidence, LoreEntry, Persona, Role, Turn
 from egosrag.text import macros
 from egosrag.text.language import one_line
 from egosrag.text.sentences import sentence_spans
 
 History = Literal["single", "multiple"]
+LONG_CARD_SHARE = 0.75  # of the window: from here on a card, with the instructions, is looked up in part
+CARD_SHARE = 0.5  # of the window, for the part that is then in every prompt, with the instructions
 
 
 @dataclass(frozen=True)
 class _Head:
-    """The parts that stay the same from line to line, and the length in tokens of a prompt of these parts alone."""
+    """The parts that stay the same from line to line, and the length in tokens of a prompt of these parts alone.
+
+    A card that is long for the window has an excerpt: only the most important statements are in ``card``.
+    """
 
     instructions: PromptPart
     card: PromptPart
     prefix: PromptPart
     tokens: int
+    excerpt: CardExcerpt | None = None
 
 
 class Organize(Step[ConversationView, Composed]):
@@ -85,7 +92,7 @@ class Organize(Step[ConversationView, Composed]):
             WindowError: it does not fit the window. Only what was retrieved for this line is left out to make it fit,
                 the lowest score first.
         """
-        view = replace(value, lore=self._active_lore(value))
+        view = replace(value, lore=self._active_lore(value), source_hits=self._source_hits(value))
         while self.estimate(view) > self.window and _retrieved(view):
             view = _without_worst_hit(view)
         composed = self.compose(view)
@@ -148,6 +155,7 @@ class Organize(Step[ConversationView, Composed]):
         """Whether the prompt takes at most ``share`` of its budget; retrieved parts have a budget of their own."""
         budget = self.window - self.lookup_budget - (self.recall_budget if view.has_hidden_turns else 0)
         budget -= self.lore_budget if view.role.lorebook else 0
+        budget -= self.detail_budget if self._head(view).excerpt else 0
         return self.estimate(replace(view, recalled=(), source_hits=(), lore=())) <= budget * share
 
     def estimate(self, view: ConversationView) -> int:
@@ -189,6 +197,35 @@ class Organize(Step[ConversationView, Composed]):
         """Tokens of the window that a lorebook may take."""
         return min(self.window // 8, 1000)
 
+    @property
+    def detail_budget(self) -> int:
+        """Tokens of the window for what is looked up in a long card for each line."""
+        return min(self.window // 8, 1000)
+
+    def card_report(self, role: Role, persona: Persona | None = None) -> str:
+        """What of a card fits the window, in one line; empty where all of it does."""
+        view = ConversationView(role=role, persona=persona, user=persona.name if persona else "")
+        head = self._head(view)
+        if head.excerpt is None:
+            return ""
+        whole = self.count(render.card(role, view.language, persona, self.prompts, view.situation))
+        return (
+            f"the card of {role.name} has {whole} tokens, and the window {self.window}: its most important "
+            f"{head.card.tokens} are in every prompt, the others are looked up for each line"
+        )
+
+    def _source_hits(self, view: ConversationView) -> tuple[Evidence, ...]:
+        """What was retrieved from the role's sources, and from its card where that is long."""
+        excerpt = self._head(view).excerpt
+        if excerpt is None:
+            return view.source_hits
+        lines = " ".join(turn.text for turn in view.turns[-3:])
+        places = excerpt.retrieve(view.turns[-1].text, self.detail_budget, self.count) if view.turns else ()
+        if not places:  # a short line goes on with what was said before
+            places = excerpt.retrieve(lines, self.detail_budget, self.count)
+        scope = view.macro_scope
+        return (*view.source_hits, *(p.model_copy(update={"quote": macros.fill(p.quote, scope)}) for p in places))
+
     def _head(self, view: ConversationView) -> _Head:
         """Instructions, card and prefix of a role: rendered again only when the card, or who talks, changes."""
         at = view.situation.at if self._uses_clock(view.role) else None
@@ -207,16 +244,32 @@ class Organize(Step[ConversationView, Composed]):
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name
         situation = view.situation._replace(turn="")  # the card stays the same from line to line
-        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts, situation)
+
+        def card_of(role: Role) -> str:
+            return render.card(role, language, view.persona, self.prompts, situation)
+
+        card = view.raw_sources or card_of(view.role)
         prefix = self._prefix(name, language)
-        bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
-        # Templates write an empty message in another way, or not at all.
-        shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
+        instructions = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
+
+        def tokens_with(card: str) -> int:
+            # Templates write an empty message in another way, or not at all.
+            shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
+            return self.count(shortest) - self.count("a")
+
+        tokens, excerpt = tokens_with(card), None
+        if tokens > self.window * LONG_CARD_SHARE and not view.raw_sources:
+            bare = card_of(Role(name=view.role.name, nickname=view.role.nickname))
+            budget = int(self.window * CARD_SHARE) - tokens_with(bare)
+            excerpt = excerpt_of(view.role, max(0, budget), self.count)
+            card = card_of(excerpt.role)
+            tokens = tokens_with(card)
         return _Head(
-            instructions=self._part("template", bare),
+            instructions=self._part("template", instructions),
             card=self._part("card", card),
             prefix=self._part("prefix", prefix),
-            tokens=self.count(shortest) - self.count("a"),
+            tokens=tokens,
+            excerpt=excerpt,
         )
 
     def _prefix(self, name: str, language: str) -> str:

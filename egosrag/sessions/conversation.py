@@ -102,6 +102,9 @@ class Conversation(Actions):
         )
         self.thread = SessionThread(session, checkpointer, self.pipeline)
         self._seed = session if checkpointer else uuid.uuid4().hex  # of macros, until there is a first turn
+        for card in self._own_cards():
+            if report := self.pipeline.organize.card_report(card, persona):
+                notify(report)
         unknown_macros = [name for card in self._own_cards() for name in render.unknown_macros(card)]
         if unknown_macros:
             notify(f"macros that are not known stay as they are: {', '.join(dict.fromkeys(unknown_macros))[:300]}")

@@ -132,11 +132,12 @@ def test_an_empty_line_is_rejected() -> None:
         Organize(COUNT, 4096).accept(ConversationView(role=TIM), " \n\t")
 
 
-@pytest.mark.parametrize(("history", "part"), [("a word " * 300, "the line"), ("short", "the role card")])
-def test_the_error_names_the_part_that_is_too_long(history: str, part: str) -> None:
-    role = TIM if part == "the line" else Role.model_validate({"name": "Tim", "background": ["It rained again."] * 90})
+@pytest.mark.parametrize("part", ["the line", "the role card"])
+def test_the_error_names_the_part_that_is_too_long(part: str) -> None:
+    line = "a word " * 300 if part == "the line" else "short"
+    persona = None if part == "the line" else Persona(name="Ann", description="It rained again. " * 90)
     with pytest.raises(WindowError, match=rf"{part} takes \d+; shorten") as error:
-        Organize(COUNT, 200).accept(ConversationView(role=role), history)
+        Organize(COUNT, 200).accept(ConversationView(role=TIM, persona=persona), line)
     assert "\n" not in str(error.value)
 
 
@@ -195,7 +196,7 @@ def test_lorebook_entries_that_the_line_mentions_are_just_before_it(history: str
 
 
 def test_lorebook_entries_are_dropped_when_the_prompt_is_too_long() -> None:
-    view = view_of("Is the oven hot?")
+    view = view_of("It rains. " * 60, "Yes.", "Is the oven hot?")
     without_lore = replace(view, role=TIM_WITH_LOREBOOK.model_copy(update={"lorebook": None}))
     wide = Organize(COUNT, 4096)
     exact = wide.compose(without_lore).tokens
