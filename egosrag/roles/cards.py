@@ -126,7 +126,7 @@ def card_from_role(role: Role, version: Version) -> dict[str, Any]:
     """The role as a character card of that version; a role read from a card and not changed gives the same card."""
     original = (role.model_extra or {}).get(ORIGINAL_CARD)
     card: dict[str, Any] = deepcopy(original) if isinstance(original, dict) else {}
-    before = Role.model_validate(role_fields(card)) if card else None
+    before = _role(card) if card else None
     if _data(card) is card:
         card = {"data": {key: value for key, value in card.items() if key != "spec"}}  # V1, or no card at all
     data = card["data"]
@@ -150,6 +150,12 @@ def card_from_role(role: Role, version: Version) -> dict[str, Any]:
     if SPECS.get(str(card.get("spec"))) != version:
         _add_required_keys(card, version)
     return card
+
+
+def _role(card: dict[str, Any]) -> Role:
+    """The role in a card as it was read; one without a name is not the role that was given one."""
+    fields = role_fields(card)
+    return Role.model_validate(fields | {"name": fields["name"] or "-"})
 
 
 def _add_required_keys(card: dict[str, Any], version: Version) -> None:

@@ -328,7 +328,7 @@ def _own_json(role: Role) -> dict[str, Any]:
         if key in data:
             data[key] = [s["text"] if set(s) == {"text"} else s for s in data[key]]
     original = extra.get(cards.ORIGINAL_CARD)
-    own_book = Role.model_validate(cards.role_fields(original)).lorebook if isinstance(original, dict) else None
+    own_book = cards.role_fields(original)["lorebook"] if isinstance(original, dict) else None
     if role.lorebook != own_book:  # the original card already contains its own lorebook
         data["lorebook"] = role.lorebook.model_dump(mode="json", exclude_unset=True) if role.lorebook else None
     return data | extra

@@ -16,11 +16,12 @@ from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.group import GroupChat
 
 COUNT = ScriptedChatModel(responses=[]).count_tokens
-FACTS = [f"In the year {1700 + n} {{{{char}}}} mended the {thing} of the town." for n, thing in enumerate(
-    ("clock", "organ", "bridge", "well", "mill", "lantern", "gate", "boat", "bell", "roof") * 6)]  # fmt: skip
+THINGS = ("clock", "organ", "bridge", "well", "mill", "lantern", "gate", "boat", "bell", "roof")
+FACTS = [f"In the year {1700 + n} {{{{char}}}} mended the {THINGS[n % 10]} of the town." for n in range(60)]
 ILKA = Role.model_validate({
     "name": "Ilka",
-    "background": ["Ilka is a clockmaker in Vadren. " + " ".join(FACTS), "Her dog, who follows her to every shop and bridge in the town, is called Pebble."],
+    "background": ["Ilka is a clockmaker in Vadren. " + " ".join(FACTS),
+                   "Her dog, who follows her to every shop and bridge in the town, is called Pebble."],
     "personality": ["dry", "patient"],
     "speaking_style": ["short sentences"],
     "relations": ["Bram is her brother."],
