@@ -10,6 +10,12 @@ from __future__ import annotations
 CARD_BYTES = 32 * 2**20
 """Bytes of a role card, its picture, a lorebook or a persona; pictures of cards have 1 to 10 million."""
 
+CARD_TEXT_BYTES = 16 * 2**20
+"""Bytes of a card's text unpacked, in a compressed chunk of a picture or in a CHARX file."""
+
+CHARX_BYTES = 256 * 2**20
+"""Bytes of a CHARX file, and of its assets unpacked; one with pictures for every mood has tens of millions."""
+
 DOCUMENT_BYTES = 2**30
 """Bytes of a document, also of the uncompressed contents of one that is an archive (.docx)."""
 
@@ -29,6 +35,9 @@ REQUEST_BYTES = 4_000_000
 
 CARD_DEPTH = 100
 """Nesting depth of lists and objects in a card, lorebook or persona."""
+
+PICTURE_PIXELS = 50_000_000
+"""Pixels of a picture that is converted to PNG, for a card that came in another format."""
 
 DOCUMENT_PAGES = 50_000
 """Pages of a document."""

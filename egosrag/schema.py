@@ -109,6 +109,20 @@ class LoreEntry(_Lenient):
     priority: float = Field(default=0, description="over budget, the lowest is dropped first")
     extensions: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What the entry is called: its name, its comment or its first key."""
+        extra = self.model_extra or {}
+        texts = (extra.get("name"), extra.get("comment"), *self.keys, self.content[:40])
+        return next((" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()), "-")
+
+    @property
+    def depth(self) -> int | None:
+        """Before which message from the end it is placed (SillyTavern's position 4); None: near the last line."""
+        depth = self.extensions.get("depth", 4)
+        at_depth = self.extensions.get("position") == 4 and isinstance(depth, int) and depth >= 0
+        return depth if at_depth else None
+
 
 class Lorebook(_Lenient):
     """Facts about a role's world that enter the prompt when they are mentioned: the ``character_book`` of a card."""
@@ -186,6 +200,7 @@ class Ledger(_Frozen):
     lore: int = Field(default=0, description="retrieved for this line from the lorebook or the role's sources")
     scenes: int = Field(default=0, description="the scenes that replace old turns (static memory)")
     recalled: int = Field(default=0, description="the old turns that were recalled for this line (dynamic memory)")
+    note: int = Field(default=0, description="notes of the card or the author, near the end of the conversation")
     history: int = Field(default=0, description="the turns before the line")
     line: int = Field(default=0, description="the line that the reply answers")
     reply: int = Field(default=0, description="tokens that the model generated")
@@ -194,7 +209,9 @@ class Ledger(_Frozen):
     @property
     def prompt(self) -> int:
         """Tokens of the whole prompt: every part but the reply."""
-        return self.template + self.card + self.lore + self.scenes + self.recalled + self.history + self.line
+        return (
+            self.template + self.card + self.lore + self.scenes + self.recalled + self.note + self.history + self.line
+        )
 
 
 class Reply(_Frozen):
@@ -209,6 +226,7 @@ class Reply(_Frozen):
         default=(), description="places in the role's sources retrieved for the line"
     )
     ledger: Ledger = Ledger()
+    lore: tuple[str, ...] = Field(default=(), description="names of the lorebook entries that the line activated")
 
 
 class Heading(_Frozen):

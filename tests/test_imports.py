@@ -193,7 +193,9 @@ def test_every_core_dependency_is_imported_and_pinned() -> None:
         "beautifulsoup4": "bs4",
         "langgraph-checkpoint-sqlite": "langgraph.checkpoint.sqlite",
         "llama-index-core": "llama_index.core",
+        "pillow": "PIL",
         "python-docx": "docx",
+        "pyyaml": "yaml",
         "sentence-transformers": "langchain_huggingface",  # its embeddings stand on it and do not require it
     }
     for requirement in project["dependencies"]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from egosrag.egos.extract.static import Extract
     from egosrag.egos.pipeline import MemorySettings, RoleSources
     from egosrag.rag.index.manual_index import ManualIndex
-    from egosrag.schema import Evidence, Role, Turn
+    from egosrag.schema import Evidence, Persona, Role, Turn
     from egosrag.sessions.conversation import Conversation
 
 
@@ -39,7 +39,7 @@ class ConversationSetup:
         sources: files with texts about the role, for the settings' strategy; a card may then be absent.
         name: the role's name in the sources, where there is no card.
         others: files of further cards, for a scene of several roles without sources.
-        persona: who talks with the role, see :func:`egosrag.roles.files.load_persona`.
+        persona: who talks with the role, see :func:`egosrag.roles.personas.load_persona`.
         lore: files of lorebooks, added to the card's own; of several roles only the first one has them.
         greeting: the greeting that begins: 0 the card's first, from 1 on the alternate ones.
         earlier: turns that were said elsewhere before, for a new session with one role.
@@ -130,7 +130,7 @@ def conversation(
             index or the store cannot be used, or they contradict each other.
     """
     from egosrag.models.sampling import call_sampling
-    from egosrag.roles.files import load_persona, load_role, with_greeting
+    from egosrag.roles.files import load_role, with_greeting
     from egosrag.roles.lorebook import load_lorebook, with_lorebook
     from egosrag.sessions.archive import Archive
     from egosrag.sessions.catalog import restore
@@ -139,6 +139,7 @@ def conversation(
     from egosrag.sessions.store import open_store
 
     setup = setup or ConversationSetup()
+    notify = {"notify": progress.note} if progress else {}  # by default, what leaves the prompt goes to the log
     session = session if session is not None else uuid.uuid4().hex[:8]
     model = model or chat_model(settings)
     card, sources = _card_and_sources(settings, role, setup, model, progress or Reporter())
@@ -146,9 +147,8 @@ def conversation(
         raise SettingsError("a scene of several roles is played from their cards alone: leave the sources out")
     card = with_greeting(card, setup.greeting)
     for file in setup.lore:
-        card = with_lorebook(card, load_lorebook(file))
-    cards = [card, *map(load_role, setup.others)]
-    notify = {"notify": progress.note} if progress else {}  # by default, what leaves the prompt goes to the log
+        card = with_lorebook(card, load_lorebook(file, **notify))
+    cards = [card, *(load_role(other, **notify) for other in setup.others)]
     with open_store(settings.session_store) as store:
         if setup.earlier:
             restore(store, Archive(roles=(card,), turns=tuple(setup.earlier)), session)
@@ -158,7 +158,7 @@ def conversation(
             cards if setup.others else card,  # type: ignore[arg-type]
             checkpointer=store,
             session=session,
-            persona=load_persona(setup.persona) if setup.persona is not None else None,
+            persona=_persona(settings, setup.persona),
             history=settings.history,
             quote=settings.quote,
             window=settings.prompt_tokens,
@@ -171,6 +171,14 @@ def conversation(
         )
 
 
+def _persona(settings: Settings, text: str | None) -> Persona | None:
+    from egosrag.roles.personas import FILE_NAME, SavedPersonas, load_persona
+
+    if text is None:
+        return None
+    return load_persona(text, SavedPersonas(settings.data_dir / FILE_NAME).all())
+
+
 def _card_and_sources(
     settings: Settings, file: str | Path | None, setup: ConversationSetup, model: BaseChatModel, progress: Reporter
 ) -> tuple[Role, RoleSources | None]:
@@ -181,7 +189,7 @@ def _card_and_sources(
     if (file is None) == (setup.name is None):
         raise RoleError("who is it? give a role card, or the name that the sources use, one of the two")
     file = role_path(file) if file is not None else None
-    card = load_role(file) if file is not None else None
+    card = load_role(file, notify=progress.note) if file is not None else None
     if not setup.sources:
         if card is None or file is None:
             raise RoleError(f"nothing is known of {setup.name}: give texts about the role as sources, or a role card")

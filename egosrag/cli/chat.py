@@ -119,11 +119,12 @@ def talk(conversation: Conversation, *, as_json: bool) -> None:
         print("Ctrl-C stops a reply, Ctrl-D ends the conversation, /help lists the commands.", file=sys.stderr)
     if interactive and not past and (greeting := conversation.greeting):
         print(f"{greeting.speaker}: {greeting.text}")
-    for line in _typed_lines() if interactive else stdin_lines():
+    typed = _TypedLines()
+    for line in typed if interactive else stdin_lines():
         if not line.strip() and interactive:
             continue
         if interactive and slash.is_command(line):
-            slash.run(conversation, line, show)
+            typed.draft = slash.run(conversation, line, show)
             continue
         if interactive and line.startswith("//"):
             line = line[1:]
@@ -138,21 +139,32 @@ def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _typed_lines() -> Iterator[str]:
-    import readline  # noqa: F401  (gives input() its line editing)
+class _TypedLines:
+    """The lines that are typed, until Ctrl-D or Ctrl-C; a draft is in the input line to be edited."""
 
-    while True:
-        try:
-            yield input("> ")
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return
+    draft = ""
+
+    def __iter__(self) -> Iterator[str]:
+        import readline  # gives input() its line editing
+
+        while True:
+            draft, self.draft = self.draft, ""
+            readline.set_startup_hook(partial(readline.insert_text, draft))
+            try:
+                yield input("> ")
+            except (EOFError, KeyboardInterrupt):
+                print()
+                return
+            finally:
+                readline.set_startup_hook()
 
 
 def _json_fields(reply: Reply) -> object:
     fields = {"speaker", "text", "stop_reason", "usage", "timing", "ledger"}
     if reply.evidence:  # the role's sources are searched
         fields.add("evidence")
+    if reply.lore:
+        fields.add("lore")
     return reply.model_dump(mode="json", include=fields)
 
 

@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from egosrag.cli import ask, card, chat, demo, doctor, extract, index, models, serve, sessions
+from egosrag.cli import ask, card, chat, demo, doctor, extract, index, models, personas, serve, sessions
 from egosrag.cli.options import Debug, DebugFlag, examples
 from egosrag.errors import EgosRagError
 
@@ -35,6 +35,7 @@ app.command(epilog=examples(*serve.EXAMPLES))(serve.serve)
 app.command(epilog=examples(*doctor.EXAMPLES))(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(personas.app, name="personas")
 
 
 @app.callback()

@@ -81,7 +81,8 @@ RoleFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--role",
-        help="Role card: our JSON, a character card (JSON, PNG), or a sample: edda, gu, juno, luo; repeat for several "
+        help="Role card: our JSON, a character card (PNG, WebP, JPEG, CHARX, JSON, YAML), or a sample: edda, gu, juno, "
+        "luo; repeat for several "
         "roles.",
     ),
 ]
@@ -99,10 +100,16 @@ Strategy = Annotated[
 ]
 Persona = Annotated[
     str | None,
-    typer.Option(help='Who you are: "Ann", "Ann: a sailor from Hull", or a file with that.', show_default="Me"),
+    typer.Option(
+        help='Who you are: "Ann", "Ann: a sailor from Hull", a file with that, or a name of egosrag personas.',
+        show_default="as the session remembers, else Me",
+    ),
 ]
 Lore = Annotated[
-    list[Path] | None, typer.Option("--lore", help="Lorebook (JSON), in addition to the card's own; repeatable.")
+    list[Path] | None,
+    typer.Option(
+        "--lore", help="Lorebook (JSON, or a character card with one), in addition to the card's own; repeatable."
+    ),
 ]
 Greeting = Annotated[int, typer.Option(help="Greeting of the card: 0 the first, from 1 on the alternate ones.")]
 SessionName = Annotated[str | None, typer.Option(help="Conversation to start or to continue.", show_default="new")]

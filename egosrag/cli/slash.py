@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -18,8 +19,19 @@ HELP = """\
 /turns             list the turns with their numbers
 /regenerate [N]    generate the last reply, or turn N, again; the old reply is kept as a swipe
 /swipe [M]         continue from swipe M of the last reply; without M, list its swipes
+/continue          continue the last reply
+/retry N           answer your line N again, or generate reply N again; what followed is kept as a swipe
+/impersonate       draft your own next line, to edit and send
 /edit N TEXT       replace the text of turn N
 /delete N          delete turn N
+/greeting [M]      before the first line: begin with greeting M; without M, list the greetings
+/persona [TEXT]    who you are from now on: "Ann: a sailor from Hull"; without TEXT, show it
+/note [TEXT]       author's note, a hint that stays near the end of the prompt; "-" removes it; without TEXT, show it
+/lore              list the lorebook entries that the last line activated
+/search WORDS      list the turns that contain all of the words
+/branch [N] [NAME] store the conversation up to turn N as another session
+/rename NAME       give this session another name
+/pin, /unpin       put this session in front of the others in egosrag sessions list, or no longer
 /next [NAME]       in a scene of several roles: let the next role speak, or NAME
 /export FILE       write the conversation to a .json, .jsonl (SillyTavern) or .md file
 /help              show this help
@@ -31,20 +43,35 @@ def is_command(line: str) -> bool:
     return line.startswith("/") and not line.startswith("//")
 
 
-def run(conversation: Conversation, line: str, show: ShowReply) -> None:
+def run(conversation: Conversation, line: str, show: ShowReply) -> str:
     """Execute a command; an error is printed to standard error, and the conversation continues.
 
     Args:
         conversation: the conversation.
         line: the command, with its slash.
         show: prints a reply that the command generates.
+
+    Returns:
+        A draft of the user's next line; empty where the command makes none.
     """
     word, _, rest = line[1:].partition(" ")
-    commands = {
+    commands: dict[str, Callable[[], str | None]] = {
         "help": lambda: print(HELP),
         "turns": lambda: _turns(conversation),
         "regenerate": lambda: _regenerate(conversation, rest, show),
         "swipe": lambda: _swipe(conversation, rest),
+        "continue": lambda: show(conversation.stream_continue()),
+        "retry": lambda: show(conversation.stream_retry(_turn_id(conversation, rest))),
+        "impersonate": conversation.impersonate,
+        "greeting": lambda: _greeting(conversation, rest),
+        "persona": lambda: _persona(conversation, rest),
+        "note": lambda: _note(conversation, rest),
+        "lore": lambda: _lore(conversation),
+        "search": lambda: _search(conversation, rest),
+        "branch": lambda: _branch(conversation, rest),
+        "rename": lambda: conversation.rename(rest.strip()),
+        "pin": conversation.pin,
+        "unpin": lambda: conversation.pin(False),
         "edit": lambda: _edit(conversation, rest),
         "delete": lambda: conversation.delete(_turn_id(conversation, rest)),
         "next": lambda: _next(conversation, rest, show),
@@ -54,9 +81,10 @@ def run(conversation: Conversation, line: str, show: ShowReply) -> None:
     try:
         if command is None:
             raise SessionError(f"there is no command /{word}: /help lists the commands")
-        command()
+        return command() or ""
     except EgosRagError as error:
         print(error, file=sys.stderr)
+        return ""
 
 
 def _turn_id(conversation: Conversation, number: str) -> str:
@@ -88,6 +116,59 @@ def _swipe(conversation: Conversation, rest: str) -> None:
         return
     for number, text in enumerate(conversation.swipes(), 1):
         print(f"{number}. {text}")
+
+
+def _greeting(conversation: Conversation, rest: str) -> None:
+    if not rest.strip():
+        for number, text in enumerate(conversation.greetings, 1):
+            print(f"{number}. {text}")
+        return
+    turns = conversation.turns()
+    if not rest.strip().isdecimal():
+        raise SessionError(f"there is no greeting {rest.strip()}: /greeting lists their numbers")
+    conversation.choose(int(rest) - 1, turns[0].id if turns else None)
+    turn = conversation.turns()[0]
+    print(f"{turn.speaker}: {turn.text}")
+
+
+def _persona(conversation: Conversation, rest: str) -> None:
+    from egosrag.roles.personas import load_persona
+
+    if rest.strip():
+        conversation.set_persona(load_persona(rest.strip()))
+    persona = conversation.persona
+    if persona is None:
+        print(conversation.view.user_name)
+    else:
+        print(persona.name + (f": {persona.description}" if persona.description else ""))
+
+
+def _note(conversation: Conversation, rest: str) -> None:
+    if rest.strip():
+        conversation.set_note("" if rest.strip() == "-" else rest)
+    if conversation.note:
+        print(conversation.note)
+
+
+def _lore(conversation: Conversation) -> None:
+    if conversation.composed is None:
+        raise SessionError("nothing was answered since this conversation was opened: say a line first")
+    for entry in conversation.composed.view.lore:
+        print(f"{entry.label}: {' '.join(entry.content.split())}")
+
+
+def _search(conversation: Conversation, rest: str) -> None:
+    for found in conversation.search(rest):
+        print(f"{found.number}. {found.turn.speaker}: {found.excerpt}")
+
+
+def _branch(conversation: Conversation, rest: str) -> None:
+    number, _, name = rest.strip().partition(" ")
+    if number and not number.isdecimal():
+        number, name = "", rest.strip()
+    turn_id = _turn_id(conversation, number) if number else None
+    session = conversation.branch(turn_id, name.strip() or None)
+    print(f"{session}; to continue it: egosrag chat ... --session {shlex.quote(session)}")
 
 
 def _edit(conversation: Conversation, rest: str) -> None:

@@ -121,13 +121,15 @@ class Generate(Step[Composed, Reply]):
         """
         sampling = {**self.sampling, **sampling}
         turns = composed.view.turns
-        reviser = self.reviser if turns and turns[-1].speaker != composed.speaker else None
-        judged = self.judges_answers and grounding.is_question_of_fact(composed)
+        answers = composed.speaker == composed.view.role.name and not composed.said
+        reviser = self.reviser if answers and turns and turns[-1].speaker != composed.speaker else None
+        judged = answers and self.judges_answers and grounding.is_question_of_fact(composed)
         streams = reviser is None and not judged
         stops, limit = sampling.get("stop") or (), sampling.get("max_new_tokens")
         if reviser is not None:  # a draft is revised whole: the limits are of the text that is said
             sampling = {name: value for name, value in sampling.items() if name not in ("stop", "max_new_tokens")}
-        draft = _Draft(composed, repeatable_texts(composed.view, composed.speaker) if reviser is None else ())
+        filtered = reviser is None and not composed.said
+        draft = _Draft(composed, repeatable_texts(composed.view, composed.speaker) if filtered else ())
         for text in self._attempt(draft, config, sampling):
             if streams:
                 yield text
@@ -168,7 +170,7 @@ class Generate(Step[Composed, Reply]):
         """Streams one call of the model into ``draft``."""
         composed = draft.composed
         usage = Usage()
-        prefix = composed.prefix + composed.continued(draft.opening)
+        prefix = composed.prefix + composed.continued(draft.opening or composed.said)
         stream = continue_prefix(self.model, list(composed.messages), prefix, config=config, **sampling)
         try:
             for chunk in stream:
@@ -188,7 +190,12 @@ class Generate(Step[Composed, Reply]):
     def _completed(self, usage: Usage, draft: _Draft) -> Usage:
         """The usage, counted where the model reported none: a stream that was closed early often does not."""
         if not usage.prompt_tokens:
-            prompt = self.count([*draft.composed.messages, AIMessage(draft.composed.prefix)])
+            prompt = self.count(
+                [
+                    *draft.composed.messages,
+                    AIMessage(draft.composed.prefix + draft.composed.continued(draft.composed.said)),
+                ]
+            )
             usage = usage + Usage(prompt_tokens=prompt)
         if not usage.completion_tokens and draft.raw:
             empty = self.count([AIMessage("")])
@@ -226,12 +233,15 @@ class _Draft:
         self.finish_reason = ""
         self.first_token_s: float | None = None
         self.revised = False
+        self._before = opening or composed.said
+        self._unsent = len(composed.said)  # characters of the text that were said before
 
     def feed(self, chunk: AIMessageChunk) -> str:
         """Takes a chunk of the stream; returns the text that became certain."""
         self.finish_reason = str(chunk.response_metadata.get("finish_reason") or self.finish_reason)
         self.raw += str(chunk.text)
-        text = self.decoder.feed(("" if self.text else self.opening) + str(chunk.text))
+        before, self._before = self._before, ""
+        text = self.decoder.feed(before + str(chunk.text))
         self.text += text
         return self._released(self.repetition.feed(text))
 
@@ -263,6 +273,7 @@ class _Draft:
             self.text = self.text[: min(len(self.text) * tokens // used, len(self.text) - 1)]
 
     def _released(self, text: str) -> str:
+        text, self._unsent = text[self._unsent :], max(0, self._unsent - len(text))
         if text and self.first_token_s is None:
             self.first_token_s = time.perf_counter() - self.started
         return text
@@ -309,4 +320,5 @@ class _Draft:
             timing=Timing(first_token_s=self.first_token_s, total_s=time.perf_counter() - self.started),
             ledger=self.composed.ledger.model_copy(update=spent),
             evidence=self.composed.view.source_hits,
+            lore=tuple(entry.label for entry in self.composed.view.lore),
         )

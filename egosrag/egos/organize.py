@@ -9,6 +9,7 @@ page shows are made from the parts. Whether a conversation fits is decided from 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,27 +17,37 @@ from typing import Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from egosrag.egos.card_excerpt import CardExcerpt, excerpt_of
 from egosrag.egos.step import Count, Step, cached_count
 from egosrag.egos.view import Composed, ConversationView, PartName, PromptPart, RecalledTurn
 from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
-from egosrag.schema import LoreEntry, Turn
+from egosrag.roles.notes import notes_of
+from egosrag.schema import Evidence, LoreEntry, Persona, Role, Turn
+from egosrag.text import macros
 from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import one_line
+from egosrag.text.sentences import sentence_spans
 
 History = Literal["single", "multiple"]
+LONG_CARD_SHARE = 0.75  # of the window: from here on a card, with the instructions, is looked up in part
+CARD_SHARE = 0.5  # of the window, for the part that is then in every prompt, with the instructions
 
 
 @dataclass(frozen=True)
 class _Head:
-    """The parts that stay the same from line to line, and the length in tokens of a prompt of these parts alone."""
+    """The parts that stay the same from line to line, and the length in tokens of a prompt of these parts alone.
+
+    A card that is long for the window has an excerpt: only the most important statements are in ``card``.
+    """
 
     instructions: PromptPart
     card: PromptPart
     prefix: PromptPart
     tokens: int
+    excerpt: CardExcerpt | None = None
 
 
 class Organize(Step[ConversationView, Composed]):
@@ -72,6 +83,7 @@ class Organize(Step[ConversationView, Composed]):
         self.recall_budget = recall_budget
         self.prompts = prompts
         self._heads: dict[str, tuple[object, _Head]] = {}
+        self._clocks: dict[str, tuple[Role, bool]] = {}
         self._overhead: int | None = None
 
     def run(self, value: ConversationView, config: RunnableConfig | None = None) -> Composed:
@@ -81,7 +93,7 @@ class Organize(Step[ConversationView, Composed]):
             WindowError: it does not fit the window. Only what was retrieved for this line is left out to make it fit,
                 the lowest score first.
         """
-        view = replace(value, lore=self._active_lore(value))
+        view = replace(value, lore=self._active_lore(value), source_hits=self._source_hits(value))
         while self.estimate(view) > self.window and _retrieved(view):
             view = _without_worst_hit(view)
         composed = self.compose(view)
@@ -114,10 +126,37 @@ class Organize(Step[ConversationView, Composed]):
             uninformed=tuple(self._template(view, "", line)),
         )
 
+    def compose_user_line(self, view: ConversationView) -> Composed:
+        """The prompt for a draft of the user's next line; the oldest turns are left out where it would be too long."""
+        language, write = view.language, render.quoted if self.quote else render.plain
+        user = view.user_name
+        prefix = self._prefix(user, language)
+        head = self._part("card", self._head(view).card.text)
+        turns = [self._part("history", write(t.speaker, t.text, language), t.speaker) for t in view.visible_turns]
+        prompt = load("impersonate", language, self.prompts)
+        names = {"name": one_line(view.role.name), "user": one_line(user), "card": head.text}
+        while True:
+            conversation = "\n".join(part.text for part in turns)
+            messages = prompt.messages(conversation=conversation, **names)
+            tokens = self.count([*messages, AIMessage(prefix)])
+            if tokens <= self.window or len(turns) < 2:
+                break
+            del turns[: max(1, len(turns) // 8)]
+        rest = max(0, tokens - sum(part.tokens for part in (head, *turns)))
+        return Composed(
+            messages=tuple(messages),
+            prefix=prefix,
+            speaker=user,
+            speakers=tuple(dict.fromkeys((view.role.name, *view.others))),
+            view=view,
+            parts=(PromptPart("template", "", rest), head, *turns, PromptPart("prefix", prefix, 0)),
+        )
+
     def fits(self, view: ConversationView, share: float = 1.0) -> bool:
         """Whether the prompt takes at most ``share`` of its budget; retrieved parts have a budget of their own."""
         budget = self.window - self.lookup_budget - (self.recall_budget if view.has_hidden_turns else 0)
         budget -= self.lore_budget if view.role.lorebook else 0
+        budget -= self.detail_budget if self._head(view).excerpt else 0
         return self.estimate(replace(view, recalled=(), source_hits=(), lore=())) <= budget * share
 
     def estimate(self, view: ConversationView) -> int:
@@ -145,7 +184,9 @@ class Organize(Step[ConversationView, Composed]):
             raise SessionError(f"{size}: split it, or give it as a source")
         if len(view.turns) + 2 > SESSION_TURNS:
             raise SessionError(f"the session has {len(view.turns):,} turns, which is the limit: begin another one")
-        turn = Turn(speaker="", text=without_surrogates(line).strip())
+        turn = Turn(speaker="", text=macros.fill(without_surrogates(line), view.macro_scope).strip())
+        if not turn.text:
+            raise SessionError("the line is empty but for comments: write what you want to say")
         turn = turn.model_copy(update={"speaker": view.with_turn(turn).user_name})
         alone = replace(view, turns=(turn,), scenes=())
         if self.estimate(alone) > self.window and (composed := self.compose(alone)).tokens > self.window:
@@ -157,29 +198,88 @@ class Organize(Step[ConversationView, Composed]):
         """Tokens of the window that a lorebook may take."""
         return min(self.window // 8, 1000)
 
+    @property
+    def detail_budget(self) -> int:
+        """Tokens of the window for what is looked up in a long card for each line."""
+        return min(self.window // 8, 1000)
+
+    def card_report(self, role: Role, persona: Persona | None = None) -> str:
+        """What of a card fits the window, in one line; empty where all of it does."""
+        view = ConversationView(role=role, persona=persona, user=persona.name if persona else "")
+        head = self._head(view)
+        if head.excerpt is None:
+            return ""
+        whole = self.count(render.card(role, view.language, persona, self.prompts, view.situation))
+        return (
+            f"the card of {role.name} has {whole} tokens, and the window {self.window}: its most important "
+            f"{head.card.tokens} are in every prompt, the others are looked up for each line"
+        )
+
+    def _source_hits(self, view: ConversationView) -> tuple[Evidence, ...]:
+        """What was retrieved from the role's sources, and from its card where that is long."""
+        excerpt = self._head(view).excerpt
+        if excerpt is None:
+            return view.source_hits
+        lines = " ".join(turn.text for turn in view.turns[-3:])
+        places = excerpt.retrieve(view.turns[-1].text, self.detail_budget, self.count) if view.turns else ()
+        if not places:  # a short line goes on with what was said before
+            places = excerpt.retrieve(lines, self.detail_budget, self.count)
+        scope = view.macro_scope
+        return (*view.source_hits, *(p.model_copy(update={"quote": macros.fill(p.quote, scope)}) for p in places))
+
     def _head(self, view: ConversationView) -> _Head:
         """Instructions, card and prefix of a role: rendered again only when the card, or who talks, changes."""
-        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language)
+        at = view.situation.at if self._uses_clock(view.role) else None
+        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language, view.seed, at)
         cached = self._heads.get(view.role.name)
         if cached is None or cached[0] != key:
             cached = self._heads[view.role.name] = (key, self._new_head(view))
         return cached[1]
 
+    def _uses_clock(self, role: Role) -> bool:
+        known = self._clocks.get(role.name)
+        if known is None or known[0] is not role:
+            known = self._clocks[role.name] = (role, render.uses_clock(role))
+        return known[1]
+
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name
-        card = view.raw_sources or render.card(view.role, language, view.persona, self.prompts)
-        # Without a quotation mark the prefix ends at the colon: the space belongs to the token of the first word, and a
-        # model that is given it alone goes on with a digit or in the middle of a word.
-        prefix = render.speech_prefix(name, language) if self.quote else render.plain(name, "", language).rstrip()
-        bare = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
-        # Templates write an empty message in another way, or not at all.
-        shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
+        situation = view.situation._replace(turn="")  # the card stays the same from line to line
+
+        def card_of(role: Role) -> str:
+            return render.card(role, language, view.persona, self.prompts, situation)
+
+        card = view.raw_sources or card_of(view.role)
+        prefix = self._prefix(name, language)
+        instructions = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
+
+        def tokens_with(card: str) -> int:
+            # Templates write an empty message in another way, or not at all.
+            shortest = [*self._template(view, card, "a"), AIMessage(prefix)]
+            return self.count(shortest) - self.count("a")
+
+        tokens, excerpt = tokens_with(card), None
+        if tokens > self.window * LONG_CARD_SHARE and not view.raw_sources:
+            bare = card_of(Role(name=view.role.name, nickname=view.role.nickname))
+            budget = int(self.window * CARD_SHARE) - tokens_with(bare)
+            excerpt = excerpt_of(view.role, max(0, budget), self.count)
+            card = card_of(excerpt.role)
+            tokens = tokens_with(card)
         return _Head(
-            instructions=self._part("template", bare),
+            instructions=self._part("template", instructions),
             card=self._part("card", card),
             prefix=self._part("prefix", prefix),
-            tokens=self.count(shortest) - self.count("a"),
+            tokens=tokens,
+            excerpt=excerpt,
         )
+
+    def _prefix(self, name: str, language: str) -> str:
+        """The beginning of a line of ``name``.
+
+        Without a quotation mark the prefix ends at the colon: the space belongs to the token of the first word, and a
+        model that is given it alone goes on with a digit or in the middle of a word.
+        """
+        return render.speech_prefix(name, language) if self.quote else render.plain(name, "", language).rstrip()
 
     def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:
         user = ("、" if view.language == "zh" else ", ").join((view.user_name, *view.others))
@@ -197,19 +297,51 @@ class Organize(Step[ConversationView, Composed]):
         parts: list[PromptPart] = []
         if scenes := render.scene_block(view.visible_scenes, language, self.prompts):
             parts.append(self._part("scenes", scenes))
-        *past, last = view.visible_turns or (None,)
-        for turn in past:
-            assert turn is not None
-            parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
-        if last is None:
+        turns = view.visible_turns
+        if not turns:
             return parts
-        lore = render.lore_block(view.lore, view.role, language, view.user, self.prompts)
+        *past, last = turns
+        placed = self._placed(view, len(turns))
+        for number, turn in enumerate(past):
+            parts += placed.get(len(turns) - number, ())
+            parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
+        parts += placed.get(1, ())
+        behind = placed.get(0, [])
+        if self.prompts:  # models that were trained on prompts of their own have seen nothing behind the line
+            parts, behind = parts + behind, []
+        lore = render.lore_block([e for e in view.lore if e.depth is None], language, self.prompts)
         sources = render.source_block(view.source_hits, view.role.name, language, self.prompts)
         dates = {hit.turn.id: hit.when for hit in view.recalled}
         recalled = render.recalled_block((hit.turn for hit in view.recalled), language, dates, self.prompts)
         blocks: tuple[tuple[PartName, str], ...] = (("lore", lore), ("lore", sources), ("recalled", recalled))
         parts += [self._part(name, text) for name, text in blocks if text]
-        return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker)]
+        return [*parts, self._part("line", write(last.speaker, last.text, language), last.speaker), *behind]
+
+    def _placed(self, view: ConversationView, messages: int) -> dict[int, list[PromptPart]]:
+        """Notes and lorebook entries with a place among the messages, by the number of messages that follow them.
+
+        What would be further back than the first message is in front of that one; 0 is behind the last.
+        """
+        placed: dict[int, list[PromptPart]] = {}
+        for depth in sorted({entry.depth for entry in view.lore if entry.depth is not None}, reverse=True):
+            text = render.lore_block([e for e in view.lore if e.depth == depth], view.language, self.prompts)
+            placed.setdefault(min(depth, messages), []).append(self._part("lore", text))
+        budget = max(self.window // 8, 16)
+        for note in notes_of(view.role, view.note):
+            text = render.note_block(note.text, view.macro_scope, view.language, self.prompts)
+            text = self._shortened(text, budget)
+            budget -= self.count(text) if text else 0
+            if text:
+                placed.setdefault(min(note.depth, messages), []).append(self._part("note", text))
+        return placed
+
+    def _shortened(self, text: str, budget: int) -> str:
+        """The first sentences of a text that fit the budget."""
+        if self.count(text) <= budget:
+            return text
+        ends = [end for _, end in sentence_spans(text)]
+        fitting = bisect_right(ends, budget, key=lambda end: self.count(text[:end].rstrip()))
+        return text[: ends[fitting - 1]].rstrip() if fitting else ""
 
     def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
         # Counted with the following line break: many tokenizers merge it with the quotation mark before it.
@@ -240,8 +372,16 @@ class Organize(Step[ConversationView, Composed]):
         book = view.role.lorebook
         if book is None:
             return ()
-        lines = [turn.text for turn in view.turns]
-        return tuple(entries_for(book, lines, self.lore_budget, lambda text: self.count(f"- {text}\n")))
+        said = (view.role.name, *view.others)
+        entries = entries_for(
+            book,
+            [turn.text for turn in view.turns],
+            self.lore_budget,
+            lambda text: self.count(f"- {text}\n"),
+            replies=[turn.speaker in said for turn in view.turns],
+            scope=view.macro_scope,
+        )
+        return tuple(entries)
 
     def _too_long(self, composed: Composed) -> str:
         ledger, over = composed.ledger, composed.tokens - self.window

@@ -37,6 +37,7 @@ from egosrag.models.tokens import context_window, count_tokens
 from egosrag.models.traits import traits_of
 from egosrag.presets import Unknown
 from egosrag.schema import Reply, Role, Turn
+from egosrag.text import macros
 
 Sources = Sequence[tuple[str, str]]
 
@@ -171,7 +172,8 @@ class Pipeline:
         with closing(self.generate.pieces(turn.composed, config, **turn.sampling)) as pieces:
             for piece in pieces:
                 if isinstance(piece, Reply):
-                    return {"reply": piece.model_dump()}
+                    text = macros.fill(piece.text, turn.view.macro_scope)  # models write {{user}} as cards do
+                    return {"reply": piece.model_copy(update={"text": text}).model_dump()}
                 write(piece)
                 if turn.stop.is_set():
                     break

@@ -43,6 +43,9 @@ class State(TypedDict, total=False):
     pending: bool  # the last turn waits for its reply
     answer: str  # the id that the reply will have
     speaker: str  # the role that gives the reply
+    persona: dict[str, Any]  # who talks with the role
+    note: str  # the author's note
+    pinned: bool  # whether lists have the session in front
     reply: dict[str, Any]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Literal, Protocol
 
 from langchain_core.messages import BaseMessage
 
-from egosrag.prompts.render import USER
+from egosrag.prompts.render import USER, Situation, macro_scope
 from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Role, Scene, Turn
 from egosrag.text.language import language_of
+from egosrag.text.macros import Scope
 
 
 class RecalledTurn(Protocol):
@@ -41,6 +43,8 @@ class ConversationView:
         raw_sources: the role's sources as they are, in place of the card (ablation EGOS-wo-Extract).
         persona: who talks with the role, where more is known than a name.
         lore: entries of the role's lorebook that the last lines activate.
+        seed: of the random choices of macros.
+        note: the author's note of the conversation.
     """
 
     role: Role
@@ -54,6 +58,8 @@ class ConversationView:
     raw_sources: str = ""
     persona: Persona | None = None
     lore: tuple[LoreEntry, ...] = ()
+    seed: str = ""
+    note: str = ""
 
     @cached_property
     def language(self) -> str:
@@ -69,6 +75,18 @@ class ConversationView:
     def user_name(self) -> str:
         """The name in front of the user's lines."""
         return self.user or USER[self.language]
+
+    @cached_property
+    def situation(self) -> Situation:
+        """The seed and the time of macros: random choices stay the same until the role has said something."""
+        said = sum(turn.speaker == self.role.name or turn.speaker in self.others for turn in self.turns)
+        at = self.turns[-1].at if self.turns else ""
+        return Situation(self.seed, str(said), datetime.fromisoformat(at) if at else None)
+
+    @property
+    def macro_scope(self) -> Scope:
+        """What the macros of the card, the lorebook and the user's line are replaced by."""
+        return macro_scope(self.role, self.language, self.persona, user=self.user, situation=self.situation)
 
     @cached_property
     def _summarized(self) -> frozenset[str]:
@@ -120,7 +138,7 @@ class ConversationView:
         return replace(self, turns=(*self.turns, turn))
 
 
-PartName = Literal["template", "card", "scenes", "history", "lore", "recalled", "line", "prefix"]
+PartName = Literal["template", "card", "scenes", "history", "lore", "recalled", "note", "line", "prefix"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +147,7 @@ class PromptPart:
 
     Attributes:
         name: "template" (the instructions, with the tokens of the chat template), "card", "scenes", "history" (one part
-            a turn), "lore" (of the lorebook or of the role's sources), "recalled", "line" or "prefix".
+            a turn), "lore" (of the lorebook or of the role's sources), "recalled", "note", "line" or "prefix".
         text: as it is in the prompt.
         tokens: length by the model's tokenizer.
         speaker: of a turn, who says it.
@@ -153,6 +171,7 @@ class Composed:
         view: the conversation that the prompt shows.
         parts: what the prompt is made of, in its order; their tokens sum to the prompt's.
         uninformed: the chat messages for a role of whom only the name is known: instructions and last line.
+        said: what the speaker has said already, where a speech is continued.
     """
 
     messages: tuple[BaseMessage, ...]
@@ -162,6 +181,7 @@ class Composed:
     view: ConversationView
     parts: tuple[PromptPart, ...] = ()
     uninformed: tuple[BaseMessage, ...] = ()
+    said: str = ""
 
     def continued(self, text: str) -> str:
         """``text`` as the model would write it after the prefix: after a bare colon it begins with a space."""

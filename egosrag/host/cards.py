@@ -14,8 +14,8 @@ from egosrag.errors import RoleError
 from egosrag.host.escape import unique_labels
 from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
-from egosrag.roles.files import load_role, save_role
-from egosrag.roles.png import SIGNATURE
+from egosrag.roles.files import EXTENSIONS, load_role, read_role_file, save_role
+from egosrag.roles.pictures import extension_of
 from egosrag.schema import Role
 from egosrag.settings import Settings
 
@@ -24,7 +24,21 @@ if TYPE_CHECKING:
 
     from egosrag.console import Reporter
 
-EXTENSIONS = ("json", "png")
+__all__ = [
+    "EXTENSIONS",
+    "StoredRole",
+    "add",
+    "add_upload",
+    "delete",
+    "export",
+    "extract",
+    "find",
+    "labels",
+    "list_roles",
+    "load",
+    "read_texts",
+    "update",
+]
 MAX_ROLES = 100  # of one visitor
 _OWN_ID = re.compile(r"[0-9a-f]{12}")
 _SAMPLES = samples.FOLDER
@@ -53,8 +67,8 @@ class StoredRole(NamedTuple):
     @property
     def picture(self) -> Path | None:
         """The picture that the card was uploaded in."""
-        path = self.path.with_name("picture.png")
-        return path if self.is_own and path.is_file() else None
+        found = sorted(self.path.parent.glob("picture.*")) if self.is_own else []
+        return found[0] if found else None
 
 
 def list_roles(visitor: Visitor, language: str) -> list[StoredRole]:
@@ -96,13 +110,15 @@ def find(visitor: Visitor, role_id: str) -> StoredRole:
     return _stored(path)
 
 
-def add(visitor: Visitor, role: Role, picture: Path | None = None, texts: Sequence[tuple[str, str]] = ()) -> StoredRole:
+def add(
+    visitor: Visitor, role: Role, picture: bytes | None = None, texts: Sequence[tuple[str, str]] = ()
+) -> StoredRole:
     """Store a new role of the visitor.
 
     Args:
         visitor: the owner.
         role: the card.
-        picture: PNG that the card came in.
+        picture: the picture that the card came in.
         texts: (name, text) pairs that the card was extracted from.
 
     Raises:
@@ -113,8 +129,8 @@ def add(visitor: Visitor, role: Role, picture: Path | None = None, texts: Sequen
         raise RoleError(f"you have {MAX_ROLES} roles, which is the limit: delete one of them first")
     folder = home / uuid.uuid4().hex[:12]
     (folder / "sources").mkdir(parents=True)
-    if picture and (data := picture.read_bytes()).startswith(SIGNATURE):
-        (folder / "picture.png").write_bytes(data)
+    if picture and (extension := extension_of(picture)):
+        (folder / f"picture.{extension}").write_bytes(picture)
     for number, (_, text) in enumerate(texts):
         (folder / "sources" / f"{number}.txt").write_text(text, encoding="utf-8")
     save_role(role, folder / "role.json")
@@ -128,8 +144,8 @@ def add_upload(visitor: Visitor, upload: Upload) -> StoredRole:
         RoleError: the file is no role card, or the visitor has too many roles.
     """
     with display_names_in_errors(upload):
-        role = load_role(upload.path)
-    return add(visitor, role, picture=upload.path)
+        file = read_role_file(upload.path)
+    return add(visitor, file.role, picture=file.picture)
 
 
 def extract(
@@ -181,7 +197,8 @@ def update(visitor: Visitor, stored: StoredRole, role: Role) -> StoredRole:
         save_role(role, stored.path)
         return stored
     texts = [(path.name, path.read_text(encoding="utf-8")) for path in stored.sources]
-    return add(visitor, role, picture=stored.picture, texts=texts)
+    picture = stored.picture.read_bytes() if stored.picture else None
+    return add(visitor, role, picture=picture, texts=texts)
 
 
 def delete(visitor: Visitor, stored: StoredRole) -> None:
@@ -194,14 +211,14 @@ def delete(visitor: Visitor, stored: StoredRole) -> None:
 
 
 def export(stored: StoredRole, extension: str) -> bytes:
-    """The card as a file: "json" (our format, with evidence) or "png" (a character card in its picture).
+    """The card as a file: "json" (our format, with evidence), "png" (a character card in its picture) or "charx".
 
     Raises:
         RoleError: the card cannot be written in that format.
     """
     with tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
         path = Path(folder) / f"card.{extension}"
-        save_role(load_role(stored.path), path, picture=stored.picture if extension == "png" else None)
+        save_role(load_role(stored.path), path, picture=None if extension == "json" else stored.picture)
         return path.read_bytes()
 
 

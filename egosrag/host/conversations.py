@@ -5,10 +5,12 @@ The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so t
 
 from __future__ import annotations
 
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,16 +18,18 @@ from egosrag import assemble
 from egosrag.egos.view import ConversationView, PromptPart, RecalledTurn
 from egosrag.errors import SessionError
 from egosrag.host import cards
+from egosrag.host.lorebooks import find as find_lorebook
 from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
-from egosrag.prompts.render import greeting
+from egosrag.prompts.render import Situation, greeting
 from egosrag.roles.files import load_role
-from egosrag.schema import Ledger, Reply, Role, Scene, Turn
+from egosrag.schema import Ledger, LoreEntry, Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.manage import Found, branch_of, pin_session, rename_session, search_sessions
 from egosrag.sessions.records import Record
 from egosrag.sessions.store import open_store
-from egosrag.sessions.transfer import read, write
+from egosrag.sessions.transfer import read_all, write
 from egosrag.settings import Settings
 from egosrag.text.language import language_of
 
@@ -40,6 +44,7 @@ __all__ = [
     "PromptView",
     "Transcript",
     "Turn",
+    "branch_conversation",
     "delete_conversation",
     "export_conversation",
     "import_conversation",
@@ -47,9 +52,15 @@ __all__ = [
     "load_transcript",
     "new_session",
     "open_conversation",
+    "pin_conversation",
     "prompt_view",
+    "rename_conversation",
     "role_ids",
+    "search_conversations",
+    "title_of",
 ]
+
+_UNNAMED = re.compile(r"[0-9a-f]{8}")  # the end of the name of a session without a title
 
 
 class ConversationInfo(NamedTuple):
@@ -61,6 +72,8 @@ class ConversationInfo(NamedTuple):
         name: names of its roles.
         turns: number of turns.
         at: time of the last turn, ISO 8601 in UTC.
+        title: the name that the visitor gave it; empty: none.
+        pinned: whether it is in front of the others.
     """
 
     session: str
@@ -68,6 +81,8 @@ class ConversationInfo(NamedTuple):
     name: str
     turns: int
     at: str
+    title: str = ""
+    pinned: bool = False
 
 
 class Transcript(NamedTuple):
@@ -118,12 +133,14 @@ class PromptView(NamedTuple):
         recalled: old turns that were retrieved for the message.
         scenes: the running summary in the prompt.
         ledger: tokens of the reply.
+        lore: the lorebook entries that the message activated.
     """
 
     parts: tuple[PromptPart, ...]
     recalled: tuple[RecalledTurn, ...]
     scenes: tuple[Scene, ...]
     ledger: Ledger
+    lore: tuple[LoreEntry, ...] = ()
 
     @property
     def cached_share(self) -> float:
@@ -162,7 +179,10 @@ def list_conversations(settings: Settings, visitor: Visitor) -> list[Conversatio
     """The visitor's conversations, the most recent first."""
     with open_store(settings.session_store) as store:
         sessions = list_sessions(store, f"{visitor.key}/")
-    return [ConversationInfo(i.session, role_ids(visitor, i.session), i.name, i.turns, i.at) for i in sessions]
+    return [
+        ConversationInfo(i.session, role_ids(visitor, i.session), i.name, i.turns, i.at, title_of(i.session), i.pinned)
+        for i in sessions
+    ]
 
 
 def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Transcript:
@@ -180,15 +200,23 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
     names = tuple(role.name for role in roles)
     first = next((role for role in roles if role.greeting), None)
-    text = greeting(first, first.language or language_of(first.greeting or "")) if first else ""
+    text = (
+        greeting(first, first.language or language_of(first.greeting or ""), None, Situation(session)) if first else ""
+    )
     return Transcript(session, names, Record(), Turn(speaker=first.name, text=text) if first and text else None)
 
 
 @contextmanager
 def open_conversation(
-    settings: Settings, visitor: Visitor, session: str, model: BaseChatModel
+    settings: Settings,
+    visitor: Visitor,
+    session: str,
+    model: BaseChatModel,
+    *,
+    persona: Persona | None = None,
+    lorebooks: Sequence[str] = (),
 ) -> Iterator[Conversation]:
-    """Open the conversation of a session.
+    """Open the conversation of a session, with a persona (by default the one that it remembers) and lorebooks by id.
 
     Where its only role was extracted from texts, the strategy of the settings decides how these are used: "none" puts
     the texts into the prompt in place of the card, "dynamic" searches them at each message, "static" ignores them.
@@ -197,6 +225,7 @@ def open_conversation(
         SessionError: the session belongs to another visitor.
         RoleError, ModelError, StoreError: see :func:`egosrag.assemble.conversation`.
     """
+    lore = [find_lorebook(visitor, lorebook).path for lorebook in lorebooks]
     first, *others = (cards.find(visitor, role) for role in role_ids(visitor, session))
     strategy = settings.strategy if first.sources and not others else None
     settings = settings.model_copy(update={"strategy": strategy})
@@ -206,7 +235,10 @@ def open_conversation(
         card, setup = first.path, assemble.ConversationSetup(sources=first.sources)
     else:
         card, setup = first.path, assemble.ConversationSetup(others=[role.path for role in others])
+    setup = replace(setup, lore=lore)
     with assemble.conversation(settings, card, session, model, setup=setup) as conversation:
+        if persona:
+            conversation.set_persona(persona)
         yield conversation
 
 
@@ -215,7 +247,8 @@ def prompt_view(conversation: Conversation, reply: Reply) -> PromptView | None:
     composed = conversation.composed
     if composed is None:
         return None
-    return PromptView(composed.sections, composed.view.recalled, composed.view.visible_scenes, reply.ledger)
+    view = composed.view
+    return PromptView(composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore)
 
 
 def export_conversation(settings: Settings, visitor: Visitor, session: str, extension: str) -> bytes:
@@ -233,17 +266,78 @@ def export_conversation(settings: Settings, visitor: Visitor, session: str, exte
 
 
 def import_conversation(settings: Settings, visitor: Visitor, upload: Upload) -> str:
-    """Store an uploaded conversation, and its cards as roles of the visitor. Returns the name of the new session.
+    """Store uploaded conversations, and their cards as roles of the visitor. Returns the name of the first session.
 
     Raises:
         SessionError, RoleError: the file is no conversation, or its cards cannot be stored.
     """
     with display_names_in_errors(upload):
-        archive = read(upload.path)
-    session = new_session(visitor, [cards.add(visitor, role).id for role in archive.roles])
+        archives = read_all(upload.path)
+    sessions: list[str] = []
     with open_store(settings.session_store) as store:
-        restore(store, archive, session)
-    return session
+        ids: dict[str, str] = {}  # the same character of several conversations is one role
+        for archive in archives:
+            for role in archive.roles:
+                ids.setdefault(role.model_dump_json(), "")
+                ids[role.model_dump_json()] = ids[role.model_dump_json()] or cards.add(visitor, role).id
+            sessions.append(new_session(visitor, [ids[role.model_dump_json()] for role in archive.roles]))
+            restore(store, archive, sessions[-1])
+    return sessions[0]
+
+
+def title_of(session: str) -> str:
+    """The name that a visitor gave a session; empty where it has none."""
+    name = session.rpartition("/")[2]
+    return "" if _UNNAMED.fullmatch(name) else name
+
+
+def rename_conversation(settings: Settings, visitor: Visitor, session: str, title: str) -> str:
+    """Give a conversation a title. Returns the new name of its session.
+
+    Raises:
+        SessionError: the title is empty or taken, or the conversation is empty or belongs to another visitor.
+    """
+    role_ids(visitor, session)
+    title = " ".join(title.replace("/", " ").split())[:80]
+    if not title:
+        raise SessionError("the title is empty: write one")
+    name = f"{session.rpartition('/')[0]}/{title}"
+    with open_store(settings.session_store) as store:
+        rename_session(store, session, name)
+    return name
+
+
+def pin_conversation(settings: Settings, visitor: Visitor, session: str, pinned: bool = True) -> None:
+    """Put a conversation in front of the others in the list, or no longer.
+
+    Raises:
+        SessionError: it belongs to another visitor, or does not exist.
+    """
+    role_ids(visitor, session)
+    with open_store(settings.session_store) as store:
+        pin_session(store, session, pinned)
+
+
+def search_conversations(settings: Settings, visitor: Visitor, words: str) -> list[Found]:
+    """The turns of the visitor's conversations that contain all of the words.
+
+    Raises:
+        SessionError: there are no words.
+    """
+    with open_store(settings.session_store) as store:
+        return list(search_sessions(store, words, f"{visitor.key}/"))
+
+
+def branch_conversation(settings: Settings, visitor: Visitor, session: str, turn_id: str | None = None) -> str:
+    """Store a conversation up to a turn as another one. Returns the name of the new session.
+
+    Raises:
+        SessionError: it belongs to another visitor, is empty, or has no such turn.
+    """
+    name = new_session(visitor, role_ids(visitor, session))
+    with open_store(settings.session_store) as store:
+        restore(store, branch_of(archive_of(store, session), turn_id), name)
+    return name
 
 
 def delete_conversation(settings: Settings, visitor: Visitor, session: str) -> None:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from egosrag.egos.extract.chunks import source_sentences
 from egosrag.egos.extract.evidence import LABELS, content_terms
 from egosrag.pocket.question_kinds import ANIMAL, KIN, SYNONYMS, kinds_of
-from egosrag.prompts.render import fill_placeholders
 from egosrag.schema import Role
+from egosrag.text import macros
+from egosrag.text.macros import Scope
 from egosrag.text.names import mention_pattern
 
 PARTS = tuple(LABELS["en"])
@@ -120,11 +121,9 @@ class UserLine:
         return scored
 
 
-def card_sentences(role: Role, user: str) -> list[tuple[str, str]]:
-    """The speakable sentences of a card, each with its part of the card; ``user`` replaces {{user}}."""
-    statements = [
-        (fill_placeholders(statement.text, role, user), part) for part in PARTS for statement in getattr(role, part)
-    ]
+def card_sentences(role: Role, scope: Scope) -> list[tuple[str, str]]:
+    """The speakable sentences of a card, each with its part of the card; ``scope`` replaces its macros."""
+    statements = [(macros.fill(statement.text, scope), part) for part in PARTS for statement in getattr(role, part)]
     return [(sentence, part) for text, part in statements for sentence in speakable_sentences(text)]
 
 

@@ -24,7 +24,7 @@ from egosrag.pocket.card_matching import (
     speakable_sentences,
 )
 from egosrag.pocket.first_person import first_person, gender_of, second_person
-from egosrag.prompts.render import card
+from egosrag.prompts.render import card, macro_scope
 from egosrag.schema import Role
 from egosrag.text.repetition import is_degenerate
 
@@ -88,7 +88,10 @@ class _Revision:
     def __init__(self, draft: str, view: ConversationView) -> None:
         self.language, self.view, self.role = view.language, view, _with_source_hits(view)
         self.line = UserLine(view.turns[-1].text, self.role.name)
-        self.sentences = self.line.score(card_sentences(self.role, view.user or _YOU[self.language]))
+        scope = macro_scope(
+            self.role, self.language, view.persona, user=view.user or _YOU[self.language], situation=view.situation
+        )
+        self.sentences = self.line.score(card_sentences(self.role, scope))
         text = re.sub(_POLITE_PHRASE[self.language], "", self.line.text)
         self.about_user = self._matches(_MENTIONS_USER, text)
         unusable = not draft or is_degenerate(draft)

@@ -6,12 +6,16 @@ their quotation marks, forge a turn or open a new line of the prompt.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
 
 from egosrag.prompts import load
 from egosrag.schema import DialogueLine, Evidence, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
+from egosrag.text import macros
 from egosrag.text.language import one_line
+from egosrag.text.macros import Scope
 from egosrag.text.tables import labelled_rows
 
 MARKS = {"en": ('"', '"'), "zh": ("“", "”")}
@@ -20,8 +24,21 @@ USER = {"en": "Me", "zh": "我"}
 """The speaker's name of a user without a persona."""
 _USER_IN_CARD = {"en": "the user", "zh": "用户"}  # {{user}} in a card, without a persona
 _USER_IN_GREETING = {"en": "you", "zh": "你"}  # {{user}} in a greeting, without a persona
-_PLACEHOLDER = re.compile(r"\{\{(?:(char|user)|//[^{}]*)\}\}|<(user|bot)>", re.IGNORECASE)
 _INNER_MARKS = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
+
+
+class Situation(NamedTuple):
+    """The conversation that macros are filled in for.
+
+    Attributes:
+        seed: of random choices, the same for the whole conversation.
+        turn: what ``{{random}}`` and ``{{roll}}`` draw anew for.
+        at: the time of ``{{time}}`` and the like; now when absent.
+    """
+
+    seed: str = ""
+    turn: str = ""
+    at: datetime | None = None
 
 
 def speech_prefix(speaker: str, language: str) -> str:
@@ -84,26 +101,71 @@ def source_block(places: Iterable[Evidence], name: str, language: str, prompts: 
     return load("sources", language, prompts).text(name=one_line(name), sources=lines) if lines else ""
 
 
-def fill_placeholders(text: str, role: Role, user: str) -> str:
-    """``text`` with the placeholders of character cards replaced: ``{{char}}``, ``{{user}}``, ``{{// comment}}``.
+def macro_scope(
+    role: Role, language: str, persona: Persona | None = None, *, user: str = "", situation: Situation | None = None
+) -> Scope:
+    """What the macros of a card, a greeting or a lorebook entry are replaced by.
 
-    In one pass, so that a name that is itself written like a placeholder stays as it is. Other macros are not replaced.
+    Args:
+        role: the card; its nickname, if it has one, is ``{{char}}``.
+        language: "en" or "zh".
+        persona: of the user.
+        user: ``{{user}}``, where there is no persona; "the user" when absent.
+        situation: the conversation and its time.
     """
-    names = {"char": role.nickname or role.name, "bot": role.nickname or role.name, "user": user}
+    original = (role.model_extra or {}).get("character_card")
+    data = original.get("data", original) if isinstance(original, dict) else {}
+    fields = {key: data.get(key) for key in ("scenario", "mes_example", "character_version", "creator_notes")}
+    fields |= {
+        "description": "\n".join(s.text for s in role.background),
+        "personality": "\n".join(s.text for s in role.personality),
+        "persona": persona.description if persona else "",
+    }
+    where = situation or Situation()
+    return Scope(
+        char=one_line(role.nickname or role.name),
+        user=one_line(persona.name if persona else user) or _USER_IN_CARD[language],
+        language=language,
+        fields={key: text for key, text in fields.items() if isinstance(text, str)},
+        seed=where.seed,
+        turn=where.turn,
+        at=where.at,
+    )
 
-    def named(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        return names[name.lower()] if name else ""
 
-    return _PLACEHOLDER.sub(named, text)
-
-
-def greeting(role: Role, language: str, user: str = "") -> str:
-    """The role's first message, with the user's name filled in ("you" without one); empty when the card has none."""
-    return fill_placeholders(role.greeting or "", role, user or _USER_IN_GREETING[language]).strip()
+def greeting(role: Role, language: str, persona: Persona | None = None, situation: Situation | None = None) -> str:
+    """The role's first message with its macros filled in ("you" without a persona); empty when the card has none."""
+    scope = macro_scope(role, language, persona, user=_USER_IN_GREETING[language], situation=situation)
+    return macros.fill(role.greeting or "", scope).strip()
 
 
-def card(role: Role, language: str, persona: Persona | None = None, prompts: str = "") -> str:
+def unknown_macros(role: Role) -> list[str]:
+    """The macros in a card that are not known and stay as they are, each once."""
+    return list(dict.fromkeys(name for text in _texts(role) for name in macros.unknown_macros(text)))
+
+
+def uses_clock(role: Role) -> bool:
+    """Whether the card, as the prompt has it, depends on the time."""
+    return any(macros.uses_clock(text) for text in _texts(role))
+
+
+def _texts(role: Role) -> Iterable[str]:
+    """All texts of a card that have macros."""
+    for statements in (role.background, role.personality, role.speaking_style, role.relations):
+        yield from (statement.text for statement in statements)
+    yield from (line.text for line in role.sample_dialogue)
+    yield from (role.greeting or "", *role.alternate_greetings)
+    if role.lorebook:
+        yield from (entry.content for entry in role.lorebook.entries)
+
+
+def card(
+    role: Role,
+    language: str,
+    persona: Persona | None = None,
+    prompts: str = "",
+    situation: Situation | None = None,
+) -> str:
     """The role card as text of the system prompt, without evidence; always the same for the same arguments.
 
     Args:
@@ -111,17 +173,16 @@ def card(role: Role, language: str, persona: Persona | None = None, prompts: str
         language: "en" or "zh".
         persona: of the user; without one the card says "the user".
         prompts: the set of prompts.
+        situation: the conversation and its time, for macros.
     """
-    user = one_line(persona.name) if persona else ""
+    scope = macro_scope(role, language, persona, situation=situation)
 
     def joined(statements: Iterable[Statement]) -> str:
-        return _joined(
-            (one_line(fill_placeholders(s.text, role, user or _USER_IN_CARD[language])) for s in statements), language
-        )
+        return _joined((one_line(macros.fill(s.text, scope)) for s in statements), language)
 
     def spoken(line: DialogueLine) -> str:
-        speaker = fill_placeholders(line.speaker, role, user or USER[language])
-        return quoted(speaker, fill_placeholders(line.text, role, user or _USER_IN_CARD[language]), language)
+        speaker = macros.fill(line.speaker, scope if persona else replace(scope, user=USER[language]))
+        return quoted(speaker, macros.fill(line.text, scope), language)
 
     return load("card", language, prompts).text(
         name=one_line(role.name),
@@ -130,23 +191,29 @@ def card(role: Role, language: str, persona: Persona | None = None, prompts: str
         speaking_style=joined(role.speaking_style),
         relations=joined(role.relations),
         sample_dialogue=" ".join(map(spoken, role.sample_dialogue)),
-        persona=_persona(persona, role, language) if persona else "",
+        persona=_persona(persona, scope, language) if persona else "",
     )
 
 
-def _persona(persona: Persona, role: Role, language: str) -> str:
-    description = one_line(fill_placeholders(persona.description, role, persona.name))
+def _persona(persona: Persona, scope: Scope, language: str) -> str:
+    description = one_line(macros.fill(persona.description, replace(scope, fields={})))
     return one_line(persona.name) + (COLON[language] + description if description else "")
 
 
-def lore_block(entries: Iterable[LoreEntry], role: Role, language: str, user: str = "", prompts: str = "") -> str:
-    """The lorebook entries that were activated, one a line; empty when there are none.
+def lore_block(entries: Iterable[LoreEntry], language: str, prompts: str = "") -> str:
+    """The lorebook entries that were activated, their macros filled in, one a line; empty when there are none.
 
     It is placed near the user's last line, as ``recalled_block``, so that the prompt before it keeps its KV cache.
     """
-    texts = (one_line(fill_placeholders(entry.content, role, user or _USER_IN_CARD[language])) for entry in entries)
+    texts = (one_line(entry.content) for entry in entries)
     lines = "\n".join(f"- {text}" for text in texts if text)
     return load("lore", language, prompts).text(entries=lines) if lines else ""
+
+
+def note_block(text: str, scope: Scope, language: str, prompts: str = "") -> str:
+    """A note of a card or of the author on one line, its macros filled in; empty where nothing is left of it."""
+    note = one_line(macros.fill(text, scope))
+    return load("note", language, prompts).text(note=note) if note else ""
 
 
 def _joined(texts: Iterable[str], language: str) -> str:

@@ -5,8 +5,9 @@ The original card is kept whole beside the fields that were read from it. Writte
 the fields that have changed since. What the format has no key for (evidence, or which statements are relations) goes
 into ``extensions.egos``, and is used only as long as the text in the card is unchanged.
 
-Instructions in a card to the model (``system_prompt``, ``post_history_instructions``) are kept but never followed: a
-card describes a character.
+Reading is lenient: null is absent, a list is read where a text is expected and a text where a list is, numbers are
+text. Instructions for the end of the prompt (``post_history_instructions``, ``depth_prompt``) are read by
+``egosrag.roles.notes``; ``system_prompt`` is kept but not followed, since the quote mode needs its own instructions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from egosrag.prompts.render import USER
+from egosrag.roles import foreign
+from egosrag.roles.data import Notify
+from egosrag.roles.lore_formats import character_book, lorebook_from
 from egosrag.schema import Role, Statement
 from egosrag.text.language import language_of, one_line
 
@@ -42,7 +46,8 @@ _CARD_KEY_FIELDS = {
     "character_book": ("lorebook",),
 }
 _SPEAKER_LINE = re.compile(r"^\s*(\{\{user\}\}|\{\{char\}\}|[^:：\n]{1,40}?)\s*[:：]\s*(.+)$", re.IGNORECASE)
-_NEW_DIALOGUE = re.compile(r"<START>|\{\{(?:char|user)\}\}\s*[:：]", re.IGNORECASE)
+_EMPTY_SPEAKER = re.compile(r"\s*\{\{(?:char|user)\}\}\s*[:：]\s*", re.IGNORECASE)
+_START = re.compile(r"<START>", re.IGNORECASE)
 _LABELS = {
     "en": {"speaking_style": "Speaking style: ", "relations": "Relations: "},
     "zh": {"speaking_style": "说话风格：", "relations": "关系："},
@@ -50,54 +55,80 @@ _LABELS = {
 
 
 def is_character_card(data: dict[str, Any]) -> bool:
-    """Whether ``data`` is a character card: V2 and V3 name their ``spec``, V1 has its texts at the top level."""
-    return _has_known_spec(data) or ("spec" not in data and any(key in data for key in ("first_mes", "description")))
+    """Whether ``data`` is a character card: of V1 to V3, or of a program with keys of its own."""
+    if _data(data) is not data:
+        return True
+    v1 = any(key in data for key in ("first_mes", "description"))
+    return isinstance(data.get("spec"), str) or v1 or bool(foreign.program_of(data))
 
 
-def _has_known_spec(data: dict[str, Any]) -> bool:
+def format_of(data: dict[str, Any]) -> str:
+    """The format of a card, for display: "character card V3", "pygmalion", ...; "role" for our own."""
+    if ORIGINAL_CARD in data or not is_character_card(data):
+        return "role"
+    if _data(data) is data and (program := foreign.program_of(data)):
+        return program
     spec = data.get("spec")
-    return isinstance(spec, str) and spec in SPECS
+    version = SPECS.get(spec, 3) if isinstance(spec, str) else 1 if _data(data) is data else 2
+    return f"character card V{version}"
 
 
-def role_fields(card: dict[str, Any]) -> dict[str, Any]:
+def role_fields(card: dict[str, Any], notify: Notify | None = None) -> dict[str, Any]:
     """The fields of a :class:`Role` in a character card, and the card itself under ``ORIGINAL_CARD``.
 
-    Placeholders such as ``{{char}}`` stay: they are replaced when the card is rendered, by the names in that
-    conversation.
+    Macros such as ``{{char}}`` stay: they are replaced when the card is rendered, by the names in that conversation. A
+    card in the keys of another program is converted to V2 first.
+
+    Args:
+        card: the card.
+        notify: receives, in one line, what in it cannot be read.
 
     Raises:
         ValueError: the card does not follow its specification; the message says where.
     """
-    data = card.get("data") if _has_known_spec(card) else card
-    if not isinstance(data, dict):
+    data = _data(card)
+    if data is card and (program := foreign.program_of(card)):
+        card = foreign.card_v2(card, program)
+        data = card["data"]
+    if data is card and isinstance(card.get("spec"), str) and not any(key in card for key in ("name", *_V1_TEXTS)):
         raise ValueError('it has no "data" object')
-    texts = {key: _text(data, key) for key in ("name", *_V1_TEXTS, "nickname")}
-    greetings = data.get("alternate_greetings") or []
-    if not isinstance(greetings, list) or not all(isinstance(text, str) for text in greetings):
-        raise ValueError("alternate_greetings must be a list of texts")
+    texts = {key: _text(data.get(key)) for key in ("name", *_V1_TEXTS, "nickname")}
     prose = "".join(texts[key] for key in ("description", "personality", "scenario", "first_mes", "mes_example"))
     fields: dict[str, Any] = {
-        "name": texts["name"],
+        "name": texts["name"] or _text(card.get("name")) or texts["nickname"],
         "language": language_of(prose or texts["name"]),
         "background": [texts[key] for key in ("description", "scenario") if texts[key]],
         "personality": [texts["personality"]] if texts["personality"] else [],
         "sample_dialogue": _dialogue_lines(texts["mes_example"]),
         "greeting": texts["first_mes"] or None,
-        "alternate_greetings": greetings,
+        "alternate_greetings": _texts(data.get("alternate_greetings")),
         "nickname": texts["nickname"] or None,
-        "lorebook": data.get("character_book"),
+        "lorebook": lorebook_from(data.get("character_book"), notify or _ignore),
         ORIGINAL_CARD: card,
     }
     return fields | _fields_from_extension(data, texts)
+
+
+def _data(card: dict[str, Any]) -> dict[str, Any]:
+    """The object with the card's texts: ``data`` of V2 and V3, the card itself of V1."""
+    data = card.get("data")
+    known = ("name", *_V1_TEXTS)
+    if isinstance(data, dict) and (isinstance(card.get("spec"), str) or any(key in data for key in known)):
+        return data
+    return card
+
+
+def _ignore(text: str) -> None:
+    pass
 
 
 def card_from_role(role: Role, version: Version) -> dict[str, Any]:
     """The role as a character card of that version; a role read from a card and not changed gives the same card."""
     original = (role.model_extra or {}).get(ORIGINAL_CARD)
     card: dict[str, Any] = deepcopy(original) if isinstance(original, dict) else {}
-    before = Role.model_validate(role_fields(card)) if card else None
-    if card.get("spec") not in SPECS:
-        card = {"data": card}  # V1, or no card at all
+    before = _role(card) if card else None
+    if _data(card) is card:
+        card = {"data": {key: value for key, value in card.items() if key != "spec"}}  # V1, or no card at all
     data = card["data"]
     changed = [
         key
@@ -121,6 +152,12 @@ def card_from_role(role: Role, version: Version) -> dict[str, Any]:
     return card
 
 
+def _role(card: dict[str, Any]) -> Role:
+    """The role in a card as it was read; one without a name is not the role that was given one."""
+    fields = role_fields(card)
+    return Role.model_validate(fields | {"name": fields["name"] or "-"})
+
+
 def _add_required_keys(card: dict[str, Any], version: Version) -> None:
     card["spec"], card["spec_version"] = f"chara_card_v{version}", f"{version}.0"
     required: dict[str, Any] = dict.fromkeys(_V1_TEXTS, "") | deepcopy(_V2_DEFAULTS)
@@ -130,22 +167,39 @@ def _add_required_keys(card: dict[str, Any], version: Version) -> None:
         card["data"].setdefault(key, value)
 
 
-def _text(data: dict[str, Any], key: str) -> str:
-    value = data.get(key)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{key} must be a text")
-    return (value or "").strip()
+def _text(value: Any) -> str:
+    """A text of a card; of a list its lines, of a number its digits, of anything else nothing."""
+    if isinstance(value, list):
+        return "\n".join(filter(None, map(_text, value)))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return str(value).strip()
+
+
+def _texts(value: Any) -> list[str]:
+    """A list of texts, without what is no text; of a single text that one."""
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str) and text]
 
 
 def _dialogue_lines(example: str) -> list[dict[str, str]]:
-    """The spoken lines of ``mes_example``; a line without a speaker continues the one before it."""
+    """The spoken lines of ``mes_example``; a line without a speaker continues the one before it.
+
+    Text in front of the first speaker of a dialogue (after ``<START>``) is said by the character.
+    """
     lines: list[dict[str, str]] = []
-    for line in example.splitlines():
-        match = _SPEAKER_LINE.match(line)
-        if match and match.group(2).strip():
-            lines.append({"speaker": match.group(1), "text": match.group(2).strip()})
-        elif lines and line.strip() and not _NEW_DIALOGUE.search(line):
-            lines[-1]["text"] += "\n" + line.strip()
+    for dialogue in _START.split(example):
+        first = len(lines)
+        for line in dialogue.splitlines():
+            match = _SPEAKER_LINE.match(line)
+            if match and match.group(2).strip():
+                lines.append({"speaker": match.group(1), "text": match.group(2).strip()})
+            elif not line.strip() or _EMPTY_SPEAKER.fullmatch(line):
+                continue
+            elif len(lines) > first:
+                lines[-1]["text"] += "\n" + line.strip()
+            else:
+                lines.append({"speaker": "{{char}}", "text": line.strip()})
     return lines
 
 
@@ -167,14 +221,8 @@ def _card_values(role: Role) -> dict[str, Any]:
         "first_mes": role.greeting or "",
         "alternate_greetings": list(role.alternate_greetings),
         "nickname": role.nickname,
-        "character_book": _character_book(book.model_dump(mode="json", exclude_unset=True)) if book else None,
+        "character_book": character_book(book) if book else None,
     }
-
-
-def _character_book(book: dict[str, Any]) -> dict[str, Any]:
-    """A lorebook with the keys that V2 and V3 require."""
-    entry = {"keys": [], "content": "", "extensions": {}, "enabled": True, "insertion_order": 100, "use_regex": False}
-    return book | {"extensions": book.get("extensions", {}), "entries": [entry | e for e in book.get("entries", [])]}
 
 
 def _extension(role: Role) -> dict[str, Any]:

@@ -1,93 +1,70 @@
-"""Lorebooks (world info): load them, and select the entries that the last lines of a conversation activate.
+"""Lorebooks (world info): load and save them, and select the entries that the lines of a conversation activate.
 
-Formats: the ``character_book`` of a card V2 or V3, a stand-alone ``lorebook_v3`` (kwaroran/character-card-spec-v3) and
-the world info of SillyTavern. A key matches whole words in scripts that put spaces between words, and anywhere in
-Chinese, Japanese, Korean and Thai. Activation depends on the lines alone: SillyTavern's probability, cooldown and
-groups are kept in the file and ignored.
-
-Keys can be regular expressions, and lorebooks come from strangers: each pattern has a length limit, and all of them
-together a time limit for each reply (``egosrag.limits.REGEX_TIMEOUT_S``).
+Formats are read by ``lore_formats``; when an entry is activated is decided by its rule (``lore_rules``). The selection
+depends on the lines and the seed of the conversation alone: the same line of the same conversation activates the same
+entries whenever its prompt is composed again, also those with a probability or in a group.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import re
-import time
-import unicodedata
+import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from egosrag.errors import RoleError
-from egosrag.limits import REGEX_TIMEOUT_S
-from egosrag.roles.files import parse_json, read_bytes
+from egosrag.roles.data import Notify, parse_json, read_bytes, write_atomically
+from egosrag.roles.files import load_role
+from egosrag.roles.lore_formats import character_book, lorebook_from
+from egosrag.roles.lore_rules import Lines, Rule, ScanText, ScanTexts, rule_of
 from egosrag.schema import Lorebook, LoreEntry, Role
-from egosrag.text.language import one_line
+from egosrag.text import macros
+from egosrag.text.macros import Scope
 
 _log = logging.getLogger(__name__)
-
-# Keys of SillyTavern's world info, and what a character book calls the same.
-_WORLD_INFO_KEYS = {
-    "key": "keys",
-    "keysecondary": "secondary_keys",
-    "order": "insertion_order",
-    "caseSensitive": "case_sensitive",
-}
-_WORLD_INFO_EXTENSIONS = {
-    "scanDepth": "scan_depth",
-    "selectiveLogic": "selectiveLogic",
-    "excludeRecursion": "exclude_recursion",
-    "preventRecursion": "prevent_recursion",
-}
-_AND_ANY, _NOT_ALL, _NOT_ANY, _AND_ALL = range(4)  # SillyTavern's selectiveLogic
-_DECORATOR = re.compile(r"(@@@?)([a-z_]+)[ \t]*([^\n]*)(?:\n|$)")
-_KNOWN_DECORATORS = ("activate", "dont_activate", "scan_depth", "additional_keys", "exclude_keys")
-_SLASHED_REGEX = re.compile(r"/(.+)/([dgimsuvy]*)", re.DOTALL)  # a regular expression as SillyTavern writes it
-_MAX_PATTERN_LENGTH = 200  # characters
+_LOOK_BACK = 200  # replies that decide whether an entry with a duration is still active
+_AT_DEPTH = 4  # SillyTavern's position of an entry among the messages
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def load_lorebook(path: str | Path) -> Lorebook:
-    """Load the lorebook of a JSON file, in any of the three formats.
+def load_lorebook(path: str | Path, *, notify: Notify = _log.warning) -> Lorebook:
+    """Load the lorebook of a file: a lorebook as JSON in any of the formats, or the one in a character card.
+
+    Args:
+        path: the file.
+        notify: receives, in one line, what in it cannot be read; the log by default.
 
     Raises:
         RoleError: the file cannot be read, or is not a lorebook.
     """
     path = Path(path)
-    data = parse_json(read_bytes(path, "lorebook"), path, "lorebook")
-    if data.get("spec") == "lorebook_v3" and isinstance(data.get("data"), dict):
+    if path.suffix.lower() != ".json":
+        if (book := load_role(path, notify=notify).lorebook) is None:
+            raise RoleError(f"the card {path} contains no lorebook: give a file with entries")
+        return book
+    data: Any = parse_json(read_bytes(path, "lorebook"), path, "lorebook")
+    if isinstance(data.get("data"), dict | list):  # lorebook_v3, RisuAI, or a card
         data = data["data"]
-    entries = data.get("entries")
-    if isinstance(entries, dict):
-        data = data | {"entries": [_from_world_info(entry) for entry in entries.values()]}
-    elif not isinstance(entries, list):
+    if isinstance(data, dict) and isinstance(data.get("character_book"), dict):
+        data = data["character_book"]
+    book = lorebook_from(data, lambda text: notify(f"{path}: {text}"))
+    if book is None:
         raise RoleError(f"{path} is not a lorebook: it needs a list of entries; give a character card as the role")
-    try:
-        return Lorebook.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RoleError(f"the lorebook {path} cannot be used: {where}: {first['msg']}; fix it there") from error
+    return book
 
 
-def _from_world_info(entry: Any) -> Any:
-    """An entry of SillyTavern's world info with the keys of a character book beside its own."""
-    if not isinstance(entry, dict):
-        return entry
-    converted = {_WORLD_INFO_KEYS[key]: value for key, value in entry.items() if key in _WORLD_INFO_KEYS}
-    extensions = {_WORLD_INFO_EXTENSIONS[key]: value for key, value in entry.items() if key in _WORLD_INFO_EXTENSIONS}
-    own = entry.get("extensions")
-    converted["extensions"] = extensions | (own if isinstance(own, dict) else {})
-    if "disable" in entry:
-        converted["enabled"] = not entry["disable"]
-    return entry | converted
+def save_lorebook(book: Lorebook, path: str | Path) -> None:
+    """Write a lorebook as JSON (``lorebook_v3``), whole or not at all.
+
+    Raises:
+        RoleError: it cannot be written.
+    """
+    data = {"spec": "lorebook_v3", "data": character_book(book)}
+    write_atomically(Path(path), (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode(), "lorebook")
 
 
 def with_lorebook(role: Role, book: Lorebook) -> Role:
@@ -112,17 +89,27 @@ class _Activation(NamedTuple):
     """An entry that is activated.
 
     Args:
-        position: its index among the lorebook's entries.
+        number: its index among the lorebook's entries.
         rule: the entry's rule.
         depth: 0 if the lines activate it; n if an entry of depth n - 1 does (recursive scanning).
+        sticky: whether it is still active from an earlier line.
     """
 
-    position: int
+    number: int
     rule: Rule
     depth: int
+    sticky: bool = False
 
 
-def entries_for(book: Lorebook, lines: Sequence[str], budget: int, count: Callable[[str], int]) -> list[LoreEntry]:
+def entries_for(
+    book: Lorebook,
+    lines: Sequence[str],
+    budget: int,
+    count: Callable[[str], int],
+    *,
+    replies: Sequence[bool] = (),
+    scope: Scope | None = None,
+) -> list[LoreEntry]:
     """The entries that ``lines`` activate and that fit the token budget, by insertion order.
 
     Over budget, constant entries are preferred, then entries that a line activates to those that another entry does,
@@ -131,242 +118,127 @@ def entries_for(book: Lorebook, lines: Sequence[str], budget: int, count: Callab
 
     Args:
         book: the lorebook.
-        lines: the last lines of the conversation, the newest last.
+        lines: the lines of the conversation, the newest last.
         budget: tokens for all entries together; the book's own budget applies where it is smaller.
         count: counts the tokens of a text.
+        replies: which of the lines the role said; when absent, every second one.
+        scope: what macros in keys and contents are replaced by, and the seed of random choices.
 
     Returns:
-        The entries, without the ``@@`` lines (decorators of V3) at the head of their contents.
+        The entries, without the ``@@`` lines (decorators of V3) at the head of their contents and with macros filled
+        in. One with a place among the messages has it as ``depth`` (:attr:`egosrag.schema.LoreEntry.depth`).
     """
     if book.token_budget is not None:
         budget = min(budget, book.token_budget)
+    scanned = Lines(lines, replies, scope or Scope(char="", user=""))
+    texts = ScanTexts(scanned, book.scan_depth)
+    rules = [rule for entry in book.entries if (rule := rule_of(entry, scope)).content]
+    activations = _one_of_each_group(_activated(book, rules, texts), texts)
     preferred = sorted(
-        _activated(book, lines),
+        activations,
         key=lambda a: (
             not a.rule.constant,
             a.depth,
             -a.rule.entry.priority,
             -a.rule.entry.insertion_order,
-            a.position,
+            a.number,
         ),
     )
-    taken: list[_Activation] = []
+    taken: list[tuple[_Activation, str]] = []
     for activation in preferred:
-        size = count(activation.rule.content)
-        if size <= budget:
+        content = macros.fill(activation.rule.content, scope).strip() if scope else activation.rule.content
+        size = count(content)
+        if content and size <= budget:
             budget -= size
-            taken.append(activation)
-    taken.sort(key=lambda a: (a.rule.entry.insertion_order, a.position))
-    return [a.rule.entry.model_copy(update={"content": a.rule.content}) for a in taken]
+            taken.append((activation, content))
+    taken.sort(key=lambda one: (one[0].rule.rank, one[0].rule.entry.insertion_order, one[0].number))
+    return [_placed(activation.rule, content) for activation, content in taken]
 
 
-def _activated(book: Lorebook, lines: Sequence[str]) -> Iterator[_Activation]:
+def _placed(rule: Rule, content: str) -> LoreEntry:
+    """The entry of a rule with its content, and with its place where that is among the messages."""
+    place = {} if rule.depth is None else {"position": _AT_DEPTH, "depth": rule.depth}
+    extensions = rule.entry.extensions | place
+    return rule.entry.model_copy(update={"content": content, "extensions": extensions})
+
+
+def _activated(book: Lorebook, rules: Sequence[Rule], texts: ScanTexts) -> Iterator[_Activation]:
     """The entries that the lines activate, then, with recursive scanning, those that activated entries do."""
-    timer = PatternTimer()
-    rules = [rule for rule in map(rule_of, book.entries) if rule.content]
-    scanned: dict[int, ScanText] = {}  # scan depth -> the text of so many last lines
     activated: list[Rule] = []
     inactive: list[tuple[int, Rule]] = []
+    total = len(texts.lines.texts)
     for index, rule in enumerate(rules):
-        depth = book.scan_depth if rule.scan_depth is None else rule.scan_depth
-        if depth not in scanned:
-            scanned[depth] = ScanText.of(lines[max(0, len(lines) - depth) :])
-        if rule.constant or rule.matches(scanned[depth], timer):
+        active, sticky, cooling = _state(rule, index, texts)
+        if active:
             activated.append(rule)
-            yield _Activation(index, rule, 0)
-        elif rule.recursable:
+            yield _Activation(index, rule, 0, sticky)
+        elif rule.recursable and not cooling and total >= rule.delay:
             inactive.append((index, rule))
     depth = 0
+    seed = texts.lines.scope.seed
     while book.recursive_scanning and activated and inactive:
         depth += 1
-        text = ScanText.of([rule.content for rule in activated if rule.recurses])
-        matched = {index: rule for index, rule in inactive if rule.matches(text, timer)}
+        text = ScanText.of([_scanned_content(rule, texts) for rule in activated if rule.recurses])
+        matched = {
+            index: rule
+            for index, rule in inactive
+            if rule.matches(text, texts.timer) and rule.chance(seed, total, index)
+        }
         for index, rule in matched.items():
             yield _Activation(index, rule, depth)
         activated = list(matched.values())
         inactive = [(index, rule) for index, rule in inactive if index not in matched]
 
 
-@dataclass(frozen=True)
-class ScanText:
-    """Text in which keys are searched: as it is, and casefolded."""
-
-    exact: str
-    folded: str
-
-    @classmethod
-    def of(cls, lines: Sequence[str]) -> ScanText:
-        """The text of several lines."""
-        # No key contains a zero byte, so that no key matches across two lines.
-        text = "\0".join(one_line(unicodedata.normalize("NFKC", line)) for line in lines)
-        return cls(text, text.casefold())
+def _scanned_content(rule: Rule, texts: ScanTexts) -> str:
+    """The content of an entry as other entries' keys are searched in it: with its hidden keys, without comments."""
+    scope = texts.lines.scope
+    return macros.fill(rule.content, Scope(char=scope.char, user=scope.user, seed=scope.seed, hidden_keys=True))
 
 
-# --- rules -----------------------------------------------------------------------------------------------------------
+def _state(rule: Rule, index: int, texts: ScanTexts) -> tuple[bool, bool, bool]:
+    """Whether a rule is active at the last line, whether from an earlier one, and whether it is cooling down."""
+    lines = texts.lines
+    total = len(lines.texts)
+    if not (rule.sticky or rule.cooldown):
+        return rule.activated(lines, total, texts, index), False, False
+    sticky_until = cooling_until = 0
+    active = sticky = cooling = False
+    for count in lines.answered()[-_LOOK_BACK:]:
+        if count < sticky_until:
+            active, sticky, cooling = True, True, False
+        elif count < cooling_until:
+            active, sticky, cooling = False, False, True
+        else:
+            active, sticky, cooling = rule.activated(lines, count, texts, index), False, False
+            if active:
+                sticky_until = count + rule.sticky
+                cooling_until = (sticky_until if rule.sticky else count) + rule.cooldown
+    return active, sticky, cooling
 
 
-class PatternTimer:
-    """The time limit of all regular expressions together: once it is used up, they match nothing.
-
-    It counts processor time, as the ``regex`` library does, so that a busy machine changes nothing.
-    """
-
-    def __init__(self, seconds: float = REGEX_TIMEOUT_S) -> None:
-        self._remaining = seconds
-
-    def search(self, pattern: Any, text: str) -> bool:
-        """Whether a compiled pattern matches somewhere in ``text`` within the remaining time."""
-        started = time.process_time()
-        try:
-            return self._remaining > 0 and pattern.search(text, timeout=self._remaining) is not None
-        except TimeoutError:
-            _log.warning("the lorebook key %s takes too long to match: it counts as not found", pattern.pattern)
-            return False
-        finally:
-            self._remaining -= time.process_time() - started
+def _one_of_each_group(activations: Iterator[_Activation], texts: ScanTexts) -> list[_Activation]:
+    """The activations without those that lose against another one of their group."""
+    left = list(activations)
+    groups = dict.fromkeys(group for activation in left for group in activation.rule.groups)
+    for group in groups:
+        members = [a for a in left if group in a.rule.groups]
+        if len(members) > 1:
+            winner = _winner(members, group, texts)
+            left = [a for a in left if a is winner or group not in a.rule.groups]
+    return left
 
 
-@dataclass(frozen=True)
-class Rule:
-    """When an entry is activated.
-
-    Args:
-        entry: the entry as it was written.
-        content: its content without decorators; empty if it is never activated.
-        keys: one of them must match.
-        secondary: secondary keys, combined by ``logic``.
-        logic: 0 any of them must match, 1 not all may, 2 none may, 3 all must (SillyTavern's selectiveLogic).
-        excluded: none of them may match.
-        constant: always activated.
-        case_sensitive: whether keys that are not regular expressions are case-sensitive.
-        scan_depth: how many of the last lines are scanned; None: the book's scan depth.
-        recursable: whether other entries may activate it.
-        recurses: whether it may activate other entries.
-    """
-
-    entry: LoreEntry
-    content: str
-    keys: tuple[str, ...]
-    secondary: tuple[str, ...] = ()
-    logic: int = _AND_ANY
-    excluded: tuple[str, ...] = ()
-    constant: bool = False
-    case_sensitive: bool = False
-    scan_depth: int | None = None
-    recursable: bool = True
-    recurses: bool = True
-
-    def matches(self, text: ScanText, timer: PatternTimer) -> bool:
-        """Whether the keys match a text."""
-
-        def found(key: str) -> bool:
-            pattern, flags = _as_regex(key, self.entry.use_regex)
-            if pattern:
-                compiled = _compiled(pattern, flags)
-                return compiled is not None and timer.search(compiled, text.exact)
-            words = _normalized(key, self.case_sensitive)
-            return bool(words) and _contains_word(text.exact if self.case_sensitive else text.folded, words)
-
-        if not any(map(found, self.keys)) or any(map(found, self.excluded)):
-            return False
-        if not self.secondary:
-            return True
-        second = [found(key) for key in self.secondary]
-        return (any(second), not all(second), not any(second), all(second))[self.logic]
-
-
-def rule_of(entry: LoreEntry) -> Rule:
-    """The rule of an entry, from its V2 and V3 fields, SillyTavern's extensions and the decorators of V3."""
-    extensions = entry.extensions
-    decorators, content = _split_decorators(entry.content)
-    never = not entry.enabled or "dont_activate" in decorators
-    logic = extensions.get("selectiveLogic")
-    scan_depth = _non_negative_int(decorators.get("scan_depth"))
-    return Rule(
-        entry=entry,
-        content="" if never else content,
-        keys=(*entry.keys, *_split_keys(decorators.get("additional_keys", ""))),
-        secondary=entry.secondary_keys if entry.selective else (),
-        logic=logic if isinstance(logic, int) and _AND_ANY <= logic <= _AND_ALL else _AND_ANY,
-        excluded=_split_keys(decorators.get("exclude_keys", "")),
-        constant=entry.constant or "activate" in decorators,
-        case_sensitive=entry.case_sensitive or extensions.get("case_sensitive") is True,
-        scan_depth=scan_depth if scan_depth is not None else _non_negative_int(extensions.get("scan_depth")),
-        recursable=not extensions.get("exclude_recursion"),
-        recurses=not extensions.get("prevent_recursion"),
-    )
-
-
-def _split_decorators(content: str) -> tuple[dict[str, str], str]:
-    """The known decorators at the head of a content, and the content without any decorators.
-
-    ``@@@name`` is the fallback of the ``@@name`` before it: it applies where that one is unknown.
-    """
-    decorators: dict[str, str] = {}
-    known, rest = True, content.lstrip()
-    while match := _DECORATOR.match(rest):
-        marker, name, value = match.groups()
-        if marker == "@@" or not known:
-            known = name in _KNOWN_DECORATORS
-            if known:
-                decorators[name] = value.strip()
-        rest = rest[match.end() :]
-    return decorators, rest.strip()
-
-
-def _split_keys(keys: str) -> tuple[str, ...]:
-    return tuple(key for part in re.split("[,，]", keys) if (key := part.strip()))
-
-
-def _non_negative_int(value: Any) -> int | None:
-    try:
-        return None if value is None or isinstance(value, bool) else max(0, int(value))
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _as_regex(key: str, is_regex: bool) -> tuple[str, str]:
-    """The (pattern, flags) of a key that is a regular expression; an empty pattern for any other key."""
-    slashed = _SLASHED_REGEX.fullmatch(key)
-    if slashed:
-        return slashed.group(1), slashed.group(2)
-    return (key, "") if is_regex else ("", "")
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str, flags: str) -> Any:
-    """The compiled pattern; None if it is too long or not a regular expression."""
-    import regex  # unlike re it has a timeout
-
-    try:
-        if len(pattern) > _MAX_PATTERN_LENGTH:
-            raise regex.error(f"more than {_MAX_PATTERN_LENGTH} characters")
-        known = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
-        return regex.compile(pattern, sum({known[flag] for flag in flags if flag in known}))
-    except (regex.error, OverflowError, RecursionError) as error:
-        _log.warning("the lorebook key %.80s is not a valid regular expression (%s): it never matches", pattern, error)
-        return None
-
-
-@lru_cache(maxsize=8192)
-def _normalized(key: str, case_sensitive: bool) -> str:
-    words = one_line(unicodedata.normalize("NFKC", key))
-    return words if case_sensitive else words.casefold()
-
-
-def _contains_word(text: str, words: str) -> bool:
-    """Whether ``words`` occur in ``text`` other than as a part of a longer word."""
-    at = text.find(words)
-    while at >= 0:
-        end = at + len(words)
-        before = at > 0 and _in_spaced_word(words[0]) and _in_spaced_word(text[at - 1])
-        after = end < len(text) and _in_spaced_word(words[-1]) and _in_spaced_word(text[end])
-        if not before and not after:
-            return True
-        at = text.find(words, at + 1)
-    return False
-
-
-def _in_spaced_word(letter: str) -> bool:
-    """Whether a letter belongs to a script that puts spaces between words; Thai, kana and Han do not."""
-    return (letter.isalnum() or letter == "_") and (letter < "\u0e00" or "\u1e00" <= letter < "\u2000")
+def _winner(members: Sequence[_Activation], group: str, texts: ScanTexts) -> _Activation:
+    """The entry of a group that is taken: one that is sticky, or preferred, or matches best, else by chance."""
+    if sticky := [a for a in members if a.sticky]:
+        members = sticky
+    if preferred := [a for a in members if a.rule.group_first]:
+        return max(preferred, key=lambda a: (a.rule.entry.insertion_order, -a.number))
+    total = len(texts.lines.texts)
+    if any(a.rule.group_scoring for a in members):
+        scores = {a.number: a.rule.score(texts.of(a.rule, total), texts.timer) for a in members}
+        members = [a for a in members if scores[a.number] == max(scores.values())]
+    draw = random.Random(f"{texts.lines.scope.seed}|group|{group}|{total}")  # noqa: S311  (no secret)
+    weights = [a.rule.group_weight for a in members]
+    return draw.choices(list(members), weights if sum(weights) else None)[0]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from egosrag.errors import SessionError
-from egosrag.schema import Role, Scene, Turn
+from egosrag.schema import Persona, Role, Scene, Turn
 from egosrag.sessions.json_places import line_of
 from egosrag.sessions.records import Record, Swipes
 from egosrag.text.encoding import is_text
@@ -40,6 +40,8 @@ class Archive(BaseModel):
     turns: tuple[Turn, ...] = ()
     scenes: tuple[Scene, ...] = ()
     swipes: tuple[Swipes, ...] = ()
+    note: str = Field(default="", description="the author's note of the conversation")
+    persona: Persona | None = Field(default=None, description="who talks with the roles")
 
     @property
     def record(self) -> Record:

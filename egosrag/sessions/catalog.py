@@ -13,7 +13,8 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.state import State
 from egosrag.errors import SessionError
-from egosrag.schema import Role
+from egosrag.prompts.render import USER
+from egosrag.schema import Persona, Role
 from egosrag.sessions.archive import Archive
 from egosrag.sessions.durable_store import DurableStore
 from egosrag.sessions.records import Record, session_name, settled
@@ -28,28 +29,31 @@ class SessionInfo(NamedTuple):
         name: the role's name, or the names of all roles.
         turns: number of turns.
         at: time of the last turn, ISO 8601.
+        pinned: whether it is in front of the others.
     """
 
     session: str
     name: str
     turns: int
     at: str
+    pinned: bool = False
 
 
 def list_sessions(store: BaseCheckpointSaver[Any], prefix: str = "") -> list[SessionInfo]:
-    """The sessions of a store, the most recent first.
+    """The sessions of a store, pinned ones first, then the most recent.
 
     Args:
         store: see ``egosrag.sessions.store.open_store``.
         prefix: lists only the sessions whose names begin with it; no others are read.
     """
-    thread = _thread(store)
+    thread = session_graph(store)
     infos: list[SessionInfo] = []
-    for session in (name for name in _names(store) if name.startswith(prefix)):
-        values = thread.get_state(_config(session)).values
+    for session in (name for name in session_names(store) if name.startswith(prefix)):
+        values = thread.get_state(session_config(session)).values
         turns = values.get("turns") or []
-        infos.append(SessionInfo(session, values.get("name", ""), len(turns), turns[-1].get("at", "") if turns else ""))
-    return sorted(infos, key=lambda info: (info.at, info.session), reverse=True)
+        at = turns[-1].get("at", "") if turns else ""
+        infos.append(SessionInfo(session, values.get("name", ""), len(turns), at, bool(values.get("pinned"))))
+    return sorted(infos, key=lambda info: (info.pinned, info.at, info.session), reverse=True)
 
 
 def delete_session(store: BaseCheckpointSaver[Any], session: str) -> None:
@@ -58,13 +62,13 @@ def delete_session(store: BaseCheckpointSaver[Any], session: str) -> None:
     Raises:
         SessionError: there is no such session.
     """
-    if store.get_tuple(_config(session)) is None:
+    if store.get_tuple(session_config(session)) is None:
         raise SessionError(f"there is no session {session!r}: see egosrag sessions list")
     with exclusive(store, session):
         store.delete_thread(session)
 
 
-def _names(store: BaseCheckpointSaver[Any]) -> list[str]:
+def session_names(store: BaseCheckpointSaver[Any]) -> list[str]:
     """Names of all sessions; of a durable store by a query, since ``list`` would read every checkpoint."""
     if isinstance(store, DurableStore):
         return list(store.session_names())
@@ -82,8 +86,8 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
     Raises:
         SessionError: there is no such session, or it is empty.
     """
-    config = _config(session)
-    stored = _thread(store).get_state(config).values
+    config = session_config(session)
+    stored = session_graph(store).get_state(config).values
     if not stored.get("turns"):
         raise SessionError(f"there is no conversation in session {session!r}: see egosrag sessions list")
     record = Record.of(settled(stored, saved_partial(store, config)))
@@ -93,7 +97,14 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
     names = [role.name for role in roles]
     user = next((turn.speaker for turn in record.turns if turn.speaker not in names), "")
     return Archive(
-        session=session, user=user, roles=tuple(roles), turns=record.turns, scenes=record.scenes, swipes=record.swipes
+        session=session,
+        user=user,
+        roles=tuple(roles),
+        turns=record.turns,
+        scenes=record.scenes,
+        swipes=record.swipes,
+        note=str(stored.get("note") or ""),
+        persona=Persona.model_validate(stored["persona"]) if stored.get("persona") else None,
     )
 
 
@@ -128,15 +139,20 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         "swipes": plain["swipes"],
         "pending": bool(archive.turns) and archive.turns[-1].speaker not in names,
     }
+    persona = archive.persona or (Persona(name=archive.user) if 0 < len(archive.user) <= 80 else None)
+    if persona and persona.name not in USER.values():
+        values["persona"] = persona.model_dump()
+    if archive.note:
+        values["note"] = archive.note
     if len(names) == 1:
         values["role"] = archive.roles[0].model_dump(mode="json")
     with exclusive(store, session):
-        if store.get_tuple(_config(session)):
+        if store.get_tuple(session_config(session)):
             raise SessionError(f"there is already a session {session!r}: give another name, or delete that one first")
-        _thread(store).update_state(_config(session), values, as_node="Summarize")
+        session_graph(store).update_state(session_config(session), values, as_node="Summarize")
 
 
-def _thread(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
+def session_graph(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:
     """A graph that does nothing, over the same state, through which sessions are read and written."""
     graph = StateGraph(State)
     graph.add_node("Summarize", _unchanged)
@@ -149,5 +165,6 @@ def _unchanged(state: State) -> State:
     return {}
 
 
-def _config(session: str) -> RunnableConfig:
+def session_config(session: str) -> RunnableConfig:
+    """The config of a session's thread."""
     return {"configurable": {"thread_id": session}}

@@ -29,17 +29,18 @@ from egosrag.models.traits import unbound
 from egosrag.presets import Unknown
 from egosrag.prompts import render
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
+from egosrag.sessions.actions import Actions, last_reply
 from egosrag.sessions.catalog import archive_of
+from egosrag.sessions.greetings import Greeting, greeting_of
 from egosrag.sessions.records import Record
 from egosrag.sessions.thread import SessionThread
 from egosrag.sessions.transfer import write
-from egosrag.text.language import language_of
 
 SWIPE_TEMPERATURE = 0.8  # for a regenerated reply of a model at temperature 0, which would only repeat itself
 _log = logging.getLogger(__name__)
 
 
-class Conversation:
+class Conversation(Actions):
     """One session with one role.
 
     Args:
@@ -100,9 +101,19 @@ class Conversation:
             notify=notify,
         )
         self.thread = SessionThread(session, checkpointer, self.pipeline)
+        self._seed = session if checkpointer else uuid.uuid4().hex  # of macros, until there is a first turn
+        for card in self._own_cards():
+            if report := self.pipeline.organize.card_report(card, persona):
+                notify(report)
+        unknown_macros = [name for card in self._own_cards() for name in render.unknown_macros(card)]
+        if unknown_macros:
+            notify(f"macros that are not known stay as they are: {', '.join(dict.fromkeys(unknown_macros))[:300]}")
         self._turn: TurnContext | None = None  # of the reply that is being generated
         self._composed: Composed | None = None
         values = self.thread.values()
+        self.note = str(values.get("note") or "")
+        if persona is None and values.get("persona"):
+            self.persona = Persona.model_validate(values["persona"])
         stored = values.get("name", self.name)
         if stored != self.name or sorted(values.get("names") or self._speakers()) != sorted(self._speakers()):
             raise SessionError(
@@ -140,7 +151,8 @@ class Conversation:
     @property
     def greeting(self) -> Turn | None:
         """What the role says before the first line."""
-        return self._greeting_of(self.role)
+        greeting = self._greeting()
+        return greeting.turn if greeting else None
 
     def turns(self) -> list[Turn]:
         """The full record, oldest first: Summarize removes nothing from it."""
@@ -151,7 +163,7 @@ class Conversation:
         return list(self.view.scenes)
 
     def swipes(self, turn_id: str | None = None) -> list[str]:
-        """The texts of the siblings of a reply, oldest first.
+        """The texts of the siblings of a reply, oldest first; before the first line, those of the greetings.
 
         Args:
             turn_id: the reply; the last turn when absent.
@@ -160,7 +172,25 @@ class Conversation:
             SessionError: there is no such turn.
         """
         record = self.record
+        if turn_id is None and not record.turns and (greetings := self.greetings):
+            return greetings
         return record.texts(_or_last(record, turn_id))
+
+    @property
+    def greetings(self) -> list[str]:
+        """What the role may say before the first line: the texts of all its greetings, the first one first."""
+        greeting = self._greeting()
+        return greeting.record.texts(greeting.turn.id) if greeting else []
+
+    def set_note(self, text: str) -> None:
+        """Sets the author's note of the session, a hint that stays near the end of the prompt; "" removes it."""
+        self.note = text.strip()
+        self._store_settings({"note": self.note})
+
+    def set_persona(self, persona: Persona) -> None:
+        """Sets who talks with the role from now on; earlier lines keep their name."""
+        self.persona = persona
+        self._store_settings({"persona": persona.model_dump()})
 
     def export(self, path: str | Path) -> None:
         """Writes the conversation, with the card, to a .json, .jsonl (SillyTavern) or .md file.
@@ -247,6 +277,12 @@ class Conversation:
         Raises:
             SessionError: there is no such turn or sibling, or the role is still answering.
         """
+        if turn_id is None and not self.record.turns and (greeting := self._greeting()):
+            with self.thread.exclusive():
+                begun = greeting.record.chosen(greeting.turn.id, number)
+                self.thread.write({"name": self.name, "pending": False, **begun.plain()})
+                self._store_settings(self._settings())
+            return
         self._rewrite(lambda record: record.chosen(_or_last(record, turn_id), number))
 
     def edit(self, turn_id: str, text: str) -> None:
@@ -289,8 +325,9 @@ class Conversation:
             view = self._view({**values, "speaker": speaker or self._speaker_after(turns_with_line)}, record)
             turn = self.pipeline.organize.accept(view, line).model_copy(update={"at": now()})
             new: list[Turn] = []
-            if not record.turns and (greeting := self._greeting_of(view.role)):
-                new.append(greeting.model_copy(update={"at": turn.at}))
+            greeting = None if record.turns else self._greeting()
+            if greeting:
+                new.append(greeting.turn.model_copy(update={"at": turn.at}))
             unanswered = record.turns[-1] if values.get("pending") else None
             if unanswered and unanswered.speaker not in self._speakers():
                 if unanswered.text == turn.text:
@@ -299,8 +336,10 @@ class Conversation:
                     new.append(unanswered.model_copy(update={"status": "interrupted"}))
             new.append(turn)
             turns = {turn.id: turn for turn in (*record.turns, *new)}
-            context = TurnContext(replace(view, turns=tuple(turns.values())))
+            context = TurnContext(replace(view, turns=tuple(turns.values()), seed=next(iter(turns))))
             update: Any = self._pending(view.role.name) | {"turns": [turn.model_dump() for turn in new]}
+            if greeting and greeting.swipes:
+                update["swipes"] = greeting.record.plain()["swipes"]
             yield from self._run(update, context, self.thread.config)
 
     def _run(self, update: State, context: TurnContext, config: RunnableConfig) -> Iterator[str | Reply]:
@@ -313,13 +352,28 @@ class Conversation:
 
     def _pending(self, speaker: str) -> State:
         """The state of a session that waits for a reply of ``speaker``."""
-        return {
+        pending: State = {
             "name": self.name,
             "names": list(self._speakers()),
             "pending": True,
             "answer": uuid.uuid4().hex,
             "speaker": speaker,
         }
+        return {**pending, **self._settings()}
+
+    def _settings(self) -> State:
+        """What the session remembers of how it was opened."""
+        settings: State = {}
+        if self.persona:
+            settings["persona"] = self.persona.model_dump()
+        if self.note:
+            settings["note"] = self.note
+        return settings
+
+    def _store_settings(self, settings: State) -> None:
+        """Stores settings of a session that has begun; a new one gets them with its first line."""
+        if settings and self.thread.values().get("turns"):
+            self.thread.put(settings)
 
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView:
         """The stored values and their record as a view for the steps."""
@@ -338,13 +392,19 @@ class Conversation:
                 evicted=frozenset(evicted),
                 raw_sources=self.pipeline.raw_sources,
                 persona=self.persona,
+                seed=ids[0] if ids else self._seed,
+                note=self.note,
             )
         )
 
-    def _greeting_of(self, role: Role) -> Turn | None:
-        language = role.language or language_of(role.greeting or "")
-        text = render.greeting(role, language, self.persona.name if self.persona else "")
-        return Turn(speaker=role.name, text=text) if text else None
+    def _greeting(self) -> Greeting | None:
+        """The greeting of the card, or of the first card that has one."""
+        greetings = (greeting_of(card, self.persona, self._seed) for card in (self.role, *self._own_cards()))
+        return next(filter(None, greetings), None)
+
+    def _own_cards(self) -> tuple[Role, ...]:
+        """The cards that the conversation was opened with."""
+        return (self._card,)
 
     def _speakers(self) -> tuple[str, ...]:
         """The names of the roles; every other speaker is the user."""
@@ -374,10 +434,3 @@ def _or_last(record: Record, turn_id: str | None) -> str:
     if turn_id is None and not record.turns:
         raise SessionError("nothing was said yet: say a line first")
     return record.turns[-1].id if turn_id is None else turn_id
-
-
-def last_reply(pieces: Iterator[str | Reply]) -> Reply:
-    """The reply at the end of a stream."""
-    *_, reply = pieces
-    assert isinstance(reply, Reply)
-    return reply

@@ -16,7 +16,8 @@ from egosrag.egos.pipeline import TurnContext
 from egosrag.egos.view import ConversationView
 from egosrag.errors import RoleError, SessionError
 from egosrag.schema import Reply, Role, Turn
-from egosrag.sessions.conversation import Conversation, last_reply
+from egosrag.sessions.actions import last_reply
+from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.records import Record, session_name
 
 _CHINESE_NAME = re.compile(r"[\u4e00-\u9fff]{3,4}")
@@ -98,6 +99,9 @@ class GroupChat(Conversation):
         """The cards of all roles."""
         return self.roles
 
+    def _own_cards(self) -> tuple[Role, ...]:
+        return self.roles
+
     def _speaker_after(self, turns: Sequence[Turn]) -> str:
         spoke: list[str] = []
         for turn in reversed(turns):  # from the last turn back to the user's line
@@ -124,9 +128,6 @@ class GroupChat(Conversation):
         role = next((role for role in self.roles if role.name == speaker), self.roles[0])
         others = tuple(name for name in self._speakers() if name != role.name)
         return replace(super()._view(values, record), role=role, others=others)
-
-    def _greeting_of(self, role: Role) -> Turn | None:
-        return super()._greeting_of(next((role for role in self.roles if role.greeting), role))
 
 
 def _aliases(roles: Sequence[Role]) -> tuple[re.Pattern[str], dict[str, str]]:

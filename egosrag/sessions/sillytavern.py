@@ -2,55 +2,24 @@
 
 Format: SillyTavern/SillyTavern, public/script.js (``saveChat``, ``getChatResult``): ``user_name``, ``character_name``,
 ``create_date``, ``chat_metadata``; then ``name``, ``is_user``, ``is_system``, ``send_date``, ``mes``, ``swipes``,
-``swipe_id``, ``extra``. The id and the status of a turn, which the format does not have, are in ``extra.egosrag``.
+``swipe_id``, ``swipe_info``, ``extra``. The id and the status of a turn, which the format does not have, are in
+``extra.egosrag``.
+
+Reading is lenient, as SillyTavern's own: a line that cannot be read is left out and named; null is absent.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, cast
-
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from egosrag.errors import SessionError
-from egosrag.schema import Role, Turn
-from egosrag.sessions.archive import Archive, problems
-from egosrag.sessions.records import Branch, Swipes
-from egosrag.text.encoding import is_text
+from egosrag.sessions.archive import Archive
+from egosrag.sessions.chat_lines import ChatLine, clean, conversation
 
-_DATES = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh %Mm %Ss %fms")
-
-
-class _Extra(BaseModel):
-    """Our own fields of a message, ``extra.egosrag``."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    id: StrictStr = ""
-    status: str = "complete"
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    name: StrictStr = Field(min_length=1)
-    mes: StrictStr
-    is_user: StrictBool = False
-    is_system: StrictBool = False
-    send_date: StrictStr | StrictInt = ""
-    swipes: list[StrictStr] = []
-    swipe_id: StrictInt = 0
-    extra: dict[str, Any] = {}
-    line: int = 0
-
-    @property
-    def ours(self) -> _Extra:
-        try:
-            return _Extra.model_validate(self.extra.get("egosrag") or {})
-        except ValidationError:
-            return _Extra()
+_NO_NAMES = ("", "unused", "None", "null")  # in the headers of group chats
+Notify = Callable[[str], None]
 
 
 def to_jsonl(archive: Archive) -> str:
@@ -58,7 +27,13 @@ def to_jsonl(archive: Archive) -> str:
     names = [role.name for role in archive.roles]
     user = archive.user or next((turn.speaker for turn in archive.turns if turn.speaker not in names), "User")
     created = archive.turns[0].at if archive.turns else ""
-    header = {"user_name": user, "character_name": names[0], "create_date": created, "chat_metadata": {}}
+    metadata = {"note_prompt": archive.note, "note_interval": 1, "note_position": 1, "note_depth": 4}
+    header = {
+        "user_name": user,
+        "character_name": names[0],
+        "create_date": created,
+        "chat_metadata": metadata if archive.note else {},
+    }
     lines: list[dict[str, Any]] = [header]
     for turn in archive.turns:
         message: dict[str, Any] = {
@@ -71,100 +46,128 @@ def to_jsonl(archive: Archive) -> str:
         }
         texts = archive.record.texts(turn.id)
         if len(texts) > 1:
-            message |= {"swipes": texts, "swipe_id": archive.record.siblings(turn.id).at}
+            info: list[dict[str, Any]] = [
+                {"send_date": turn.at, "gen_started": None, "gen_finished": None, "extra": {}} for _ in texts
+            ]
+            at = archive.record.siblings(turn.id).at
+            message |= {"swipe_id": at, "swipes": texts, "swipe_info": info}
         lines.append(message)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def from_jsonl(text: str, name: str) -> Archive:
+def from_jsonl(text: str, name: str, notify: Notify, *, user: str = "", character: str = "") -> Archive:
     """Reads a SillyTavern chat, without the messages that are hidden from the model (``is_system``).
 
     Args:
         text: the file's text.
-        name: the file's name for error messages.
+        name: the file's name for messages.
+        notify: receives, in one line, what is left out.
+        user: the user's name, where the chat does not state it.
+        character: the character's name, where the chat does not state it.
 
     Raises:
-        SessionError: the text is not such a chat; the message names the line.
+        SessionError: the text is not such a chat.
     """
-    rows = [(n, _object(line, f"{name}, line {n}")) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not rows or "mes" in rows[0][1] or not {"user_name", "character_name", "chat_metadata"} & set(rows[0][1]):
+    return from_rows(_rows(text, name, notify), name, notify, user=user, character=character)
+
+
+def from_rows(
+    rows: Iterator[tuple[int, Any]], name: str, notify: Notify, *, user: str = "", character: str = ""
+) -> Archive:
+    """As :func:`from_jsonl`, of the values of the lines with their numbers."""
+    header: Mapping[str, Any] = {}
+    lines: list[ChatLine] = []
+    is_chat = False
+    for number, row in rows:
+        where = f"{name}, line {number}"
+        if not isinstance(row, dict):
+            notify(f"{where}: this is not a message and is left out")
+        elif (
+            "mes" not in row
+            and not lines
+            and not header
+            and {"user_name", "character_name", "chat_metadata"} & set(row)
+        ):
+            header, is_chat = row, True
+        elif (line := _line(row, where, notify)) is not None:
+            lines.append(line)
+        is_chat = is_chat or (isinstance(row, dict) and "mes" in row)
+    if not is_chat:
         raise SessionError(f'{name}, line 1: there is no "user_name": give a chat that SillyTavern exported as JSONL')
-    header = rows[0][1]
-    messages = [_message(row, f"{name}, line {n}", n) for n, row in rows[1:]]
-    messages = [message for message in messages if not message.is_system]
-    character = header.get("character_name")
-    in_header = [character] if isinstance(character, str) else []
-    speakers = [message.name for message in messages if not message.is_user]
-    roles = list(dict.fromkeys(name.strip() for name in speakers or in_header if name.strip()))
-    if not roles:
-        raise SessionError(f"{name}, line 1: neither the first line nor a message names a character: export it again")
-    user = next((m.name.strip() for m in messages if m.is_user), "")
-    archive = _archive(messages, roles, user)
-    for path, problem in problems(archive):
-        number = path[1] if path[0] == "turns" else archive.record.index(archive.swipes[int(path[1])].id)
-        raise SessionError(f"{name}, line {messages[int(number)].line}: {problem}; fix it")
-    return archive
+    metadata = header.get("chat_metadata")
+    return conversation(
+        lines,
+        f"{name}, line 1",
+        user=_named(header, "user_name") or user,
+        character=_named(header, "character_name") or character,
+        note=metadata.get("note_prompt") or "" if isinstance(metadata, dict) else "",
+    )
 
 
-def _archive(messages: Sequence[_Message], roles: Sequence[str], user: str) -> Archive:
-    turns: list[Turn] = []
-    swipes: list[Swipes] = []
-    seen: set[str] = set()
-    for message in messages:
-        ours = message.ours
-        fields: dict[str, Any] = {"status": "interrupted"} if ours.status == "interrupted" else {}
-        if ours.id and ours.id not in seen:
-            fields["id"] = ours.id
-        turn = Turn(speaker=message.name.strip(), text=message.mes.strip(), at=_iso_time(message.send_date), **fields)
-        seen.add(turn.id)
-        turns.append(turn)
-        at = message.swipe_id
-        if not message.is_user and len(message.swipes) > 1 and 0 <= at < len(message.swipes):
-            branches = [
-                Branch() if n == at else Branch(turns=(Turn(speaker=turn.speaker, text=text.strip(), at=turn.at),))
-                for n, text in enumerate(message.swipes)
-            ]
-            swipes.append(Swipes(id=turn.id, at=at, branches=tuple(branches)))
-    cards = tuple(Role(name=name) for name in roles)
-    return Archive(user=user, roles=cards, turns=tuple(turns), swipes=tuple(swipes))
-
-
-def _iso_time(date: str | int) -> str:
-    """A ``send_date``, in any format that versions of SillyTavern write, as a turn's ``at``; empty if unreadable."""
-    text = str(date).strip()
-    try:
-        if text.isdecimal():  # milliseconds
-            return datetime.fromtimestamp(int(text) / 1000, UTC).isoformat(timespec="seconds")
-        if "T" in text and datetime.fromisoformat(text):
-            return text
-    except (ValueError, OverflowError, OSError):
-        return ""
-    for date_format in _DATES:
-        try:
-            return datetime.strptime(text, date_format).replace(tzinfo=UTC).isoformat(timespec="seconds")
-        except ValueError:
+def _rows(text: str, name: str, notify: Notify) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip("\ufeff\0 \t\r"):
             continue
-    return ""
+        try:
+            yield number, json.loads(line.strip("\ufeff\0"), strict=False)
+        except (ValueError, RecursionError):
+            notify(f"{name}, line {number}: this is not JSON and is left out")
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def _line(row: Mapping[str, Any], where: str, notify: Notify) -> ChatLine | None:
+    """A message; None where it is hidden from the model, or has no text."""
+    extra = row["extra"] if isinstance(row.get("extra"), dict) else {}
+    if isinstance(link := extra.get("bookmark_link"), str) and link:
+        notify(f"{where}: a bookmark leads to the chat {clean(link)!r}, which is a file of its own")
+    if row.get("is_system") is True:
+        return None
+    swipes = row["swipes"] if isinstance(row.get("swipes"), list) else []
+    texts = [text for swipe in swipes if (text := _text(swipe)) is not None]
+    mes, at = _text(row.get("mes")), _swipe_index(row.get("swipe_id"), swipes)
+    if mes is None and at is not None:
+        mes = _text(swipes[at])
+    if mes is None:
+        notify(f"{where}: the message has no text and is left out")
+        return None
+    if at is not None and (_text(swipes[at])) is not None:
+        index = sum(_text(swipe) is not None for swipe in swipes[:at])
+        texts[index] = mes  # the text may have been edited since
+    elif mes in texts:
+        index = texts.index(mes)
+    else:
+        index = len(texts)
+        texts.append(mes)
+    ours = extra["egosrag"] if isinstance(extra.get("egosrag"), dict) else {}
+    return ChatLine(
+        text=mes,
+        is_user=row.get("is_user") is True or row.get("is_user") == 1,
+        name=clean(row.get("name")),
+        at=row.get("send_date"),
+        swipes=texts if len(texts) > 1 else (),
+        swipe=index,
+        id=ours["id"] if isinstance(ours.get("id"), str) else "",
+        interrupted=ours.get("status") == "interrupted",
+        narrator=extra.get("type") == "narrator",
+    )
+
+
+def _text(value: Any) -> str | None:
+    """The text of a message or a swipe, which Chub writes as an object."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("message", "mes", "text") if isinstance(value.get(key), str)), None)
+    if isinstance(value, list):
+        return "\n".join(part for part in value if isinstance(part, str))
+    return value if isinstance(value, str) else None
+
+
+def _swipe_index(value: Any, swipes: list[Any]) -> int | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise SessionError(f"{where}: this is not JSON ({error}); export the chat again") from error
-    if not isinstance(row, dict):
-        raise SessionError(f"{where}: this is not a JSON object: export the chat again")
-    if not is_text(row):
-        raise SessionError(
-            f"{where}: half of a character (a lone \\ud800 to \\udfff): fix it, or export the chat again"
-        )
-    return cast("dict[str, Any]", row)
+        index = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return index if 0 <= index < len(swipes) else None
 
 
-def _message(row: dict[str, Any], where: str, line: int) -> _Message:
-    try:
-        return _Message.model_validate({**row, "line": line})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise SessionError(f"{where}: {field}: {first['msg']}; fix it, or export the chat again") from error
+def _named(header: Mapping[str, Any], key: str) -> str:
+    name = clean(header.get(key))
+    return "" if name in _NO_NAMES else name

@@ -149,6 +149,11 @@ class SessionThread:
         # "Summarize" is only the node that the graph continues from as if it had written this.
         self.graph.update_state(self.config, update, as_node="Summarize")
 
+    def put(self, update: State) -> None:
+        """Stores settings of the session, such as its author's note, without running a step."""
+        self._cached = None
+        self.graph.update_state(self.config, update, as_node="Summarize")
+
     def before_reply_to(self, turn_id: str) -> RunnableConfig:
         """The checkpoint before the reply to a turn, where a fork begins; for older turns, the thread's end.
 

@@ -32,7 +32,19 @@ def decode(path: Path) -> str:
     Raises:
         SourceError: the file is binary, or its encoding cannot be detected.
     """
-    data = path.read_bytes()
+    return decode_bytes(path.read_bytes(), path)
+
+
+def decode_bytes(data: bytes, path: str | Path) -> str:
+    """Decode the content of a text file.
+
+    Args:
+        data: the content.
+        path: where it is from, for the error message.
+
+    Raises:
+        SourceError: the content is binary, or its encoding cannot be detected.
+    """
     if data.startswith(_BINARY_SIGNATURES):
         raise SourceError(f"{path} is not text but binary data: name it with the suffix of its real format")
     for mark, encoding in _BYTE_ORDER_MARKS:
@@ -47,7 +59,7 @@ def decode(path: Path) -> str:
     raise SourceError(f"{path} is in an unknown encoding: save it as UTF-8")
 
 
-def _strict(data: bytes, encoding: str, path: Path) -> str:
+def _strict(data: bytes, encoding: str, path: str | Path) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

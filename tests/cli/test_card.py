@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.roles.files import load_role
+from egosrag.roles.files import load_role, save_role
 from tests.conftest import Run
 
 CARD = {
@@ -50,3 +50,46 @@ def test_a_broken_picture_is_one_line_of_error(run: Run, tmp_path: Path) -> None
     done = run("card", "a.png", "--out", "b.json")
     assert (done.code, done.out) == (1, "")
     assert done.err == "egosrag: the picture a.png is damaged: it is truncated; get another copy\n"
+
+
+def test_a_folder_of_cards_is_imported_with_a_table(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "cards"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "tim.json").write_text(json.dumps(CARD), encoding="utf-8")
+    save_role(load_role(folder / "tim.json"), folder / "sub" / "tim.png")
+    (folder / "pyg.yaml").write_text("char_name: 罗\nchar_persona: 修表\n", encoding="utf-8")
+    (folder / "evil.json").write_text('{"name": "../../\\u001b[31mx"}', encoding="utf-8")
+    (folder / "bad.json").write_text("[1]", encoding="utf-8")
+    (folder / "readme.txt").write_text("no card", encoding="utf-8")
+    done = run("card", "cards", "--out", "roles")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0].split() == [
+        "file",
+        "role",
+        "format",
+        "greetings",
+        "lore",
+        "tokens",
+        "picture",
+        "written",
+        "as",
+        "notes",
+    ]
+    assert lines[-1] == "4 of 5 files were read"
+    assert "is not a JSON object" in next(line for line in lines if line.startswith("bad.json"))
+    assert "\x1b" not in done.out
+    written = sorted(file.name for file in (tmp_path / "roles").iterdir())
+    assert written == ["Tim 2.json", "Tim.json", "Tim.png", "[31mx.json", "罗.json"]
+    again = run("card", "cards", "--out", "again", "--spec", "v2", "--json")
+    rows = [json.loads(line) for line in again.out.splitlines()]
+    assert [row["out"] for row in rows if row["file"] == "bad.json"] == [""]
+    assert json.loads((tmp_path / "again" / "Tim.json").read_text("utf-8"))["data"]["unheard_of"] == 1
+
+
+def test_a_folder_without_cards_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "has no cards" in run("card", "empty", "--out", "roles").err
+    (tmp_path / "empty" / "bad.json").write_text("[1]", encoding="utf-8")
+    done = run("card", "empty", "--out", "roles")
+    assert done.code == 1 and "0 of 1 files were read" in done.out and "no card in empty could be read" in done.err

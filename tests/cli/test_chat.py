@@ -124,7 +124,7 @@ def test_a_preset_is_selected_by_name_and_flags_override_it(run: Run, script: Ca
 def test_a_reply_as_json_has_a_token_ledger(run: Run, script: Callable[..., str]) -> None:
     words = ("chat", "--role", GU, "--memory", "static", "--json")
     (row,) = run(*words, "--model", script("我是顾青禾。”"), stdin="你是谁？\n".encode()).rows
-    parts = ("template", "card", "lore", "scenes", "recalled", "history", "line")
+    parts = ("template", "card", "lore", "scenes", "recalled", "note", "history", "line")
     assert set(row["ledger"]) == {*parts, "reply", "cached"}
     assert sum(row["ledger"][part] for part in parts) == row["usage"]["prompt_tokens"]
     assert row["ledger"]["reply"] == row["usage"]["completion_tokens"]

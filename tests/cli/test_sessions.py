@@ -13,7 +13,7 @@ from tests.conftest import SAMPLES, Run
 EDDA = str(SAMPLES / "edda.en.json")
 GU = str(SAMPLES / "gu.zh.json")
 Script = Callable[..., str]
-COMMANDS = ["list", "export", "import", "delete"]
+COMMANDS = ["list", "export", "import", "rename", "pin", "search", "delete"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -65,7 +65,7 @@ def test_what_cannot_be_done_is_one_line(run: Run) -> None:
 def test_a_reply_as_json_shows_its_ledger(run: Run, script: Script) -> None:
     words = ("chat", "--role", GU, "--memory", "static", "--json")
     (row,) = run(*words, "--model", script("我是顾青禾。”"), stdin="你是谁？\n".encode()).rows
-    parts = ("template", "card", "lore", "scenes", "recalled", "history", "line")
+    parts = ("template", "card", "lore", "scenes", "recalled", "note", "history", "line")
     assert set(row["ledger"]) == {*parts, "reply", "cached"}
     assert sum(row["ledger"][part] for part in parts) == row["usage"]["prompt_tokens"]
     assert row["ledger"]["reply"] == row["usage"]["completion_tokens"]
@@ -77,3 +77,37 @@ def test_several_cards_make_a_scene(run: Run, script: Script) -> None:
     assert [row["speaker"] for row in done.rows] == ["顾青禾", "Edda"]
     done = run("chat", "--role", EDDA, "--memory", "static", "--session", "two", "--model", script(), stdin=b"Hi\n")
     assert done.code == 1 and "belongs to Edda, 顾青禾, not to Edda" in done.err
+
+
+def test_conversations_are_renamed_pinned_and_searched(run: Run, script: Script, tmp_path: Path) -> None:
+    for session, line in (("a", "Where is the lighthouse?"), ("b", "Hello.")):
+        run("chat", "--role", EDDA, "--session", session, "--model", script('Here."'), stdin=f"{line}\n".encode())
+    assert run("sessions", "rename", "a", "evening").out == "evening\n"
+    assert run("sessions", "pin", "evening").out == "evening\n"
+    rows = [line.split("\t") for line in run("sessions", "list").out.splitlines()]
+    assert [row[0] for row in rows] == ["evening", "b"] and rows[0][-1] == "pinned" and len(rows[1]) == 4
+    found = run("sessions", "search", "LIGHTHOUSE", "where").out
+    assert found == "evening\t2\tMe\tWhere is the lighthouse?\n"
+    row = json.loads(run("sessions", "search", "lighthouse", "--json").out)
+    assert (row["session"], row["turn"]) == ("evening", 2)
+    assert run("sessions", "rename", "b", "evening").code == 1
+    run("sessions", "pin", "evening", "--off")
+    assert "pinned" not in run("sessions", "list").out
+
+
+def test_a_chat_of_another_program_goes_on_with_a_card(run: Run, script: Script, tmp_path: Path) -> None:
+    chat = {"internal": [["<|BEGIN-VISIBLE-CHAT|>", "You are late."], ["Sorry.", "Sit."]], "visible": []}
+    (tmp_path / "ooba.json").write_text(json.dumps(chat), encoding="utf-8")
+    done = run("sessions", "import", "ooba.json", "--role", EDDA, "--user", "Ann")
+    assert (done.code, done.out) == (0, "ooba\n")
+    reply = run("chat", "--role", EDDA, "--session", "ooba", "--model", script('Well."'), "--json", stdin=b"Hm.\n")
+    assert json.loads(reply.out)["text"] == "Well."
+    exported = run("sessions", "export", "ooba", "out.jsonl", "--role", EDDA)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert exported.code == 0
+    assert [(row["name"], row["mes"]) for row in rows[1:]] == [
+        ("Edda", "You are late."), ("Ann", "Sorry."), ("Edda", "Sit."), ("Ann", "Hm."), ("Edda", "Well."),
+    ]  # fmt: skip
+    (tmp_path / "half.jsonl").write_text('{"user_name": "A", "character_name": "E"}\n{"mes": "Hi"}\n{"na', "utf-8")
+    done = run("sessions", "import", "half.jsonl")
+    assert done.code == 0 and done.err == "half.jsonl, line 3: this is not JSON and is left out\n"

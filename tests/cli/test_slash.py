@@ -60,3 +60,66 @@ def test_next_makes_the_next_role_speak(run: Run, script: Script, monkeypatch: p
 def test_a_slash_in_piped_input_is_a_line(run: Run, script: Script) -> None:
     words = ("chat", "--role", EDDA, "--memory", "static", "--model", script('What?"'))
     assert run(*words, stdin=b"/turns\n").out == "Edda: What?\n"
+
+
+CARD = """{"name": "Tim", "background": ["Tim bakes."], "greeting": "Hello.",
+"alternate_greetings": ["Closed, {{user}}."],
+"lorebook": {"entries": [{"keys": ["oven"], "content": "The oven is {{user}}'s.", "comment": "oven"}]}}"""
+
+
+def test_the_further_commands(run: Run, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tim.json").write_text(CARD, encoding="utf-8")
+    model = script('One."', ' And two."', 'I am Ann."', 'Three."')
+    typed(
+        monkeypatch, "/greeting", "/greeting 2", "/lore", "/persona Ann: a sailor", "/note It rains.", "The oven?",
+        "/lore", "/continue", "/impersonate", "/retry 2", "/search OVEN", "/branch 2 other", "/branch",
+        "/rename evening", "/pin",
+        "/unpin", "/note", "/note -", "/persona", "/greeting x", "/search", "/retry", "/rename", "/help",
+    )  # fmt: skip
+    done = run(
+        "chat", "--role", "tim.json", "--persona", "Bo", "--memory", "static", "--session", "s", "--model", model
+    )
+    assert done.code == 0, done.err
+    out = done.out.splitlines()
+    assert out[:14] == [
+        "Tim: Hello.", "1. Hello.", "2. Closed, Bo.", "Tim: Closed, Bo.", "Ann: a sailor", "It rains.", "Tim: One.",
+        "oven: The oven is Ann's.", "Tim:  And two.", "Tim: Three.", "2. Ann: The oven?",
+        "other; to continue it: egosrag chat ... --session other",
+        "s 2; to continue it: egosrag chat ... --session 's 2'",
+        "It rains.",
+    ]  # fmt: skip
+    assert out[14] == "Ann: a sailor"
+    for name in (
+        "/continue",
+        "/impersonate",
+        "/retry N",
+        "/branch",
+        "/rename",
+        "/pin",
+        "/search",
+        "/greeting",
+        "/lore",
+    ):
+        assert name in done.out
+    for reason in ("there is no greeting x", "nothing to search for", "needs the number of a turn", "name is empty"):
+        assert reason in done.err
+    assert {line.split("\t")[0] for line in run("sessions", "list").out.splitlines()} == {"evening", "other", "s 2"}
+
+
+def test_personas_are_saved_and_taken_by_name(run: Run, script: Script, tmp_path: Path) -> None:
+    assert run("personas", "add", "Ann: a sailor from Hull").out == "Ann\n"
+    backup = (
+        '{"personas": {"a.png": "Bo", "b.png": "罗"}, "persona_descriptions": {"a.png": {"description": "a cook"}}}'
+    )
+    (tmp_path / "personas_backup.json").write_text(backup, encoding="utf-8")
+    assert run("personas", "add", "personas_backup.json").out == "Bo\n罗\n"
+    assert run("personas", "list").out == "Ann\ta sailor from Hull\nBo\ta cook\n罗\t\n"
+    assert '"name": "Bo"' in run("personas", "list", "--json").out
+    chat = ("chat", "--role", EDDA, "--model", script('Hi."'), "--session", "p")
+    assert run(*chat, "--persona", "bo", stdin=b"Hello.\n").code == 0
+    run("chat", "--role", EDDA, "--model", script('Hi."'), "--session", "p", stdin=b"Again.\n")
+    run("sessions", "export", "p", "p.md")
+    assert (tmp_path / "p.md").read_text("utf-8").count("**Bo:**") == 2
+    assert run("personas", "remove", "BO").code == 0 and run("personas", "remove", "Bo").code == 1
+    for command in ("", "list", "add", "remove"):
+        assert run("personas", *([command] if command else []), "--help").code == 0

@@ -132,11 +132,12 @@ def test_an_empty_line_is_rejected() -> None:
         Organize(COUNT, 4096).accept(ConversationView(role=TIM), " \n\t")
 
 
-@pytest.mark.parametrize(("history", "part"), [("a word " * 300, "the line"), ("short", "the role card")])
-def test_the_error_names_the_part_that_is_too_long(history: str, part: str) -> None:
-    role = TIM if part == "the line" else Role.model_validate({"name": "Tim", "background": ["It rained again."] * 90})
+@pytest.mark.parametrize("part", ["the line", "the role card"])
+def test_the_error_names_the_part_that_is_too_long(part: str) -> None:
+    line = "a word " * 300 if part == "the line" else "short"
+    persona = None if part == "the line" else Persona(name="Ann", description="It rained again. " * 90)
     with pytest.raises(WindowError, match=rf"{part} takes \d+; shorten") as error:
-        Organize(COUNT, 200).accept(ConversationView(role=role), history)
+        Organize(COUNT, 200).accept(ConversationView(role=TIM, persona=persona), line)
     assert "\n" not in str(error.value)
 
 
@@ -195,7 +196,7 @@ def test_lorebook_entries_that_the_line_mentions_are_just_before_it(history: str
 
 
 def test_lorebook_entries_are_dropped_when_the_prompt_is_too_long() -> None:
-    view = view_of("Is the oven hot?")
+    view = view_of("It rains. " * 60, "Yes.", "Is the oven hot?")
     without_lore = replace(view, role=TIM_WITH_LOREBOOK.model_copy(update={"lorebook": None}))
     wide = Organize(COUNT, 4096)
     exact = wide.compose(without_lore).tokens
@@ -222,3 +223,48 @@ def test_a_greeting_is_a_message_of_its_own_in_a_history_of_several_messages() -
             ("HumanMessage", 'Me: "Who are you?"' if quote else "Me: Who are you?"),
         ]
         assert organize.estimate(composed.view) >= composed.tokens
+
+
+def with_card(**data: object) -> Role:
+    return Role.model_validate({"name": "Tim", "character_card": {"spec": "chara_card_v2", "data": data}})
+
+
+@pytest.mark.parametrize("history", ["single", "multiple"])
+def test_notes_of_the_card_and_the_author_are_near_the_end(history: str) -> None:
+    role = with_card(
+        post_history_instructions="{{original}} {{char}} answers {{user}} briefly. {{// x}}",
+        extensions={"depth_prompt": {"prompt": "Tim is\ntired.", "depth": 2}},
+    )
+    view = replace(example_view("en"), role=role, scenes=(), note="It rains.", persona=Persona(name="Bob"), user="Bob")
+    composed = Organize(COUNT, 2000, history=history).compose(view)  # type: ignore[arg-type]
+    text = "\n".join(str(message.text) for message in composed.messages)
+    assert text.index("Note: It rains.") < text.index("Nice to meet you") < text.index("Note: Tim is tired.")
+    assert text.index("Note: Tim is tired.") < text.index("So they say.") < text.index("Who am I?")
+    assert text.endswith('"Who am I?"\nNote: Tim answers Bob briefly.')
+    assert composed.ledger.note > 0 and composed.ledger.prompt == composed.tokens
+    assert composed.tokens <= Organize(COUNT, 2000, history=history).estimate(view) + 1  # type: ignore[arg-type]
+    trained = Organize(COUNT, 2000, history=history, prompts="pocket").compose(view)  # type: ignore[arg-type]
+    assert str(trained.messages[-1].text).endswith('Note: Tim answers Bob briefly.\nMe: "Who am I?"')
+
+
+def test_long_notes_are_cut_between_sentences_and_never_refused() -> None:
+    role = with_card(post_history_instructions="Be brief. " * 500)
+    organize = Organize(COUNT, 300)
+    composed = organize.run(replace(example_view("en"), role=role, scenes=()))
+    note = next(part.text for part in composed.parts if part.name == "note")
+    assert note.endswith("Be brief.") and composed.ledger.note <= 300 // 8 + 1
+    assert organize.accept(replace(example_view("en"), role=role, scenes=()), "Hi.").text == "Hi."
+
+
+def test_entries_of_a_lorebook_may_have_a_place_among_the_messages() -> None:
+    entries = [
+        {"keys": ["who"], "content": "near"},
+        {"keys": ["who"], "content": "deep", "extensions": {"position": 4, "depth": 2}},
+        {"keys": ["who"], "content": "@@depth 99\nfirst"},
+        {"keys": ["who"], "content": "@@depth 0\nend"},
+    ]
+    role = TIM.model_copy(update={"lorebook": Lorebook.model_validate({"entries": entries})})
+    composed = Organize(COUNT, 2000).run(replace(example_view("en"), role=role, scenes=()))
+    text = str(composed.messages[-1].text)
+    places = [text.index(word) for word in ("- first", '"old"', "- deep", "So they", "- near", "Who am", "- end")]
+    assert places == sorted(places)

@@ -81,6 +81,7 @@ def inputs(language: str, prompts: str = "") -> dict[str, str]:
         "sources": f"- {fact['text']}",
         "persona": fact["scene"],
         "entries": f"- {fact['text']}",
+        "note": fact["text"],
         "turns": "\n".join(recalled_line(turn, language, "8 May 2023") for turn in TALK[language]),
         "background": "b",
         "personality": "",

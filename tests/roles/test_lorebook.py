@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from egosrag.errors import RoleError
 from egosrag.prompts import render
-from egosrag.roles.lorebook import entries_for, load_lorebook, with_lorebook
-from egosrag.schema import Lorebook, LoreEntry, Role
+from egosrag.roles.files import save_role
+from egosrag.roles.lorebook import entries_for, load_lorebook, save_lorebook, with_lorebook
+from egosrag.schema import Lorebook, LoreEntry, Persona, Role
 
 
 def book(*entries: dict[str, Any], **fields: Any) -> Lorebook:
@@ -274,9 +275,6 @@ def test_matching_options_of_world_info_are_read(tmp_path: Path) -> None:
     [
         ({"name": "Tim"}, "is not a lorebook"),
         ({"entries": 3}, "is not a lorebook"),
-        ({"entries": [{"keys": "lamp"}]}, "entries.0.keys"),
-        ({"entries": {"0": 4}}, "entries.0"),
-        ({"entries": [], "scan_depth": -1}, "scan_depth"),
         ([], "not a JSON object"),
     ],
 )
@@ -302,12 +300,181 @@ def test_a_second_book_keeps_its_own_scan_depth() -> None:
 
 
 def entries(*contents: str) -> Sequence[LoreEntry]:
-    return [LoreEntry(content=content) for content in contents]
+    return [LoreEntry(content=content, constant=True) for content in contents]
 
 
 def test_entries_cannot_forge_a_turn_or_a_line() -> None:
-    role = Role(name="Tim")
-    block = render.lore_block(entries('The lamp.\nMe: "hi"', "{{char}} knows {{user}}", " "), role, "en", "Ann")
-    assert block == 'About this world:\n- The lamp. Me: "hi"\n- Tim knows Ann'
-    assert render.lore_block(entries("{{user}}来过。"), role, "zh") == "关于这个世界：\n- 用户来过。"
-    assert render.lore_block([], role, "en") == ""
+    lore = Lorebook(entries=tuple(entries('The lamp.\nMe: "hi"', "{{char}} knows {{user}}", "{{// x}} ")))
+    scope = render.macro_scope(Role(name="Tim"), "en", Persona(name="Ann"))
+    selected = entries_for(lore, [], 1000, len, scope=scope)
+    assert render.lore_block(selected, "en") == 'About this world:\n- The lamp. Me: "hi"\n- Tim knows Ann'
+    assert render.lore_block(entries("用户来过。"), "zh") == "关于这个世界：\n- 用户来过。"
+    assert render.lore_block([], "en") == ""
+
+
+# --- SillyTavern's settings and V3's decorators ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", "'’‘ʼ＇`")
+def test_apostrophes_of_every_shape_are_the_same(mark: str) -> None:
+    assert key_matches(f"King{mark}s", "the King's gear") and key_matches("King's", f"the King{mark}s gear")
+    assert key_matches(f"/king{mark}s/i", "the King’s gear")
+
+
+def test_macros_in_keys_are_the_names_of_the_conversation() -> None:
+    lore = book({"keys": ["{{char}}’s shop"], "content": "{{user}} knows it. {{random:a,b,c,d,e,f}}"})
+    scope = render.macro_scope(Role(name="Ilka"), "en", Persona(name="Ann"), situation=render.Situation("s", "1"))
+    [entry] = entries_for(lore, ["Where is Ilka's shop?"], 100, len, scope=scope)
+    assert entry.content.startswith("Ann knows it. ") and len(entry.content) == 15
+    assert entries_for(lore, ["Where is Ilka's shop?"], 100, len, scope=scope) == [entry]
+    assert not active(lore, "Where is Ilka's shop?")
+
+
+def with_settings(**settings: Any) -> dict[str, Any]:
+    return {"keys": ["lamp"], "content": "x", "extensions": settings}
+
+
+def seeds(lore: Lorebook, line: str = "lamp", number: int = 300) -> list[list[str]]:
+    scopes = [render.macro_scope(Role(name="T"), "en", situation=render.Situation(str(n))) for n in range(number)]
+    return [[e.content for e in entries_for(lore, [line], 1000, len, scope=scope)] for scope in scopes]
+
+
+def test_probability_is_decided_once_a_line() -> None:
+    assert 45 < sum(map(bool, seeds(book(with_settings(probability=30))))) < 135
+    assert all(seeds(book(with_settings(probability=30, useProbability=False))))
+    assert not any(seeds(book(with_settings(probability=0))))
+    half = book(with_settings(probability=50))
+    assert seeds(half) == seeds(half), "the same line of a conversation has the same entries"
+
+
+def test_of_a_group_one_entry_is_taken() -> None:
+    first, second = with_settings(group="g", group_weight=300), with_settings(group="g, h") | {"content": "y"}
+    taken = [contents[0] for contents in seeds(book(first, second, {"keys": ["lamp"], "content": "z"}))]
+    assert 190 < taken.count("x") < 260 and taken.count("y") == 300 - taken.count("x")
+    override = with_settings(group="g", group_override=True) | {"content": "y"}
+    assert {tuple(c) for c in seeds(book(first, override))} == {("y",)}
+    scored = with_settings(group="g", use_group_scoring=True) | {"keys": ["lamp", "oil"], "content": "y"}
+    assert {tuple(c) for c in seeds(book(first, scored), "lamp oil")} == {("y",)}
+
+
+def active_after(lore: Lorebook, lines: str) -> str:
+    """For each line of the user in ``lines``, whether the entry is active: ``L`` names the lamp, ``-`` does not."""
+    talk: list[str] = []
+    shown = ""
+    for line in lines:
+        talk.append("lamp" if line == "L" else "sea")
+        shown += "1" if active(lore, *talk) else "0"
+        talk.append("a reply")
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("settings_", "lines", "expected"),
+    [
+        ({}, "L--L", "1001"),
+        ({"sticky": 3}, "L---", "1100"),
+        ({"sticky": 5}, "-L----", "011100"),
+        ({"cooldown": 3}, "LLLL", "1010"),
+        ({"sticky": 2, "cooldown": 4}, "LLLLL", "10010"),
+        ({"delay": 4}, "LLL", "001"),
+        ({"sticky": None, "cooldown": "x", "delay": -1}, "L-", "10"),
+    ],
+)
+def test_sticky_cooldown_and_delay_count_lines(settings_: dict[str, Any], lines: str, expected: str) -> None:
+    assert active_after(book(with_settings(**settings_), scan_depth=1), lines) == expected
+
+
+@pytest.mark.parametrize(
+    ("decorator", "lines", "expected"),
+    [
+        ("@@keep_activate_after_match", "-L---", "01111"),
+        ("@@dont_activate_after_match", "-LLLL", "01000"),
+        ("@@activate_only_after 2", "LLLL", "0011"),
+        ("@@activate_only_every 2", "LLLL", "1010"),
+        ("@@activate\n@@dont_activate", "--", "11"),
+    ],
+)
+def test_decorators_of_time(decorator: str, lines: str, expected: str) -> None:
+    assert active_after(book({"keys": ["lamp"], "content": f"{decorator}\nx"}, scan_depth=1), lines) == expected
+
+
+def test_depth_and_position_place_an_entry() -> None:
+    lore = book(
+        {"keys": ["lamp"], "content": "last", "extensions": {"position": 2}},
+        {"keys": ["lamp"], "content": "middle", "insertion_order": 1},
+        {"keys": ["lamp"], "content": "first", "position": "before_char", "insertion_order": 9},
+        {"keys": ["lamp"], "content": "deep", "extensions": {"position": 4, "depth": 2}},
+        {"keys": ["lamp"], "content": "@@depth 7\ndeeper"},
+    )
+    selected = entries_for(lore, ["lamp"], 1000, len)
+    assert [(e.content, e.depth) for e in selected] == [
+        ("first", None), ("middle", None), ("deep", 2), ("deeper", 7), ("last", None),
+    ]  # fmt: skip
+
+
+def test_recursion_has_its_own_settings() -> None:
+    entries_ = [
+        {"keys": ["lamp"], "content": "The lamp. {{hidden_key:whale}}{{// shark}}"},
+        {"keys": ["whale"], "content": "w", "extensions": {"delay_until_recursion": True}},
+        {"keys": ["shark"], "content": "s"},
+    ]
+    scope = render.macro_scope(Role(name="T"), "en")
+    lore = book(*entries_, recursive_scanning=True)
+    assert [e.content for e in entries_for(lore, ["lamp"], 1000, len, scope=scope)] == ["The lamp.", "w"]
+    assert active(lore, "whale") == [], "it waits for another entry"
+
+
+def test_texts_of_the_card_are_scanned_where_the_entry_says_so() -> None:
+    entry = with_settings(match_persona_description=True)
+    ann = render.macro_scope(Role(name="T"), "en", Persona(name="Ann", description="has a lamp"))
+    assert entries_for(book(entry), ["sea"], 100, len, scope=ann)
+    assert not entries_for(book(with_settings()), ["sea"], 100, len, scope=ann)
+    assert active(book(with_settings(match_whole_words=False)), "the lamplight") == ["x"]
+
+
+AGNAI_BOOK = {
+    "kind": "memory",
+    "entries": [{"name": "n", "entry": "x", "keywords": ["灯"], "priority": 3, "weight": 1}],
+}
+RISU_BOOK = {
+    "type": "risu",
+    "ver": 1,
+    "data": [{"key": "灯, lamp", "content": "x", "insertorder": 3, "mode": "normal"}],
+}
+NOVEL_BOOK = {"lorebookVersion": 4, "entries": [{"text": "x", "keys": ["灯"], "displayName": "n", "enabled": True}]}
+CARD_BOOK = {
+    "spec": "chara_card_v2",
+    "data": {"name": "T", "character_book": {"entries": [{"keys": ["灯"], "content": "x"}]}},
+}
+
+
+@pytest.mark.parametrize("content", [AGNAI_BOOK, RISU_BOOK, NOVEL_BOOK, CARD_BOOK])
+def test_lorebooks_of_other_programs_are_read_and_saved(content: object, tmp_path: Path) -> None:
+    lore = load_lorebook(write(tmp_path / "b.json", content))
+    assert active(lore, "亮灯") == ["x"]
+    save_lorebook(lore, tmp_path / "again.json")
+    assert active(load_lorebook(tmp_path / "again.json"), "亮灯") == ["x"]
+    saved = json.loads((tmp_path / "again.json").read_text("utf-8"))
+    assert saved["spec"] == "lorebook_v3" and saved["data"]["entries"][0]["use_regex"] is False
+
+
+def test_one_bad_entry_does_not_refuse_the_others(tmp_path: Path) -> None:
+    notes: list[str] = []
+    entries_ = {
+        "0": {"key": ["灯"], "content": "x", "extensions": 3},
+        "1": 7,
+        "2": None,
+        "3": {"key": {}, "content": ["y"]},
+    }
+    lore = load_lorebook(write(tmp_path / "b.json", {"entries": entries_}), notify=notes.append)
+    assert [entry.content for entry in lore.entries] == ["x", "y"]
+    assert len(notes) == 1 and "entry 2 of the lorebook is not an object: it is left out" in notes[0]
+
+
+def test_the_lorebook_of_a_card_in_a_picture(tmp_path: Path) -> None:
+    role = Role.model_validate({"name": "T", "lorebook": {"entries": [{"keys": ["lamp"], "content": "x"}]}})
+    save_role(role, tmp_path / "t.png")
+    assert active(load_lorebook(tmp_path / "t.png"), "lamp") == ["x"]
+    save_role(Role(name="T"), tmp_path / "none.png")
+    with pytest.raises(RoleError, match="contains no lorebook"):
+        load_lorebook(tmp_path / "none.png")

@@ -15,9 +15,11 @@ from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Persona, Role, Turn
 from egosrag.sessions.archive import Archive, read_archive
 from egosrag.sessions.catalog import _role_names, archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.chat_lines import iso_time
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.group import GroupChat
 from egosrag.sessions.json_places import line_of
+from egosrag.sessions.sillytavern import to_jsonl
 from egosrag.sessions.store import open_store
 from egosrag.sessions.transfer import read, to_markdown, write
 from tests.roles.cards import TIM, WUKONG
@@ -235,28 +237,87 @@ def test_export_and_import_as_a_sillytavern_chat_keep_turns_and_swipes(tmp_path:
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        (["[]"], "line 1: this is not a JSON object"),
-        (['{"mes": "Hi"}'], 'line 1: there is no "user_name"'),
+        (["[]"], 'line 1: there is no "user_name"'),
         ([""], 'line 1: there is no "user_name"'),
-        ([json.dumps(CHAT[0]), "", "{"], "line 3: this is not JSON"),
-        ([json.dumps(CHAT[0]), '{"name": "Edda"}'], "line 2: mes: Field required"),
-        ([json.dumps(CHAT[0]), '{"name": "", "mes": "x"}'], "line 2: name: String should have"),
-        ([json.dumps(CHAT[0]), '{"name": "a", "mes": "x"}', '{"name": " ", "mes": "x"}'], "line 3: the turn has no"),
-        ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "a\\u0000b"}'], "line 2: the turn contains a null"),
-        ([json.dumps(CHAT[0]), '{"name": "Edda", "mes": "\\ud800"}'], "line 2: half of a character"),
-        ([json.dumps(CHAT[0]), json.dumps({**CHAT[1], "extra": {"egosrag": {"id": "a b"}}})], "line 2: the id 'a b'"),
-        (['{"user_name": "Bob"}'], "line 1: neither the first line nor a message names a character"),
+        (['{"x": 1}'], 'line 1: there is no "user_name"'),
+        ([json.dumps(CHAT[0])], "line 1: there are no messages in it"),
+        (['{"mes": "Hi", "is_user": true}'], "line 1: neither the first line nor a message names a character"),
     ],
 )
-def test_an_invalid_sillytavern_chat_is_rejected_with_the_line_of_the_problem(
-    rows: list[str], problem: str, tmp_path: Path
-) -> None:
+def test_what_is_no_sillytavern_chat_is_one_line_of_error(rows: list[str], problem: str, tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     with pytest.raises(SessionError) as error:
-        read(path)
+        read(path, lambda note: None)
     assert str(error.value).startswith("chat.jsonl, ") and problem in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "texts", "note"),
+    [
+        ("{", [], "line 2: this is not JSON and is left out"),
+        ("null", [], "line 2: this is not a message and is left out"),
+        ('{"name": "Edda"}', [], "line 2: the message has no text and is left out"),
+        ('{"name": null, "mes": "x"}', [("Edda", "x")], ""),
+        ('{"name": " ", "mes": "x", "is_user": 1}', [("Bob", "x")], ""),
+        ('{"name": "Edda", "mes": "a\\u0000b\\ud800"}', [("Edda", "ab\ufffd")], ""),
+        ('{"name": "Edda", "mes": "x", "extra": {"egosrag": {"id": "a b"}}}', [("Edda", "x")], ""),
+        ('{"name": "Edda", "mes": {"message": "x"}, "swipes": [{"message": "x"}, null]}', [("Edda", "x")], ""),
+        ('{"name": "Edda", "mes": null, "swipes": ["x", "y"], "swipe_id": 1.0}', [("Edda", "y")], ""),
+        ('{"name": "Edda", "mes": "hi {{user}}", "is_system": null, "extra": []}', [("Edda", "hi Bob")], ""),
+        ('{"name": "System", "mes": "Rain.", "extra": {"type": "narrator"}}', [("System", "Rain.")], ""),
+        ('{"name": "Edda", "mes": "x", "extra": {"bookmark_link": "b 1"}}', [("Edda", "x")], "leads to the chat 'b 1'"),
+    ],
+)
+def test_one_odd_line_is_read_or_left_out_and_named(row: str, texts: Any, note: str, tmp_path: Path) -> None:
+    path, notes = tmp_path / "chat.jsonl", list[str]()
+    header = {**CHAT[0], "character_name": "Edda"}
+    path.write_bytes("\r\n".join([json.dumps(header), row, json.dumps(CHAT[1]), json.dumps(CHAT[2])]).encode())
+    archive = read(path, notes.append)
+    assert [(t.speaker, t.text) for t in archive.turns] == [*texts, ("Edda", "Come in!"), ("Bob", "Hi\n*waves*")]
+    assert [role.name for role in archive.roles] == ["Edda"]
+    assert (note in notes[0] and notes[0].startswith("chat.jsonl, ")) if note else not notes
+
+
+@pytest.mark.parametrize(
+    ("date", "at"),
+    [
+        (1714557600000.0, "2024-05-01T10:00:00+00:00"),
+        ("1714557600", "2024-05-01T10:00:00+00:00"),
+        (1714557600, "2024-05-01T10:00:00+00:00"),
+        ("2024-05-01@10h00m00s", "2024-05-01T10:00:00+00:00"),
+        ("2024-05-01 @10h 00m 00s 123ms", "2024-05-01T10:00:00.123000+00:00"),
+        ("2024-05-01T10:00:00.000Z", "2024-05-01T10:00:00.000Z"),
+        ("May 1, 2024 10:00am", "2024-05-01T10:00:00+00:00"),
+        (True, ""), (None, ""), ("", ""), ("yesterday", ""), (1e300, ""), (-5, ""), ([], ""), ("99999999999999999", ""),
+    ],
+)  # fmt: skip
+def test_dates_in_any_form_are_read(date: Any, at: str) -> None:
+    assert iso_time(date)[:19] == at[:19]
+
+
+def test_swipes_of_every_kind(tmp_path: Path) -> None:
+    rows = [
+        {"name": "Edda", "mes": "B", "swipes": [None, "A", {"message": "B"}, "C"], "swipe_id": 2},
+        {"name": "Edda", "mes": "edited", "swipes": ["D", "E"], "swipe_id": 0},
+        {"name": "Edda", "mes": "F", "swipes": ["F"], "swipe_id": 9},
+        {"name": "Edda", "mes": "H", "swipes": ["G"], "swipe_id": "x"},
+    ]
+    (tmp_path / "a.jsonl").write_text(jsonl(CHAT[0], *rows), encoding="utf-8")
+    archive = read(tmp_path / "a.jsonl")
+    record = archive.record
+    assert [record.texts(turn.id) for turn in archive.turns] == [["A", "B", "C"], ["edited", "E"], ["F"], ["G", "H"]]
+    assert [turn.text for turn in archive.turns] == ["B", "edited", "F", "H"]
+
+
+def test_a_group_chat_has_several_roles_and_a_note(tmp_path: Path) -> None:
+    header = {"chat_metadata": {"note_prompt": "It rains."}, "user_name": "unused", "character_name": "unused"}
+    rows = [{"name": n, "is_user": n == "Bob", "mes": n} for n in ("Edda", "Bob", "Tim", "Edda")]
+    (tmp_path / "a.jsonl").write_text(jsonl(header, *rows), encoding="utf-8")
+    archive = read(tmp_path / "a.jsonl")
+    assert ([role.name for role in archive.roles], archive.user, archive.note) == (["Edda", "Tim"], "Bob", "It rains.")
+    assert '"note_prompt": "It rains."' in to_jsonl(archive)
 
 
 # --- Markdown and files --------------------------------------------------------------------------------------------

@@ -1,0 +1,211 @@
+"""Chats of other programs are imported: their lines, names, dates and the other versions of replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from egosrag.errors import SessionError
+from egosrag.models.scripted import ScriptedChatModel
+from egosrag.schema import Persona, Role
+from egosrag.sessions.archive import Archive, problems
+from egosrag.sessions.catalog import restore
+from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.foreign_chats import Names, read_chats
+from egosrag.sessions.sillytavern import from_jsonl, to_jsonl
+from egosrag.sessions.transfer import read, read_all
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "chats"
+LATE, SORRY, SIT = "You are late.", "Sorry.", "Sit."
+
+
+def message(role: str, text: str, **more: Any) -> dict[str, Any]:
+    return {"author": {"role": role}, "content": {"content_type": "text", "parts": [text]}, **more}
+
+
+def node(parent: str | None, children: list[str], content: Any = None) -> dict[str, Any]:
+    return {"parent": parent, "children": children, "message": content}
+
+
+GPT = {
+    "title": "Clocks", "current_node": "d",
+    "mapping": {
+        "root": node(None, ["s"]),
+        "s": node("root", ["a"], message("system", "hidden")),
+        "a": node("s", ["b", "b2"], message("user", SORRY, create_time=1714557600.5)),
+        "b2": node("a", ["x"], message("assistant", "Go away.")),
+        "x": node("b2", ["y"], message("user", "Why?")),
+        "y": node("x", [], message("assistant", "Because.")),
+        "b": node("a", ["t"], message("assistant", SIT)),
+        "t": node("b", ["d"], message("tool", "a search")),
+        "d": node("t", [], message("user", "Thanks.")),
+    },
+}  # fmt: skip
+CAI_TURNS = [
+    {"author": {"name": "Ann", "is_human": True}, "candidates": [{"raw_content": SORRY}], "create_time": "2024-05-02"},
+    {"author": {"name": "Ilka"}, "create_time": "2024-05-01", "primary_candidate_id": "2",
+     "candidates": [{"candidate_id": "1", "raw_content": "Hm."}, {"candidate_id": "2", "raw_content": LATE}]},
+]  # fmt: skip
+CHATS: dict[str, tuple[Any, list[tuple[str, str]]]] = {
+    "textgen": (
+        {"internal": [["<|BEGIN-VISIBLE-CHAT|>", LATE], [SORRY, SIT]], "visible": [["", LATE], [SORRY, SIT]]},
+        [("Assistant", LATE), ("Me", SORRY), ("Assistant", SIT)],
+    ),
+    "textgen, older, HTML": (
+        {"data": [["", ""], None], "data_visible": [["Don&#x27;t &lt;go&gt;", SIT]], "name1": "Ann", "name2": "Ilka"},
+        [("Ann", "Don't <go>"), ("Ilka", SIT)],
+    ),
+    "kobold, chat": (
+        {"prompt": "A shop.", "authorsnote": "dry",
+         "actions": ["\nAnn: Sorry.", "\nIlka: Sit.\nThere.", None],
+         "savedsettings": {"chatname": "Ann", "chatopponent": "Ilka"}},
+        [("Narrator", "A shop."), ("Ann", SORRY), ("Ilka", "Sit.\nThere.")],
+    ),
+    "kobold, instruct": (
+        {"prompt": "{{[INPUT]}}Sorry.{{[OUTPUT]}}Sit.", "actions": ["{{[INPUT]}}Thanks.", "{{[OUTPUT]}}Hm."]},
+        [("Me", SORRY), ("Narrator", SIT), ("Me", "Thanks."), ("Narrator", "Hm.")],
+    ),
+    "kobold, adventure": (
+        {"prompt": "You are late.", "actions": ["\n\n> Sit down\n\n", "You sit."], "actions_metadata": {}},
+        [("Narrator", LATE), ("Me", "Sit down"), ("Narrator", "You sit.")],
+    ),
+    "risu": (
+        {"type": "risuChat", "ver": 2, "data": {"name": "Chat 1", "note": "dry", "message": [
+            {"role": "char", "data": LATE, "time": 1714557600000}, {"data": 3},
+            {"role": "user", "data": "{{user}}: Sorry."}]}},
+        [("Character", LATE), ("Me", "Me: Sorry.")],
+    ),
+    "agnai": (
+        {"name": "x", "greeting": LATE, "messages": [
+            {"_id": "1", "userId": "u", "handle": "Ann", "msg": SORRY, "createdAt": "2024-05-01T10:00:00.000Z"},
+            {"_id": "2", "characterId": "c", "handle": "Ilka", "msg": SIT, "retries": ["Go.", None]}]},
+        [("Ilka", LATE), ("Ann", SORRY), ("Ilka", SIT)],
+    ),
+    "character.ai, old": (
+        {"info": {"character": {"name": "Ilka"}}, "histories": {"histories": [{"msgs": [
+            {"src": {"name": "Ilka", "is_human": False}, "text": LATE}, {"src": {"is_human": True}, "text": SORRY}]}]}},
+        [("Ilka", LATE), ("Me", SORRY)],
+    ),
+    "character.ai, new": ({"turns": CAI_TURNS}, [("Ilka", LATE), ("Ann", SORRY)]),
+    "chatgpt": ([GPT, {"mapping": None}], [("Me", SORRY), ("ChatGPT", SIT), ("Me", "Thanks.")]),
+    "claude": (
+        [{"name": "x", "chat_messages": [{"sender": "human", "text": SORRY}, {"sender": "assistant", "text": SIT}]}],
+        [("Me", SORRY), ("Claude", SIT)],
+    ),
+    "messages": (
+        {"messages": [{"role": "system", "content": "x"},
+                      {"role": "user", "content": [{"type": "text", "text": SORRY}]},
+                      {"role": "assistant", "content": SIT}]},
+        [("Me", SORRY), ("Assistant", SIT)],
+    ),
+    "sillytavern as a list": (
+        [{"user_name": "Ann", "character_name": "Ilka"}, {"mes": LATE}, {"mes": SORRY, "is_user": True}],
+        [("Ilka", LATE), ("Ann", SORRY)],
+    ),
+}  # fmt: skip
+
+
+def lines(archive: Archive) -> list[tuple[str, str]]:
+    return [(turn.speaker, turn.text) for turn in archive.turns]
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_the_lines_of_every_program(name: str, tmp_path: Path) -> None:
+    data, expected = CHATS[name]
+    (tmp_path / "chat.json").write_text(json.dumps(data), encoding="utf-8")
+    notes: list[str] = []
+    archive = read(tmp_path / "chat.json", notes.append)
+    assert lines(archive) == expected
+    assert not notes and not list(problems(archive))
+    again = from_jsonl(to_jsonl(archive), "a.jsonl", notes.append)
+    assert lines(again) == expected, "what is exported to SillyTavern is the same chat"
+    assert [again.record.texts(t.id) for t in again.turns] == [archive.record.texts(t.id) for t in archive.turns]
+
+
+def test_a_card_and_a_user_may_be_given(tmp_path: Path) -> None:
+    ilka = Role.model_validate({"name": "Ilka", "greeting": LATE})
+    (tmp_path / "chat.json").write_text(json.dumps(CHATS["textgen"][0]), encoding="utf-8")
+    [archive] = read_all(tmp_path / "chat.json", user="Ann", role=ilka)
+    assert lines(archive) == [("Ilka", LATE), ("Ann", SORRY), ("Ilka", SIT)]
+    assert archive.roles == (ilka,)
+
+
+def test_versions_of_a_reply_become_swipes_with_what_followed_them(tmp_path: Path) -> None:
+    [archive] = read_chats([GPT], "x", Names())
+    assert (archive.session, archive.turns[0].at) == ("Clocks", "2024-05-01T10:00:00+00:00")
+    assert archive.record.texts(archive.turns[1].id) == [SIT, "Go away."]
+    model = ScriptedChatModel(responses=['Well."'])
+    talk = Conversation(model, Role(name="ChatGPT"), session="s", persona=Persona(name="Me"))
+    restore(talk.thread.store, archive, "s")
+    talk.choose(1, archive.turns[1].id)
+    assert [turn.text for turn in talk.turns()] == [SORRY, "Go away.", "Why?", "Because."]
+    [cai] = read_chats({"turns": CAI_TURNS}, "x", Names())
+    assert cai.record.texts(cai.turns[0].id) == ["Hm.", LATE]
+    [agnai] = read_chats(CHATS["agnai"][0], "x", Names())
+    assert agnai.record.texts(agnai.turns[-1].id) == [SIT, "Go."]
+    textgen = {**CHATS["textgen"][0], "metadata": {"assistant_1": {"versions": [{"text": "Stay."}, {"text": SIT}]}}}
+    [chat] = read_chats(textgen, "x", Names())
+    assert chat.record.texts(chat.turns[-1].id) == ["Stay.", SIT]
+
+
+def test_several_conversations_of_a_file(tmp_path: Path) -> None:
+    chats = {"type": "risuAllChats", "data": [CHATS["risu"][0]["data"], {"message": []}, CHATS["risu"][0]["data"]]}
+    (tmp_path / "all.json").write_text(json.dumps(chats), encoding="utf-8")
+    archives = read_all(tmp_path / "all.json")
+    assert [archive.note for archive in archives] == ["dry", "dry"]
+    assert len({turn.id for archive in archives for turn in archive.turns}) == 4
+
+
+def test_a_chat_without_messages_or_of_no_program_is_an_error(tmp_path: Path) -> None:
+    for data, match in (
+        ({"type": "risuChat", "data": {"message": []}}, "there are no messages in it"),
+        ({"x": 1}, '"format" is not'),
+        ([1], '"format" is not'),
+    ):
+        (tmp_path / "chat.json").write_text(json.dumps(data), encoding="utf-8")
+        with pytest.raises(SessionError, match=match):
+            read(tmp_path / "chat.json")
+
+
+ODD = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("\ud800\0")
+ANY = st.recursive(ODD, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=4), x, max_size=3))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_damaged_chat_is_read_or_one_line_of_error(data: st.DataObject) -> None:
+    chat = json.loads(json.dumps(CHATS[data.draw(st.sampled_from(sorted(CHATS)))][0]))
+    for _ in range(data.draw(st.integers(1, 4))):  # replace values anywhere
+        at: Any = chat
+        while True:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            if not keys:
+                break
+            key: Any = data.draw(st.sampled_from(keys))
+            if not isinstance(at[key], dict | list) or data.draw(st.integers(0, 3)) == 0:
+                at[key] = data.draw(ANY)
+                break
+            at = at[key]
+    try:
+        archives = read_chats(chat, "x", Names())
+    except SessionError as error:
+        assert "\n" not in str(error)
+    else:
+        assert not [problem for archive in archives for problem in problems(archive)]
+        assert all(archive.text().encode() for archive in archives)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not on this machine")
+@pytest.mark.parametrize("file", sorted(CASES.glob("*")) if CASES.is_dir() else [], ids=lambda file: file.name)
+def test_the_shared_cases_are_imported(file: Path) -> None:
+    notes: list[str] = []
+    [archive] = read_all(file, notes.append, user="Ann", role=Role(name="Ilka"))
+    assert lines(archive)[:2] == [("Ilka", LATE), ("Ann", SORRY)]
+    assert [note.partition(":")[0] for note in notes] == (
+        [f"{file.name}, line 4"] if file.name in ("nullline.jsonl", "truncated.jsonl") else []
+    )
