@@ -192,6 +192,8 @@ def test_every_core_dependency_is_imported_and_pinned() -> None:
         "beautifulsoup4": "bs4",
         "langgraph-checkpoint-sqlite": "langgraph.checkpoint.sqlite",
         "llama-index-core": "llama_index.core",
+        "markdown-it-py": "markdown_it",
+        "lxml": "bs4",  # the parser that Beautiful Soup is given by its name
         "python-docx": "docx",
         "sentence-transformers": "langchain_huggingface",  # its embeddings stand on it and do not require it
     }

@@ -11,12 +11,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from egosrag.rag.documents.readers import Line, RawDocument, RawPage
+from egosrag.rag.documents.raw import Line, RawDocument, RawPage
 from egosrag.schema import Heading, Page
 
 _DROPPED = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff\ue000-\uf8ff]"
+    r"[\x01-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff\ue000-\uf8ff]"
 )
+#: what no text consists of: halves of surrogate pairs, NUL, and what a decoder wrote for bytes that it could not read
+UNREADABLE = re.compile(r"[\ud800-\udfff\x00\ufffd]")
 _LINE_END_HYPHEN = re.compile(r"[\x02\ufffe\u00ad](?=\s*$)")  # as PDFium and Word write it
 _COMPATIBILITY = re.compile(r"[\u2e80-\u2fdf\ufb00-\ufb06]")  # radicals and ligatures for ordinary letters
 _WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
@@ -34,8 +36,11 @@ def width(text: str) -> int:
 
 
 def clean_line(text: str) -> str:
-    """A line without control characters, private-use glyphs and unusual spaces; a hyphenated word keeps its hyphen."""
-    text = _DROPPED.sub("", _LINE_END_HYPHEN.sub("-", text))
+    """A line without control characters, private-use glyphs and unusual spaces; a hyphenated word keeps its hyphen.
+
+    What is :data:`UNREADABLE` becomes U+FFFD, so that it separates words and is seen.
+    """
+    text = _DROPPED.sub("", UNREADABLE.sub("\ufffd", _LINE_END_HYPHEN.sub("-", text)))
     text = _COMPATIBILITY.sub(lambda m: unicodedata.normalize("NFKC", m.group()), text)
     return re.sub(r"[ \t\u00a0\u2000-\u200a\u202f\u3000]+", " ", text).strip()
 

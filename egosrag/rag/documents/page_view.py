@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from egosrag.errors import SourceError
 from egosrag.rag.documents.cleaning import clean_line
-from egosrag.rag.documents.readers import PDFIUM
+from egosrag.rag.documents.pdf import PDFIUM
 from egosrag.schema import Page
 from egosrag.text.sentences import Span, sentence_spans
 

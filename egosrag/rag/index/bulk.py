@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from egosrag.errors import SourceError
 from egosrag.parallel import Executor, run_serially
 from egosrag.rag.documents.load import load_document
 from egosrag.rag.index.fields import Progress
@@ -31,21 +32,30 @@ SHARD_TEXTS = 512  # passages that are embedded as one shard
 
 
 class ReadPages(NamedTuple):
-    """The pages of each source of a shard of documents, and the notes about skipped pages."""
+    """The pages of each source of a shard of documents.
+
+    Attributes:
+        pages: of the sources that can be read.
+        notes: one line about each part that was not read.
+        failed: the error of each source that cannot be read.
+    """
 
     pages: dict[str, list[Page]]
     notes: list[str]
+    failed: dict[str, str] = {}
 
 
 def read_shard(files: Mapping[str, Path]) -> ReadPages:
-    """Read some documents.
-
-    Raises:
-        SourceError: one cannot be read.
-    """
+    """Read some documents."""
     notes: list[str] = []
-    pages = {source: load_document(path, source, on_skip=notes.append) for source, path in files.items()}
-    return ReadPages(pages, notes)
+    pages: dict[str, list[Page]] = {}
+    failed: dict[str, str] = {}
+    for source, path in files.items():
+        try:
+            pages[source] = load_document(path, source, on_skip=notes.append)
+        except SourceError as error:
+            failed[source] = str(error)
+    return ReadPages(pages, notes, failed)
 
 
 def embed_shard(texts: Sequence[str], embedder: str | Embeddings | Embedder) -> Vectors:
@@ -82,9 +92,6 @@ class ShardedBuild:
             files: the path of each source.
             hashes: the SHA-256 of each source.
             progress: called with (step, done, total).
-
-        Raises:
-            SourceError: one cannot be read.
         """
         shards = list(_file_shards(files))
         keys = [_digest("pages", [(source, hashes[source]) for source in shard]) for shard in shards]
@@ -97,7 +104,8 @@ class ShardedBuild:
             progress("reading", done, len(files))
         ordered = [results[i] for i in range(len(shards))]
         pages = {source: pages for result in ordered for source, pages in result.pages.items()}
-        return ReadPages(pages, [note for result in ordered for note in result.notes])
+        failed = {source: error for result in ordered for source, error in result.failed.items()}
+        return ReadPages(pages, [note for result in ordered for note in result.notes], failed)
 
     def embed(
         self, texts: Sequence[str], model: Embedder, given: str | Embeddings | Embedder, progress: Progress
@@ -169,13 +177,14 @@ class _PagesCheckpoint:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             pages = {source: [Page.model_validate(page) for page in pages] for source, pages in record["pages"].items()}
-            return ReadPages(pages, record["notes"])
+            return ReadPages(pages, record["notes"], record["failed"])
         except (OSError, ValueError, KeyError):
             return None
 
     def write(self, path: Path, result: ReadPages) -> None:
         pages = {source: [page.model_dump(mode="json") for page in pages] for source, pages in result.pages.items()}
-        path.write_text(json.dumps({"pages": pages, "notes": result.notes}, ensure_ascii=False), encoding="utf-8")
+        record = {"pages": pages, "notes": result.notes, "failed": result.failed}
+        path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
 class _VectorsCheckpoint:

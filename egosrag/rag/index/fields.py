@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from egosrag.rag.documents.cleaning import contents_entries
-from egosrag.rag.documents.readers import Line
+from egosrag.rag.documents.raw import Line
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.schema import Page, Passage
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from egosrag.errors import SourceError, StoreError
 from egosrag.postgres import is_postgres_url, redact_url
-from egosrag.rag.documents.load import file_hash, find_files
+from egosrag.rag.documents.load import file_hash, find_files, report_failures
 from egosrag.rag.documents.splitting import split_pages
 from egosrag.rag.index.bulk import ShardedBuild
 from egosrag.rag.index.fields import Progress, build_lexical, no_progress, searched_pages, searched_text
@@ -124,11 +124,11 @@ class ManualIndex:
             progress: called with (step, done, total).
             window: maximum length of a passage, in Chinese characters (see :mod:`egosrag.rag.documents.splitting`).
             overlap: maximum overlap of neighbouring passages, in the same unit.
-            on_skip: called with one line about pages that had no text and were skipped.
+            on_skip: called with one line about each document that cannot be read, and about what of one was not read.
             sharding: where documents are read and passages embedded, and whether an interrupted build is continued.
 
         Raises:
-            SourceError: a document cannot be read.
+            SourceError: no document can be read.
             ModelError: the embedder cannot be loaded.
             StoreError: the folder or the database cannot be written.
         """
@@ -144,7 +144,9 @@ class ManualIndex:
         if on_skip:
             for note in read.notes:
                 on_skip(note)
-        pages = [page for source in files for page in unchanged.get(source) or read.pages[source]]
+        report_failures(read.failed, len(files), on_skip)
+        hashes = {source: digest for source, digest in hashes.items() if source not in read.failed}
+        pages = [page for source in hashes for page in unchanged.get(source) or read.pages[source]]
         passages = split_pages(searched_pages(pages), window=window, overlap=overlap)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
