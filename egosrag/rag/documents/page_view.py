@@ -6,6 +6,7 @@ the characters that cleaning may change (spaces, line breaks, hyphens).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,7 +124,7 @@ def _boxes(page: Any, bitmap: Any, quote: str) -> Iterator[Box]:
 def locate_quote(quote: str, characters: Sequence[str]) -> list[Span]:
     """The spans of a quote from the cleaned page among the raw characters of the page.
 
-    If the quote is interrupted by other text, each of its sentences is searched for.
+    If the quote is interrupted by other text, each of its sentences is searched for, and each cell of a table row.
 
     Args:
         quote: text of the cleaned page.
@@ -147,7 +148,11 @@ def locate_quote(quote: str, characters: Sequence[str]) -> list[Span]:
             if span := find(quote[start:end], after):
                 found.append(span)
                 after = span[1]
-    return [(letters[start][1], letters[end - 1][1] + 1) for start, end in found]
+            else:
+                # The name of a column is above the row, and PDFium's order of cells may be another one.
+                cells = [re.sub(r"^[^:：|]*[:：]\s*", "", cell) for cell in quote[start:end].split("|")]
+                found += [span for cell in cells if "|" in quote[start:end] and (span := find(cell, 0))]
+    return [(letters[start][1], letters[end - 1][1] + 1) for start, end in sorted(set(found))]
 
 
 def _letters(character: str) -> str:
