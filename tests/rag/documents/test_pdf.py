@@ -91,7 +91,7 @@ def test_a_table_without_lines_is_found_by_its_columns(tmp_path: Path) -> None:
         (180, 648, "with water", 10.0),
         (60, 620, "Check the fluids once a month while the engine is cold.", 10.0),
     ]
-    text = read_text(draw(tmp_path / "a.pdf", [*texts, *wrapped, *after]))
+    text = read_text(draw(tmp_path / "a.pdf", [*texts, *wrapped]))
     assert text.split("\n") == [
         "Fluid: Engine oil | Type: 0W-20 | Amount: 4.6 litres",
         "Fluid: Coolant | Type: G13, mixed with water | Amount: 6.8 litres",
