@@ -9,5 +9,6 @@ Files in reading order:
 3. ``raw``: what they return; ``tables``: rows with their column names; ``superscripts``: 10³ as plain text.
 4. ``cleaning``: running heads, page numbers, wrapped lines, headings.
 5. ``splitting``: pages to passages of whole sentences.
-6. ``page_view``: a page with the quote of a citation highlighted.
+6. ``procedures``: the lists of a page, which are read and quoted as a whole.
+7. ``page_view``: a page with the quote of a citation highlighted.
 """
