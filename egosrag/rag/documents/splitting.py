@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from egosrag.errors import SettingsError
+from egosrag.rag.documents.procedures import procedures
 from egosrag.schema import Page, Passage
 from egosrag.text.language import language_of
 from egosrag.text.sentences import Span, sentence_spans
@@ -43,7 +44,7 @@ def _windows(page: Page, window: int, overlap: int) -> Iterator[Passage]:
     if language_of(page.text) == "en":
         window, overlap = int(window * LATIN_SCALE), int(overlap * LATIN_SCALE)
     spans = [part for span in sentence_spans(page.text) for part in _split_long(page.text, span, window)]
-    spans = _join_callouts(page.text, spans, window)
+    spans = _join_lists(page, _join_callouts(page.text, spans, window), window)
     first = 0
     while first < len(spans):
         last = first
@@ -96,6 +97,19 @@ def _split_long(text: str, span: Span, limit: int) -> Iterator[Span]:
         yield start, cut
         start = cut
     yield start, end
+
+
+def _join_lists(page: Page, spans: Sequence[Span], limit: int) -> list[Span]:
+    """The spans with those of each list joined, so that no window separates its items, if one has room for them."""
+    lists = [(p.start, p.end) for p in procedures(page) if p.end - p.start <= limit]
+    joined: list[Span] = []
+    for span in spans:
+        inside = joined and any(start <= joined[-1][0] and span[0] < end for start, end in lists)
+        if inside and span[1] - joined[-1][0] <= limit:
+            joined[-1] = (joined[-1][0], span[1])
+        else:
+            joined.append(span)
+    return joined
 
 
 def _join_callouts(text: str, spans: Sequence[Span], limit: int) -> list[Span]:

@@ -7,7 +7,10 @@ import pytest
 from egosrag.rag.documents.procedures import around, goes_on, number_of, procedures
 from egosrag.schema import Heading, Page
 
-HOOD = "The hood.\nOpen it so:\n1. Stop.\n2. Pull.\nNote: it rises.\n3. Lift.\n- with care\nDone.\n\nWheels\n1. Park.\n2. Loosen."
+HOOD = (
+    "The hood.\nOpen it so:\n1. Stop.\n2. Pull.\nNote: it rises.\n3. Lift.\n- with care\nDone.\n\n"
+    "Wheels\n1. Park.\n2. Loosen."
+)
 
 
 def page(text: str, number: int = 1, headings: tuple[str, ...] = ()) -> Page:
