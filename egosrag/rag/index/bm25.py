@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from egosrag.rag.index.safe_files import read_array, read_object
 from egosrag.text.words import ANALYZERS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_K1, _B = 1.5, 0.75
 _EMPTY = "\x00"  # the term of an empty document: bm25s needs one, and no query contains it
 
 
@@ -34,7 +36,7 @@ class Bm25:
         import bm25s
 
         analyze = ANALYZERS[analyzer]
-        engine = bm25s.BM25(k1=1.5, b=0.75)
+        engine = bm25s.BM25(k1=_K1, b=_B)
         engine.index([analyze(text) or [_EMPTY] for text in documents], show_progress=False)
         return cls(analyzer, engine)
 
@@ -83,7 +85,37 @@ class Bm25:
 
     @classmethod
     def load(cls, analyzer: str, folder: Path) -> Bm25:
-        """Read an index that :meth:`save` wrote."""
-        import bm25s
+        """Read an index that :meth:`save` wrote.
 
-        return cls(analyzer, bm25s.BM25.load(str(folder), allow_pickle=False, show_progress=False))
+        Raises:
+            ValueError, KeyError: it is damaged.
+            OSError: it cannot be read.
+        """
+        import bm25s
+        import numpy as np
+
+        # bm25s.BM25.load would believe what the files state, the backend that it is to import included.
+        count = read_object(folder / "params.index.json")["num_docs"]
+        vocabulary = read_object(folder / "vocab.index.json")
+        weights = read_array(folder / "data.csc.index.npy", "float32", 1)
+        rows = read_array(folder / "indices.csc.index.npy", "int32", 1)
+        pointers = read_array(folder / "indptr.csc.index.npy", "int64", 1)
+        terms = len(pointers) - 1
+        if (
+            type(count) is not int
+            or not 0 <= count < 2**31
+            or terms < 0
+            or not len(rows) == len(weights) == pointers[-1]
+        ):
+            raise ValueError("the parts of an index of words differ")
+        if pointers[0] != 0 or np.any(np.diff(pointers) < 0) or not np.all(np.isfinite(weights)):
+            raise ValueError("an index of words has wrong counts or weights")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < count):
+            raise ValueError("an index of words names documents that it does not have")
+        if not all(type(row) is int and 0 <= row <= terms for row in vocabulary.values()):
+            raise ValueError("an index of words has terms without a row")
+        engine = bm25s.BM25(k1=_K1, b=_B)
+        engine.scores = {"data": weights, "indices": rows, "indptr": pointers, "num_docs": count}
+        engine.vocab_dict, engine.unique_token_ids_set = vocabulary, set(vocabulary.values())
+        engine.nonoccurrence_array = None
+        return cls(analyzer, engine)

@@ -6,28 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from egosrag.errors import StoreError
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.fields import indexed_sentences
-from egosrag.rag.index.vectors import DenseIndex, DenseSearch
+from egosrag.rag.index.vectors import DenseIndex, DenseSearch, EmbedderCard
 from egosrag.schema import Page, Passage
 
 if TYPE_CHECKING:
     from egosrag.rag.index.vectors import Vectors
 
-VERSION = 2
-
-
-class EmbedderCard(BaseModel):
-    """The embedder that made the vectors of an index: questions must be embedded by the same one."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    dimension: int
-    prompt: str = ""
+VERSION = 3
 
 
 class Manifest(BaseModel):
@@ -37,9 +27,9 @@ class Manifest(BaseModel):
 
     format: str = "egosrag-index"
     version: int = VERSION
-    generation: str = ""
-    window: int = 300
-    overlap: int = 100
+    generation: str = Field(default="", pattern=r"^(?:data-[0-9a-f]{12}|\d{1,18})?$")  # also the name of a folder
+    window: int = Field(default=300, ge=20)
+    overlap: int = Field(default=100, ge=0)
     embedder: EmbedderCard | None = None
     files: dict[str, str] = {}  # source name -> SHA-256 of the file
 
@@ -105,6 +95,9 @@ class IndexStore(Protocol):
 
     def check_available(self) -> None:
         """Raise a StoreError if the store cannot be reached, before the work of a build."""
+
+    def sweep(self) -> None:
+        """Delete what killed builds left behind, and nothing of a build that may still be running."""
 
     def read_manifest(self) -> Manifest:
         """The manifest of the current generation.
