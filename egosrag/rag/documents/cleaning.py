@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from egosrag.rag.documents.raw import Line, RawDocument, RawPage
@@ -21,6 +21,9 @@ _DROPPED = re.compile(
 )
 #: what no text consists of: halves of surrogate pairs, NUL, and what a decoder wrote for bytes that it could not read
 UNREADABLE = re.compile(r"[\ud800-\udfff\x00\ufffd]")
+_HYPHENATED = re.compile(r"\w+-\w+")
+_PROGRESS_STEP = 20  # pages
+_LARGE = 100  # pages
 _LINE_END_HYPHEN = re.compile(r"[\x02\ufffe\u00ad](?=\s*$)")  # as PDFium and Word write it
 _COMPATIBILITY = re.compile(r"[\u2e80-\u2fdf\ufb00-\ufb06]")  # radicals and ligatures for ordinary letters
 _WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
@@ -50,19 +53,35 @@ def clean_line(text: str) -> str:
     return re.sub(r"[ \t\u00a0\u2000-\u200a\u202f\u3000]+", " ", text).strip()
 
 
-def clean(raw: RawDocument, source: str) -> list[Page]:
-    """The pages of one document, in order; pages that have no text after cleaning are left out."""
-    pages = [RawPage(p.number, [Line(_clean_paragraph(t), n) for t, n in p.lines]) for p in raw.pages]
+def clean(raw: RawDocument, source: str, progress: Callable[[int, int], None] | None = None) -> list[Page]:
+    """The pages of one document, in order; pages that have no text after cleaning are left out.
+
+    Args:
+        raw: the document; its lines are no longer there afterwards, as those of a large one take much memory.
+        source: the source name.
+        progress: called with (done, total) pages of a large document.
+    """
+    count = len(raw.pages)
+    report = progress if count > _LARGE else None
+    pages = []
+    for n, page in enumerate(raw.pages):
+        pages.append(RawPage(page.number, [Line(_clean_paragraph(t), level) for t, level in page.lines]))
+        page.lines.clear()
+        if report and n % _PROGRESS_STEP == 0:
+            report(n // 2, count)
     chapters: dict[int, str] = {}
     if raw.kind == "paged":
         pages, chapters, shift = _without_running_heads(pages)
         entries = {(_key(title), number - shift) for page in pages for title, number in contents_entries(page.lines)}
         pages = [_with_headings(page, entries) for page in pages]
-    lines = [line.text for page in pages for line in page.lines]
-    hyphenated = Counter(re.findall(r"\w+-\w+", "\n".join(lines)))
-    wrapped = raw.kind == "paged" or (raw.kind == "text" and _is_wrapped(lines))
+    hyphenated = Counter(word for page in pages for line in page.lines for word in _HYPHENATED.findall(line.text))
+    wrapped = raw.kind == "paged"
+    if raw.kind == "text":
+        wrapped = _is_wrapped([line.text for page in pages for line in page.lines])
     cleaned, path, previous = list[Page](), list[tuple[int, str]](), list[Line]()
-    for page in pages:
+    for n, page in enumerate(pages):
+        if report and n % _PROGRESS_STEP == 0:
+            report((count + n) // 2, count)
         chapter = chapters.get(page.number, "")
         if chapter and path[:1] != [(0, chapter)]:
             path = [(0, chapter)]
@@ -75,6 +94,7 @@ def clean(raw: RawDocument, source: str) -> list[Page]:
                 cleaned[-1] = _with_rest_of_sentence(cleaned[-1], previous, clean_page, hyphenated)
             cleaned.append(clean_page)
         previous = page.lines
+        pages[n] = RawPage(page.number, [])
     return cleaned
 
 
@@ -110,7 +130,8 @@ def _clean_paragraph(text: str) -> str:
 def contents_entries(lines: Sequence[Line]) -> list[tuple[str, int]]:
     """The (title, printed page number) entries of a page that is a table of contents; empty for any other page."""
     texts = [line.text for line in lines if line.text]
-    found = [(m.group(1), int(m.group(2))) for m in map(_CONTENTS_ENTRY.match, texts) if m]
+    entries = [_CONTENTS_ENTRY.match(text) for text in texts if text.rstrip()[-1:].isdigit()]
+    found = [(m.group(1), int(m.group(2))) for m in entries if m]
     return found if len(found) >= 3 and len(found) * 3 >= len(texts) else []
 
 

@@ -66,13 +66,20 @@ def file_hash(path: Path) -> str:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def load_document(path: Path, source: str, *, on_skip: Callable[[str], None] | None = None) -> list[Page]:
+def load_document(
+    path: Path,
+    source: str,
+    *,
+    on_skip: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Page]:
     """The clean pages of one file.
 
     Args:
         path: the file.
         source: the source name of its pages.
         on_skip: called with one line about what of it was not read.
+        progress: called with (done, total) pages; what it raises ends the reading.
 
     Raises:
         SourceError: see :func:`load_pages`.
@@ -81,7 +88,7 @@ def load_document(path: Path, source: str, *, on_skip: Callable[[str], None] | N
     if on_skip:
         for note in _notes(raw):
             on_skip(f"{source}: {note}")
-    pages = clean(raw, source)
+    pages = clean(raw, source, progress)
     if not pages:
         raise SourceError(f"{path} has no text but page numbers and running heads: give a file with text in it")
     return pages

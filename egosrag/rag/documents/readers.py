@@ -20,6 +20,9 @@ from egosrag.rag.documents.pdf import read_pdf
 from egosrag.rag.documents.raw import Line, RawDocument, RawPage, check_limit
 from egosrag.text.encoding import decode
 
+_LONG_TEXT = 1_000_000  # characters
+_PART = 20_000  # characters of a part of a long text, up to the end of a paragraph
+
 
 def read(path: Path) -> RawDocument:
     """The raw lines of one file, read by its suffix.
@@ -74,7 +77,27 @@ def _jsonl(path: Path) -> RawDocument:
 
 
 def _text(path: Path) -> RawDocument:
-    return RawDocument([RawPage(1, [Line(line) for line in decode(path).splitlines()])], "text")
+    """Plain text; a form feed starts a page, and a long text is in parts, as no reader or index wants one huge page."""
+    lines = list[Line]()
+    pages = list[RawPage]()
+    size = 0
+    text = decode(path)
+    is_long = len(text) > _LONG_TEXT
+    for line in text.splitlines(keepends=True):
+        new_page = line.startswith("\f") or (is_long and size > _PART and not line.strip())
+        if new_page and any(other.text for other in lines):
+            pages.append(RawPage(len(pages) + 1, lines))
+            lines, size = [], 0
+        if is_long and len(line) > 2 * _PART:  # a file of one line
+            for start in range(0, len(line), _PART):
+                pages.append(RawPage(len(pages) + 1, [*lines, Line(line[start : start + _PART].strip())]))
+                lines, size = [], 0
+            continue
+        lines.append(Line(line.strip("\r\n\f\x0b\x1c\x1d\x1e\x85\u2028\u2029")))
+        size += len(line)
+    if lines or not pages:
+        pages.append(RawPage(len(pages) + 1, lines))
+    return RawDocument(pages, "text")
 
 
 READERS: dict[str, Callable[[Path], RawDocument]] = {

@@ -52,22 +52,27 @@ class ReadPages(NamedTuple):
     hashes: dict[str, str] = {}
 
 
-def read_shard(files: Mapping[str, Path]) -> ReadPages:
-    """Read some documents."""
+def read_shard(files: Mapping[str, Path], progress: Progress | None = None) -> ReadPages:
+    """Read some documents.
+
+    Args:
+        files: the path of each source.
+        progress: called with (step, done, total) pages of each document; None on another machine.
+    """
     notes: list[str] = []
     pages: dict[str, list[Page]] = {}
     failed: dict[str, str] = {}
     hashes: dict[str, str] = {}
     for source, path in files.items():
         try:
-            pages[source], found, hashes[source] = _read_unchanged(path, source)
+            pages[source], found, hashes[source] = _read_unchanged(path, source, progress)
             notes += found
         except SourceError as error:
             failed[source] = str(error)
     return ReadPages(pages, notes, failed, hashes)
 
 
-def _read_unchanged(path: Path, source: str) -> tuple[list[Page], list[str], str]:
+def _read_unchanged(path: Path, source: str, progress: Progress | None) -> tuple[list[Page], list[str], str]:
     """The pages of a file that did not change while it was read, the notes about it, and its hash.
 
     Raises:
@@ -76,7 +81,8 @@ def _read_unchanged(path: Path, source: str) -> tuple[list[Page], list[str], str
     for _ in range(_ATTEMPTS):
         notes: list[str] = []
         digest = file_hash(path)
-        pages = load_document(path, source, on_skip=notes.append)
+        step = partial(progress, "reading pages") if progress else None
+        pages = load_document(path, source, on_skip=notes.append, progress=step)
         if file_hash(path) == digest:
             return pages, notes, digest
     raise SourceError(f"{path} is being written: index it when it is complete")
@@ -122,7 +128,8 @@ class ShardedBuild:
         results: dict[int, ReadPages] = {}
         done = 0
         progress("reading", done, len(files))
-        for i, result in self._results(read_shard, shards, keys, _PagesCheckpoint()):
+        work = partial(read_shard, progress=progress) if self._executor is run_serially else read_shard
+        for i, result in self._results(work, shards, keys, _PagesCheckpoint()):
             results[i] = result
             done += len(shards[i])
             progress("reading", done, len(files))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,7 +160,8 @@ class ManualIndex:
         report_failures(read.failed, len(files), on_skip)
         hashes = {s: read.hashes.get(s, digest) for s, digest in hashes.items() if s not in read.failed}
         pages = [page for source in hashes for page in unchanged.get(source) or read.pages[source]]
-        passages = split_pages(searched_pages(pages), window=window, overlap=overlap)
+        step = partial(progress, "splitting")
+        passages = split_pages(searched_pages(pages), window=window, overlap=overlap, progress=step)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
         lexical = build_lexical(pages, passages, progress)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from egosrag.errors import StoreError
 from egosrag.rag.index.bm25 import Bm25
-from egosrag.rag.index.fields import indexed_sentences
+from egosrag.rag.index.fields import sentences_of
 from egosrag.rag.index.vectors import DenseIndex, DenseSearch, EmbedderCard
 from egosrag.schema import Page, Passage
 
@@ -52,8 +52,10 @@ def layout_of(pages: Sequence[Page], passages: Sequence[Passage]) -> Layout:
     """The layout of pages and their passages."""
     rows = {(page.source, page.page): row for row, page in enumerate(pages)}
     first_sentence = [0]
-    for sentences in indexed_sentences(pages, passages)[:-1]:
-        first_sentence.append(first_sentence[-1] + len(sentences))
+    searched = {(p.source, p.page) for p in passages}
+    for page in pages[:-1]:
+        count = len(sentences_of(page)) if (page.source, page.page) in searched else 1
+        first_sentence.append(first_sentence[-1] + count)
     return Layout(list(rows), [rows[p.source, p.page] for p in passages], first_sentence)
 
 
