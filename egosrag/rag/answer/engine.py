@@ -18,6 +18,7 @@ from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, continuation, extractive_answer
 from egosrag.rag.answer.prompt_passages import prompt_passages
 from egosrag.rag.answer.token_budget import compose_prompt
+from egosrag.rag.documents.cleaning import readable
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.refusals import refusal
 from egosrag.rag.retrieval.evidence import EvidenceRetriever, RetrievedEvidence
@@ -120,6 +121,8 @@ class ManualEngine:
 
         The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`.
         """
+        question = readable(question)
+        history = [(readable(earlier), readable(answer)) for earlier, answer in history]
         language = language_of(question)
         if not question.strip():
             yield from _whole(refusal(language))

@@ -43,12 +43,17 @@ def width(text: str) -> int:
     return len(text) + len(_WIDE.findall(text))
 
 
+def readable(text: str) -> str:
+    """The text with U+FFFD for what is :data:`UNREADABLE`: models and databases refuse it."""
+    return UNREADABLE.sub("\ufffd", text)
+
+
 def clean_line(text: str) -> str:
     """A line without control characters, private-use glyphs and unusual spaces; a hyphenated word keeps its hyphen.
 
     What is :data:`UNREADABLE` becomes U+FFFD, so that it separates words and is seen.
     """
-    text = _DROPPED.sub("", UNREADABLE.sub("\ufffd", _LINE_END_HYPHEN.sub("-", text)))
+    text = _DROPPED.sub("", readable(_LINE_END_HYPHEN.sub("-", text)))
     text = _COMPATIBILITY.sub(lambda m: unicodedata.normalize("NFKC", m.group()), text)
     return re.sub(r"[ \t\u00a0\u2000-\u200a\u202f\u3000]+", " ", text).strip()
 

@@ -150,8 +150,13 @@ def locate_quote(quote: str, characters: Sequence[str]) -> list[Span]:
                 after = span[1]
             else:
                 # The name of a column is above the row, and PDFium's order of cells may be another one.
-                cells = [re.sub(r"^[^:：|]*[:：]\s*", "", cell) for cell in quote[start:end].split("|")]
-                found += [span for cell in cells if "|" in quote[start:end] and (span := find(cell, 0))]
+                sentence = quote[start:end]
+                cells = [re.sub(r"^[^:：|]*[:：]\s*", "", cell) for cell in sentence.split("|")]
+                # A sentence over a page break is on the page only with its beginning.
+                beginnings = (sentence[: len(sentence) * share // 10] for share in range(9, 1, -1))
+                parts = cells if "|" in sentence else beginnings
+                spans = [span for part in parts if len(part) >= _MIN_SENTENCE and (span := find(part, 0))]
+                found += spans if "|" in sentence else spans[:1]
     return [(letters[start][1], letters[end - 1][1] + 1) for start, end in sorted(set(found))]
 
 

@@ -10,7 +10,8 @@ import docx
 import pytest
 
 from egosrag.errors import SourceError
-from egosrag.rag.documents.load import find_files, load_pages, read_text
+from egosrag.rag.documents import readers
+from egosrag.rag.documents.load import find_files, load_document, load_pages, read_text
 from tests.rag.papers import CHINESE, write_pdf
 
 BODY = "This sentence is long enough to be the body of a page and to reach the edge of"
@@ -236,6 +237,39 @@ def test_unreadable_characters_are_replaced_and_counted(tmp_path: Path) -> None:
         "Größe und Länge über \ufffd alles, schön.",
     ]
     assert [note.split(" unreadable")[0] for note in notes] == ["a.jsonl: 2", "c.txt: 1"]
+
+
+def test_a_long_text_is_in_parts_that_are_whole_and_a_form_feed_starts_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_LONG_TEXT", 1000)
+    monkeypatch.setattr(readers, "_PART", 200)
+    paragraphs = [f"Paragraph {n} says what it has to say about the pump." for n in range(40)]
+    (tmp_path / "a.txt").write_text("\n\n".join(paragraphs), encoding="utf-8")
+    pages = load_pages([tmp_path / "a.txt"])
+    assert [line for page in pages for line in page.text.split("\n")] == paragraphs
+    assert [page.page for page in pages] == list(range(1, len(pages) + 1))
+    assert max(len(page.text) for page in pages) < 300
+    (tmp_path / "b.txt").write_text("word " * 500, encoding="utf-8")
+    assert len(load_pages([tmp_path / "b.txt"])) > 5
+    (tmp_path / "c.txt").write_text("One.\n\fTwo.\n", encoding="utf-8")
+    assert [page.text for page in load_pages([tmp_path / "c.txt"])] == ["One.", "Two."]
+
+
+def test_the_progress_of_a_large_document_moves_and_what_it_raises_ends_the_reading(tmp_path: Path) -> None:
+    rows = [json.dumps({"page": n, "text": f"Page {n}."}) for n in range(1, 300)]
+    (tmp_path / "m.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    seen: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append(done)
+        assert total == 299
+        if len(seen) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_document(tmp_path / "m.jsonl", "m", progress=progress)
+    assert seen == sorted(seen) and seen[-1] > 150
 
 
 def test_a_folder_gives_its_supported_files_sorted(tmp_path: Path) -> None:

@@ -255,6 +255,21 @@ def test_a_made_up_index_is_an_error_of_one_line(docs: Path, tmp_path: Path, par
     assert "\n" not in str(raised.value)
 
 
+def test_a_build_reports_its_steps_and_can_be_cancelled_in_each(docs: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    ManualIndex.build([docs], progress=lambda step, done, total: steps.append(step))
+    assert list(dict.fromkeys(steps)) == ["reading", "splitting", "indexing words"]
+    for cancelled in dict.fromkeys(steps):
+
+        def cancel(step: str, done: int, total: int, cancelled: str = cancelled) -> None:
+            if step == cancelled:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            ManualIndex.build([docs], tmp_path / "index", progress=cancel)
+        assert not (tmp_path / "index" / "manifest.json").exists()
+
+
 def test_what_killed_builds_left_is_swept_also_where_nothing_changed(docs: Path, tmp_path: Path) -> None:
     ManualIndex.build([docs], tmp_path / "index")
     for name, age in (("data-0123456789ab", 2 * 3600), ("data-ba9876543210", 60)):
