@@ -16,6 +16,7 @@ from typing import NamedTuple
 from egosrag.rag.answer.answer_types import Verdict, answer_patterns, only_prohibits
 from egosrag.rag.answer.citation_verifier import is_negated, join_sentences
 from egosrag.rag.answer.decision import QUOTE_FROM
+from egosrag.rag.documents.procedures import around, goes_on, procedures
 from egosrag.rag.documents.splitting import CALLOUT, section_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.evidence import RetrievedEvidence
@@ -116,7 +117,7 @@ def page_opening(index: ManualIndex, hits: Sequence[ScoredPassage]) -> Excerpt:
 
 
 def extractive_answer(
-    excerpt: Excerpt, language: str, *, page_number: bool = False, verdict: Verdict | None = None
+    excerpt: Excerpt, language: str, *, page_number: bool = False, verdict: Verdict | None = None, note: str = ""
 ) -> Answer:
     """The excerpt as an answer.
 
@@ -126,6 +127,7 @@ def extractive_answer(
         page_number: whether the question asks for a page: then the answer is the number, known from the document and
             not from the model, with the excerpt's heading.
         verdict: the yes or no of the model, which goes before the excerpt unless that says the opposite.
+        note: a sentence that goes after the excerpt (see :func:`continuation`).
     """
     text = excerpt.citation.quote
     if page_number:
@@ -137,7 +139,30 @@ def extractive_answer(
     if verdict and not (verdict.positive and is_negated(text)):
         sentences = (AttributedSentence(text=verdict.text, citation=0), *sentences)
         text = join_sentences([verdict.text, text])
+    if note:
+        sentences = (*sentences, AttributedSentence(text=note, citation=0))
+        text = f"{text}\n{note}"
     return Answer(answer=text, refused=False, citations=(excerpt.citation,), mode="quoted", sentences=sentences)
+
+
+def continuation(index: ManualIndex, excerpt: Excerpt, language: str) -> str:
+    """A sentence that says on which page the steps of an excerpt go on or begin; empty where they are all in it."""
+    page = index.page(excerpt.citation.source, excerpt.citation.page)
+    steps = [p for p in procedures(page) if p.first and page.text[p.start : p.end].strip() in excerpt.citation.quote]
+    if not steps:
+        return ""
+    notes = []
+    if steps[0].first > 1 and steps[0].start == 0:
+        number = page.page - 1
+        notes.append(f"前面的步骤见第{number}页。" if language == "zh" else f"The steps before are on page {number}.")
+    try:
+        following = index.page(page.source, page.page + 1)
+    except KeyError:
+        following = None
+    if page.text[steps[-1].end :].strip() == "" and goes_on(page, following):
+        number = page.page + 1
+        notes.append(f"续见第{number}页。" if language == "zh" else f"Continues on page {number}.")
+    return join_sentences(notes)
 
 
 def _overlap_with_headings(overlap: Overlap, text: str, section: str) -> float:
@@ -186,7 +211,8 @@ def _extended(page: Page, sentences: Sequence[_RatedSentence], top: int) -> tupl
         return sentences[i].section != section or sentences[i].is_heading or bool(CALLOUT.fullmatch(text(i)))
 
     def is_unfinished(i: int) -> bool:
-        return not _FINISHED.search(text(i)) and not any(c.isdigit() for c in text(i))
+        is_row = "|" in text(i)  # rows of tables are whole lines
+        return not is_row and not _FINISHED.search(text(i)) and not any(c.isdigit() for c in text(i))
 
     while last + 1 < len(sentences) and last - top < _PARAGRAPH_SENTENCES and not is_apart(last + 1):
         if not (in_paragraph(last) or _LIST_ITEM.match(text(last + 1)) or text(last).endswith(("：", ":"))):
@@ -201,4 +227,4 @@ def _extended(page: Page, sentences: Sequence[_RatedSentence], top: int) -> tupl
         if not (in_paragraph(first - 1) or _LIST_ITEM.match(text(first))):
             break
         first -= 1
-    return sentences[first].start, sentences[last].end
+    return around(page, sentences[first].start, sentences[last].end)
