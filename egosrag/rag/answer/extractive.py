@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from egosrag.rag.answer.answer_types import Verdict, answer_patterns, only_prohibits
+from egosrag.rag.answer.answer_types import Verdict, answer_patterns, asks_for_instructions, only_prohibits
 from egosrag.rag.answer.citation_verifier import is_negated, join_sentences
 from egosrag.rag.answer.decision import QUOTE_FROM
 from egosrag.rag.documents.procedures import around, goes_on, procedures
@@ -24,7 +24,7 @@ from egosrag.rag.retrieval.lexical_overlap import Overlap
 from egosrag.rag.retrieval.page_references import named_pages
 from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Answer, AttributedSentence, Citation, Page
-from egosrag.text.sentences import sentence_spans
+from egosrag.text.sentences import Span, sentence_spans
 
 # Chosen on the sample manuals: the excerpt contains the answer to 64 of 64 direct questions (59 without these) and 15
 # of 16 follow-ups (11). Car manual, silver questions: ROUGE-1 F 0.252 (0.249), so there the retrieval decides.
@@ -96,7 +96,7 @@ def best_excerpt(index: ManualIndex, question: str, hits: Sequence[ScoredPassage
         if not sentences:
             continue
         top = max(range(len(sentences)), key=lambda i: (sentences[i].rating, -i))
-        start, end = _extended(page, sentences, top)
+        start, end = _with_lists(page, sentences[top], _extended(page, sentences, top), asks_for_instructions(question))
         text = page.text[start:end].strip()
         rating = sentences[top].rating * hit.score
         if text and (best is None or rating > best[0]):
@@ -227,4 +227,26 @@ def _extended(page: Page, sentences: Sequence[_RatedSentence], top: int) -> tupl
         if not (in_paragraph(first - 1) or _LIST_ITEM.match(text(first))):
             break
         first -= 1
-    return around(page, sentences[first].start, sentences[last].end)
+    return sentences[first].start, sentences[last].end
+
+
+def _with_lists(page: Page, best: _RatedSentence, span: Span, instructions: bool) -> Span:
+    """A span with each list that it contains a part of as a whole, or without it.
+
+    Args:
+        page: the page.
+        best: the sentence that answers best; the list that it is in is always part of the answer.
+        span: the sentences around it.
+        instructions: whether the question asks how something is done: then so is any other list.
+    """
+    if instructions:
+        return around(page, *span)
+    start, end = span
+    for procedure in procedures(page):
+        if procedure.start < best.end and best.start < procedure.end:
+            start, end = min(start, procedure.start), max(end, procedure.end)
+        elif best.end <= procedure.start < end:
+            end = procedure.start
+        elif start < procedure.end <= best.start:
+            start = procedure.end
+    return start, end

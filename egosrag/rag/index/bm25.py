@@ -39,7 +39,7 @@ class Bm25:
         Args:
             analyzer: of ``ANALYZERS``.
             documents: read once, one after the other.
-            progress: called now and then with the number of documents that were analyzed.
+            progress: called now and then with a number of documents; half of the work is to analyze them.
         """
         analyze = ANALYZERS[analyzer]
         vocabulary: dict[str, int] = {}
@@ -48,8 +48,8 @@ class Bm25:
             terms = analyze(text) or [_EMPTY]
             ids.append(array("i", [vocabulary.setdefault(term, len(vocabulary)) for term in terms]))
             if progress and len(ids) % _PROGRESS_STEP == 0:
-                progress(len(ids))
-        return cls(analyzer, _engine(*_weights(ids, len(vocabulary)), len(ids), vocabulary))
+                progress(len(ids) // 2)
+        return cls(analyzer, _engine(*_weights(ids, len(vocabulary), progress), len(ids), vocabulary))
 
     @property
     def count(self) -> int:
@@ -145,7 +145,7 @@ def _engine(
 
 
 def _weights(
-    documents: Sequence[array[int]], terms: int
+    documents: Sequence[array[int]], terms: int, progress: Callable[[int], None] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     """The weights of terms by their ids in documents, with the documents and the pointers of each term.
 
@@ -164,6 +164,8 @@ def _weights(
     weights, rows = np.empty(pointers[-1], dtype=np.float32), np.empty(pointers[-1], dtype=np.int32)
     free = pointers[:-1].copy()  # the next place of each term
     for n, document in enumerate(documents):
+        if progress and n % _PROGRESS_STEP == 0:
+            progress((len(documents) + n) // 2)
         ids, counts = np.unique(np.frombuffer(document, dtype=np.int32), return_counts=True)
         places = free[ids]
         share = counts.astype(np.float32)
