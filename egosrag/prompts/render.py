@@ -136,7 +136,7 @@ def macro_scope(
 def greeting(role: Role, language: str, persona: Persona | None = None, situation: Situation | None = None) -> str:
     """The role's first message with its macros filled in ("you" without a persona); empty when the card has none."""
     scope = macro_scope(role, language, persona, user=_USER_IN_GREETING[language], situation=situation)
-    return macros.fill(role.greeting or "", scope).strip()
+    return macros.fill((role.greeting or "").replace("\0", ""), scope).strip()
 
 
 def unknown_macros(role: Role) -> list[str]:
