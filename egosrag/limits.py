@@ -57,13 +57,29 @@ VISITOR_FILES = 100
 REQUEST_MESSAGES = 2_000
 """Messages of one request to ``egosrag serve``."""
 
+STOP_STRINGS = 64
+"""Stop strings of one request to ``egosrag serve``."""
+
+STOP_CHARACTERS = 1_000
+"""Characters of one stop string."""
+
+TOKEN_SESSIONS = 10_000
+"""Stored sessions of one token of ``egosrag serve``."""
+
 CONCURRENT_REQUESTS = 32
 """Requests that ``egosrag serve`` works on at once, those that wait for its model included."""
 
 # --- seconds ---------------------------------------------------------------------------------------------------------
 
 ANSWER_TIMEOUT_S = 600.0
-"""Seconds of one answer of ``egosrag serve``; then it ends with the reason "length"."""
+"""Seconds of one answer of ``egosrag serve``, from the first look at its prompt to the last summary; then it ends with
+the reason "length", or with status 503 where nothing was generated yet."""
+
+REQUEST_TIMEOUT_S = 30.0
+"""Seconds in which a request to ``egosrag serve`` must have arrived whole."""
+
+STALL_TIMEOUT_S = 30.0
+"""Seconds for which a client of ``egosrag serve`` may stop reading its answer."""
 
 MODEL_TIMEOUT_S = 120.0
 """Seconds without data from a model's server."""

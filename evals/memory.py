@@ -26,6 +26,7 @@ from egosrag.prompts.render import recalled_line
 from egosrag.rag.index.vectors import MINILM, Embedder, load_embedder
 from egosrag.rag.retrieval.turn_memory import Recalled, TurnMemory
 from egosrag.schema import Turn
+from egosrag.text.encoding import is_text
 from egosrag.text.language import language_of
 from evals.common import experiment
 from evals.common.estimates import estimate, percent
@@ -98,6 +99,8 @@ def read_locomo(path: Path) -> Conversation:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if not is_text(data):
+            raise ValueError("half of a character, \\ud800 to \\udfff")
         data = {**data, **data.get("conversation", {})}  # the published file nests what these files have flat
         turns, dates = list[Turn](), dict[str, str]()
         for name in sorted((k for k in data if re.fullmatch(r"session_\d+", k)), key=lambda k: int(k[8:])):

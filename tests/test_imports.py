@@ -23,6 +23,7 @@ LAYERS = {
     "egosrag": 0,
     "egosrag.limits": -1,
     "egosrag.errors": 0,
+    "egosrag.caller": 0,
     "egosrag.schema": 0,
     "egosrag.text": 1,
     "egosrag.traits": 1,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from egosrag.assemble.manuals import build_index
 from egosrag.assemble.models import chat_model, extract_model, reviser_for
@@ -43,6 +43,8 @@ class ConversationSetup:
         lore: files of lorebooks, added to the card's own; of several roles only the first one has them.
         greeting: the greeting that begins: 0 the card's first, from 1 on the alternate ones.
         earlier: turns that were said elsewhere before, for a new session with one role.
+        sampling: how the replies are sampled, by the names of ``load_chat_model``, and ``stop`` strings; over the
+            settings.
     """
 
     sources: Sequence[str | Path] = ()
@@ -52,6 +54,7 @@ class ConversationSetup:
     lore: Sequence[str | Path] = ()
     greeting: int = 0
     earlier: Sequence[Turn] = ()
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
 def extract_step(
@@ -126,7 +129,7 @@ def conversation(
         RoleError, SourceError, ModelError, StoreError, SessionError, SettingsError: the card, a text, the model, the
             index or the store cannot be used, or they contradict each other.
     """
-    from egosrag.models.sampling import talk_sampling
+    from egosrag.models.sampling import call_sampling
     from egosrag.roles.files import load_role, with_greeting
     from egosrag.roles.lorebook import load_lorebook, with_lorebook
     from egosrag.sessions.archive import Archive
@@ -162,7 +165,7 @@ def conversation(
             memory=memory_settings(settings),
             sources=sources,
             reviser=reviser_for(model),
-            sampling=talk_sampling(model, settings.sampling),
+            sampling=call_sampling(model, settings.sampling, setup.sampling),
             unknown=settings.unknown,
             **notify,
         )

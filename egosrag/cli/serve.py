@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Sequence
@@ -16,8 +17,9 @@ from egosrag.errors import SettingsError
 from egosrag.postgres import is_postgres_url
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from egosrag.serve.backends import Backend
-    from egosrag.serve.guard import Guard
     from egosrag.settings import Settings
 
 EXAMPLES = (
@@ -40,6 +42,15 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
     tokens: Annotated[Path | None, typer.Option(help="File of bearer tokens, one per line.")] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Origin whose web pages may use the server, as http://host:port; repeatable."
+        ),
+    ] = None,
+    user_sessions: Annotated[
+        bool, typer.Option("--user-sessions", help="Let the field user of a request name a stored session.")
+    ] = False,
     model: Model = None,
     adapter: Adapter = None,
     template: Template = None,
@@ -50,17 +61,21 @@ def serve(
 ) -> None:
     """Serve roles, manuals and the model as an OpenAI-compatible API."""
     try:
+        from egosrag.serve.api import create_app
+        from egosrag.serve.browsers import check_origins
         from egosrag.serve.guard import Guard, Limits, check_address, read_tokens
     except ImportError as error:
         raise SettingsError("serving needs additional packages: pip install 'egosrag[serve]'") from error
 
     known = read_tokens(tokens)
     check_address(host, known)
+    check_origins(allow_origin or (), has_tokens=bool(known))
     settings = load_settings(
         config, pairs, model=model, adapter=adapter, template=template, embedder=embedder, store=store
     )
     served = served_models(settings, role or (), index or ())
-    run(served, Guard(known, Limits()), host, port)
+    app = create_app(served, Guard(known, Limits()), origins=allow_origin or (), user_is_session=user_sessions)
+    run(app, list(served), host, port)
 
 
 def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -> dict[str, Backend]:
@@ -106,25 +121,30 @@ def named_index(argument: str) -> tuple[str, str]:
     return (fragment or "manual" if is_postgres_url(url) else argument.rstrip("/").rsplit("/", 1)[-1]), argument
 
 
-def run(served: dict[str, Backend], guard: Guard, host: str, port: int) -> None:
+def run(app: FastAPI, names: Sequence[str], host: str, port: int) -> None:
     """Serve until the process is stopped; running requests then have some seconds to finish.
+
+    Args:
+        app: the application.
+        names: of the models, for the message that it has started.
+        host: address to listen at.
+        port: port to listen at; 0 takes a free one.
 
     Raises:
         SettingsError: it cannot listen at the address.
     """
     import uvicorn
 
-    from egosrag.serve.api import create_app
+    from egosrag.serve.protocol import server_config
 
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(f"cannot listen at {host}:{port} ({error.strerror}): give another --port") from error
-    server = uvicorn.Config(
-        create_app(served, guard), log_level="warning", access_log=False, timeout_graceful_shutdown=_SHUTDOWN_S
-    )
+    gc.freeze()  # what is loaded stays: the garbage collector need not look at it again
+    server = server_config(app, timeout_graceful_shutdown=_SHUTDOWN_S)
     actual_port = listening.getsockname()[1]
-    print(f"serves {', '.join(served)} at http://{host}:{actual_port}/v1", file=sys.stderr, flush=True)
+    print(f"serves {', '.join(names)} at http://{host}:{actual_port}/v1", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # raised again after a graceful shutdown
         uvicorn.Server(server).run(sockets=[listening])

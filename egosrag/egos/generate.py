@@ -4,8 +4,8 @@ No stop strings are sent: a quotation mark or a name ends the speech only in the
 knows and a stop string does not. When the decoder is sure, the model's stream is closed.
 
 A speech that only repeats the line it answers, or an earlier reply of the role to another line, is sampled once more
-with the next seed, and so is an empty one of a model that samples. The second speech is taken as it is. The stream is
-held back only while it may still become such a repetition.
+with the next seed. So are an empty one of a model that samples, and a question in return to a question of fact. The
+second speech is taken as it is. The stream is held back only while it may still become such a repetition.
 
 An answer to a question of fact that the model did not read from the prompt (``grounding``) is replaced: the role says
 that it does not know, in the model's own words. Such an answer is held back until that is decided.
@@ -30,6 +30,7 @@ from egosrag.egos.step import Count, Step
 from egosrag.egos.view import Composed
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.sampling import TalkSampling, call_temperature, talk_sampling
+from egosrag.models.streaming import StopFilter
 from egosrag.models.traits import unbound
 from egosrag.models.usage import usage_of
 from egosrag.presets import Unknown
@@ -125,11 +126,15 @@ class Generate(Step[Composed, Reply]):
         judged = answers and self.judges_answers and grounding.is_question_of_fact(composed)
         streams = reviser is None and not judged
         filtered = reviser is None and not composed.said
+        stops, limit = sampling.get("stop") or (), sampling.get("max_new_tokens")
+        if reviser is not None:  # a draft is revised whole: the limits are of the text that is said
+            sampling = {name: value for name, value in sampling.items() if name not in ("stop", "max_new_tokens")}
         draft = _Draft(composed, repeatable_texts(composed.view, composed.speaker) if filtered else ())
         for text in self._attempt(draft, config, sampling):
             if streams:
                 yield text
-        if (again := self._sampled_again(draft, sampling)) is not None:
+        evades = judged and grounding.states_nothing(draft.text)
+        if (again := self._sampled_again(draft, sampling, evades)) is not None:
             draft = _Draft(composed, started=draft.started, usage=draft.usage)
             for text in self._attempt(draft, config, again):
                 if streams:
@@ -140,17 +145,18 @@ class Generate(Step[Composed, Reply]):
             for _ in self._attempt(draft, config, sampling):
                 pass
             draft.shorten()
-            yield draft.text
         elif not streams:
             draft.revise(reviser)
+        if not streams:
+            draft.limit(stops, limit, self.count)
             yield draft.text
         yield draft.reply()
 
-    def _sampled_again(self, draft: _Draft, sampling: dict[str, Any]) -> dict[str, Any] | None:
-        """The sampling of a second attempt; None where the first one is taken."""
+    def _sampled_again(self, draft: _Draft, sampling: dict[str, Any], evades: bool) -> dict[str, Any] | None:
+        """The sampling of a second attempt; None where the first one is taken: it answers and repeats nothing."""
         temperature = call_temperature(self.model, sampling)
         samples = bool(temperature) or sampling.get("temperature", 0) is None  # None: as the server does by default
-        if not draft.is_repetition and (draft.text or not samples):
+        if not draft.is_repetition and not evades and (draft.text or not samples):
             return None
         model = unbound(self.model)
         again = dict(sampling)
@@ -216,6 +222,7 @@ class _Draft:
         self.composed = composed
         self.opening = opening
         self.shortened = False
+        self.cut_off = False
         self.repetition = RepetitionFilter(texts)
         self.started = time.perf_counter() if started is None else started
         self.usage = usage or Usage()  # of all calls
@@ -257,6 +264,14 @@ class _Draft:
             self.text = self.text[: end.start()] + stop
             self.shortened = True
 
+    def limit(self, stops: Sequence[str], tokens: int | None, count: Count) -> None:
+        """Applies the limits of a call to a text that is not as the model wrote it."""
+        stop_filter = StopFilter(stops)
+        self.text = stop_filter.feed(self.text) + stop_filter.finish()
+        while tokens and self.text and (used := count(self.text)) > tokens:
+            self.cut_off = True
+            self.text = self.text[: min(len(self.text) * tokens // used, len(self.text) - 1)]
+
     def _released(self, text: str) -> str:
         text, self._unsent = text[self._unsent :], max(0, self._unsent - len(text))
         if text and self.first_token_s is None:
@@ -285,6 +300,8 @@ class _Draft:
 
     @property
     def stop_reason(self) -> StopReason:
+        if self.cut_off:
+            return "length"
         if self.revised or self.shortened:
             return "quote"
         reason = self.decoder.stop_reason

@@ -93,7 +93,7 @@ def information(model: Any, composed: Composed, text: str) -> float:
     Args:
         model: a model that states likelihoods.
         composed: the prompt that ``text`` answers.
-        text: the speech, without quotation marks; it states something.
+        text: the speech, without quotation marks.
     """
     judged = composed.continued(_beginning(text, composed.view.language))
     prefix = AIMessage(composed.prefix)
@@ -105,9 +105,9 @@ def information(model: Any, composed: Composed, text: str) -> float:
 
 def is_invented(model: Any, composed: Composed, text: str) -> bool:
     """Whether ``text`` names what the prompt does not, or gains too little from it to have been read from it."""
-    judged = _beginning(text, composed.view.language)
-    if not judged.strip():
+    if not text.strip():
         return False
+    judged = _beginning(text, composed.view.language)
     prompt = "\n".join(str(message.text) for message in composed.messages) + composed.prefix
     if invented_items(judged, prompt):
         return True
@@ -124,4 +124,10 @@ def _beginning(text: str, language: str) -> str:
         stated += len(sentence)
         if stated >= _LEAST_CHARACTERS[language]:
             return text[:end].rstrip()
-    return text.rstrip() if stated else ""
+    return text.rstrip()
+
+
+def states_nothing(text: str) -> bool:
+    """Whether ``text`` only greets or asks in return, so that it is no answer to a question of fact."""
+    sentences = [text[start:end].strip().rstrip("\"'”’」』 ") for start, end in sentence_spans(text)]
+    return all(s.endswith(("?", "？")) or bool(_GREETING.match(s)) for s in sentences if s)

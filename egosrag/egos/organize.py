@@ -27,6 +27,7 @@ from egosrag.roles.lorebook import entries_for
 from egosrag.roles.notes import notes_of
 from egosrag.schema import Evidence, LoreEntry, Persona, Role, Turn
 from egosrag.text import macros
+from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import one_line
 from egosrag.text.sentences import sentence_spans
 
@@ -183,7 +184,7 @@ class Organize(Step[ConversationView, Composed]):
             raise SessionError(f"{size}: split it, or give it as a source")
         if len(view.turns) + 2 > SESSION_TURNS:
             raise SessionError(f"the session has {len(view.turns):,} turns, which is the limit: begin another one")
-        turn = Turn(speaker="", text=macros.fill(line, view.macro_scope).strip())
+        turn = Turn(speaker="", text=macros.fill(without_surrogates(line), view.macro_scope).strip())
         if not turn.text:
             raise SessionError("the line is empty but for comments: write what you want to say")
         turn = turn.model_copy(update={"speaker": view.with_turn(turn).user_name})

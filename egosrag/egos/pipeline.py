@@ -21,6 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
+from egosrag.caller import Cancelled
 from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
 from egosrag.egos.generate import Generate
 from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
@@ -188,7 +189,12 @@ class Pipeline:
 
     def _summarize(self, state: State, *, runtime: Context) -> State:
         turn, config = runtime.context, get_config()
-        turn.view, stored = self.memory.shrink(turn.view, config)
+        try:
+            turn.view, stored = self.memory.shrink(turn.view, config)
+        except Cancelled:
+            if state.get("pending"):
+                raise
+            stored = {}  # the reply is there already: the next line summarizes what is too long
         turn.shrunk = True
         return cast("State", stored)
 

@@ -33,6 +33,7 @@ class State(TypedDict, total=False):
     """What a session stores, as plain data."""
 
     name: str  # the role's name, or the names of all roles
+    names: list[str]  # the names of the roles, of which one may contain a comma
     role: dict[str, Any]  # the card, where the session made or imported it
     turns: Annotated[Rows, DeltaChannel(upsert_turns, snapshot_frequency=_SNAPSHOT_EVERY)]
     # Written at every line, even when nothing is new: the changes since the last snapshot are read back.

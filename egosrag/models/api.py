@@ -15,14 +15,17 @@ from langchain_core.language_models.chat_models import agenerate_from_stream, ge
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from egosrag.caller import cache_key, current_caller
 from egosrag.errors import EgosRagError, ModelError, WindowError
+from egosrag.models.background import iterate_cancellable
 from egosrag.models.continuation import EchoFilter, request_prefix, sendable_stops
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import TokenCounts, chunk, last_chunk
 from egosrag.models.tokens import approximate_tokens
 from egosrag.models.usage import usage_of
+from egosrag.text.encoding import without_surrogates
 from egosrag.traits import Traits
 
 PrefixStyle = Literal["deepseek", "vllm", "none"]
@@ -69,6 +72,8 @@ class ApiChatModel(ChatOpenAI):
     repetition_penalty: float | None = Field(None, gt=0)
     stream_usage: bool | None = True
     use_responses_api: bool | None = False
+
+    _in_background: ApiChatModel | None = PrivateAttr(None)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -152,6 +157,9 @@ class ApiChatModel(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
+        if current_caller() is not None:  # who may leave at any time, also while the server reads the prompt
+            yield from iterate_cancellable(lambda: self._for_background()._astream(messages, stop, None, **kwargs))
+            return
         reply = _ReplyStream(messages, stop, self)
         try:
             # No run_manager: LangChain reports the chunks that are yielded here.
@@ -185,6 +193,17 @@ class ApiChatModel(ChatOpenAI):
                 raise self._one_line_error(error) from error
             async for ready in self._astream(messages, stop, run_manager, **{**kwargs, "stream_usage": False}):
                 yield ready
+
+    def _for_background(self) -> ApiChatModel:
+        """This model with connections of its own: those of a client belong to one event loop."""
+        if self._in_background is None:
+            own = self.model_copy()
+            if self.http_async_client is None:
+                client = self.root_async_client.with_options(http_client=openai.DefaultAsyncHttpxClient())
+                update = {"root_async_client": client, "async_client": client.chat.completions}
+                own = self.model_copy(update=update)
+            self._in_background = own
+        return self._in_background
 
     def _generate(
         self,
@@ -316,6 +335,7 @@ class _ReplyStream:
         self._reason = ""  # until the server gives one
         self._usage = TokenCounts()
         self._text = False  # whether the model said anything
+        self._half = ""
         self._refusal = ""
         self._thinks = False
 
@@ -331,13 +351,18 @@ class _ReplyStream:
         if isinstance(message, AIMessageChunk):
             if message.usage_metadata:
                 usage = usage_of(message)
-                self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+                # The server's cache is shared by all callers of this process, so they are not told what was in it.
+                cached = 0 if cache_key() else usage.cached_tokens
+                self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, cached)
             if message.tool_call_chunks:
                 yield received
                 return
         self._refusal += str(info.get("refusal", ""))
         self._thinks = self._thinks or "thinking" in info
-        if text := self.filter.feed(str(message.text)):
+        said = self._half + str(message.text)
+        # Servers cut an emoji into the two escapes of its surrogate pair, and send one after the other.
+        self._half = said[-1:] if "\ud800" <= said[-1:] <= "\udbff" else ""
+        if text := self.filter.feed(without_surrogates(said[: len(said) - len(self._half)])):
             self._text = self._text or bool(text.strip())
             yield chunk(text)
 

@@ -19,6 +19,7 @@ from langchain_core.language_models.llms import BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from egosrag.caller import check_cancelled
 from egosrag.errors import ModelError
 from egosrag.models.streaming import StopFilter
 from egosrag.models.tokens import tokenizer_of
@@ -64,10 +65,13 @@ def continue_prefix(
     Raises:
         ModelError: ``model`` is none of these, or it cannot be reached.
         WindowError: the prompt is too long for the model.
+        Cancelled: the caller left, or its time is over (:mod:`egosrag.caller`).
     """
+    check_cancelled()
     loops = LoopFilter()
     with closing(_continued(model, messages, prefix, stop, config, kwargs)) as stream:
         for chunk in stream:
+            check_cancelled()
             text = loops.feed(str(chunk.text))
             if loops.closed:
                 yield AIMessageChunk(

@@ -18,6 +18,7 @@ from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
 from egosrag.models.runtime.llama_cpp import GgufTokenizer, LlamaServer, open_server
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import StopFilter, UnreportedUsage, chunk, last_chunk
+from egosrag.models.tokens import check_length
 from egosrag.prompts.encode import count_text, encode, encode_reply, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits
@@ -181,6 +182,7 @@ class GgufChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         sampling = self._sampling(kwargs)
+        check_length(self.tokenizer, messages, self._window, self.model)
         ids = encode(self.tokenizer, messages, template=self.template)
         generation = self._server.start(
             ids, self._request(sampling), window=self._window, max_new_tokens=sampling["max_new_tokens"]

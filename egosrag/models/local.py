@@ -21,6 +21,7 @@ from egosrag.models.runtime.engine import Engine
 from egosrag.models.runtime.sampling import Sampling
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import Detokenizer, StopFilter, UnreportedUsage, chunk, last_chunk
+from egosrag.models.tokens import check_length
 from egosrag.prompts.encode import count_text, encode, encode_reply, end_of_turn_id
 from egosrag.text.thoughts import ThoughtFilter
 from egosrag.traits import Traits, read_traits
@@ -189,6 +190,7 @@ class LocalChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         sampling = self._sampling(kwargs)
+        check_length(self.tokenizer, messages, self._window, self.model)
         ids = encode(self.tokenizer, messages, template=self.template)
         generation = self._engine.start(
             ids, sampling, adapter=self._adapter_name, window=self._window, cache_bytes=self.kv_cache_mb << 20

@@ -85,6 +85,17 @@ def talk_sampling(model: Any, style: Style = "model") -> TalkSampling:
     return cast("TalkSampling", {name: value for name, value in recommended.items() if name not in chosen})
 
 
+def call_sampling(model: Any, style: Style, chosen: Mapping[str, Any]) -> TalkSampling:
+    """The sampling parameters of calls of ``model`` for which some are ``chosen``; others as in a conversation.
+
+    Args:
+        model: any chat model or LLM.
+        style: as for ``talk_sampling``.
+        chosen: arguments of the calls, such as ``temperature``, ``max_new_tokens`` and ``stop``.
+    """
+    return cast("TalkSampling", {**talk_sampling(model.bind(**chosen), style), **chosen})
+
+
 def call_temperature(model: Any, sampling: Mapping[str, Any]) -> float | None:
     """The temperature of a call of ``model`` with the arguments ``sampling``; None where it states none."""
     inner, bound = _unbound(model)

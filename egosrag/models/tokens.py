@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
+from egosrag.errors import WindowError
 from egosrag.models.traits import unbound
-from egosrag.prompts.encode import count_text, encode
+from egosrag.prompts.encode import ChatTokenizer, count_text, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_WINDOW = 4096
+_PART_CHARACTERS = 50_000
+_CUT_TOKENS = 16
 _PIPELINE_RESERVE = 256  # new tokens that transformers' pipelines reserve by default
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
 
@@ -46,6 +49,33 @@ def count_tokens(model: Any, messages_or_text: Sequence[BaseMessage] | str) -> i
     if isinstance(messages_or_text, str):
         return count_text(tokenizer, messages_or_text)
     return len(encode(tokenizer, messages_or_text, template=bool(tokenizer.chat_template)))
+
+
+def check_length(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], window: int, name: str) -> None:
+    """Refuse a prompt that is certainly too long, before all of it is tokenized: megabytes would take seconds.
+
+    Args:
+        tokenizer: the model's.
+        messages: the prompt.
+        window: tokens of prompt and reply together.
+        name: the model's name, for the message.
+
+    Raises:
+        WindowError: the prompt is longer than the window.
+    """
+    texts = [str(message.text) for message in messages]
+    if sum(map(len, texts)) <= _PART_CHARACTERS:
+        return
+    tokens = 0
+    for text in texts:
+        for start in range(0, len(text), _PART_CHARACTERS):
+            # A cut inside a token makes more tokens of it, by a few.
+            tokens += max(count_text(tokenizer, text[start : start + _PART_CHARACTERS]) - _CUT_TOKENS, 0)
+            if tokens > window:
+                raise WindowError(
+                    f"the prompt has more than the {window} tokens that the window of {name} holds:"
+                    " shorten it, or use a model with a longer window"
+                )
 
 
 def approximate_tokens(messages_or_text: Sequence[BaseMessage] | str) -> int:

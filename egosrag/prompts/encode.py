@@ -20,6 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 
 from egosrag.errors import ModelError
 from egosrag.prompts.fit import Form, Turn, find_form
+from egosrag.text.encoding import without_surrogates
 
 # ``tokenizer.encode`` sets split_special_tokens on the tokenizer itself, so two threads must not encode at once.
 _LOCK = threading.RLock()
@@ -148,7 +149,7 @@ def escape_special_tokens(tokenizer: ChatTokenizer, text: str) -> str:
 def encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """The ids of ``text`` as a message's content, as training encodes an answer after the prompt's ``encode``."""
     with _LOCK:
-        return _encode_as_text(tokenizer, text, _template_tokens(tokenizer))
+        return _encode_as_text(tokenizer, without_surrogates(text), _template_tokens(tokenizer))
 
 
 def count_text(tokenizer: ChatTokenizer, text: str) -> int:
@@ -175,7 +176,7 @@ def _turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """(role, content) pairs."""
     if not messages:
         raise ModelError("no messages to answer: give the model at least one")
-    return [(_role(message), _text(message)) for message in messages]
+    return [(_role(message), without_surrogates(_text(message))) for message in messages]
 
 
 def _role(message: BaseMessage) -> str:

@@ -33,3 +33,8 @@ def is_refusal(text: str) -> bool:
 def refusal(language: str) -> Answer:
     """The answer of the prompt file ``refusal``: that the manual does not say."""
     return Answer(answer=load("refusal", language).text(), refused=True, mode="refused")
+
+
+def no_question(language: str) -> Answer:
+    """The answer to a greeting or thanks, of the prompt file ``no_question``; a refusal, as it cites nothing."""
+    return Answer(answer=load("no_question", language).text(), refused=True, mode="refused")

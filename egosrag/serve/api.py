@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
-import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anyio
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from egosrag.errors import EgosRagError
-from egosrag.schema import Usage
-from egosrag.serve.backends import Backend, Finish
-from egosrag.serve.guard import Guard
-from egosrag.serve.schema import (
-    ApiError,
-    ChatRequest,
-    api_error_from,
-    chunk,
-    completion,
-    response_head,
-    server_sent_event,
-    usage_chunk,
-)
+from egosrag.serve.answer import LEFT_OUT, Answer, AnswerResponse
+from egosrag.serve.backends import Backend
+from egosrag.serve.browsers import BrowserRules
+from egosrag.serve.guard import Guard, Limits
+from egosrag.serve.responses import ApiError, api_error_from
+from egosrag.serve.schema import ChatRequest
 
-log = logging.getLogger("egosrag.serve")
+_DISCARDED = 4  # times the limit of a body: so much of a longer one is read, so that the client can read the error
+_log = logging.getLogger("egosrag.serve")
 
 
-def create_app(backends: Mapping[str, Backend], guard: Guard) -> FastAPI:
+def create_app(
+    backends: Mapping[str, Backend],
+    guard: Guard,
+    *,
+    origins: Sequence[str] = (),
+    user_is_session: bool = False,
+) -> FastAPI:
     """Create the ASGI application.
 
     Args:
         backends: what answers, by the name that clients send as ``model``.
         guard: authentication, limits and metrics.
+        origins: the origins of web pages that may use the server, see :mod:`egosrag.serve.browsers`.
+        user_is_session: the field ``user`` of a request names a stored conversation, as the header ``X-Session`` does.
+            Front ends send the name of an account there, with every request of all of its chats.
     """
     # The interactive documentation would load scripts from a CDN; the schema is at /openapi.json.
-    app = FastAPI(title="EGOS-RAG", docs_url=None, redoc_url=None)
+    app = FastAPI(title="EGOS-RAG", docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.add_middleware(
+        BrowserRules, origins=origins, own_hosts_only=not guard.has_tokens, exposed=(LEFT_OUT, "Retry-After")
+    )
     schema = {"content": {"application/json": {"schema": ChatRequest.model_json_schema()}}, "required": True}
 
     @app.exception_handler(ApiError)
     async def send_error(_: Request, error: ApiError) -> JSONResponse:
         return JSONResponse(error.body, error.status, error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def send_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        words = {404: "there is nothing here", 405: "this method is not allowed here"}
+        message = f"{words.get(error.status_code, error.detail)}: {request.method} {request.url.path[:80]}"
+        body = ApiError(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_request").body
+        return JSONResponse(body, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def send_fault(_: Request, error: Exception) -> JSONResponse:
+        _log.error("a fault", exc_info=error)
+        failed = api_error_from(error)
+        return JSONResponse(failed.body, failed.status, failed.headers)
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
@@ -59,120 +76,66 @@ def create_app(backends: Mapping[str, Backend], guard: Guard) -> FastAPI:
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         guard.authenticate(request.headers.get("authorization"))
-        rows = [
-            {"id": name, "object": "model", "created": 0, "owned_by": backend.kind}
-            for name, backend in backends.items()
-        ]
-        return {"object": "list", "data": rows}
+        return {"object": "list", "data": [_model(name, backend) for name, backend in backends.items()]}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(request: Request, name: str) -> dict[str, Any]:
+        guard.authenticate(request.headers.get("authorization"))
+        return _model(name, _backend(backends, name))
 
     @app.post("/v1/chat/completions", openapi_extra={"requestBody": schema})
     async def chat(request: Request) -> Response:
         token = guard.authenticate(request.headers.get("authorization"))
-        body = ChatRequest.parse(await _read_body(request, guard.limits.body_bytes))
-        if body.model not in backends:
-            message = f"there is no model {body.model[:80]!r}: GET /v1/models lists the names"
-            raise ApiError(404, message, "model_not_found")
-        session = request.headers.get("x-session") or body.user
+        try:
+            content = await _read_body(request, guard.limits)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        body = await run_in_threadpool(ChatRequest.parse, content)
+        backend = _backend(backends, body.model)
+        session = request.headers.get("x-session") or (body.user if user_is_session else "")
+        if len(session) > 256:
+            raise ApiError(400, "the session's name is longer than 256 characters: shorten it", "invalid_request")
+        if backend.kind != "model":
+            body.question()
         # A session belongs to the token: the same session name under another token is another session.
-        answer = _Answer(backends[body.model], body, f"{token}\0{session}" if session else "", guard)
-        if not body.stream:
-            return JSONResponse(await run_in_threadpool(answer.completion))
-        first = await run_in_threadpool(answer.start)
-        return StreamingResponse(answer.events(first), media_type="text/event-stream")
+        left_out = body.left_out(backend.kind)
+        answer = Answer(backend, body, token, f"{token}\0{session}" if session else "", guard)
+        return AnswerResponse(answer, left_out, guard.limits.stall_seconds)
 
     return app
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > max_bytes:
-            raise ApiError(413, f"the request is longer than {max_bytes} bytes: send less", "too_large")
+def _backend(backends: Mapping[str, Backend], name: str) -> Backend:
+    if name not in backends:
+        message = f"there is no model {name[:80]!r}: GET /v1/models lists the names"
+        raise ApiError(404, message, "model_not_found", param="model")
+    return backends[name]
+
+
+def _model(name: str, backend: Backend) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": backend.kind}
+
+
+async def _read_body(request: Request, limits: Limits) -> bytes:
+    """The whole body, within its limits of bytes and time."""
+    body, length = bytearray(), 0
+    too_long = ApiError(
+        413, f"the request is longer than {limits.body_bytes} bytes: send less", "too_large", close=True
+    )
+    stated = request.headers.get("content-length", "")
+    if stated.isdecimal() and int(stated) > _DISCARDED * limits.body_bytes:
+        raise too_long
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for part in request.stream():
+                length += len(part)
+                if length <= limits.body_bytes:
+                    body += part
+                elif length > _DISCARDED * limits.body_bytes:
+                    break
+    except TimeoutError:
+        message = f"the request was not complete after {limits.body_seconds:.0f} seconds: send it faster"
+        raise ApiError(408, message, "request_timeout", close=True) from None
+    if length > limits.body_bytes:
+        raise too_long
     return bytes(body)
-
-
-class _Answer:
-    """One answer on its way to the client: within its time limit, and recorded in the metrics at its end."""
-
-    def __init__(self, backend: Backend, request: ChatRequest, session: str, guard: Guard) -> None:
-        self._request, self._guard = request, guard
-        self._head = response_head(uuid.uuid4().hex, request.model)
-        self._admitted = ExitStack()
-        self._items = backend.answer(request, session)
-        self._started = time.monotonic()
-
-    def completion(self) -> dict[str, Any]:
-        """The response body of a request that is not streamed."""
-        text, finish = "", Finish("stop", Usage(), {})
-        for item in self._run(self.start()):
-            if isinstance(item, Finish):
-                finish = item
-            else:
-                text += item
-        return completion(self._head, text, *finish)
-
-    def start(self) -> str | Finish:
-        """Generate the first chunk, so that an error still becomes the HTTP status of the response.
-
-        Raises:
-            ApiError: the request is refused, or the answer failed.
-        """
-        self._admitted.enter_context(self._guard.admit())
-        try:
-            return next(iter(self._items), Finish("stop", Usage(), {}))
-        except BaseException as error:
-            self._end("refused" if isinstance(error, ApiError) else "failed")
-            if isinstance(error, EgosRagError):
-                log.warning("%s: %s", self._request.model, error)
-                raise api_error_from(error) from error
-            raise
-
-    def _run(self, first: str | Finish) -> Iterator[str | Finish]:
-        """``first`` and what the backend generates after it, until its end, the time limit or the client's leaving."""
-        outcome, usage, item = "closed", None, first
-        try:
-            while True:
-                if isinstance(item, Finish):
-                    outcome, usage = "done", item.usage
-                    yield item
-                    return
-                yield item
-                if time.monotonic() - self._started > self._guard.limits.seconds:
-                    outcome = "late"
-                    yield Finish("length", Usage(), {"stop_reason": "interrupted"})
-                    return
-                item = next(iter(self._items), Finish("stop", Usage(), {}))
-        except EgosRagError as error:
-            outcome = "failed"
-            log.warning("%s: %s", self._request.model, error)
-            raise api_error_from(error) from error
-        finally:
-            self._end(outcome, usage)
-
-    def _end(self, outcome: str, usage: Usage | None = None) -> None:
-        close = getattr(self._items, "close", None)
-        if close:
-            close()  # a role's session keeps the text of an aborted reply, marked as interrupted
-        self._admitted.close()
-        self._guard.record(self._request.model, outcome, time.monotonic() - self._started, usage)
-
-    async def events(self, first: str | Finish) -> AsyncIterator[str]:
-        """The streamed response as server-sent events, from the ``first`` item that :meth:`start` returned."""
-        items = self._run(first)
-        try:
-            yield chunk(self._head, {"role": "assistant", "content": ""})
-            async for item in iterate_in_threadpool(items):
-                if isinstance(item, Finish):
-                    yield chunk(self._head, {}, item.reason, egosrag=item.extra)
-                    if self._request.stream_options and self._request.stream_options.include_usage:
-                        yield usage_chunk(self._head, item.usage)
-                else:
-                    yield chunk(self._head, {"content": item})
-            yield "data: [DONE]\n\n"
-        except ApiError as error:
-            yield server_sent_event(error.body)
-        finally:
-            # Also when the client disconnects in mid-stream; closing may block, so it runs outside the event loop.
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(items.close)  # type: ignore[attr-defined]

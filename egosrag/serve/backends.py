@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -17,13 +17,18 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 
 from egosrag import assemble
 from egosrag.errors import StoreError
+from egosrag.limits import LINE_CHARACTERS, TOKEN_SESSIONS
 from egosrag.models.continuation import continue_prefix
-from egosrag.models.sampling import talk_sampling
+from egosrag.models.sampling import call_sampling
+from egosrag.models.streaming import StopFilter
+from egosrag.models.tokens import count_tokens
 from egosrag.models.usage import usage_of
 from egosrag.presets import Style
 from egosrag.prompts.render import USER
 from egosrag.schema import Answer, Reply, Turn, Usage
-from egosrag.serve.schema import ApiError, ChatRequest, session_busy
+from egosrag.serve.responses import ApiError, session_busy
+from egosrag.serve.schema import ChatRequest, Message
+from egosrag.sessions.store import head_of, open_store, session_count
 from egosrag.settings import Settings
 from egosrag.text.language import language_of
 
@@ -60,8 +65,8 @@ class Backend(Protocol):
 
         Args:
             request: the request.
-            session: key of the stored conversation that the request continues; empty where the messages are the whole
-                history.
+            session: key of the stored conversation that the request continues, the client's token and its name with a
+                null character between; empty where the messages are the whole history.
 
         Raises:
             ApiError: the request is invalid for this backend.
@@ -88,14 +93,13 @@ class ModelBackend:
             message = (
                 "the last message is the assistant's: to have it continued, set prefix on it or continue_final_message"
             )
-            raise ApiError(400, message, "prefix")
-        chosen = request.sampling
-        sampling = {**talk_sampling(self._model.bind(**chosen), self._style), **chosen}
+            raise ApiError(400, message, "prefix", param="messages")
+        sampling: dict[str, Any] = {**call_sampling(self._model, self._style, request.sampling)}
         whole = AIMessageChunk(content="")
         *messages, final = _messages(request)
         prefix = str(final.text) if last.role == "assistant" else ""
         messages = messages if prefix else [*messages, final]
-        for chunk in continue_prefix(self._model, messages, prefix, stop=request.stop_strings, **sampling):
+        for chunk in continue_prefix(self._model, messages, prefix, stop=request.stop, **sampling):
             whole = whole + chunk
             if text := str(chunk.text):
                 yield text
@@ -104,7 +108,7 @@ class ModelBackend:
 
 
 class RoleBackend:
-    """A role. With a session only the last message is new; without, the messages are the whole conversation."""
+    """A role. With a session only the user's last message is new; without, the messages are the whole conversation."""
 
     kind = "role"
 
@@ -115,36 +119,47 @@ class RoleBackend:
 
     def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
         """See :class:`Backend`."""
-        if request.messages[-1].role != "user":
-            raise ApiError(400, "a role answers a user message: let the last message be the user's", "last_message")
+        line, earlier = request.question()
+        _check_length(request.messages)
         settings = self._settings.model_copy(update={} if session else {"store": ":memory:"})
-        setup = assemble.ConversationSetup(earlier=() if session else self._earlier_turns(request))
-        name = sha256(f"{session}\0{self._role.name}".encode()).hexdigest()[:32] if session else None
-        model = self._with_sampling(request.sampling)
+        setup = assemble.ConversationSetup(
+            earlier=() if session else self._earlier_turns(line, earlier),
+            sampling={**request.sampling, "stop": request.stop} if request.stop else request.sampling,
+        )
+        name = self._stored_name(settings, session) if session else None
         with (
             self._one_at_a_time(name),
-            assemble.conversation(settings, self._role, name, model, setup=setup) as conversation,
+            assemble.conversation(settings, self._role, name, self._model, setup=setup) as conversation,
+            closing(conversation.stream(line)) as stream,  # type: ignore[type-var]
         ):
-            stream = conversation.stream(request.messages[-1].content)
-            try:
-                for item in stream:
-                    yield _role_finish(item) if isinstance(item, Reply) else item
-            finally:
-                stream.close()  # type: ignore[attr-defined]
+            for item in stream:
+                yield _role_finish(item) if isinstance(item, Reply) else item
 
-    def _with_sampling(self, sampling: Mapping[str, Any]) -> BaseChatModel:
-        """The model with the sampling options of the request, as far as it has such fields."""
-        known = {key: value for key, value in sampling.items() if key in type(self._model).model_fields}
-        return self._model.model_copy(update=known) if known else self._model
+    def _stored_name(self, settings: Settings, session: str) -> str:
+        """The name under which a session is stored, which begins with a hash of its token.
 
-    def _earlier_turns(self, request: ChatRequest) -> tuple[Turn, ...]:
+        Raises:
+            ApiError: the session would be a new one, and the token has as many as it may have.
+        """
+        owner = sha256(session.partition("\0")[0].encode()).hexdigest()[:16]
+        name = sha256(f"{session}\0{self._role.name}".encode()).hexdigest()[:32]
+        with open_store(settings.session_store) as store:
+            if head_of(store, name):  # of a version that did not count the sessions of a token
+                return name
+            name = f"{owner}-{name}"
+            if not head_of(store, name) and session_count(store, f"{owner}-") >= TOKEN_SESSIONS:
+                message = f"there are {TOKEN_SESSIONS} sessions already: continue one of them"
+                raise ApiError(403, message, "too_many_sessions")
+        return name
+
+    def _earlier_turns(self, line: str, messages: Sequence[Message]) -> tuple[Turn, ...]:
         """The messages before the last as turns. System messages are ignored: the card defines the role."""
         from egosrag.roles.files import load_role
 
-        messages = [m for m in request.messages[:-1] if m.role in ("user", "assistant") and m.content.strip()]
-        user = USER[language_of("\n".join(m.content for m in request.messages if m.role == "user"))]
+        spoken = [m for m in messages if m.role in ("user", "assistant")]
+        user = USER[language_of("\n".join([*(m.content for m in spoken if m.role == "user"), line]))]
         role = load_role(self._role).name
-        return tuple(Turn(speaker=user if m.role == "user" else role, text=m.content.strip()) for m in messages)
+        return tuple(Turn(speaker=user if m.role == "user" else role, text=m.content.strip()) for m in spoken)
 
     @contextmanager
     def _one_at_a_time(self, session: str | None) -> Iterator[None]:
@@ -164,7 +179,7 @@ class RoleBackend:
 
 
 class ManualBackend:
-    """Indexed documents: the last message is the question, the earlier ones its history.
+    """Indexed documents: the user's last message is the question, the earlier messages its history.
 
     A rebuilt index is reopened at the next question; questions that come in meanwhile are answered from the old one.
     """
@@ -190,14 +205,68 @@ class ManualBackend:
 
     def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
         """See :class:`Backend`."""
-        if request.messages[-1].role != "user":
-            raise ApiError(400, "a manual answers a question: let the last message be the user's", "last_message")
-        for item in self._current_engine().stream(request.messages[-1].content, _question_history(request)):
-            if isinstance(item, Answer):
-                fields = {"refused", "citations", "mode", "queries", "evidence", "sentences"}
-                yield Finish("stop", item.usage, item.model_dump(include=fields))
-            else:
-                yield item
+        question, earlier = request.question()
+        _check_length(request.messages)
+        engine, tokens = self._current_engine(), request.sampling.get("max_new_tokens")
+        limited = _LimitedText(engine.model, request.stop, tokens)
+        with closing(engine.stream(question, _question_history(earlier), max_new_tokens=tokens)) as stream:  # type: ignore[type-var]
+            for item in stream:
+                if isinstance(item, Answer):
+                    fields = {"refused", "citations", "mode", "queries", "evidence", "sentences"}
+                    if rest := limited.finish():
+                        yield rest
+                    yield Finish(limited.reason, item.usage, item.model_dump(include=fields))
+                elif text := limited.feed(item):
+                    yield text
+
+
+class _LimitedText:
+    """A text that ends before the first stop string, and after so many tokens.
+
+    Args:
+        model: its tokenizer counts.
+        stops: the stop strings.
+        tokens: the limit; None for none.
+
+    Attributes:
+        reason: OpenAI's finish reason, "stop" or "length".
+    """
+
+    def __init__(self, model: BaseChatModel, stops: Sequence[str], tokens: int | None) -> None:
+        self.reason = "stop"
+        self._model, self._tokens = model, tokens
+        self._stop = StopFilter(stops)
+        self._text = ""
+
+    def feed(self, text: str) -> str:
+        """The part of the next piece that is within the limits."""
+        return self._within(self._stop.feed(text))
+
+    def finish(self) -> str:
+        """At the end: what was held back because it might have become a stop string."""
+        return self._within(self._stop.finish())
+
+    def _within(self, text: str) -> str:
+        if self.reason == "length":
+            return ""
+        while self._tokens and text and (used := count_tokens(self._model, self._text + text)) > self._tokens:
+            self.reason = "length"
+            text = text[: min(len(text) * self._tokens // used, len(text) - 1)]
+        self._text += text
+        return text
+
+
+def _check_length(messages: Sequence[Message]) -> None:
+    """Refuse a message that is far longer than any context window, before anything is counted."""
+    for message in messages:
+        if len(message.content) > LINE_CHARACTERS:
+            where = f"messages.{message.place}"
+            raise ApiError(
+                400,
+                f"{where}: the message has {len(message.content):,} characters: send at most {LINE_CHARACTERS:,}",
+                "context_length_exceeded",
+                param=where,
+            )
 
 
 def _role_finish(reply: Reply) -> Finish:
@@ -210,11 +279,11 @@ def _role_finish(reply: Reply) -> Finish:
     return Finish(_FINISH_REASONS.get(reply.stop_reason, "stop"), reply.usage, extra)
 
 
-def _question_history(request: ChatRequest) -> list[tuple[str, str]]:
+def _question_history(messages: Sequence[Message]) -> list[tuple[str, str]]:
     """The earlier messages as (question, answer) pairs."""
     pairs: list[tuple[str, str]] = []
     question = ""
-    for message in request.messages[:-1]:
+    for message in messages:
         if message.role == "user":
             question = message.content
         elif message.role == "assistant" and question:

@@ -7,16 +7,24 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_address
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from egosrag.caller import Caller
 from egosrag.errors import SettingsError
-from egosrag.limits import ANSWER_TIMEOUT_S, CONCURRENT_REQUESTS, REQUEST_BYTES
+from egosrag.limits import (
+    ANSWER_TIMEOUT_S,
+    CONCURRENT_REQUESTS,
+    REQUEST_BYTES,
+    REQUEST_TIMEOUT_S,
+    STALL_TIMEOUT_S,
+)
 from egosrag.schema import Usage
-from egosrag.serve.schema import ApiError
+from egosrag.serve.browsers import is_loopback
+from egosrag.serve.responses import ApiError
 
 TOKENS = "EGOSRAG_SERVE_TOKENS"
 MIN_TOKEN_LENGTH = 16  # characters
@@ -29,11 +37,15 @@ class Limits(NamedTuple):
         body_bytes: size of a request body.
         at_once: requests that are being answered or wait for the model.
         seconds: time for one answer, which then ends with the finish reason "length".
+        body_seconds: time in which a request body must arrive.
+        stall_seconds: time for which a client may stop reading.
     """
 
     body_bytes: int = REQUEST_BYTES
     at_once: int = CONCURRENT_REQUESTS
     seconds: float = ANSWER_TIMEOUT_S
+    body_seconds: float = REQUEST_TIMEOUT_S
+    stall_seconds: float = STALL_TIMEOUT_S
 
 
 def read_tokens(file: Path | None) -> tuple[str, ...]:
@@ -62,11 +74,7 @@ def check_address(host: str, tokens: Sequence[str]) -> None:
     Raises:
         SettingsError: ``host`` is no loopback address, and there is no token.
     """
-    try:
-        loopback = ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback and not tokens:
+    if not is_loopback(host) and not tokens:
         raise SettingsError(f"{host} can be reached from other machines: give tokens first (--tokens FILE or {TOKENS})")
 
 
@@ -90,6 +98,16 @@ class Guard:
         self._used_tokens = Counter("egosrag_tokens", "Tokens by kind.", ["kind"], registry=self._registry)
         self._seconds = Histogram("egosrag_seconds", "Seconds of an answer.", ["model"], registry=self._registry)
         self._working = Gauge("egosrag_working", "Requests that are being answered.", registry=self._registry)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether requests need a token."""
+        return bool(self._tokens)
+
+    def caller(self, token: str) -> Caller:
+        """The caller of one answer: its time limit, and the key of its prompt caches where there are several tokens."""
+        key = sha256(token.encode()).hexdigest()[:16] if len(self._tokens) > 1 else ""
+        return Caller(self.limits.seconds, key)
 
     def authenticate(self, authorization: str | None) -> str:
         """The token of a request; empty where the server has no tokens.

@@ -1,86 +1,46 @@
-"""Request and response bodies of OpenAI's chat completions API, as far as this server supports them.
+"""The body of a chat completion request: what this server supports of OpenAI's, as front ends send it.
 
-Unknown fields of a request are ignored, as other OpenAI-compatible servers do; a field of the wrong type is an error.
+A null counts as absent, an unknown field is ignored. Of the messages, what cannot be read (images, calls and results of
+tools, empty ones) is left out and named in a header of the response. A field that would change the answer's shape, such
+as ``n``, is refused by its name.
 """
 
 from __future__ import annotations
 
+import gc
 import json
-import time
+import re
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from egosrag.errors import EgosRagError, ModelError, SessionBusy, SessionError, StoreUnavailable, WindowError
-from egosrag.limits import REQUEST_BYTES, REQUEST_MESSAGES
-from egosrag.schema import Usage
+from egosrag.limits import REQUEST_MESSAGES, STOP_CHARACTERS, STOP_STRINGS
+from egosrag.serve.responses import ApiError
+from egosrag.text.encoding import without_surrogates
 
-
-class ApiError(Exception):
-    """An error response: an HTTP status, and a body in OpenAI's error format.
-
-    Args:
-        status: HTTP status.
-        message: shown to the client: what is wrong, and what to do.
-        code: machine-readable name of the error.
-        retry_after: seconds, sent as the ``Retry-After`` header.
-    """
-
-    def __init__(self, status: int, message: str, code: str, *, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The error as JSON."""
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
-
-
-def session_busy() -> ApiError:
-    """The response to a message for a session that is still answering the one before."""
-    message = "this session is still answering: wait for its reply, then send the next message"
-    return ApiError(409, message, "session_busy", retry_after=1)
-
-
-def api_error_from(error: EgosRagError) -> ApiError:
-    """The response for an error of the program.
-
-    Messages of model and store errors may contain addresses and paths of the server: those go to the log only.
-    """
-    if isinstance(error, WindowError):
-        return ApiError(400, str(error), "context_length_exceeded")
-    if isinstance(error, StoreUnavailable):
-        message = "the session store is not available: try again later; the server's log has the reason"
-        return ApiError(503, message, "store_away", retry_after=5)
-    if isinstance(error, SessionBusy):
-        return session_busy()
-    if isinstance(error, SessionError):
-        return ApiError(409, str(error), "session")
-    if isinstance(error, ModelError):
-        message = "the model failed: try again later; the server's log has the reason"
-        return ApiError(503, message, "model_failed", retry_after=5)
-    return ApiError(500, "the request could not be answered: the server's log has the reason", "failed")
+_INT32 = 2**31 - 1
+_READ_ROLES = ("system", "developer", "user", "assistant")
+_TEXT_PARTS = ("text", "input_text", "output_text")
+# Fields of OpenAI's that this server does not follow; named in the response where a request sets one.
+_NOT_SUPPORTED = (
+    "tools", "tool_choice", "functions", "function_call", "response_format", "logit_bias", "presence_penalty",
+    "frequency_penalty", "modalities", "audio", "prediction", "web_search_options",
+)  # fmt: skip
+_LONG_BODY = 100_000  # bytes
+_READING = threading.Lock()
+_NAMED = 40  # of what is left out
+_NAME = re.compile(r"[\w.-]{1,32}", re.ASCII)
 
 
 class Message(BaseModel):
-    """A message of the request; of a list of content parts the texts are joined."""
+    """A message of the request, of which only the text is read."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str = ""
+    content: str
     prefix: bool = Field(default=False, description="DeepSeek's flag to continue this last assistant message")
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _join_text_parts(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value or ""
-        kinds = {part.get("type") for part in value if isinstance(part, dict)}
-        if kinds - {"text"} or not all(isinstance(part, dict) for part in value):
-            raise ValueError("only text parts are supported")
-        return "".join(str(part.get("text", "")) for part in value)
+    place: int = Field(default=0, exclude=True, description="its index in the request")
 
 
 class StreamOptions(BaseModel):
@@ -90,26 +50,26 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """A chat completion request."""
+    """A chat completion request; :meth:`parse` makes it of a body."""
 
-    model_config = ConfigDict(str_max_length=REQUEST_BYTES)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     model: str
-    messages: list[Message] = Field(min_length=1, max_length=REQUEST_MESSAGES)
+    messages: list[Message] = Field(max_length=REQUEST_MESSAGES)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    stop: str | list[str] | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    stop: list[str] = Field([], max_length=STOP_STRINGS, description="OpenAI's; a single string is a list of one")
+    max_tokens: int | None = Field(None, ge=1, le=_INT32)
+    max_completion_tokens: int | None = Field(None, ge=1, le=_INT32)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=0, description="not OpenAI's: as vLLM and llama.cpp know it; 0 for all")
+    top_k: int | None = Field(None, ge=0, le=_INT32, description="not OpenAI's: as vLLM and llama.cpp; 0 for all")
     min_p: float | None = Field(None, ge=0, le=1, description="as top_k")
-    repetition_penalty: float | None = Field(None, gt=0, description="as top_k")
-    seed: int | None = None
-    n: Literal[1] = 1
-    user: str = Field("", max_length=256)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100, description="as top_k")
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    user: str = Field("", description="names a session only on a server that was started so")
     continue_final_message: bool = Field(False, description="vLLM's flag to continue the last message")
+    unread: list[str] = Field([], exclude=True, description="what of the body was left out, by its place")
 
     @classmethod
     def parse(cls, body: bytes) -> ChatRequest:
@@ -119,19 +79,62 @@ class ChatRequest(BaseModel):
             ApiError: it is not JSON, or not a chat completion request.
         """
         try:
-            return cls.model_validate(json.loads(body))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(map(str, first["loc"])) or "the request"
-            raise ApiError(400, f"{field}: {first['msg']}", "invalid_request") from None
+            value = _read_json(body)
         except (ValueError, RecursionError):
             raise ApiError(400, "the body is not JSON: send a chat completion request", "invalid_json") from None
+        if not isinstance(value, dict):
+            raise ApiError(400, "the body is not a JSON object: send a chat completion request", "invalid_request")
+        fields = {name: field for name, field in value.items() if field is not None}
+        unread = [name for name in _NOT_SUPPORTED if fields.get(name) and fields[name] not in ("auto", "none", "text")]
+        _refuse_unsupported(fields)
+        messages = _messages(fields.get("messages"), unread)
+        known = {name: fields[name] for name in cls.model_fields if name in fields}
+        known |= {"messages": messages, "stop": _stops(fields.get("stop")), "unread": unread}
+        for name in ("max_tokens", "max_completion_tokens", "top_k", "seed"):
+            if known.get(name) == -1:  # as llama.cpp and vLLM: no limit, or any seed
+                del known[name]
+        if not isinstance(known.get("stream_options", {}), dict):
+            raise _invalid("stream_options", 'give an object such as {"include_usage": true}')
+        if not isinstance(known.get("user", ""), str):
+            del known["user"]
+        try:
+            request = cls.model_validate({name: _well_formed(field) for name, field in known.items()})
+        except (ValidationError, RecursionError) as error:
+            if isinstance(error, RecursionError):
+                raise _invalid("the request", "it is nested too deeply") from None
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise _invalid(".".join(map(str, first["loc"])), first["msg"]) from None
+        if not request.messages:
+            raise request.nothing_to_answer()
+        return request
 
-    @property
-    def stop_strings(self) -> list[str]:
-        """The stop strings as a list, without empty ones."""
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return [stop for stop in stops if stop]
+    def question(self) -> tuple[str, list[Message]]:
+        """The last message of the user, and the messages before it.
+
+        Raises:
+            ApiError: the user has said nothing.
+        """
+        for at in range(len(self.messages) - 1, -1, -1):
+            if self.messages[at].role == "user":
+                return self.messages[at].content, self.messages[:at]
+        raise self.nothing_to_answer()
+
+    def left_out(self, kind: str) -> list[str]:
+        """What of the request is not part of what is answered, by its place in the body.
+
+        Args:
+            kind: of the backend. A role or a manual reads neither system messages nor what follows the user's last one.
+        """
+        if kind == "model":
+            return self.unread
+        last = max((m.place for m in self.messages if m.role == "user"), default=0)
+        unused = [m for m in self.messages if m.role in ("system", "developer") or m.place > last]
+        return [*self.unread, *(f"messages.{m.place} ({m.role})" for m in unused)]
+
+    def nothing_to_answer(self) -> ApiError:
+        """The error for a request without a message that can be answered."""
+        left_out = f" (left out: {', '.join(self.unread[:5])})" if self.unread else ""
+        return _invalid("messages", f"there is no user message with text{left_out}; only text parts are read")
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -148,40 +151,106 @@ class ChatRequest(BaseModel):
         return {name: value for name, value in options.items() if value is not None}
 
 
-def response_head(request_id: str, model: str) -> dict[str, Any]:
-    """The fields that a whole response and every chunk of a stream share."""
-    return {"id": f"chatcmpl-{request_id}", "created": int(time.time()), "model": model}
+def _read_json(body: bytes) -> Any:
+    """The value of a body.
+
+    A long one is read without the garbage collector, which would look at all objects of the program again and again
+    while millions of small ones are made: for seconds, in which no other thread runs.
+    """
+    if len(body) < _LONG_BODY:
+        return json.loads(body)
+    with _READING:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return json.loads(body)
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
-def completion(head: dict[str, Any], text: str, reason: str, usage: Usage, extra: dict[str, Any]) -> dict[str, Any]:
-    """A whole response; ``extra`` is sent under the key ``egosrag``."""
-    message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage_body(usage), "egosrag": extra}
+def _invalid(field: str, problem: str) -> ApiError:
+    return ApiError(400, f"{field}: {problem}", "invalid_request", param=field)
 
 
-def chunk(head: dict[str, Any], delta: dict[str, Any], reason: str | None = None, **more: Any) -> str:
-    """One chunk of a streamed response, as a server-sent event."""
-    choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-    return server_sent_event({**head, "object": "chat.completion.chunk", "choices": [choice], **more})
+def _refuse_unsupported(fields: Mapping[str, Any]) -> None:
+    if fields.get("n", 1) not in (1, "1"):
+        raise _invalid("n", "this server gives one answer a request: leave n out, or send the request again")
+    for name in ("logprobs", "top_logprobs"):
+        if fields.get(name):
+            raise _invalid(name, f"this server states no log probabilities: leave {name} out")
 
 
-def usage_chunk(head: dict[str, Any], usage: Usage) -> str:
-    """The chunk after the last one that holds the usage, where the request sets ``stream_options.include_usage``."""
-    body = {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage_body(usage)}
-    return server_sent_event(body)
+def _stops(value: Any) -> list[str]:
+    """The stop strings, without empty ones. Checked one by one: a list of wrong ones is refused at its first."""
+    stops = value if isinstance(value, list) else [] if value is None else [value]
+    if len(stops) > STOP_STRINGS:
+        raise _invalid("stop", f"there are {len(stops)} stop strings: send at most {STOP_STRINGS}")
+    for number, stop in enumerate(stops):
+        if not isinstance(stop, str) or len(stop) > STOP_CHARACTERS:
+            raise _invalid(f"stop.{number}", f"a stop string has at most {STOP_CHARACTERS} characters")
+    return [stop for stop in stops if stop]
 
 
-def server_sent_event(value: Any) -> str:
-    """A JSON value as a server-sent event."""
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+def _messages(value: Any, unread: list[str]) -> list[Message]:
+    """The messages that have text; what is left out is added to ``unread``."""
+    if not isinstance(value, list):
+        raise _invalid("messages", "a list of messages is required")
+    if len(value) > REQUEST_MESSAGES:
+        raise _invalid("messages", f"there are {len(value)} messages: send at most {REQUEST_MESSAGES}")
+    return [message for place, item in enumerate(value) for message in _message(place, item, unread)]
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
-    """Token counts under OpenAI's names."""
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }
+def _message(place: int, item: Any, unread: list[str]) -> Iterator[Message]:
+    where = f"messages.{place}"
+    if not isinstance(item, dict):
+        _note(unread, f"{where} (not an object)")
+        return
+    role = item.get("role")
+    if role not in _READ_ROLES:
+        _note(unread, f"{where} ({_name(role)})" if role in ("tool", "function") else f"{where}.role ({_name(role)})")
+        return
+    for name in ("tool_calls", "function_call", "refusal", "audio"):
+        if item.get(name):
+            _note(unread, f"{where}.{name}")
+    text = "".join(_texts(where, item.get("content"), unread))
+    if not text.strip():
+        _note(unread, f"{where} (empty)")
+        return
+    yield Message(role=role, content=without_surrogates(text), prefix=item.get("prefix") is True, place=place)
+
+
+def _texts(where: str, content: Any, unread: list[str]) -> Iterator[str]:
+    """The texts of a message's content: a string, or a list of parts of which some are texts."""
+    if isinstance(content, str):
+        yield content
+        return
+    parts = content if isinstance(content, list) else [] if content is None else [content]
+    for number, part in enumerate(parts):
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str):
+            yield part["text"]
+        else:
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            _note(unread, f"{where}.content.{number} ({_name(kind)})")
+
+
+def _note(unread: list[str], what: str) -> None:
+    """Adds to what is left out; of very many only the first are named."""
+    if len(unread) < _NAMED:
+        unread.append(what)
+
+
+def _name(value: Any) -> str:
+    """A short name of the client's, fit for a header."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else "unknown"
+
+
+def _well_formed(value: Any) -> Any:
+    """A JSON value whose strings can be written as UTF-8."""
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, list):
+        return [_well_formed(item) for item in value]
+    return value

@@ -17,6 +17,7 @@ from egosrag.errors import SessionError
 from egosrag.schema import Persona, Role, Scene, Turn
 from egosrag.sessions.json_places import line_of
 from egosrag.sessions.records import Record, Swipes
+from egosrag.text.encoding import is_text
 
 JsonPath = tuple[str | int, ...]
 """The keys and list indices that lead to a value of the JSON."""
@@ -86,15 +87,6 @@ def read_archive(text: str, name: str) -> Archive:
     for path, problem in problems(archive):
         raise SessionError(f"{name}, line {line_of(text, path)}: {problem}; fix it")
     return archive
-
-
-def is_text(value: Any) -> bool:
-    """Whether all strings of a JSON value can be encoded as UTF-8: a JSON escape can produce a lone surrogate."""
-    try:
-        _json(value).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def problems(archive: Archive) -> Iterable[tuple[JsonPath, str]]:

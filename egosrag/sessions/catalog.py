@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -93,8 +93,7 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
     record = Record.of(settled(stored, saved_partial(store, config)))
     if not roles:
         card = stored.get("role")
-        names = str(stored["name"]).split(", ")
-        roles = [Role.model_validate(card)] if card else [Role(name=name) for name in names]
+        roles = [Role.model_validate(card)] if card else [Role(name=name) for name in _role_names(stored, record)]
     names = [role.name for role in roles]
     user = next((turn.speaker for turn in record.turns if turn.speaker not in names), "")
     return Archive(
@@ -107,6 +106,14 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
         note=str(stored.get("note") or ""),
         persona=Persona.model_validate(stored["persona"]) if stored.get("persona") else None,
     )
+
+
+def _role_names(stored: Mapping[str, Any], record: Record) -> list[str]:
+    """The names of a session's roles."""
+    if stored.get("names"):
+        return list(stored["names"])
+    name = str(stored["name"])  # of a session that was stored before there were lists of names
+    return [name] if any(turn.speaker == name for turn in record.turns) else name.split(", ")
 
 
 def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> None:
@@ -126,6 +133,7 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
     plain = archive.record.plain()
     values: Any = {
         "name": session_name(names),
+        "names": names,
         "turns": Overwrite(plain["turns"]),
         "scenes": Overwrite(plain["scenes"]),
         "swipes": plain["swipes"],

@@ -115,7 +115,7 @@ class Conversation(Actions):
         if persona is None and values.get("persona"):
             self.persona = Persona.model_validate(values["persona"])
         stored = values.get("name", self.name)
-        if stored != self.name:
+        if stored != self.name or sorted(values.get("names") or self._speakers()) != sorted(self._speakers()):
             raise SessionError(
                 f"session {session!r} belongs to {stored}, not to {self.name}: give another session's name"
             )
@@ -352,7 +352,13 @@ class Conversation(Actions):
 
     def _pending(self, speaker: str) -> State:
         """The state of a session that waits for a reply of ``speaker``."""
-        pending: State = {"name": self.name, "pending": True, "answer": uuid.uuid4().hex, "speaker": speaker}
+        pending: State = {
+            "name": self.name,
+            "names": list(self._speakers()),
+            "pending": True,
+            "answer": uuid.uuid4().hex,
+            "speaker": speaker,
+        }
         return {**pending, **self._settings()}
 
     def _settings(self) -> State:

@@ -3,13 +3,20 @@
 A session is a thread of checkpoints. The newest one has the whole record: turns, scenes and every sibling of a reply.
 Older checkpoints serve two purposes: forks before the last reply, and rebuilding the record from its last snapshot. All
 others are dropped from time to time, so that a store grows linearly with the conversation and not quadratically.
+
+Checkpoints are ordered by their ids. LangGraph makes an id of the clock, which may step back, or be behind the clock of
+another process; so a checkpoint whose id would not be the greatest of its session is stored under one that is. When a
+snapshot of a store is restored, its sessions continue from what the snapshot holds: processes that have read more than
+that notice it by the newest id, read the session again, and refuse to store a reply that they had begun before.
 """
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -23,28 +30,67 @@ _DELTA_CHANNELS = ("turns", "scenes")  # channels that are stored as changes, wi
 T = TypeVar("T")
 
 
+@dataclass
+class HeldSession:
+    """The order of the checkpoints of a session that this process holds exclusively.
+
+    Attributes:
+        confirmed: the id of the newest checkpoint that is stored for certain; empty for none.
+        newest: the greatest id that was given, also to a checkpoint whose write was not confirmed.
+        renamed: LangGraph's ids that were too small, each with the id under which its checkpoint is stored.
+    """
+
+    confirmed: str
+    newest: str
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def next_id(self, checkpoint: str) -> str:
+        """The id under which a new checkpoint is stored: its own one if that is the greatest so far."""
+        stored = checkpoint if checkpoint > self.newest else id_after(self.newest, checkpoint)
+        if stored != checkpoint:
+            self.renamed[checkpoint] = stored
+        self.newest = stored
+        return stored
+
+
 class DurableStore(ABC):
     """Base of durable checkpointers: a mixin before LangGraph's class, whose calls go through ``_guarded``.
 
     Concrete classes: ``egosrag.sessions.sqlite.SqliteStore`` and ``egosrag.sessions.postgres.PostgresStore``.
     """
 
+    _held: dict[str, HeldSession]  # the sessions that this store object holds exclusively
+
     @abstractmethod
     def close(self) -> None:
         """Closes the connection to the store."""
 
-    @abstractmethod
-    def exclusive(self, session: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def exclusive(self, session: str) -> Iterator[None]:
         """Context manager in which no other process and no other thread answers in the session.
 
         Raises:
             SessionBusy: another one is still answering there after ``egosrag.limits.SESSION_TIMEOUT_S`` seconds.
             StoreUnavailable: the store does not answer.
         """
+        with self._session_lock(session) as newest:
+            self._held[session] = HeldSession(confirmed=newest, newest=newest)
+            try:
+                yield
+            finally:
+                del self._held[session]
+
+    @abstractmethod
+    def _session_lock(self, session: str) -> AbstractContextManager[str]:
+        """The lock of ``exclusive``; its value is the id of the session's newest checkpoint, or empty."""
 
     @abstractmethod
     def session_names(self) -> Sequence[str]:
         """The names of all sessions, in any order."""
+
+    @abstractmethod
+    def session_count(self, prefix: str) -> int:
+        """The number of sessions whose names begin with ``prefix``, in ASCII."""
 
     @abstractmethod
     def head(self, session: str) -> str | None:
@@ -93,27 +139,43 @@ class DurableStore(ABC):
         found = self.get_tuple(config)
         return set(found.checkpoint["channel_values"]) & set(_DELTA_CHANNELS) if found else set()
 
+    def _stored(self, config: RunnableConfig) -> RunnableConfig:
+        """The config with the id under which its checkpoint is stored, which may be another than LangGraph's."""
+        place = config["configurable"]
+        held = self._held.get(place.get("thread_id", ""))
+        stored = held.renamed.get(place.get("checkpoint_id", "")) if held else None
+        return {**config, "configurable": {**place, "checkpoint_id": stored}} if stored else config
+
     # --- LangGraph's methods, each of which may be retried -----------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> Any:
         """As LangGraph's."""
-        return self._guarded(lambda: super(DurableStore, self).get_tuple(config))  # type: ignore[misc]
+        stored = self._stored(config)
+        return self._guarded(lambda: super(DurableStore, self).get_tuple(stored))  # type: ignore[misc]
 
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[Any]:
         """As LangGraph's, but read at once: no cursor stays open between two results."""
         return iter(self._guarded(lambda: [*super(DurableStore, self).list(config, **options)]))  # type: ignore[misc]
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
-        """As LangGraph's."""
+        """As LangGraph's, but the new checkpoint becomes the session's newest one whatever the clock says."""
         put: Callable[..., RunnableConfig] = super().put  # type: ignore[misc]
-        return self._guarded(lambda: put(config, checkpoint, metadata, new_versions))
+        held = self._held.get(config["configurable"]["thread_id"])
+        stored = self._stored(config)
+        if held:
+            checkpoint = {**checkpoint, "id": held.next_id(checkpoint["id"])}
+        done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
+        if held:
+            held.confirmed = checkpoint["id"]
+        return done
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """As LangGraph's."""
         put = super().put_writes  # type: ignore[misc]
-        self._guarded(lambda: put(config, writes, task_id, task_path))
+        stored = self._stored(config)
+        self._guarded(lambda: put(stored, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's."""
@@ -123,7 +185,34 @@ class DurableStore(ABC):
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, Any]:
         """As LangGraph's."""
         read = super().get_delta_channel_history  # type: ignore[misc]
-        return self._guarded(lambda: read(config=config, channels=channels))
+        stored = self._stored(config)
+        return self._guarded(lambda: read(config=stored, channels=channels))
+
+
+def id_after(newest: str, other: str) -> str:
+    """A checkpoint id, a UUID of version 6, that is ordered right after ``newest``.
+
+    Args:
+        newest: a checkpoint's id.
+        other: another one, from which the random part is taken.
+
+    Raises:
+        SessionError: ``newest`` is no such id.
+    """
+    try:
+        number = uuid.UUID(newest).int
+        # 48 bits of the time, 4 of the version, 12 more of the time, 64 of the sequence and the node.
+        time = ((number >> 80) << 12 | (number >> 64 & 0xFFF)) + 1
+        high = (time >> 12) << 80 | 6 << 76 | (time & 0xFFF) << 64
+        return str(uuid.UUID(int=high | uuid.UUID(other).int & (1 << 64) - 1))
+    except ValueError as error:  # also for a time that has no successor
+        raise damaged(error) from error
+
+
+def damaged(error: Exception) -> SessionError:
+    """The error for a store with content that this program did not write."""
+    kind = type(error).__name__
+    return SessionError(f"the session is damaged in its store ({kind}): restore a backup, or begin another session")
 
 
 def busy(session: str) -> SessionBusy:

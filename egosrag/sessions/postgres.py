@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import psycopg
@@ -26,8 +25,6 @@ from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
 
 _LOCK_NAMESPACE = 0x45474F53  # "EGOS": first key of our advisory locks; the second is the hash of the session
 _SETUP_LOCK = -1  # second key of the lock under which tables are created
-_UUID_EPOCH_S = datetime(1582, 10, 15, tzinfo=UTC).timestamp()  # the epoch of UUID timestamps
-_MAX_CLOCK_SKEW_S = 5.0  # a checkpoint further in the future than this is an error
 _OPTIONS: Any = {**CONNECT_OPTIONS, "row_factory": dict_row, "prepare_threshold": 0}
 T = TypeVar("T")
 
@@ -47,8 +44,8 @@ class PostgresStore(DurableStore, PostgresSaver):
 
     def __init__(self, url: str, serde: JsonPlusSerializer) -> None:
         self._url = url
-        #: sessions whose lock this process holds, each with the ids of the checkpoints that may be its newest
-        self._held: dict[str, set[str]] = {}
+        self._held = {}
+        self._locked = set[str]()  # sessions whose lock is held or being acquired
         self._reconnecting = threading.RLock()
         self._lost: set[str] = set()  # held sessions whose lock was lost: another process may have continued them
         PostgresSaver.__init__(self, self._connection(), serde=serde)
@@ -98,35 +95,25 @@ class PostgresStore(DurableStore, PostgresSaver):
             self._rows("SELECT pg_advisory_unlock(%s, %s)", _LOCK_NAMESPACE, _SETUP_LOCK)
 
     @contextmanager
-    def exclusive(self, session: str) -> Iterator[None]:
-        """See :class:`DurableStore`."""
-        if session in self._held:
+    def _session_lock(self, session: str) -> Iterator[str]:
+        if session in self._locked:
             raise busy(session)
-        self._held[session] = set()  # before locking: the server grants the same lock to one connection twice
+        self._locked.add(session)  # before locking: the server grants the same lock to one connection twice
         try:
-            self._guarded(lambda: self._acquire(session))
-            yield
+            yield self._guarded(lambda: self._acquire(session))
         finally:
-            del self._held[session]
+            self._locked.discard(session)
             self._lost.discard(session)
             self._release(session)
 
-    def _acquire(self, session: str) -> None:
+    def _acquire(self, session: str) -> str:
         deadline = time.monotonic() + SESSION_TIMEOUT_S
         query = "SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS got"
         while not self._rows(query, _LOCK_NAMESPACE, session)[0]["got"]:
             if time.monotonic() > deadline:
                 raise busy(session)
             time.sleep(0.02)
-        newest = self._newest(session)
-        self._held[session] = {newest}
-        # Checkpoint ids are ordered by the clock of the machine that wrote them: ours must not be behind.
-        behind = _written_at(newest) - time.time() if newest else 0.0
-        if behind > _MAX_CLOCK_SKEW_S:
-            raise SessionError(
-                f"session {session!r} was written {behind:.0f} s in the future: set this machine's clock"
-            )
-        time.sleep(max(behind, 0.0))
+        return self._newest(session)
 
     def _newest(self, session: str) -> str:
         query = "SELECT max(checkpoint_id) AS id FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
@@ -147,35 +134,34 @@ class PostgresStore(DurableStore, PostgresSaver):
         if not self.conn.closed:
             return
         self.conn = psycopg.connect(self._url, **_OPTIONS)
-        for session, known in list(self._held.items()):
-            if not known:
-                continue  # the connection broke while its lock was being acquired
+        for session, held in list(self._held.items()):  # not those whose lock was just being acquired
             self._lost.add(session)  # until its lock is ours again
-            self._acquire(session)
-            if self._held[session] <= known:
+            if self._acquire(session) in (held.confirmed, held.newest):
                 self._lost.discard(session)
-                self._held[session] = known
             self._check_not_lost(session)
 
     def _check_not_lost(self, session: str) -> None:
         if session in self._lost:
             raise SessionBusy(
-                f"session {session!r} was continued elsewhere while its database was unavailable: say the line again"
+                f"session {session!r} was continued elsewhere, or an older copy of it was restored, while its database"
+                " was unavailable: say the line again"
             )
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
-        """As LangGraph's; notes the checkpoint's id first, in case the connection breaks before the confirmation."""
-        session = config["configurable"]["thread_id"]
+        """As LangGraph's, but refused in a session that others may have continued."""
         with self._reconnecting:  # else another thread could reconnect between the check and the write
-            self._check_not_lost(session)
-            if session in self._held:
-                self._held[session].add(checkpoint["id"])
+            self._check_not_lost(config["configurable"]["thread_id"])
             return super().put(config, checkpoint, metadata, new_versions)
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
         query = "SELECT DISTINCT thread_id FROM checkpoints"
         return [row["thread_id"] for row in self._guarded(lambda: self._rows(query))]
+
+    def session_count(self, prefix: str) -> int:
+        """See :class:`DurableStore`."""
+        query = "SELECT count(DISTINCT thread_id) AS number FROM checkpoints WHERE starts_with(thread_id, %s)"
+        return int(self._guarded(lambda: self._rows(query, prefix))[0]["number"])
 
     def head(self, session: str) -> str | None:
         """See :class:`DurableStore`."""
@@ -214,12 +200,6 @@ class PostgresStore(DurableStore, PostgresSaver):
                 f"the conversations' Postgres at {redact_url(self._url)} {what} ({error_reason(error, self._url)}): "
                 "check the server; replies that were given are kept"
             ) from None  # libpq's own message may contain the password
-
-
-def _written_at(checkpoint: str) -> float:
-    """The time in a checkpoint's id, a UUID of version 6, in seconds since the Unix epoch."""
-    digits = checkpoint.replace("-", "")
-    return int(digits[:12] + digits[13:16], 16) / 1e7 + _UUID_EPOCH_S
 
 
 _UNUSED_BLOBS = """

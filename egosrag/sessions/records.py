@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from egosrag.errors import SessionError
 from egosrag.schema import Scene, Turn
+from egosrag.text.encoding import without_surrogates
 
 
 class Branch(BaseModel):
@@ -72,7 +73,7 @@ class Record(BaseModel):
         at = self.index(turn_id)
         if not text.strip():
             raise SessionError("the new text is empty: write what the turn should say, or delete it")
-        turn = self.turns[at].model_copy(update={"text": text.strip(), "status": "complete"})
+        turn = self.turns[at].model_copy(update={"text": without_surrogates(text).strip(), "status": "complete"})
         return self._without_scenes_of(turn_id).model_copy(
             update={"turns": (*self.turns[:at], turn, *self.turns[at + 1 :])}
         )

@@ -6,6 +6,9 @@ a ``WriterQueue``, the processes for a lock file, which the operating system rel
 Killing the process loses nothing that was written; a power cut may, until the file is synced to disk. A sync takes most
 of the time of a write, so it is done once per reply, before the reply is returned, and after each change that is made
 outside of a running graph.
+
+All locks belong to the file, whatever name it was opened by: links are resolved. A hard link is refused, since SQLite
+keeps the write-ahead log beside the name, and two names would have one each.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +35,7 @@ from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
 T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
+_LOCK_NAME_LENGTH = 32
 _RUNNING = ("input", "loop")  # the metadata "source" of checkpoints of a graph that is still running
 
 
@@ -87,23 +91,33 @@ class SqliteStore(DurableStore, SqliteSaver):
     """
 
     def __init__(self, path: Path, serde: JsonPlusSerializer) -> None:
-        self._path = path
+        self._held = {}
         self._on_disk = str(path) != ":memory:"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, check_same_thread=False, timeout=WRITE_TIMEOUT_S)
+            self._path = path.resolve() if self._on_disk else path
+            if self._on_disk:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._path, check_same_thread=False, timeout=WRITE_TIMEOUT_S)
             SqliteSaver.__init__(self, connection, serde=serde)
             # Switching to WAL and creating tables ignore SQLite's timeout: one process opens the file at a time.
             with self._locked("open", WRITE_TIMEOUT_S):
                 self._create()
-        except (OSError, *_SQLITE_ERRORS) as error:
-            raise SessionError(
+                self._remove_unused_locks()
+        except (OSError, RuntimeError, *_SQLITE_ERRORS) as error:  # RuntimeError: a symbolic link to itself
+            raise StoreUnavailable(
                 f"the conversations at {path} cannot be opened ({_one_line(error)}): "
                 "give the path of a file that may be written"
             ) from error
 
     def _create(self) -> None:
         """Creates the tables of a new file and sets its format version."""
+        self._inode = self._path.stat().st_ino if self._on_disk else 0
+        if self._on_disk and self._path.stat().st_nlink > 1:
+            self.conn.close()
+            raise SessionError(
+                f"the conversations at {self._path} have another name, by a hard link, and SQLite would damage them: "
+                "remove that name, or copy the file"
+            )
         (version,) = self.conn.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             self.conn.close()
@@ -119,15 +133,40 @@ class SqliteStore(DurableStore, SqliteSaver):
         self.conn.close()
 
     @contextmanager
-    def exclusive(self, session: str) -> Iterator[None]:
-        """See :class:`DurableStore`; the lock is a file beside the store, released when its holder dies."""
+    def _session_lock(self, session: str) -> Iterator[str]:
+        """The lock is a file beside the store, released when its holder dies, and removed at the end."""
         from filelock import Timeout
 
         try:
-            with self._locked(sha256(session.encode()).hexdigest()[:32], SESSION_TIMEOUT_S):
-                yield
+            with self._locked(_lock_name(session), SESSION_TIMEOUT_S, remove=True):
+                self._check_not_replaced()
+                yield self.head(session) or ""
         except Timeout:
             raise busy(session) from None
+
+    def _check_not_replaced(self) -> None:
+        """Refuses to write to a file that has lost its name: nobody could read it again."""
+        if not self._on_disk:
+            return
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        raise StoreUnavailable(
+            f"the conversations at {self._path} were removed or replaced by another file while they were open: "
+            "open them again"
+        )
+
+    def _remove_unused_locks(self) -> None:
+        """Removes the lock files of sessions whose process was killed."""
+        if not self._on_disk:
+            return
+        from filelock import Timeout
+
+        for file in self._lock_folder.glob("?" * _LOCK_NAME_LENGTH + ".lock"):
+            with suppress(Timeout, OSError), self._locked(file.stem, 0, remove=True):
+                pass
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
@@ -140,7 +179,7 @@ class SqliteStore(DurableStore, SqliteSaver):
         """Context manager in which no other thread and no other process writes to the file."""
         from filelock import Timeout
 
-        queue = writer_queues.setdefault(self._path.absolute(), WriterQueue())
+        queue = writer_queues.setdefault(self._path, WriterQueue())
         with ExitStack() as locks:
             try:
                 locks.enter_context(queue.turn(WRITE_TIMEOUT_S))
@@ -153,8 +192,15 @@ class SqliteStore(DurableStore, SqliteSaver):
             yield
 
     @contextmanager
-    def _locked(self, name: str, timeout_s: float, poll_s: float = 0.02) -> Iterator[None]:
+    def _locked(self, name: str, timeout_s: float, poll_s: float = 0.02, *, remove: bool = False) -> Iterator[None]:
         """Context manager that holds the lock ``name``, a file beside the store.
+
+        Args:
+            name: name of the lock.
+            timeout_s: seconds to wait for it.
+            poll_s: seconds between two attempts.
+            remove: remove the file at the end. Whoever has opened it meanwhile sees that it has no name, and tries
+                again (filelock does so).
 
         Raises:
             filelock.Timeout: another thread or process still holds it after ``timeout_s`` seconds.
@@ -165,7 +211,7 @@ class SqliteStore(DurableStore, SqliteSaver):
             return
         from filelock import FileLock, Timeout
 
-        folder = self._path.with_name(f"{self._path.name}-locks")
+        folder = self._lock_folder
         lock = FileLock(folder / f"{name}.lock", thread_local=False)
         try:
             folder.mkdir(exist_ok=True)
@@ -177,7 +223,14 @@ class SqliteStore(DurableStore, SqliteSaver):
         try:
             yield
         finally:
+            if remove:
+                with suppress(OSError):  # Windows removes no open file: it stays, as an empty file
+                    os.unlink(lock.lock_file)
             lock.release()
+
+    @property
+    def _lock_folder(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-locks")
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
         """As LangGraph's; a change made outside of a running graph is also synced to disk."""
@@ -205,6 +258,11 @@ class SqliteStore(DurableStore, SqliteSaver):
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
         return [row[0] for row in self._rows("SELECT DISTINCT thread_id FROM checkpoints")]
+
+    def session_count(self, prefix: str) -> int:
+        """See :class:`DurableStore`."""
+        query = "SELECT count(DISTINCT thread_id) FROM checkpoints WHERE thread_id >= ? AND thread_id < ?"
+        return int(self._rows(query, prefix, prefix + "\x7f")[0][0])
 
     def head(self, session: str) -> str | None:
         """See :class:`DurableStore`."""
@@ -243,6 +301,10 @@ class SqliteStore(DurableStore, SqliteSaver):
                 f"the conversations at {self._path} cannot be read or written ({_one_line(error)}): "
                 "check the disk and who uses it"
             ) from error
+
+
+def _lock_name(session: str) -> str:
+    return sha256(session.encode()).hexdigest()[:_LOCK_NAME_LENGTH]
 
 
 def _one_line(error: Exception) -> str:

@@ -15,9 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from egosrag.errors import SessionError, StoreUnavailable
+from egosrag.errors import StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.durable_store import DurableStore
+from egosrag.sessions.durable_store import DurableStore, damaged
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
@@ -88,6 +88,11 @@ def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
     return newest.config["configurable"]["checkpoint_id"] if newest else None
 
 
+def session_count(store: BaseCheckpointSaver[Any], prefix: str) -> int:
+    """The number of sessions of a durable store whose names begin with ``prefix``; 0 of any other store."""
+    return store.session_count(prefix) if isinstance(store, DurableStore) else 0
+
+
 class _PlainSerializer(JsonPlusSerializer):
     """Deserializes only plain data; anything else is reported as a damaged store, in one line."""
 
@@ -96,12 +101,6 @@ class _PlainSerializer(JsonPlusSerializer):
             return super().loads_typed(data)
         except (ValueError, TypeError, LookupError, NotImplementedError, RecursionError) as error:
             raise damaged(error) from error
-
-
-def damaged(error: Exception) -> SessionError:
-    """The error for a store with content that this program did not write."""
-    kind = type(error).__name__
-    return SessionError(f"the session is damaged in its store ({kind}): restore a backup, or begin another session")
 
 
 def serializer() -> JsonPlusSerializer:

@@ -21,8 +21,9 @@ from egosrag.egos.pipeline import Pipeline, TurnContext
 from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
+from egosrag.sessions.durable_store import damaged
 from egosrag.sessions.records import Record, settled
-from egosrag.sessions.store import damaged, exclusive, flush, head_of, save_partial, saved_partial, serializer
+from egosrag.sessions.store import exclusive, flush, head_of, save_partial, saved_partial, serializer
 
 SAVE_EVERY_S = 0.5  # a reply is saved this often while it is generated, in case the process is killed
 _FORK_DEPTH = 12  # checkpoints to look back through for the one before the last reply

@@ -7,8 +7,10 @@ characters are the common ones of GB 2312 level 1; the guess of charset-normaliz
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from egosrag.errors import SourceError
 
@@ -110,3 +112,24 @@ def _other(data: bytes) -> str | None:
         return None
     text = str(best)
     return None if len(_CONTROL_CHARACTER.findall(text)) * 50 > len(text) else text
+
+
+def is_text(value: Any) -> bool:
+    """Whether all strings of a JSON value can be written as UTF-8: an escape can produce half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def without_surrogates(text: str) -> str:
+    """``text`` with U+FFFD in place of every half of a surrogate pair; two halves that belong together are joined.
+
+    JSON can hold a half of one as an escape, and a string with it cannot be written as UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

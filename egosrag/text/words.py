@@ -93,16 +93,26 @@ def _dictionary() -> bytes:
 
 
 @lru_cache(4096)
-def is_content_word(word: str) -> bool:
-    """Whether a Chinese word is a noun, a number or not in the dictionary; True for every Latin word.
+def _tag(word: str) -> str:
+    """The part-of-speech tag of a Chinese word in jieba's dictionary; empty for any other word.
 
-    The part-of-speech tag is read from jieba's dictionary: its tagger takes most of a second to start.
+    It is read from the dictionary's file: jieba's tagger takes most of a second to start.
     """
     at = _dictionary().find(f"\n{word} ".encode()) if _CJK.match(word) else -1
     if at < 0:
-        return True
-    tag = _dictionary()[at + 1 : _dictionary().index(b"\n", at + 1)].rsplit(b" ", 1)[1].decode()
-    return tag[0] in "nmtj" or tag in ("vn", "an", "eng")
+        return ""
+    return _dictionary()[at + 1 : _dictionary().index(b"\n", at + 1)].rsplit(b" ", 1)[1].decode()
+
+
+def is_content_word(word: str) -> bool:
+    """Whether a Chinese word is a noun, a number or not in the dictionary; True for every Latin word."""
+    tag = _tag(word)
+    return not tag or tag[0] in "nmtj" or tag in ("vn", "an", "eng")
+
+
+def is_noun(word: str, *, proper: bool = False) -> bool:
+    """Whether a Chinese word is a noun; ``proper``: the name of a person, a place or an institution."""
+    return _tag(word).startswith(("nr", "ns", "nt", "nz") if proper else "n")
 
 
 # Words that form a question and do not name its subject.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import SourceError
+from egosrag.text.encoding import is_text
 from evals.common.records import Record, read_jsonl
 
 
@@ -28,6 +29,8 @@ def read_questions(path: Path) -> list[Record]:
     for n, row in enumerate(rows, 1):
         if not isinstance(row, dict) or not isinstance(row.get("question"), str) or not row["question"].strip():
             raise SourceError(f'{path}: row {n} has no question: write {{"question": "...", "reference": "page_N"}}')
+        if not is_text(row):
+            raise SourceError(f"{path}: row {n} has half of a character (\\ud800 to \\udfff): fix it")
     return rows
 
 

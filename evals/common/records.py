@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import SettingsError, SourceError
+from egosrag.text.encoding import is_text
 
 Record = dict[str, Any]
 
@@ -25,6 +26,8 @@ def read_jsonl(path: Path) -> Iterator[Record]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise SourceError(f"{path}: line {n} is not a JSON object: give a JSONL file")
+                    if not is_text(row):
+                        raise SourceError(f"{path}: line {n} has half of a character (\\ud800 to \\udfff): fix it")
                     yield row
     except OSError as error:
         raise SourceError(f"{path} cannot be read: give a JSONL file ({error.strerror})") from error

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from egosrag.errors import TrainingError
 from egosrag.prompts import load, render
 from egosrag.schema import Role, Scene, Turn
+from egosrag.text.encoding import is_text
 from egosrag.text.language import language_of
 from finetune.data.shapes import BadRow, Example, column_text
 
@@ -67,6 +68,10 @@ def load_cast(profiles: str | None, role: str | None, quote: bool, prompts: str 
     try:
         for file in files:
             content = json.loads(file.read_text(encoding="utf-8-sig"))
+            if not is_text(content):
+                raise TrainingError(
+                    f"{file} has half of a character (a lone surrogate, \\ud800 to \\udfff): fix it there"
+                )
             if isinstance(content, dict) and isinstance(content.get("name"), str):
                 cards.append(Role.model_validate(content))
             else:

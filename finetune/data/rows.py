@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import TrainingError
+from egosrag.text.encoding import is_text
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt")
 _NEXT_ITEM = re.compile(r"[^\s,]")
@@ -74,7 +75,11 @@ def _read_file(path: Path) -> Iterator[RawRow]:
 
 
 def _row(location: str, value: Any) -> RawRow:
-    return RawRow(location, value) if isinstance(value, dict) else RawRow(location, None, "not an object of columns")
+    if not isinstance(value, dict):
+        return RawRow(location, None, "not an object of columns")
+    if not is_text(value):
+        return RawRow(location, None, "half of a character (a lone surrogate, \\ud800 to \\udfff)")
+    return RawRow(location, value)
 
 
 def _read_jsonl(path: Path) -> Iterator[RawRow]:

@@ -83,10 +83,11 @@ def test_a_greeting_before_an_answer_is_not_judged(statement: str, line: str, ra
     assert all("baker" in judged or "卖饼" in judged for judged in model.judged)
 
 
-def test_a_question_in_return_states_nothing() -> None:
-    conversation, model = talk(TIM, 'And who are you, sir?"')
-    assert conversation.say("Who are you?").text == "And who are you, sir?"
-    assert not model.judged
+def test_a_question_in_return_is_sampled_once_more() -> None:
+    role = Role(name="Tim", background=["Tim is a baker."])
+    conversation, model = talk(role, 'Good evening! And who are you, sir?"', 'I am a baker."', known=["a baker"])
+    assert conversation.say("Who are you?").text == "I am a baker."
+    assert not any("sir" in judged for judged in model.judged)
 
 
 def test_a_fact_of_the_conversation_is_said_as_it_is() -> None:

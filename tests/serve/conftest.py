@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -15,6 +16,7 @@ from egosrag.cli.serve import served_models
 from egosrag.serve.api import create_app
 from egosrag.serve.backends import Backend
 from egosrag.serve.guard import Guard, Limits
+from egosrag.serve.protocol import server_config
 from egosrag.settings import Settings
 
 SAMPLES = Path(__file__).parents[2] / "egosrag" / "data" / "samples"
@@ -26,10 +28,14 @@ def start() -> Iterator[Start]:
     """``start(backends)`` starts a server and returns its base URL."""
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def begin(backends: Mapping[str, Backend], tokens: Sequence[str] = (), limits: Limits = Limits()) -> str:  # noqa: B008
+    def begin(
+        backends: Mapping[str, Backend],
+        tokens: Sequence[str] = (),
+        limits: Limits = Limits(),  # noqa: B008
+        **options: Any,
+    ) -> str:
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(backends, Guard(tokens, limits)), log_level="warning", access_log=False)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(create_app(backends, Guard(tokens, limits), **options)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:

@@ -85,10 +85,10 @@ def test_a_session_stores_its_history_and_needs_only_the_new_message(start: Star
     model, role = scripted_role(settings)
     url = start({"edda": role})
     for line in ("My name is Ann.", "What is my name?"):
-        ask(url, line, "edda", user="ann")
+        ask(url, line, "edda", extra_headers={"X-Session": "ann"})
     prompt = str(model.calls[-1].messages[-2].content)
     assert 'Me: "My name is Ann."\nEdda: "Reply 0."\nMe: "What is my name?"' in prompt
-    ask(url, "Who am I?", "edda", user="bob")
+    ask(url, "Who am I?", "edda", extra_headers={"X-Session": "bob"})
     assert "Ann" not in str(model.calls[-1].messages)
     ask(url, "Who am I?", "edda", extra_headers={"X-Session": "ann"})
     assert "Ann" in str(model.calls[-1].messages)
@@ -116,17 +116,17 @@ def test_without_a_session_the_messages_are_the_conversation(start: Start, setti
 def test_the_same_session_name_under_another_token_is_another_session(start: Start, settings: Settings) -> None:
     model, role = scripted_role(settings)
     url = start({"edda": role}, [TOKEN, OTHER])
-    ask(url, "My name is Ann.", "edda", TOKEN, user="me")
-    ask(url, "Who am I?", "edda", OTHER, user="me")
+    ask(url, "My name is Ann.", "edda", TOKEN, extra_headers={"X-Session": "me"})
+    ask(url, "Who am I?", "edda", OTHER, extra_headers={"X-Session": "me"})
     assert "Ann" not in str(model.calls[-1].messages)
-    ask(url, "Who am I?", "edda", TOKEN, user="me")
+    ask(url, "Who am I?", "edda", TOKEN, extra_headers={"X-Session": "me"})
     assert "Ann" in str(model.calls[-1].messages)
 
 
 def test_two_servers_share_a_store(start: Start, settings: Settings) -> None:
     first, second = scripted_role(settings), scripted_role(settings)
-    ask(start({"edda": first[1]}), "My name is Ann.", "edda", user="ann")
-    ask(start({"edda": second[1]}), "Who am I?", "edda", user="ann")
+    ask(start({"edda": first[1]}), "My name is Ann.", "edda", extra_headers={"X-Session": "ann"})
+    ask(start({"edda": second[1]}), "Who am I?", "edda", extra_headers={"X-Session": "ann"})
     assert "Ann" in str(second[0].calls[-1].messages)
 
 
@@ -246,8 +246,8 @@ def test_a_client_that_disconnects_stops_the_generation(start: Start) -> None:
 def test_an_aborted_reply_is_stored_as_interrupted(start: Start, settings: Settings) -> None:
     model = ScriptedChatModel(responses=["One. Two. " * 200 + '"'])
     url = start({"edda": RoleBackend(settings, SAMPLES / "edda.en.json", model)})
-    body = {"model": "edda", "user": "ann", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-    with httpx.stream("POST", url + "/chat/completions", json=body) as response:
+    body = {"model": "edda", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+    with httpx.stream("POST", url + "/chat/completions", json=body, headers={"X-Session": "ann"}) as response:
         for n, _ in enumerate(response.iter_lines()):
             if n > 6:
                 break
@@ -362,9 +362,9 @@ def test_several_workers_share_sessions_and_an_index_in_one_database(postgres: s
             line = next((line for line in worker.stderr if line.startswith("serves ")), "")
             assert "edda.en, halden at" in line
             urls.append(line.split(" at ")[1].strip())
-        assert ask(urls[0], "My name is Ann.", user="ann") == "Reply 0."
-        assert ask(urls[1], "What is my name?", user="ann") == "Reply 0."
-        assert ask(urls[0], "Thank you.", user="ann") == "Reply 1."
+        assert ask(urls[0], "My name is Ann.", extra_headers={"X-Session": "ann"}) == "Reply 0."
+        assert ask(urls[1], "What is my name?", extra_headers={"X-Session": "ann"}) == "Reply 0."
+        assert ask(urls[0], "Thank you.", extra_headers={"X-Session": "ann"}) == "Reply 1."
         for url in urls:
             messages: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
             stream = client(url).chat.completions.create(model="halden", messages=messages, stream=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.base import id as checkpoint_id
 
 from egosrag.models.scripted import ScriptedCall, ScriptedChatModel
 from egosrag.sessions.conversation import Conversation
@@ -29,10 +30,23 @@ class EchoModel(ScriptedChatModel):
         return f'This is the reply to {last}."'
 
 
-def answer_lines(url: str) -> Callable[[int], None]:
-    """The work of a child: continues session "s" of a store, and writes the number of each line that was answered."""
+def shift_clock(nanoseconds: int) -> None:
+    """Moves the clock of this process, as if it had just begun with it."""
+    true = time.time_ns
+    time.time_ns = lambda: true() + nanoseconds
+    checkpoint_id._last_v6_timestamp = None
+
+
+def answer_lines(url: str, clock_ns: int = 0) -> Callable[[int], None]:
+    """The work of a child: continues session "s" of a store, and writes the number of each line that was answered.
+
+    Args:
+        url: the store.
+        clock_ns: nanoseconds by which the child's clock is ahead.
+    """
 
     def work(pipe: int) -> None:
+        shift_clock(clock_ns)
         with open_store(url) as store:
             talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
             with exclusive(store, "s"):  # waits until the server has done what a killed process sent

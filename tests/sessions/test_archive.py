@@ -14,7 +14,7 @@ from egosrag.errors import SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Persona, Role, Turn
 from egosrag.sessions.archive import Archive, read_archive
-from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.catalog import _role_names, archive_of, delete_session, list_sessions, restore
 from egosrag.sessions.chat_lines import iso_time
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.group import GroupChat
@@ -89,6 +89,40 @@ def test_a_group_chat_is_exported_and_imported(tmp_path: Path) -> None:
     restore(other.thread.store, archive, "two")
     assert other.record == talk.record
     assert other.go_on().speaker == "Tim"
+
+
+@pytest.mark.parametrize("name", ["Marlow, Edda", "Edda, Marlow", ", ", "a,b", "Ann, Ann"])
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_a_role_with_a_comma_in_its_name_comes_back_as_one_role(name: str, ending: str, tmp_path: Path) -> None:
+    with open_store(tmp_path / "talk.sqlite") as store:
+        Conversation(scripted('Hello."'), name, checkpointer=store, session="s").say("Hi")
+        write(archive_of(store, "s"), tmp_path / f"out.{ending}")
+        archive = read(tmp_path / f"out.{ending}")
+        assert [role.name for role in archive.roles] == [name.strip()]
+        restore(store, archive, "again")
+        talk = Conversation(scripted('Yes."'), name, checkpointer=store, session="again")
+        assert talk.say("And now?").text == "Yes."
+        assert [role.name for role in archive_of(store, "again").roles] == [name.strip()]
+
+
+def test_a_group_is_not_a_role_whose_name_reads_the_same() -> None:
+    marlow, edda = Role(name="Marlow"), Role(name="Edda")
+    group = GroupChat(scripted('Hello."'), [marlow, edda], session="s")
+    group.say("Hi")
+    with pytest.raises(SessionError, match="belongs to"):
+        Conversation(scripted(), "Edda, Marlow", checkpointer=group.thread.store, session="s")
+    assert [role.name for role in archive_of(group.thread.store, "s").roles] == ["Marlow", "Edda"]
+
+
+def test_a_session_without_a_list_of_names_is_exported() -> None:
+    """As sessions were stored before: the name alone, of a role or of several."""
+    talk = Conversation(scripted('Hello."'), "Marlow, Edda", session="s")
+    talk.say("Hi")
+    values = {name: value for name, value in talk.thread.values().items() if name != "names"}
+    assert _role_names(values, talk.record) == ["Marlow, Edda"]
+    group = GroupChat(scripted('Hello."'), [Role(name="Marlow"), Role(name="Edda")], session="s")
+    group.say("Hi")
+    assert _role_names({"name": group.name}, group.record) == ["Edda", "Marlow"]
 
 
 TURNS = [{"speaker": "Me", "text": "Hi", "id": "a"}, {"speaker": "Tim", "text": "Hello.", "id": "b"}]

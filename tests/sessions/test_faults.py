@@ -31,6 +31,7 @@ from tests.sessions.child_process import EchoModel, answer_lines, run_and_kill
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
 KILLS = 200 if FULL else 20
+HOUR_NS = 3600 * 10**9
 
 
 def stored_turns(url: str, session: str = "s") -> list[tuple[str, str, str]]:
@@ -49,14 +50,21 @@ def expected_turns(lines: int) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.timeout(1800 if FULL else 300)
-def test_killing_the_process_loses_and_duplicates_no_reply(any_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("clock", ["steady", "stepping"])
+def test_killing_the_process_loses_and_duplicates_no_reply(
+    any_store: str, clock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a steady clock, and with one that steps back and forth by up to an hour between the processes."""
     monkeypatch.setattr(durable_store, "TRIM_AT", 40)  # so that some kills happen while old checkpoints are dropped
     monkeypatch.setattr(durable_store, "KEPT_CHECKPOINTS", 20)
     monkeypatch.setattr(session_thread, "SAVE_EVERY_S", 0.0)
     rng, answered = random.Random(7), list[int]()
     for _ in range(KILLS):
         lines = rng.randint(0, 2)
-        answered += run_and_kill(answer_lines(any_store), lambda numbers, lines=lines: len(numbers) >= lines, rng)
+        ahead = rng.randint(-HOUR_NS, HOUR_NS) if clock == "stepping" else 0
+        answered += run_and_kill(
+            answer_lines(any_store, ahead), lambda numbers, lines=lines: len(numbers) >= lines, rng
+        )
     assert answered == sorted(set(answered)), "a line was answered twice"
     stored = stored_turns(any_store)
     user_lines = [text for speaker, text, _ in stored if speaker == "Me"]

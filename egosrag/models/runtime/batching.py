@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from egosrag.caller import POLL_S, current_caller
 from egosrag.models.runtime.kv_cache import KVCache
 
 if TYPE_CHECKING:
@@ -86,13 +87,22 @@ class Scheduler:
         Args:
             request: what to compute.
             forward: computes a batch, all of one adapter, and gives each request's logits.
+
+        Raises:
+            Cancelled: the caller left, or its time is over; a pass that has begun still writes to the cache.
         """
         with self._changed:
             self._queue.append(request)
             self._changed.notify()
         # One pass for each request, though an earlier pass may find this one in the queue and compute it.
         self._worker.submit(self._pass, forward)
-        return request.logits.result()
+        try:
+            return _result(request)
+        except BaseException:
+            with self._changed:
+                if request in self._queue:  # nobody waits for it any more
+                    self._queue.remove(request)
+            raise
 
     def _pass(self, forward: Forward) -> None:
         with self._changed:
@@ -124,6 +134,17 @@ class Scheduler:
             batch = [r for r in self._queue if r.cache.adapter == first.cache.adapter][:_MAX_BATCH]
         self._queue = [request for request in self._queue if request not in batch]
         return batch
+
+
+def _result(request: ForwardRequest) -> torch.Tensor:
+    """The logits of a request, as soon as they are there; waits no longer than its caller does."""
+    caller = current_caller()
+    if caller is None:
+        return request.logits.result()
+    while not request.logits.done():
+        caller.check()
+        wait([request.logits], timeout=POLL_S)
+    return request.logits.result()
 
 
 def batched_forward(model: Any, batch: Sequence[ForwardRequest]) -> list[torch.Tensor]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from egosrag.caller import cache_key, current_caller
 from egosrag.errors import WindowError
 from egosrag.models.runtime.batching import ForwardRequest, Scheduler, batched_forward
 from egosrag.models.runtime.kv_cache import KVCache, KVCachePool
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_FIRST_PREFILL = 32  # tokens of a prompt in the first pass of a call that may be cancelled
+_MAX_PREFILL = 512
+_PREFILL_S = 0.25  # what a pass over more of them should take
 
 
 @dataclass
@@ -142,7 +148,8 @@ class Engine:
 
     def generate(self, generation: Generation) -> Generator[int, None, None]:
         """Yield the reply token by token, an end-of-sequence id included. Close the iterator to stop."""
-        # 1. Reuse the KV cache of an earlier call for the beginning that both prompts have in common.
+        # 1. Reuse the KV cache of an earlier call for the beginning that both prompts have in common; compute most of a
+        #    long prompt in passes of its own where a caller may leave.
         cache = self._take_cache(generation)
         lookup = PromptLookup(generation.ids) if generation.prompt_lookup and cache.truncatable else None
         sample = Sampler(generation.sampling, self.model.device)
@@ -150,6 +157,9 @@ class Engine:
         complete = True
         try:
             with self.scheduler.generation():
+                complete = False
+                pending = self._prefill(cache, pending)
+                complete = True
                 while generation.new_tokens < generation.budget:
                     # 2. Draft tokens from the prompt: D ids, mostly none.
                     draft = lookup.draft(generation.budget - generation.new_tokens - 1) if lookup else []
@@ -179,6 +189,23 @@ class Engine:
                 cache.prompt_tokens = generation.prompt_tokens
                 self.kv_pool.put(cache, generation.cache_bytes)
 
+    def _prefill(self, cache: KVCache, ids: list[int]) -> list[int]:
+        """Compute the beginning of ``ids``, and return the rest, which the first pass of the reply computes.
+
+        Where a caller may leave, a long prompt is computed in passes of a quarter of a second: between them others get
+        their next tokens, and the caller's leaving is noticed. Without a caller, nothing is computed here.
+        """
+        if current_caller() is None:
+            return ids
+        size = _FIRST_PREFILL
+        while len(ids) > size:
+            part, ids = ids[:size], ids[size:]
+            started = time.perf_counter()
+            self.scheduler.logits(ForwardRequest(cache, part), self._locked_forward)
+            seconds = max(time.perf_counter() - started, 1e-6)
+            size = max(_FIRST_PREFILL, min(int(size * min(_PREFILL_S / seconds, 4)), _MAX_PREFILL))
+        return ids
+
     def log_likelihoods(self, generation: Generation, text: Sequence[int]) -> list[float]:
         """The log-likelihood in nats of each id of ``text`` after the prompt of ``generation``; nothing is sampled.
 
@@ -187,7 +214,7 @@ class Engine:
         import torch
 
         cache = self._take_cache(generation)
-        ids = [*generation.ids[generation.cached_tokens :], *text]
+        ids = [*self._prefill(cache, generation.ids[generation.cached_tokens :]), *text]
         # Logits of the last id of the prompt and of all of the text but its last: shape (len(text), vocabulary).
         logits = self.scheduler.logits(ForwardRequest(cache, ids[:-1], len(text)), self._locked_forward)
         chosen = torch.tensor(list(text), device=logits.device)[:, None]
@@ -200,9 +227,10 @@ class Engine:
     def _take_cache(self, generation: Generation) -> KVCache:
         from transformers import DynamicCache
 
-        cache = self.kv_pool.take(generation.ids, generation.adapter)
+        owner = cache_key()
+        cache = self.kv_pool.take(generation.ids, generation.adapter, owner)
         generation.cached_tokens = len(cache.ids) if cache else 0
-        return cache or KVCache(generation.adapter, [], DynamicCache(config=self.model.config))
+        return cache or KVCache(generation.adapter, [], DynamicCache(config=self.model.config), owner=owner)
 
     def _locked_forward(self, batch: list[ForwardRequest]) -> list[torch.Tensor]:
         import torch

@@ -3,6 +3,9 @@
 A conversation's next prompt continues where its last one ended; another conversation with the same role has the system
 prompt in common. So the pool keeps several caches: a call takes the one with the longest common prefix, and the least
 recently used are evicted first.
+
+A cache is only taken for a caller with the key of the one who left it (``egosrag.caller``): how much of a prompt was
+cached, and how fast it was read, would otherwise show what others have sent.
 """
 
 from __future__ import annotations
@@ -29,12 +32,14 @@ class KVCache:
         ids: token ids, one for each position of the cache.
         past_key_values: keys and values, each of shape (1, heads, len(ids), head size) a layer.
         prompt_tokens: how many of ``ids`` are a prompt; the rest was generated.
+        owner: the cache key of the caller that it was computed for.
     """
 
     adapter: str | None
     ids: list[int]
     past_key_values: DynamicCache
     prompt_tokens: int = 0
+    owner: str = ""
 
     @property
     def _layers(self) -> list[Any]:
@@ -63,7 +68,7 @@ class KVCache:
         from transformers import DynamicCache
 
         layers = [(layer.keys[..., :length, :], layer.values[..., :length, :]) for layer in self._layers]
-        return KVCache(self.adapter, self.ids[:length], DynamicCache(layers))
+        return KVCache(self.adapter, self.ids[:length], DynamicCache(layers), owner=self.owner)
 
 
 class KVCachePool:
@@ -82,8 +87,8 @@ class KVCachePool:
         with self._lock:
             return sum(cache.nbytes for cache in self._caches)
 
-    def take(self, prompt: Sequence[int], adapter: str | None) -> KVCache | None:
-        """The cache with the longest common prefix with ``prompt``, truncated to it; None where none has any.
+    def take(self, prompt: Sequence[int], adapter: str | None, owner: str = "") -> KVCache | None:
+        """The owner's cache with the longest common prefix with ``prompt``, truncated to it; None where none has any.
 
         A cache that the prompt continues leaves the pool, since no other call needs it; of one that only begins like
         the prompt the caller gets a copy. The last id of the prompt is never cached: its logits choose the first token.
@@ -92,7 +97,7 @@ class KVCachePool:
             by_length = [
                 (common_prefix_length(cache.ids, prompt[:-1]), cache)
                 for cache in self._caches
-                if cache.adapter == adapter
+                if (cache.adapter, cache.owner) == (adapter, owner)
             ]
             length, best = max(by_length, key=lambda pair: pair[0], default=(0, None))
             if best is None or length == 0:
@@ -126,4 +131,5 @@ def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def _begins_with(longer: KVCache, shorter: KVCache) -> bool:
-    return shorter.adapter == longer.adapter and longer.ids[: len(shorter.ids)] == shorter.ids
+    same = (shorter.adapter, shorter.owner) == (longer.adapter, longer.owner)
+    return same and longer.ids[: len(shorter.ids)] == shorter.ids

@@ -16,16 +16,19 @@ import secrets
 import signal
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from egosrag.caller import POLL_S, cache_key, check_cancelled, current_caller
 from egosrag.errors import ModelError, WindowError
 from egosrag.models.runtime.gguf_file import INSTALL, GgufFile, read_gguf
+from egosrag.models.runtime.kv_cache import common_prefix_length
 from egosrag.prompts.templates import render_chat
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
 # else a short prompt that begins alike would cost a conversation its prefix.
 _SAME_CONVERSATION = 0.5
 _CERTAIN = 1000.0  # added to a logit
+_REMEMBERED_PROMPTS = 16  # of each caller, to state how much of the next one the caller itself has sent before
 _BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
 
 _LOADING = threading.Lock()
@@ -153,6 +157,7 @@ class LlamaServer:
         self._freed = threading.Condition()
         self._free_tokens = cache_tokens
         self._running: set[int] = set()  # identities of the generations
+        self._prompts: dict[str, deque[list[int]]] = {}  # the last ones of each caller, by its cache key
         self._stopping = 0  # generations that were cancelled and still hold their slot
 
     def start(
@@ -180,14 +185,16 @@ class LlamaServer:
     def generate(self, generation: LlamaGeneration) -> Generator[str, None, None]:
         """Yield the reply as it comes, whole characters only. Close the iterator to stop."""
         events: SimpleQueue[dict[str, Any] | ModelError | None] = SimpleQueue()
+        own = self._own_prefix(generation.ids) if cache_key() else None
         self._acquire(generation)
         threading.Thread(target=self._run, args=(generation, events), name="llama.cpp").start()
         try:
-            while (event := events.get()) is not None:
+            while (event := _next(events)) is not None:
                 if isinstance(event, ModelError):
                     raise event
                 timings, choice = event.get("timings") or {}, event["choices"][0]
-                generation.cached_tokens = int(timings.get("cache_n", generation.cached_tokens))
+                cached = int(timings.get("cache_n", generation.cached_tokens))
+                generation.cached_tokens = min(cached, own) if own is not None else cached
                 generation.new_tokens = int(timings.get("predicted_n", generation.new_tokens))
                 generation.reached_end = choice.get("finish_reason") == "stop"
                 if text := choice.get("text"):
@@ -211,6 +218,7 @@ class LlamaServer:
             self._release(generation)
 
     def _log_likelihood(self, prompt: list[int], token: int) -> float | None:
+        check_cancelled()
         request = {"max_tokens": 1, "temperature": 0, "samplers": ["temperature"], "logit_bias": [[token, _CERTAIN]]}
         answer = self._server.handle_completions({**request, "prompt": prompt, "logprobs": 1})
         if "choices" not in answer:
@@ -218,12 +226,27 @@ class LlamaServer:
         stated = answer["choices"][0]["logprobs"]
         return float(stated["content"][0]["logprob"]) if stated else None
 
+    def _own_prefix(self, prompt: list[int]) -> int:
+        """Ids with which ``prompt`` and an earlier prompt of the same caller begin, and remembers this one.
+
+        The callers share the cache, but are not told which part of a prompt others have sent.
+        """
+        with self._freed:
+            earlier = self._prompts.setdefault(cache_key(), deque(maxlen=_REMEMBERED_PROMPTS))
+            length = max((common_prefix_length(ids, prompt) for ids in earlier), default=0)
+            earlier.append(prompt)
+        return length
+
     def _acquire(self, generation: LlamaGeneration) -> None:
         # A call that finds the shared KV cache full would fail, so it waits for one to end; and for those that were
         # cancelled to leave their slot, so that it finds the prefix that it has in common with them.
         need = generation.prompt_tokens + generation.budget
         with self._freed:
-            self._freed.wait_for(lambda: not self._stopping and (need <= self._free_tokens or not self._running))
+            while not self._freed.wait_for(
+                lambda: not self._stopping and (need <= self._free_tokens or not self._running),
+                timeout=POLL_S if current_caller() else None,
+            ):
+                check_cancelled()
             self._free_tokens -= need
             self._running.add(id(generation))
 
@@ -264,6 +287,15 @@ class LlamaServer:
         finally:
             self._release(generation)
             events.put(None)
+
+
+def _next(events: SimpleQueue[Any]) -> Any:
+    """The next event; waits no longer than the caller does."""
+    while current_caller():
+        check_cancelled()
+        with suppress(Empty):
+            return events.get(timeout=POLL_S)
+    return events.get()
 
 
 def open_server(

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+GREEDY_BELOW = 1e-5
+"""A lower temperature is greedy decoding: the logits divided by it would be infinite."""
+
 
 @dataclass(frozen=True)
 class Sampling:
     """Sampling parameters of one call. What a checkpoint recommends is not applied here (``egosrag.models.sampling``).
 
     Attributes:
-        temperature: 0 for greedy decoding.
+        temperature: 0 (or nearly so, see ``GREEDY_BELOW``) for greedy decoding.
         top_p: sample only from the likeliest tokens that together have this probability; 1 for all.
         top_k: sample only from this many likeliest tokens; 0 for all.
         min_p: leave out tokens that are less likely than this share of the likeliest one's probability; 0 for none.
@@ -48,7 +51,7 @@ class Sampler:
         )
 
         self._processors: Any = LogitsProcessorList()
-        self._greedy = sampling.temperature == 0
+        self._greedy = sampling.temperature < GREEDY_BELOW
         if sampling.repetition_penalty != 1.0:
             self._processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
         if not self._greedy:
@@ -77,4 +80,6 @@ class Sampler:
                 scores = self._processors(torch.tensor([ids], device=logits.device), scores)
             if self._greedy:
                 return int(scores.argmax(dim=-1).item())
+            # An extreme penalty makes logits infinite: the greatest number has the same rank, and a softmax.
+            scores = scores.nan_to_num(nan=float("-inf"), posinf=torch.finfo(scores.dtype).max, neginf=float("-inf"))
             return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._generator).item())

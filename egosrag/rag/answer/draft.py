@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.usage import usage_of
@@ -72,7 +72,11 @@ class Draft:
         self._kept: list[VerifiedSentence] = []
 
     def generate(
-        self, model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig | None = None
+        self,
+        model: BaseChatModel,
+        messages: Sequence[BaseMessage],
+        config: RunnableConfig | None = None,
+        max_new_tokens: int | None = None,
     ) -> Iterator[str]:
         """Stream the model's answer; yields text as soon as it is certain, and nothing where it does not answer.
 
@@ -80,12 +84,14 @@ class Draft:
             model: any chat model.
             messages: the prompt.
             config: LangChain's, for the model's call.
+            max_new_tokens: limit of the call; the model's own when None.
 
         Raises:
             ModelError: the model cannot answer.
         """
         message: AIMessageChunk | None = None
-        for chunk in continue_prefix(model, messages, "", config=config):
+        limit: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+        for chunk in continue_prefix(model, messages, "", config=config, **limit):
             message = chunk if message is None else message + chunk
             if released := self.feed(str(chunk.text)):
                 yield released

@@ -18,11 +18,12 @@ from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, extractive_answer
 from egosrag.rag.answer.token_budget import compose_prompt
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.refusals import refusal
+from egosrag.rag.refusals import no_question, refusal
 from egosrag.rag.retrieval.evidence import EvidenceRetriever, RetrievedEvidence
-from egosrag.rag.retrieval.query_rewriting import History, QueryRewriter
+from egosrag.rag.retrieval.query_rewriting import History, QueryRewriter, is_small_talk
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.schema import Answer, Timing, Usage
+from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import language_of
 
 if TYPE_CHECKING:
@@ -113,15 +114,25 @@ class ManualEngine:
 
     @_timed
     def stream(
-        self, question: str, history: History = (), config: RunnableConfig | None = None
+        self,
+        question: str,
+        history: History = (),
+        config: RunnableConfig | None = None,
+        *,
+        max_new_tokens: int | None = None,
     ) -> Iterator[str | Answer]:
         """The answer's text, sentence by sentence as each is verified, and then the ``Answer``.
 
-        The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`.
+        The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
+        ``max_new_tokens`` limits what the model writes, by default as its settings do.
         """
+        question = without_surrogates(question)
         language = language_of(question)
         if not question.strip():
             yield from _whole(refusal(language))
+            return
+        if is_small_talk(question):
+            yield from _whole(no_question(language))
             return
         # 1. Rewrite the question into queries, and retrieve the evidence for all of them.
         plan = self._rewriter.plan(question, history)
@@ -140,7 +151,7 @@ class ManualEngine:
             )
             verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
             draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
-            yield from draft.generate(self.model, messages, config)
+            yield from draft.generate(self.model, messages, config, max_new_tokens)
             usage += draft.usage
             if draft.text:
                 yield _with_evidence(draft.answer(), evidence, usage)

@@ -18,7 +18,7 @@ from zipfile import ZipFile
 from egosrag.errors import SourceError
 from egosrag.limits import DOCUMENT_BYTES, DOCUMENT_PAGES
 from egosrag.rag.documents.wiki import strip_boilerplate
-from egosrag.text.encoding import decode
+from egosrag.text.encoding import decode, without_surrogates
 
 PDFIUM = threading.Lock()  # to be held while PDFium is used, which is not thread-safe
 _MD_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
@@ -158,7 +158,8 @@ def _jsonl(path: Path) -> RawDocument:
             raise SourceError(f"{path} line {n}: page must be a new number from 1 and text a string")
         seen.add(number)
         if text.strip():
-            pages.append(RawPage(number, [Line(line) for line in text.splitlines() if line.strip()]))
+            lines = without_surrogates(text).splitlines()
+            pages.append(RawPage(number, [Line(line) for line in lines if line.strip()]))
         else:
             skipped.append(number)
     return RawDocument(sorted(pages), "paged", skipped)

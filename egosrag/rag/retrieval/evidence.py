@@ -97,7 +97,8 @@ class EvidenceRetriever:
             StoreError: the embedder is not the one of the index.
         """
         queries = (*plan.standalone, *plan.sub_questions)
-        searched = [plan.with_last_answer, *queries] if plan.with_last_answer else queries
+        # A follow-up is also searched for as it was asked: it may have been taken for one, and be about something else.
+        searched = [plan.with_last_answer, *queries, plan.question] if plan.with_last_answer else queries
         results = [self._retriever.search(query, self._top_k) for query in searched]
         passages = tuple(_interleaved(results))[: self._top_k * max(1, len(plan.sub_questions))]
         overlaps = tuple(self._overlap(query) for query in queries)

@@ -29,7 +29,7 @@ from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.refusals import is_refusal
 from egosrag.schema import Usage
 from egosrag.text.language import language_of, one_line
-from egosrag.text.words import pairs, without_question_words, words
+from egosrag.text.words import is_noun, pairs, without_question_words, words
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -44,8 +44,16 @@ _ANSWER_CHARACTERS = 200  # of the last answer in the query that is searched for
 _LIST_MARKER = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.、)）]|[Qq]\d*[:：.]|问题?\d*[:：]|Question:)?\s*")
 _REFERS_BACK = re.compile(
     r"[它其此]|^那|那(?:么|个|怎|要|能|是|如果)|这(?:个|种|样|时|些|项|里)|上述|前者|后者|刚才|之后呢|呢[？?]?$|还有(?:别的|其他)"
-    r"|\b(?:it|its|they|them|their|that|those|this|these|one|ones|there|then|else|same|another)\b"
-    r"|^(?:and|but|so|what about|how about|why|how long|how much|how many|how often|when|where)\b.{0,24}$",
+    r"|\b(?:it|its|they|them|their|that|those|this|these|one|ones|then|else|same|another)\b|(?<!are )(?<!is )\bthere\b"
+    r"|^and\b|^(?:but|so|or|what about|how about)\b.{0,24}$|^why\W*$",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"\b(?:the|my|our|your|an?)\s+\w", re.IGNORECASE)  # English: a thing of its own, "the hood"
+_GENERAL_ZH = frozenset("时候 东西 地方 问题 办法 方法 情况 功率 时间 速度 温度 压力 型号 容量 讲究".split())  # noqa: SIM905
+_SMALL_TALK = re.compile(
+    r"(?:hi|hello|hey|good (?:morning|day|afternoon|evening|night)|thanks?(?: you)?(?: (?:very|so) much| a lot)?"
+    r"|bye|goodbye|ok(?:ay)?|great|cool|perfect|got it|never ?mind|how are you)(?: there| again| everyone| bye)*"
+    r"|(?:您|你|大家)?好[的啊呀吧嘛]*|早上好|晚上好|嗨|哈喽|谢谢[你您啦了]?|多谢|再见|拜拜|明白了?|知道了|收到|没事了?|行[啊吧了]?",
     re.IGNORECASE,
 )
 
@@ -69,6 +77,11 @@ class QueryPlan:
     sub_questions: tuple[str, ...] = ()
     with_last_answer: str = ""
     usage: Usage = Usage()
+
+
+def is_small_talk(text: str) -> bool:
+    """Whether a text is a greeting, thanks or a goodbye and no question: "hi", "thanks!", "谢谢"."""
+    return bool(_SMALL_TALK.fullmatch(one_line(text).strip(" .!?。！？~～,，")))
 
 
 class QueryRewriter:
@@ -155,7 +168,7 @@ class QueryRewriter:
 class FollowUpRewriter:
     """Turns follow-ups into standalone questions, by a model or by a rule.
 
-    A question is standalone unless it refers back (it, that, 它, 那) or names too little that the manual contains.
+    A question is standalone unless it refers back (it, that, 它, 那) or names too little.
     The model writes the standalone question with the prompt ``condense``; it is used only if it is in the question's
     language and adds at most two words to those of the conversation. Otherwise, and without a model, the last question
     is put before this one.
@@ -166,12 +179,23 @@ class FollowUpRewriter:
         self._model = model
 
     def is_standalone(self, question: str) -> bool:
-        """Whether the question can be searched for without its history."""
-        if _REFERS_BACK.search(one_line(question)):
+        """Whether the question can be searched for without its history.
+
+        It refers back where it says so (it, that, 它, 那), and where it names nothing: "How often?", "要加多少？".
+        What it names need not be in the manual, or "What is the capital of France?" would be about the topic before.
+        """
+        text = one_line(question)
+        if _REFERS_BACK.search(text):
             return False
-        known = self._index.lexical["pages-words"]
-        named = {w for w in words(without_question_words(question)) if len(w) > 1 and known.contains(w)}
-        return len(named) >= 2
+        named = [word for word in words(without_question_words(text)) if len(word) > 1]
+        content = set(named)
+        known = {word for word in content if self._index.lexical["pages-words"].contains(word)}
+        if language_of(text) == "en":
+            return len(content) >= 2 or (bool(content) and bool(_NAMED.search(text)))
+        things = {word for word in content if is_noun(word) and word not in _GENERAL_ZH}
+        if named and text.startswith(named[0]) and named[0] in known & things:
+            return True  # its topic comes first: "儿童锁怎么设置？"
+        return len(known) >= 2 or len(things) >= 2 or any(is_noun(word, proper=True) for word in content - known)
 
     def standalone(self, question: str, history: History) -> tuple[str, Usage]:
         """The standalone question, and the tokens that writing it took.

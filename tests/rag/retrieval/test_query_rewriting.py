@@ -7,7 +7,7 @@ import pytest
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.prompts import load
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.retrieval.query_rewriting import FollowUpRewriter, QueryRewriter
+from egosrag.rag.retrieval.query_rewriting import FollowUpRewriter, QueryRewriter, is_small_talk
 
 OIL = [("发动机机油用什么型号？", "0W-20。")]
 AIRBAGS = "How many airbags does the car have?"
@@ -105,3 +105,31 @@ def test_a_rewording_is_in_the_questions_language_and_in_words_of_the_manual(
     assert reworded == expected
     assert usage.prompt_tokens > 0
     assert f"Tried:\n{question}\nQuestion: {question}" in str(model.calls[0].messages[-1].text)
+
+
+OFF_TOPIC = ["What is the capital of France?", "Who won the world cup in 2022?", "Where is the hood?"]
+OFF_TOPIC_ZH = ["法国的首都是哪里？", "谁是世界杯冠军？", "儿童锁怎么设置？"]
+
+
+@pytest.mark.parametrize("question", [*OFF_TOPIC, *OFF_TOPIC_ZH])
+def test_a_question_that_names_its_subject_is_not_about_the_one_before(
+    manuals: dict[str, ManualIndex], question: str
+) -> None:
+    language, last = ("en", "Which brake fluid?") if question.isascii() else ("zh", "制动液用什么型号？")
+    plan = QueryRewriter(manuals[language]).plan(question, [(last, "DOT 4.")])
+    assert (plan.standalone, plan.with_last_answer) == ((question,), "")
+
+
+@pytest.mark.parametrize("question", ["How often?", "And at the rear with a full load?", "How much of it goes in?"])
+def test_a_question_that_names_nothing_is_about_the_one_before(manuals: dict[str, ManualIndex], question: str) -> None:
+    assert QueryRewriter(manuals["en"]).plan(question, [("What oil?", "0W-20.")]).with_last_answer
+
+
+@pytest.mark.parametrize("text", ["hi", "Hello!", "Thanks a lot.", "ok", "谢谢！", "你好", "好的"])
+def test_greetings_and_thanks_are_no_questions(text: str) -> None:
+    assert is_small_talk(text)
+
+
+@pytest.mark.parametrize("text", ["Hi, how do I open the hood?", "OK to tow a trailer?", "谢谢，机油呢？"])
+def test_a_question_after_a_greeting_is_one(text: str) -> None:
+    assert not is_small_talk(text)
