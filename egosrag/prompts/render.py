@@ -144,6 +144,11 @@ def unknown_macros(role: Role) -> list[str]:
     return list(dict.fromkeys(name for text in _texts(role) for name in macros.unknown_macros(text)))
 
 
+def has_macros(role: Role) -> bool:
+    """Whether a card has macros."""
+    return any("{{" in text for text in _texts(role))
+
+
 def uses_clock(role: Role) -> bool:
     """Whether the card, as the prompt has it, depends on the time."""
     return any(macros.uses_clock(text) for text in _texts(role))
