@@ -164,9 +164,10 @@ class Role(BaseModel):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
-        if not value.strip():
+        value = " ".join(value.replace("\0", "").split())
+        if not value:
             raise ValueError("a role needs a name")
-        return " ".join(value.split())
+        return value
 
 
 class Turn(_Frozen):

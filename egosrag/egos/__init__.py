@@ -6,6 +6,7 @@ The steps are handed a model and values, never settings, and do not import each 
 - ``step``: the base class of the steps, and token counting.
 - ``extract``: role cards from sources before the conversation, or a search of the sources for each line.
 - ``organize``: composes the prompt from card, scenes and turns, within the token budget.
+- ``card_excerpt``: what of a long card is in every prompt, and what is looked up for a line.
 - ``generate``: continues the prompt and returns the speech between the quotation marks.
 - ``repeats``: the texts that a reply must not only repeat.
 - ``summarize``: replaces old turns by scenes.

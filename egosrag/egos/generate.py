@@ -125,10 +125,10 @@ class Generate(Step[Composed, Reply]):
         reviser = self.reviser if answers and turns and turns[-1].speaker != composed.speaker else None
         judged = answers and self.judges_answers and grounding.is_question_of_fact(composed)
         streams = reviser is None and not judged
+        filtered = reviser is None and not composed.said
         stops, limit = sampling.get("stop") or (), sampling.get("max_new_tokens")
         if reviser is not None:  # a draft is revised whole: the limits are of the text that is said
             sampling = {name: value for name, value in sampling.items() if name not in ("stop", "max_new_tokens")}
-        filtered = reviser is None and not composed.said
         draft = _Draft(composed, repeatable_texts(composed.view, composed.speaker) if filtered else ())
         for text in self._attempt(draft, config, sampling):
             if streams:

@@ -83,7 +83,7 @@ class Organize(Step[ConversationView, Composed]):
         self.recall_budget = recall_budget
         self.prompts = prompts
         self._heads: dict[str, tuple[object, _Head]] = {}
-        self._clocks: dict[str, tuple[Role, bool]] = {}
+        self._macros: dict[str, tuple[Role, bool, bool]] = {}
         self._overhead: int | None = None
 
     def run(self, value: ConversationView, config: RunnableConfig | None = None) -> Composed:
@@ -229,18 +229,20 @@ class Organize(Step[ConversationView, Composed]):
 
     def _head(self, view: ConversationView) -> _Head:
         """Instructions, card and prefix of a role: rendered again only when the card, or who talks, changes."""
-        at = view.situation.at if self._uses_clock(view.role) else None
-        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language, view.seed, at)
+        has_macros, uses_clock = self._macros_of(view.role)
+        situation = (view.seed if has_macros else "", view.situation.at if uses_clock else None)
+        key = (view.role, view.persona, view.raw_sources, view.user_name, view.others, view.language, situation)
         cached = self._heads.get(view.role.name)
         if cached is None or cached[0] != key:
             cached = self._heads[view.role.name] = (key, self._new_head(view))
         return cached[1]
 
-    def _uses_clock(self, role: Role) -> bool:
-        known = self._clocks.get(role.name)
+    def _macros_of(self, role: Role) -> tuple[bool, bool]:
+        """Whether the card has macros, and whether one of them depends on the time."""
+        known = self._macros.get(role.name)
         if known is None or known[0] is not role:
-            known = self._clocks[role.name] = (role, render.uses_clock(role))
-        return known[1]
+            known = self._macros[role.name] = (role, render.has_macros(role), render.uses_clock(role))
+        return known[1], known[2]
 
     def _new_head(self, view: ConversationView) -> _Head:
         language, name = view.language, view.role.name

@@ -136,12 +136,17 @@ def macro_scope(
 def greeting(role: Role, language: str, persona: Persona | None = None, situation: Situation | None = None) -> str:
     """The role's first message with its macros filled in ("you" without a persona); empty when the card has none."""
     scope = macro_scope(role, language, persona, user=_USER_IN_GREETING[language], situation=situation)
-    return macros.fill(role.greeting or "", scope).strip()
+    return macros.fill((role.greeting or "").replace("\0", ""), scope).strip()
 
 
 def unknown_macros(role: Role) -> list[str]:
     """The macros in a card that are not known and stay as they are, each once."""
     return list(dict.fromkeys(name for text in _texts(role) for name in macros.unknown_macros(text)))
+
+
+def has_macros(role: Role) -> bool:
+    """Whether a card has macros."""
+    return any("{{" in text for text in _texts(role))
 
 
 def uses_clock(role: Role) -> bool:

@@ -47,6 +47,7 @@ _CARD_KEY_FIELDS = {
 }
 _SPEAKER_LINE = re.compile(r"^\s*(\{\{user\}\}|\{\{char\}\}|[^:：\n]{1,40}?)\s*[:：]\s*(.+)$", re.IGNORECASE)
 _EMPTY_SPEAKER = re.compile(r"\s*\{\{(?:char|user)\}\}\s*[:：]\s*", re.IGNORECASE)
+_COMMENT = re.compile(r"\{\{(?://|comment:)[^{}]*\}\}", re.IGNORECASE)
 _START = re.compile(r"<START>", re.IGNORECASE)
 _LABELS = {
     "en": {"speaking_style": "Speaking style: ", "relations": "Relations: "},
@@ -95,7 +96,7 @@ def role_fields(card: dict[str, Any], notify: Notify | None = None) -> dict[str,
     texts = {key: _text(data.get(key)) for key in ("name", *_V1_TEXTS, "nickname")}
     prose = "".join(texts[key] for key in ("description", "personality", "scenario", "first_mes", "mes_example"))
     fields: dict[str, Any] = {
-        "name": texts["name"] or _text(card.get("name")) or texts["nickname"],
+        "name": _name(texts["name"]) or _name(_text(card.get("name"))) or _name(texts["nickname"]),
         "language": language_of(prose or texts["name"]),
         "background": [texts[key] for key in ("description", "scenario") if texts[key]],
         "personality": [texts["personality"]] if texts["personality"] else [],
@@ -174,6 +175,11 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     return str(value).strip()
+
+
+def _name(text: str) -> str:
+    """A name without comments and zero bytes."""
+    return " ".join(_COMMENT.sub("", text.replace("\0", "")).split())
 
 
 def _texts(value: Any) -> list[str]:

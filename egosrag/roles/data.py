@@ -18,7 +18,7 @@ from typing import Any
 
 from egosrag.errors import RoleError, SourceError
 from egosrag.limits import CARD_BYTES, CARD_DEPTH
-from egosrag.text.encoding import decode_bytes
+from egosrag.text.encoding import decode_bytes, without_surrogates
 
 Notify = Callable[[str], None]
 """Receives, in one line, what is wrong with a file that is read in spite of it."""
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
 
 def _whole_characters(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return without_surrogates(value)
     if isinstance(value, dict):
         return {_whole_characters(key): _whole_characters(item) for key, item in value.items()}
     return [_whole_characters(item) for item in value] if isinstance(value, list) else value

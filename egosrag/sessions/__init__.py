@@ -4,6 +4,8 @@ Persistence is LangGraph's: a session is a thread of checkpoints, a regenerated 
 order:
 
 - ``conversation``: ``Conversation``, the session with one role: lines, replies, swipes, edits.
+- ``actions``: its further methods: continue, impersonate, retry, branch, rename, pin, search.
+- ``greetings``: the greetings of a card as the first turn and its siblings.
 - ``group``: ``GroupChat``, the same with several roles.
 - ``records``: ``Record``, the turns, scenes and siblings of replies as one immutable value.
 - ``thread``: the stored session: read, written, and repaired after an interruption.
@@ -11,7 +13,9 @@ order:
 - ``durable_store``: what a durable store adds to a checkpointer: exclusive sessions, trimming, format versions.
 - ``sqlite``, ``postgres``: the two durable stores.
 - ``catalog``: lists, exports, imports and deletes the sessions of a store.
+- ``manage``: branches, renames, pins and searches them.
 - ``archive``: the JSON format of an exported conversation, with ``json_places`` for the line numbers of its errors.
 - ``sillytavern``: the same from and to SillyTavern's chat files.
+- ``foreign_chats``: chats of other programs, as ``chat_lines``, of which conversations are made.
 - ``transfer``: reads and writes conversation files of every format.
 """

@@ -15,7 +15,7 @@ from egosrag.schema import Role, Turn
 from egosrag.sessions.archive import Archive
 from egosrag.sessions.records import Branch, Swipes
 from egosrag.text import macros
-from egosrag.text.encoding import is_text
+from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import language_of
 from egosrag.text.macros import Scope
 
@@ -97,9 +97,7 @@ def clean(text: Any, *, lines: bool = False) -> str:
     """A text without zero bytes and half characters, on one line unless it may have several; "" for anything else."""
     if not isinstance(text, str):
         return ""
-    text = text.replace("\0", "")
-    if not is_text(text):
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = without_surrogates(text.replace("\0", ""))
     return text.strip() if lines else " ".join(text.split())[:200]
 
 

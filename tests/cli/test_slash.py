@@ -104,22 +104,3 @@ def test_the_further_commands(run: Run, script: Script, monkeypatch: pytest.Monk
     for reason in ("there is no greeting x", "nothing to search for", "needs the number of a turn", "name is empty"):
         assert reason in done.err
     assert {line.split("\t")[0] for line in run("sessions", "list").out.splitlines()} == {"evening", "other", "s 2"}
-
-
-def test_personas_are_saved_and_taken_by_name(run: Run, script: Script, tmp_path: Path) -> None:
-    assert run("personas", "add", "Ann: a sailor from Hull").out == "Ann\n"
-    backup = (
-        '{"personas": {"a.png": "Bo", "b.png": "罗"}, "persona_descriptions": {"a.png": {"description": "a cook"}}}'
-    )
-    (tmp_path / "personas_backup.json").write_text(backup, encoding="utf-8")
-    assert run("personas", "add", "personas_backup.json").out == "Bo\n罗\n"
-    assert run("personas", "list").out == "Ann\ta sailor from Hull\nBo\ta cook\n罗\t\n"
-    assert '"name": "Bo"' in run("personas", "list", "--json").out
-    chat = ("chat", "--role", EDDA, "--model", script('Hi."'), "--session", "p")
-    assert run(*chat, "--persona", "bo", stdin=b"Hello.\n").code == 0
-    run("chat", "--role", EDDA, "--model", script('Hi."'), "--session", "p", stdin=b"Again.\n")
-    run("sessions", "export", "p", "p.md")
-    assert (tmp_path / "p.md").read_text("utf-8").count("**Bo:**") == 2
-    assert run("personas", "remove", "BO").code == 0 and run("personas", "remove", "Bo").code == 1
-    for command in ("", "list", "add", "remove"):
-        assert run("personas", *([command] if command else []), "--help").code == 0
