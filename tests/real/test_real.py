@@ -69,7 +69,7 @@ def test_a_role_remembers_what_the_user_said_also_from_the_summary() -> None:
 def test_a_manual_is_answered_and_what_it_leaves_out_refused() -> None:
     from evals.manual import command
 
-    found = run(command, "--model", LARGE, "--limit", "4")
+    found = run(command, "--model", LARGE, "--limit", "2")
     assert found["right"]["value"] >= 0.5
 
 

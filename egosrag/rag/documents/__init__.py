@@ -6,7 +6,8 @@ Files in reading order:
 2. ``readers``: the readers by file extension, each in a file: ``pdf`` (with ``pdf_objects``,
    ``pdf_text``, ``pdf_tables``, ``pdf_layout``), ``docx`` (with ``word_styles``), ``markdown``,
    ``html`` (with ``wiki``, boilerplate of wiki pages) and ``delimited`` (CSV, TSV).
-3. ``raw``: what they return; ``tables``: rows with their column names; ``superscripts``: 10³ as plain text.
+3. ``raw``: what they return; ``tables``: rows with their column names; ``latex``: tables in LaTeX;
+   ``superscripts``: 10³ as plain text.
 4. ``cleaning``: running heads, page numbers, wrapped lines, headings.
 5. ``splitting``: pages to passages of whole sentences.
 6. ``procedures``: the lists of a page, which are read and quoted as a whole.

@@ -15,6 +15,7 @@ from egosrag.limits import DOCUMENT_BYTES, DOCUMENT_PAGES
 from egosrag.rag.documents.delimited import read_table
 from egosrag.rag.documents.docx import read_docx
 from egosrag.rag.documents.html import read_html
+from egosrag.rag.documents.latex import without_latex_tables
 from egosrag.rag.documents.markdown import read_markdown
 from egosrag.rag.documents.pdf import read_pdf
 from egosrag.rag.documents.raw import Line, RawDocument, RawPage, check_limit
@@ -69,7 +70,8 @@ def _jsonl(path: Path) -> RawDocument:
         if not isinstance(text, str) or type(number) is not int or number < 1 or number in pages:
             wrong.append(f"line {n}: page must be a new number from 1 and text a string")
             continue
-        pages[number] = [Line(line) for line in without_surrogates(text).splitlines() if line.strip()]
+        text = without_latex_tables(without_surrogates(text))
+        pages[number] = [Line(line) for line in text.splitlines() if line.strip()]
     if wrong and not any(pages.values()):
         raise SourceError(f"{path} {wrong[0]}")
     filled = sorted(RawPage(number, lines) for number, lines in pages.items() if lines)
@@ -81,7 +83,7 @@ def _text(path: Path) -> RawDocument:
     lines = list[Line]()
     pages = list[RawPage]()
     size = 0
-    text = decode(path)
+    text = without_latex_tables(decode(path))
     is_long = len(text) > _LONG_TEXT
     for line in text.splitlines(keepends=True):
         new_page = line.startswith("\f") or (is_long and size > _PART and not line.strip())
