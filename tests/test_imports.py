@@ -193,7 +193,10 @@ def test_every_core_dependency_is_imported_and_pinned() -> None:
         "beautifulsoup4": "bs4",
         "langgraph-checkpoint-sqlite": "langgraph.checkpoint.sqlite",
         "llama-index-core": "llama_index.core",
+        "markdown-it-py": "markdown_it",
+        "lxml": "bs4",  # the parser that Beautiful Soup is given by its name
         "pillow": "PIL",
+        "pystemmer": "Stemmer",
         "python-docx": "docx",
         "pyyaml": "yaml",
         "sentence-transformers": "langchain_huggingface",  # its embeddings stand on it and do not require it

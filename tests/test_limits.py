@@ -10,7 +10,7 @@ import pytest
 
 from egosrag.egos import organize
 from egosrag.errors import SessionError, SourceError
-from egosrag.rag.documents import load as documents
+from egosrag.rag.documents import docx as docx_reader
 from egosrag.rag.documents import readers
 from egosrag.rag.documents.load import load_pages
 from egosrag.rag.index.manual_index import ManualIndex
@@ -22,7 +22,7 @@ from tests.sessions.child_process import EchoModel
 def test_the_size_of_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "manual.txt"
     path.write_text("The oil is changed once a year.")
-    monkeypatch.setattr(documents, "DOCUMENT_BYTES", path.stat().st_size)
+    monkeypatch.setattr(readers, "DOCUMENT_BYTES", path.stat().st_size)
     assert load_pages([path])
     path.write_text("The oil is changed once in a year.")
     for use in (lambda: load_pages([tmp_path]), lambda: ManualIndex.build([path], tmp_path / "index")):
@@ -38,9 +38,9 @@ def test_the_bytes_that_a_document_unpacks_to(tmp_path: Path, monkeypatch: pytes
     with ZipFile(path) as packed:
         unpacked = sum(part.file_size for part in packed.infolist())
     assert path.stat().st_size < unpacked // 4
-    monkeypatch.setattr(readers, "DOCUMENT_BYTES", unpacked)
+    monkeypatch.setattr(docx_reader, "DOCUMENT_BYTES", unpacked)
     assert load_pages([path])
-    monkeypatch.setattr(readers, "DOCUMENT_BYTES", unpacked - 1)
+    monkeypatch.setattr(docx_reader, "DOCUMENT_BYTES", unpacked - 1)
     with pytest.raises(SourceError, match="bytes unpacked, and the limit is"):
         load_pages([path])
 

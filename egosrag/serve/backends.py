@@ -114,6 +114,7 @@ class RoleBackend:
 
     def __init__(self, settings: Settings, role: Path, model: BaseChatModel) -> None:
         self._settings, self._role, self._model = settings, role, model
+        self._names: dict[str, str] = {}  # of stored sessions that were looked up already
         self._busy_sessions: set[str] = set()
         self._lock = threading.Lock()
 
@@ -141,15 +142,19 @@ class RoleBackend:
         Raises:
             ApiError: the session would be a new one, and the token has as many as it may have.
         """
+        if session in self._names:
+            return self._names[session]
         owner = sha256(session.partition("\0")[0].encode()).hexdigest()[:16]
         name = sha256(f"{session}\0{self._role.name}".encode()).hexdigest()[:32]
         with open_store(settings.session_store) as store:
-            if head_of(store, name):  # of a version that did not count the sessions of a token
-                return name
-            name = f"{owner}-{name}"
+            if not head_of(store, name):  # else one of a version that did not count the sessions of a token
+                name = f"{owner}-{name}"
             if not head_of(store, name) and session_count(store, f"{owner}-") >= TOKEN_SESSIONS:
                 message = f"there are {TOKEN_SESSIONS} sessions already: continue one of them"
                 raise ApiError(403, message, "too_many_sessions")
+        while len(self._names) >= TOKEN_SESSIONS:
+            self._names.pop(next(iter(self._names)), None)
+        self._names[session] = name
         return name
 
     def _earlier_turns(self, line: str, messages: Sequence[Message]) -> tuple[Turn, ...]:

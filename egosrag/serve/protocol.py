@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import h11
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from egosrag.limits import REQUEST_TIMEOUT_S
+from egosrag.serve.responses import ApiError
 
 _ABORT = "egosrag.abort"  # the key of the scope that holds the function
 _GRACE_S = 2.0  # beyond the limit of the application, which can still send a status
@@ -53,6 +55,14 @@ class LimitedProtocol(H11Protocol):
             self._stop_timer()
         elif self._timer is None:
             self._restart_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP request, in the shape of OpenAI's errors; then closes the connection."""
+        body = json.dumps(ApiError(400, f"{msg.rstrip('.')}: send HTTP/1.1", "invalid_http").body).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops waiting."""

@@ -1,7 +1,8 @@
 """Detect the encoding of a text file; an unknown one is an error, and never a page of wrong characters.
 
 Tried in this order: a byte order mark; UTF-8; UTF-16 if the result looks like text; GB18030 if most of the Chinese
-characters are the common ones of GB 2312 level 1; the guess of charset-normalizer if it is confident.
+characters are the common ones of GB 2312 level 1; UTF-8 with a few wrong bytes, or with lines in GB18030, as logs and
+joined files have; the guess of charset-normalizer if it is confident. What cannot be read becomes U+FFFD.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_FEW = 20  # one of so many characters may be unreadable
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _BINARY_SIGNATURES = (b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x7fELF")
 
 
 def decode(path: Path) -> str:
-    """Decode a text file.
+    """Decode a text file; a few bytes that cannot be read become U+FFFD.
 
     Raises:
         SourceError: the file is binary, or its encoding cannot be detected.
@@ -49,8 +51,8 @@ def decode_bytes(data: bytes, path: str | Path) -> str:
         raise SourceError(f"{path} is not text but binary data: name it with the suffix of its real format")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
-            return _strict(data, encoding, path)
-    for attempt in (_utf8, _utf16, _gb18030, _other):
+            return _marked(data, encoding, path)
+    for attempt in (_utf8, _utf16, _gb18030, _mostly_utf8, _other):
         text = attempt(data)
         if text is not None:
             return text
@@ -59,11 +61,12 @@ def decode_bytes(data: bytes, path: str | Path) -> str:
     raise SourceError(f"{path} is in an unknown encoding: save it as UTF-8")
 
 
-def _strict(data: bytes, encoding: str, path: str | Path) -> str:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is damaged {encoding} at byte {error.start}: save it again as UTF-8") from error
+def _marked(data: bytes, encoding: str, path: str | Path) -> str:
+    """The text of a file with a byte order mark."""
+    text = data.decode(encoding, errors="replace")
+    if text.count("\ufffd") * _FEW > len(text):
+        raise SourceError(f"{path} is damaged {encoding}: save it again as UTF-8")
+    return text
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -102,6 +105,23 @@ def _gb18030(data: bytes) -> str | None:
     common = sum(len(b) == 2 and 0xB0 <= b[0] <= 0xD7 for b in (c.encode("gb18030") for c in han))
     non_ascii = sum(not c.isascii() for c in text or "")
     return text if han and common >= 0.7 * len(han) and len(han) * 2 >= non_ascii else None
+
+
+def _mostly_utf8(data: bytes) -> str | None:
+    """UTF-8 in which a few bytes are wrong, or some lines are in GB18030."""
+    valid = sum(not character.isascii() for character in data.decode("utf-8", errors="ignore"))
+    lines = []
+    for line in data.split(b"\n"):
+        try:
+            lines.append(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            chinese = _gb18030(line)
+            lines.append(line.decode("utf-8", errors="replace") if chinese is None else chinese)
+    text = "\n".join(lines)
+    wrong = text.count("\ufffd")
+    if wrong * _FEW > len(text) or not valid or valid < wrong:
+        return None
+    return text if len(_CONTROL_CHARACTER.findall(text[:65536])) * 50 <= min(len(text), 65536) else None
 
 
 def _other(data: bytes) -> str | None:

@@ -17,7 +17,7 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _PAIRS = {"“": "”", "「": "」", "『": "』", "（": "）", "‘": "’"}
-_TABLE_ROW = re.compile(r"[^\n]*\|[^\n]*")
+_TABLE_ROW = re.compile(r"^[^\n|]*\|[^\n]*", re.MULTILINE)
 _LONGEST_QUOTE = 200  # characters: a longer quotation is split into its sentences
 
 

@@ -105,7 +105,8 @@ class CachedQuestions(Embedder):
     """
 
     def __init__(self, inner: Embedder, questions: Sequence[str]) -> None:
-        self.name, self.prompt, self.embeds = inner.name, inner.prompt, False
+        self.name, self.prompt, self.identity, self.embeds = inner.name, inner.prompt, inner.identity, False
+        self.probe = inner.probe
         self._inner, self._vectors = inner, {text: inner.question(text) for text in questions}
 
     def passages(self, texts: Sequence[str], progress: Any = None) -> Any:

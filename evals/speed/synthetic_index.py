@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.fields import LEXICAL
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.index.storage import EmbedderCard, IndexData, Manifest
+from egosrag.rag.index.storage import IndexData, Manifest
 from egosrag.rag.index.vectors import Embedder
 from egosrag.schema import Page, Passage
 
@@ -76,8 +76,7 @@ def synthetic_index(passages: int, embedder: Embedder, width: int) -> ManualInde
     vectors = rng.standard_normal((passages, width), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     data = IndexData.in_memory(page_rows, parts, lexical, vectors)
-    card = EmbedderCard(name=embedder.name, dimension=width, prompt=embedder.prompt)
-    return ManualIndex(Manifest(embedder=card), data, embedder)
+    return ManualIndex(Manifest(embedder=embedder.card(width)), data, embedder)
 
 
 def _postings(rng: np.random.Generator, texts: int, words: int) -> tuple[dict[str, Any], dict[str, int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.rag.index.manual_index import ManualIndex
-from tests.conftest import SAMPLES
+from tests.conftest import ROOT, SAMPLES
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +20,12 @@ def manuals() -> dict[str, ManualIndex]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an index can be kept: a folder, and then a database; both are new."""
     return str(tmp_path / "index") if request.param == "folder" else request.getfixturevalue("postgres") + "#car.1"
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Small inputs that once went wrong, which are kept beside the checkout."""
+    path = ROOT.parent / "shared" / "cases"
+    if not path.is_dir():
+        pytest.skip("the cases are not beside this checkout: ../shared/cases is absent")
+    return path

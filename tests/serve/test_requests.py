@@ -6,12 +6,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -504,6 +506,16 @@ def test_errors_of_the_protocol_have_openais_shape(start: Start) -> None:
         response = httpx.request(method, url.removesuffix("/v1") + path)
         assert response.status_code == status
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_what_is_no_http_request_is_400_in_the_same_shape(start: Start) -> None:
+    place = urlsplit(start({"m": ModelBackend(ScriptedChatModel(responses=[]))}))
+    for sent in (b"hello\r\n\r\n", b"GET / HTTP/9\r\n\r\n"):
+        with socket.create_connection((str(place.hostname), place.port or 80), timeout=20) as connection:
+            connection.sendall(sent)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400") and json.loads(body)["error"]["code"] == "invalid_http"
 
 
 def test_a_body_that_stalls_is_408_and_its_connection_is_closed(start: Start) -> None:

@@ -142,6 +142,11 @@ def lacks_price(question: str, text: str) -> bool:
     return bool(_PRICE.question.search(question)) and not _PRICE.answer.search(text)
 
 
+def asks_for_instructions(question: str) -> bool:
+    """Whether ``question`` asks how something is done."""
+    return bool(_INSTRUCTION.question.search(question))
+
+
 def only_prohibits(question: str, sentence: str) -> bool:
     """Whether ``sentence`` is a prohibition, and ``question`` asks neither for permission nor for dangers."""
     return bool(_PROHIBITION.search(sentence)) and not _ASKS_PERMISSION.search(question)

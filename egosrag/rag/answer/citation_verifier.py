@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from egosrag.rag.answer.answer_types import verdict_of
+from egosrag.rag.answer.number_check import NumberMatch, match_numbers
 from egosrag.rag.documents.splitting import section_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.lexical_overlap import Overlap
 from egosrag.schema import Citation, Passage
-from egosrag.text.numbers import LIST_MARKER, quantities_supported
+from egosrag.text.numbers import LIST_MARKER
+from egosrag.text.quantities import without_quantities
 from egosrag.text.sentences import sentence_spans
 from egosrag.text.tables import header_above
 from egosrag.text.words import pairs, without_question_words, words
@@ -30,7 +32,7 @@ _MARK_AFTER_STOP = re.compile(
     r"([。！？.!?]+[”’\"')）]*)((?:\s*[\[【［]\s*\d{1,2}(?:\s*[,，、]\s*\d{1,2})*\s*[\]】］])+)"
 )
 _QUESTION = re.compile(r"[？?][”’」』\"')）]*\s*$|^(?:如何|怎样|怎么|是否|how (?:do|to|can)\b)", re.IGNORECASE)
-_CLAUSE_END = re.compile(r"[，,；;：:。！？!?\n]|\.(?=\s|$)|\b(?:and|but|or|when|while|if|because|so that)\b")
+_CLAUSE_END = re.compile(r"[，；;：:。！？!?\n]|,(?!\d)|\.(?=\s|$)|\b(?:and|but|or|when|while|if|because|so that)\b")
 # Limits ("no more than") and idioms with a negation word that negate nothing.
 _NO_NEGATION = re.compile(
     r"不(?:要|得|能|应|可)?(?:超过|超出|高于|低于|少于|大于|小于|多于)|不(?:仅|但|断|久|同|论|管|足)|没有(?=.{0,8}(?:时|的话))"
@@ -168,8 +170,11 @@ class CitationVerifier:
         if _QUESTION.search(statement):
             return None
         only_repeats = self._asked[0].issuperset(words(without_question_words(statement)))
+        # Numbers are checked by themselves, as they are written in many ways.
+        content = without_quantities(statement)
+        content = content if words(content) else statement
         idf = [
-            {term: bm25.idf(term) for term in set(analyze(statement)) - (set() if only_repeats else users_own)}
+            {term: bm25.idf(term) for term in set(analyze(content)) - (set() if only_repeats else users_own)}
             for bm25, analyze, users_own in zip(self._bm25, (words, pairs), self._users_own, strict=True)
         ]
         # The smaller share counts: by character pairs alone 儿童锁扣 would pass for 儿童锁.
@@ -178,17 +183,20 @@ class CitationVerifier:
             for quote in self._quotes
         ]
         best: tuple[float, float, bool, int, int] | None = None
+        altered = copied = False  # whether quotes are the sentence but for its numbers, or with them
         for i, (support, quote) in enumerate(zip(supports, self._quotes, strict=True)):
             # Of two sentences each supports a part: an order in a document is not cited for what stands beside it.
             if support < max([MIN_SUPPORT, best[0] if best else 0.0, *(supports[n] + 0.001 for n in quote.parts)]):
                 continue
             rank = (support, self._relevance(quote), quote.number in marks, -len(quote.text), -i)
-            if (
-                (best is None or rank > best)
-                and quantities_supported(text, quote.text)
-                and same_polarity(text, quote.text)
-            ):
+            if best is not None and rank <= best:
+                continue
+            numbers = match_numbers(statement, quote.text)
+            altered, copied = altered or numbers is NumberMatch.ALTERED, copied or numbers is NumberMatch.COPIED
+            if numbers in (NumberMatch.COPIED, NumberMatch.SUPPORTED) and same_polarity(text, quote.text):
                 best = rank
+        if altered and not copied:
+            return None
         if best is None:
             return None
         cited = self._quotes[-best[-1]]

@@ -15,8 +15,10 @@ from egosrag.models.traits import traits_of
 from egosrag.rag.answer.citation_verifier import CitationVerifier
 from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
 from egosrag.rag.answer.draft import Draft, Unsupported
-from egosrag.rag.answer.extractive import choose_excerpt, extractive_answer
+from egosrag.rag.answer.extractive import choose_excerpt, continuation, extractive_answer
+from egosrag.rag.answer.prompt_passages import prompt_passages
 from egosrag.rag.answer.token_budget import compose_prompt
+from egosrag.rag.documents.cleaning import readable
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.refusals import no_question, refusal
 from egosrag.rag.retrieval.evidence import EvidenceRetriever, RetrievedEvidence
@@ -126,7 +128,8 @@ class ManualEngine:
         The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
         ``max_new_tokens`` limits what the model writes, by default as its settings do.
         """
-        question = without_surrogates(question)
+        question = readable(without_surrogates(question))
+        history = [(readable(without_surrogates(q)), readable(without_surrogates(a))) for q, a in history]
         language = language_of(question)
         if not question.strip():
             yield from _whole(refusal(language))
@@ -146,8 +149,9 @@ class ManualEngine:
         # 3. Let the model write; each sentence is verified as it is streamed.
         verdict = None
         if excerpt and decision is Decision.GENERATE:
+            hits = prompt_passages(self.index, evidence.passages)
             messages, passages = compose_prompt(
-                self.model, question, history, evidence.passages, language, may_refuse=may_refuse(evidence)
+                self.model, question, history, hits, language, may_refuse=may_refuse(evidence)
             )
             verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
             draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
@@ -161,7 +165,8 @@ class ManualEngine:
         # 4. Or answer with the excerpt, or refuse.
         if excerpt and decision is not Decision.REFUSE:
             page_number = decision is Decision.PAGE_NUMBER
-            answer = extractive_answer(excerpt, language, page_number=page_number, verdict=verdict)
+            note = continuation(self.index, excerpt, language) if not page_number else ""
+            answer = extractive_answer(excerpt, language, page_number=page_number, verdict=verdict, note=note)
         else:
             answer = refusal(language)
         yield from _whole(_with_evidence(answer, evidence, usage))

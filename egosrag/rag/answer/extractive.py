@@ -13,9 +13,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from egosrag.rag.answer.answer_types import Verdict, answer_patterns, only_prohibits
+from egosrag.rag.answer.answer_types import Verdict, answer_patterns, asks_for_instructions, only_prohibits
 from egosrag.rag.answer.citation_verifier import is_negated, join_sentences
 from egosrag.rag.answer.decision import QUOTE_FROM
+from egosrag.rag.documents.procedures import around, goes_on, procedures
 from egosrag.rag.documents.splitting import CALLOUT, section_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.evidence import RetrievedEvidence
@@ -23,7 +24,7 @@ from egosrag.rag.retrieval.lexical_overlap import Overlap
 from egosrag.rag.retrieval.page_references import named_pages
 from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Answer, AttributedSentence, Citation, Page
-from egosrag.text.sentences import sentence_spans
+from egosrag.text.sentences import Span, sentence_spans
 
 # Chosen on the sample manuals: the excerpt contains the answer to 64 of 64 direct questions (59 without these) and 15
 # of 16 follow-ups (11). Car manual, silver questions: ROUGE-1 F 0.252 (0.249), so there the retrieval decides.
@@ -95,7 +96,7 @@ def best_excerpt(index: ManualIndex, question: str, hits: Sequence[ScoredPassage
         if not sentences:
             continue
         top = max(range(len(sentences)), key=lambda i: (sentences[i].rating, -i))
-        start, end = _extended(page, sentences, top)
+        start, end = _with_lists(page, sentences[top], _extended(page, sentences, top), asks_for_instructions(question))
         text = page.text[start:end].strip()
         rating = sentences[top].rating * hit.score
         if text and (best is None or rating > best[0]):
@@ -116,7 +117,7 @@ def page_opening(index: ManualIndex, hits: Sequence[ScoredPassage]) -> Excerpt:
 
 
 def extractive_answer(
-    excerpt: Excerpt, language: str, *, page_number: bool = False, verdict: Verdict | None = None
+    excerpt: Excerpt, language: str, *, page_number: bool = False, verdict: Verdict | None = None, note: str = ""
 ) -> Answer:
     """The excerpt as an answer.
 
@@ -126,6 +127,7 @@ def extractive_answer(
         page_number: whether the question asks for a page: then the answer is the number, known from the document and
             not from the model, with the excerpt's heading.
         verdict: the yes or no of the model, which goes before the excerpt unless that says the opposite.
+        note: a sentence that goes after the excerpt (see :func:`continuation`).
     """
     text = excerpt.citation.quote
     if page_number:
@@ -137,7 +139,30 @@ def extractive_answer(
     if verdict and not (verdict.positive and is_negated(text)):
         sentences = (AttributedSentence(text=verdict.text, citation=0), *sentences)
         text = join_sentences([verdict.text, text])
+    if note:
+        sentences = (*sentences, AttributedSentence(text=note, citation=0))
+        text = f"{text}\n{note}"
     return Answer(answer=text, refused=False, citations=(excerpt.citation,), mode="quoted", sentences=sentences)
+
+
+def continuation(index: ManualIndex, excerpt: Excerpt, language: str) -> str:
+    """A sentence that says on which page the steps of an excerpt go on or begin; empty where they are all in it."""
+    page = index.page(excerpt.citation.source, excerpt.citation.page)
+    steps = [p for p in procedures(page) if p.first and page.text[p.start : p.end].strip() in excerpt.citation.quote]
+    if not steps:
+        return ""
+    notes = []
+    if steps[0].first > 1 and steps[0].start == 0:
+        number = page.page - 1
+        notes.append(f"前面的步骤见第{number}页。" if language == "zh" else f"The steps before are on page {number}.")
+    try:
+        following = index.page(page.source, page.page + 1)
+    except KeyError:
+        following = None
+    if page.text[steps[-1].end :].strip() == "" and goes_on(page, following):
+        number = page.page + 1
+        notes.append(f"续见第{number}页。" if language == "zh" else f"Continues on page {number}.")
+    return join_sentences(notes)
 
 
 def _overlap_with_headings(overlap: Overlap, text: str, section: str) -> float:
@@ -186,7 +211,8 @@ def _extended(page: Page, sentences: Sequence[_RatedSentence], top: int) -> tupl
         return sentences[i].section != section or sentences[i].is_heading or bool(CALLOUT.fullmatch(text(i)))
 
     def is_unfinished(i: int) -> bool:
-        return not _FINISHED.search(text(i)) and not any(c.isdigit() for c in text(i))
+        is_row = "|" in text(i)  # rows of tables are whole lines
+        return not is_row and not _FINISHED.search(text(i)) and not any(c.isdigit() for c in text(i))
 
     while last + 1 < len(sentences) and last - top < _PARAGRAPH_SENTENCES and not is_apart(last + 1):
         if not (in_paragraph(last) or _LIST_ITEM.match(text(last + 1)) or text(last).endswith(("：", ":"))):
@@ -202,3 +228,25 @@ def _extended(page: Page, sentences: Sequence[_RatedSentence], top: int) -> tupl
             break
         first -= 1
     return sentences[first].start, sentences[last].end
+
+
+def _with_lists(page: Page, best: _RatedSentence, span: Span, instructions: bool) -> Span:
+    """A span with each list that it contains a part of as a whole, or without it.
+
+    Args:
+        page: the page.
+        best: the sentence that answers best; the list that it is in is always part of the answer.
+        span: the sentences around it.
+        instructions: whether the question asks how something is done: then so is any other list.
+    """
+    if instructions:
+        return around(page, *span)
+    start, end = span
+    for procedure in procedures(page):
+        if procedure.start < best.end and best.start < procedure.end:
+            start, end = min(start, procedure.start), max(end, procedure.end)
+        elif best.end <= procedure.start < end:
+            end = procedure.start
+        elif start < procedure.end <= best.start:
+            start = procedure.end
+    return start, end

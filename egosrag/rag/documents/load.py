@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from egosrag.errors import SourceError
-from egosrag.limits import DOCUMENT_BYTES
-from egosrag.rag.documents.cleaning import clean
-from egosrag.rag.documents.readers import READERS, check_limit, read
+from egosrag.rag.documents.cleaning import UNREADABLE, clean
+from egosrag.rag.documents.raw import RawDocument
+from egosrag.rag.documents.readers import READERS, read
 from egosrag.samples import document_path
 from egosrag.schema import Page
 
@@ -22,8 +22,7 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     The name of a source is its file name, or as much of the end of its path as distinguishes it from the others.
 
     Raises:
-        SourceError: a path does not exist, its format is not supported, it is larger than
-            ``egosrag.limits.DOCUMENT_BYTES``, or a folder has no supported file.
+        SourceError: a path does not exist, its format is not supported, or a folder has no supported file.
     """
     files: list[Path] = []
     for path in map(document_path, [paths] if isinstance(paths, (str, Path)) else paths):
@@ -42,8 +41,6 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     unique = list(dict.fromkeys(p.resolve() for p in files))
     if not unique:
         raise SourceError("no document was given: name at least one file or folder")
-    for path in unique:
-        check_limit(path, path.stat().st_size, DOCUMENT_BYTES, "bytes")
     names = _source_names(unique)
     return {names[path]: path for path in unique}
 
@@ -69,39 +66,83 @@ def file_hash(path: Path) -> str:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def load_document(path: Path, source: str, *, on_skip: Callable[[str], None] | None = None) -> list[Page]:
+def load_document(
+    path: Path,
+    source: str,
+    *,
+    on_skip: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Page]:
     """The clean pages of one file.
 
     Args:
         path: the file.
         source: the source name of its pages.
-        on_skip: called with one line about pages that had no text and were skipped.
+        on_skip: called with one line about what of it was not read.
+        progress: called with (done, total) pages; what it raises ends the reading.
 
     Raises:
         SourceError: see :func:`load_pages`.
     """
     raw = read(path)
-    if raw.skipped and on_skip:
-        numbers = ", ".join(map(str, raw.skipped))
-        on_skip(f"{source}: no text on page {numbers}: skipped; run OCR over them if they should count")
-    pages = clean(raw, source)
+    if on_skip:
+        for note in _notes(raw):
+            on_skip(f"{source}: {note}")
+    pages = clean(raw, source, progress)
     if not pages:
         raise SourceError(f"{path} has no text but page numbers and running heads: give a file with text in it")
     return pages
+
+
+def _notes(raw: RawDocument) -> Iterator[str]:
+    """What of a document was not read, a line each."""
+    if raw.skipped:
+        numbers = ", ".join(map(str, raw.skipped))
+        yield f"no text on page {numbers}: skipped; run OCR over them if they should count"
+    yield from (f"not read: {note}" for note in raw.notes)
+    if damaged := sum(len(UNREADABLE.findall(line.text)) for page in raw.pages for line in page.lines):
+        yield f"{damaged} unreadable characters were replaced by \ufffd; save the file again as UTF-8"
+
+
+def report_failures(failed: Mapping[str, str], count: int, on_skip: Callable[[str], None] | None = None) -> None:
+    """Report the documents that cannot be read; the others are used without them.
+
+    Args:
+        failed: the error of each.
+        count: number of all documents.
+        on_skip: called with one line about each of ``failed``.
+
+    Raises:
+        SourceError: no document can be read: the first error.
+    """
+    if failed and len(failed) == count:
+        raise SourceError(next(iter(failed.values())))
+    for error in failed.values():
+        if on_skip:
+            on_skip(f"skipped: {error}")
 
 
 def load_pages(paths: Sequence[str | Path], *, on_skip: Callable[[str], None] | None = None) -> list[Page]:
     """The clean pages of all documents, in the order of ``paths``.
 
     Args:
-        paths: files (PDF, Markdown, HTML, DOCX, text, JSONL of ``{"page", "text"}``) and folders of them.
-        on_skip: called with one line about pages that had no text and were skipped.
+        paths: files (PDF, Markdown, HTML, DOCX, text, CSV, JSONL of ``{"page", "text"}``) and folders of them.
+        on_skip: called with one line about each file that cannot be read, and about what of a file was not read.
 
     Raises:
-        SourceError: a file is missing, empty, encrypted, damaged, binary, in an unknown encoding or of a format that
-            is not supported, or it has no text at all.
+        SourceError: no file can be read: it is missing, empty, encrypted, damaged, binary, in an unknown encoding or
+            of a format that is not supported, or it has no text at all.
     """
-    return [page for source, path in find_files(paths).items() for page in load_document(path, source, on_skip=on_skip)]
+    files = find_files(paths)
+    pages: list[Page] = []
+    failed: dict[str, str] = {}
+    for source, path in files.items():
+        try:
+            pages += load_document(path, source, on_skip=on_skip)
+        except SourceError as error:
+            failed[source] = str(error)
+    report_failures(failed, len(files), on_skip)
+    return pages
 
 
 def read_text(path: str | Path) -> str:

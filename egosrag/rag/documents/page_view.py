@@ -6,13 +6,14 @@ the characters that cleaning may change (spaces, line breaks, hyphens).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from egosrag.errors import SourceError
 from egosrag.rag.documents.cleaning import clean_line
-from egosrag.rag.documents.readers import PDFIUM
+from egosrag.rag.documents.pdf import PDFIUM
 from egosrag.schema import Page
 from egosrag.text.sentences import Span, sentence_spans
 
@@ -123,7 +124,7 @@ def _boxes(page: Any, bitmap: Any, quote: str) -> Iterator[Box]:
 def locate_quote(quote: str, characters: Sequence[str]) -> list[Span]:
     """The spans of a quote from the cleaned page among the raw characters of the page.
 
-    If the quote is interrupted by other text, each of its sentences is searched for.
+    If the quote is interrupted by other text, each of its sentences is searched for, and each cell of a table row.
 
     Args:
         quote: text of the cleaned page.
@@ -147,7 +148,16 @@ def locate_quote(quote: str, characters: Sequence[str]) -> list[Span]:
             if span := find(quote[start:end], after):
                 found.append(span)
                 after = span[1]
-    return [(letters[start][1], letters[end - 1][1] + 1) for start, end in found]
+            else:
+                # The name of a column is above the row, and PDFium's order of cells may be another one.
+                sentence = quote[start:end]
+                cells = [re.sub(r"^[^:：|]*[:：]\s*", "", cell) for cell in sentence.split("|")]
+                # A sentence over a page break is on the page only with its beginning.
+                beginnings = (sentence[: len(sentence) * share // 10] for share in range(9, 1, -1))
+                parts = cells if "|" in sentence else beginnings
+                spans = [span for part in parts if len(part) >= _MIN_SENTENCE and (span := find(part, 0))]
+                found += spans if "|" in sentence else spans[:1]
+    return [(letters[start][1], letters[end - 1][1] + 1) for start, end in sorted(set(found))]
 
 
 def _letters(character: str) -> str:

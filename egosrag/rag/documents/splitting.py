@@ -8,14 +8,16 @@ characters; on a page in mostly Latin script 7 characters count as 3, because a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from egosrag.errors import SettingsError
+from egosrag.rag.documents.procedures import procedures
 from egosrag.schema import Page, Passage
 from egosrag.text.language import language_of
 from egosrag.text.sentences import Span, sentence_spans
 
 _SOFT_BREAK = re.compile(r"[，、,：:]\s*|\s+")
+_PROGRESS_STEP = 50  # pages
 LATIN_SCALE = 7 / 3
 #: the head of a warning or note, such as 警告！ or NOTE:
 CALLOUT = re.compile(
@@ -23,27 +25,39 @@ CALLOUT = re.compile(
 )
 
 
-def split_pages(pages: Iterable[Page], *, window: int = 300, overlap: int = 100) -> list[Passage]:
+def split_pages(
+    pages: Sequence[Page],
+    *,
+    window: int = 300,
+    overlap: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Passage]:
     """Passages of at most ``window`` characters that overlap with the previous one by at most ``overlap``.
 
     Args:
         pages: clean pages.
         window: maximum length of a passage, in Chinese characters (see the module's rule for Latin script).
         overlap: maximum overlap of neighbouring passages of a page, in the same unit.
+        progress: called with (done, total) pages.
 
     Raises:
         SettingsError: ``overlap`` is not smaller than ``window``, or either is out of range.
     """
     if not 0 <= overlap < window or window < 20:
         raise SettingsError(f"window {window}, overlap {overlap}: make window 20 or more and overlap smaller than it")
-    return [passage for page in pages for passage in _windows(page, window, overlap)]
+    passages: list[Passage] = []
+    for n, page in enumerate(pages):
+        if progress and n % _PROGRESS_STEP == 0:
+            progress(n, len(pages))
+        passages += _windows(page, window, overlap)
+    return passages
 
 
 def _windows(page: Page, window: int, overlap: int) -> Iterator[Passage]:
     if language_of(page.text) == "en":
         window, overlap = int(window * LATIN_SCALE), int(overlap * LATIN_SCALE)
     spans = [part for span in sentence_spans(page.text) for part in _split_long(page.text, span, window)]
-    spans = _join_callouts(page.text, spans, window)
+    spans = _join_lists(page, _join_callouts(page.text, spans, window), window)
     first = 0
     while first < len(spans):
         last = first
@@ -96,6 +110,19 @@ def _split_long(text: str, span: Span, limit: int) -> Iterator[Span]:
         yield start, cut
         start = cut
     yield start, end
+
+
+def _join_lists(page: Page, spans: Sequence[Span], limit: int) -> list[Span]:
+    """The spans with those of each list joined, so that no window separates its items, if one has room for them."""
+    lists = [(p.start, p.end) for p in procedures(page) if p.end - p.start <= limit]
+    joined: list[Span] = []
+    for span in spans:
+        inside = joined and any(start <= joined[-1][0] and span[0] < end for start, end in lists)
+        if inside and span[1] - joined[-1][0] <= limit:
+            joined[-1] = (joined[-1][0], span[1])
+        else:
+            joined.append(span)
+    return joined
 
 
 def _join_callouts(text: str, spans: Sequence[Span], limit: int) -> list[Span]:

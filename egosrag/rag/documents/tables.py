@@ -1,101 +1,92 @@
-"""CSV and TSV tables: a script with a column of speakers gives lines of dialogue, any other table gives its rows.
+"""Tables of any format as lines of text: each row with its column names, ``Fluid: Engine oil | Every: 10,000 km``.
 
-They are read with LangChain Community's loader. Its loaders for text and HTML are not used: they detect neither the
-encodings nor the headings that ``readers`` does.
+A row is one line, so that it is found, read and cited by itself. Readers give the cells of the grid; cells that span
+several rows or columns are repeated in each of them.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-import warnings
-from pathlib import Path
+from collections.abc import Sequence
 
-from egosrag.errors import SourceError
-from egosrag.text.encoding import decode
-
-_ENCODINGS = ("utf-8-sig", "utf-16", "utf-32", "gb18030")
-_MAX_CELL = 131_072  # characters
-_SPEAKER_COLUMNS = (
-    "speaker",
-    "character",
-    "name",
-    "role",
-    "from",
-    "sender",
-    "author",
-    "角色",
-    "说话人",
-    "人物",
-    "发言人",
-    "姓名",
-)
-_TEXT_COLUMNS = (
-    "line",
-    "text",
-    "dialogue",
-    "dialog",
-    "utterance",
-    "message",
-    "content",
-    "quote",
-    "台词",
-    "对白",
-    "内容",
-    "文本",
-)
+_VALUE = re.compile(r"[\d％%]")
+_LONGEST_HEADER = 60  # characters
 
 
-def rows(path: Path) -> list[str]:
-    """One line of text for each row: ``speaker: text`` for a script, else ``column: value | column: value``.
+def table_lines(rows: Sequence[Sequence[str]], headers: int | None = None, *, likely: bool = False) -> list[str]:
+    """The lines of a table.
 
-    Raises:
-        SourceError: the file is not text, or not a table.
+    Args:
+        rows: the text of each cell; rows may be of different lengths.
+        headers: number of the rows with column names at the top; None: recognized by their form.
+        likely: whether the format says, not for certain, that the first row has the column names.
+
+    Returns:
+        A line for each row, its cells as ``name: text`` and joined by " | "; a row that is one text across all columns
+        is that text; empty cells are left out.
     """
-    with warnings.catch_warnings():
-        # The package warns on import that it is no longer developed; its version is pinned.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from langchain_community.document_loaders import CSVLoader
-
-    text = decode(path)
-    data = path.read_bytes()
-    encoding = next((name for name in _ENCODINGS if _decodes_to(data, name, text)), None)
-    if encoding is None:
-        raise SourceError(f"{path} is a table in an encoding that is not supported: save it as UTF-8")
-    header = re.split(r"[\r\n]", text.lstrip("\ufeff"), maxsplit=1)[0]
-    # The most frequent one in the first line; the standard library's sniffer takes minutes for some tables.
-    delimiter = max((",", ";", "\t"), key=header.count)
-    columns = next(csv.reader([header], delimiter=delimiter), [])
-    speaker, text_column = _first_column(columns, _SPEAKER_COLUMNS), _first_column(columns, _TEXT_COLUMNS)
-    script = speaker is not None and text_column is not None
-    limit = csv.field_size_limit(_MAX_CELL)  # process-wide; other libraries raise it
-    try:
-        loaded = CSVLoader(
-            path,
-            encoding=encoding,
-            csv_args={"delimiter": delimiter},
-            metadata_columns=[speaker, text_column] if speaker and text_column else [],
-        ).load()
-    except (RuntimeError, ValueError) as error:
-        raise SourceError(
-            f"{path} is not a table that can be read ({error.__cause__ or error}): save it again"
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
-    if not script:
-        return [" | ".join(row.page_content.splitlines()) for row in loaded]
-    lines = [(row.metadata[speaker], row.metadata[text_column]) for row in loaded]
-    return [f"{' '.join(name.split())}: {' '.join(text.split())}" for name, text in lines if name and text]
+    grid = [[_cell(cell) for cell in row] for row in rows]
+    columns = max(map(len, grid), default=0)
+    grid = [[*row, *[""] * (columns - len(row))] for row in grid if any(row)]
+    if headers is None:
+        titles = _titles(grid)
+        headers = titles + int(_has_header(grid[titles:], likely))
+    else:
+        titles = _titles(grid[:headers])
+    names = column_names(grid[titles:headers], columns)
+    lines = [row[0] for row in grid[:titles]]
+    if headers == len(grid):  # nothing but the header
+        return lines + [_joined(row) for row in grid[titles:]]
+    for row in grid[headers:]:
+        across = columns > 1 and row.count(row[0]) == columns
+        lines.append(row[0] if across else _joined([labelled(n, c) for n, c in zip(names, row, strict=True)]))
+    return lines
 
 
-def _decodes_to(data: bytes, encoding: str, text: str) -> bool:
-    try:
-        return data.decode(encoding).lstrip("\ufeff") == text.lstrip("\ufeff")
-    except UnicodeDecodeError:
+def labelled(name: str, cell: str) -> str:
+    """A cell with its column name; an empty cell stays empty."""
+    if not name or not cell or name == cell:
+        return cell
+    return f"{name}: {cell}" if name[-1].isascii() else f"{name}：{cell}"
+
+
+def column_names(rows: Sequence[Sequence[str]], columns: int) -> list[str]:
+    """The name of each column from the rows of a header, of which the upper ones may group columns."""
+    names = []
+    for column in range(columns):
+        parts = [row[column].rstrip(":： ") for row in rows if column < len(row) and row[column]]
+        names.append(" ".join(dict.fromkeys(parts)))
+    return names
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return " | ".join(cell for cell in cells if cell)
+
+
+def _titles(grid: Sequence[Sequence[str]]) -> int:
+    """The number of rows above the header that are a title: one text in the first column, or across several."""
+
+    def is_title(row: Sequence[str]) -> bool:
+        return len(row) > 1 and bool(row[0]) and len({cell for cell in row if cell}) == 1
+
+    count = next((n for n, row in enumerate(grid) if not is_title(row)), 0)
+    return count if count + 1 < len(grid) else 0
+
+
+def _has_header(grid: Sequence[Sequence[str]], likely: bool) -> bool:
+    """Whether the first row names the columns: short texts without values, above a column of values."""
+    if len(grid) < 2 or len(grid[0]) < 2:
         return False
-
-
-def _first_column(columns: list[str], names: tuple[str, ...]) -> str | None:
-    """The column with one of the names, the first of ``names`` if several columns have one."""
-    by_name = {column.strip().casefold(): column for column in reversed(columns)}
-    return next((by_name[name] for name in names if name in by_name), None)
+    head, body = grid[0], grid[1:]
+    if any(len(cell) > _LONGEST_HEADER or _VALUE.search(cell) for cell in head) or not all(head[1:]):
+        return False
+    if len(set(head)) < len(head):
+        return False
+    if likely:
+        return True
+    values = [sum(bool(_VALUE.search(row[column])) for row in body) for column in range(len(head))]
+    return max(values) * 2 > len(body)

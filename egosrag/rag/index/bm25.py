@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from egosrag.rag.index.safe_files import read_array, read_object
 from egosrag.text.words import ANALYZERS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_PROGRESS_STEP = 500  # documents
+_K1, _B = 1.2, 0.75
 _EMPTY = "\x00"  # the term of an empty document: bm25s needs one, and no query contains it
 
 
@@ -29,14 +33,23 @@ class Bm25:
         self._engine = engine
 
     @classmethod
-    def build(cls, analyzer: str, documents: Iterable[str]) -> Bm25:
-        """An index over the documents, in their order."""
-        import bm25s
+    def build(cls, analyzer: str, documents: Iterable[str], progress: Callable[[int], None] | None = None) -> Bm25:
+        """An index over the documents, in their order.
 
+        Args:
+            analyzer: of ``ANALYZERS``.
+            documents: read once, one after the other.
+            progress: called now and then with a number of documents; half of the work is to analyze them.
+        """
         analyze = ANALYZERS[analyzer]
-        engine = bm25s.BM25(k1=1.2, b=0.75)
-        engine.index([analyze(text) or [_EMPTY] for text in documents], show_progress=False)
-        return cls(analyzer, engine)
+        vocabulary: dict[str, int] = {}
+        ids: list[array[int]] = []  # four bytes a term, where a list of strings would take eight and the strings
+        for text in documents:
+            terms = analyze(text) or [_EMPTY]
+            ids.append(array("i", [vocabulary.setdefault(term, len(vocabulary)) for term in terms]))
+            if progress and len(ids) % _PROGRESS_STEP == 0:
+                progress(len(ids) // 2)
+        return cls(analyzer, _engine(*_weights(ids, len(vocabulary), progress), len(ids), vocabulary))
 
     @property
     def count(self) -> int:
@@ -83,7 +96,80 @@ class Bm25:
 
     @classmethod
     def load(cls, analyzer: str, folder: Path) -> Bm25:
-        """Read an index that :meth:`save` wrote."""
-        import bm25s
+        """Read an index that :meth:`save` wrote.
 
-        return cls(analyzer, bm25s.BM25.load(str(folder), allow_pickle=False, show_progress=False))
+        Raises:
+            ValueError, KeyError: it is damaged.
+            OSError: it cannot be read.
+        """
+        import numpy as np
+
+        # bm25s.BM25.load would believe what the files state, the backend that it is to import included.
+        count = read_object(folder / "params.index.json")["num_docs"]
+        vocabulary = read_object(folder / "vocab.index.json")
+        weights = read_array(folder / "data.csc.index.npy", "float32", 1)
+        rows = read_array(folder / "indices.csc.index.npy", "int32", 1)
+        pointers = read_array(folder / "indptr.csc.index.npy", "int64", 1)
+        terms = len(pointers) - 1
+        if (
+            type(count) is not int
+            or not 0 <= count < 2**31
+            or terms < 0
+            or not len(rows) == len(weights) == pointers[-1]
+        ):
+            raise ValueError("the parts of an index of words differ")
+        if pointers[0] != 0 or np.any(np.diff(pointers) < 0) or not np.all(np.isfinite(weights)):
+            raise ValueError("an index of words has wrong counts or weights")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < count):
+            raise ValueError("an index of words names documents that it does not have")
+        if not all(type(row) is int and 0 <= row <= terms for row in vocabulary.values()):
+            raise ValueError("an index of words has terms without a row")
+        return cls(analyzer, _engine(weights, rows, pointers, count, vocabulary))
+
+
+def _engine(
+    weights: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    pointers: NDArray[np.int64],
+    count: int,
+    vocabulary: dict[str, int],
+) -> Any:
+    """The engine over weights by term: those of term t are ``weights[pointers[t]:pointers[t + 1]]``, as their rows."""
+    import bm25s
+
+    engine = bm25s.BM25(k1=_K1, b=_B)
+    engine.scores = {"data": weights, "indices": rows, "indptr": pointers, "num_docs": count}
+    engine.vocab_dict, engine.unique_token_ids_set = vocabulary, set(vocabulary.values())
+    engine.nonoccurrence_array = None
+    return engine
+
+
+def _weights(
+    documents: Sequence[array[int]], terms: int, progress: Callable[[int], None] | None
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
+    """The weights of terms by their ids in documents, with the documents and the pointers of each term.
+
+    The same as ``bm25s.BM25.index`` computes, which needs four times the memory: it sorts the weights by term, and
+    here each is written where it belongs.
+    """
+    import numpy as np
+
+    pointers = np.zeros(terms + 1, dtype=np.int64)
+    for document in documents:
+        pointers[np.unique(np.frombuffer(document, dtype=np.int32)) + 1] += 1
+    frequency = pointers[1:].copy()
+    np.cumsum(pointers, out=pointers)
+    inverse = np.log(1 + (len(documents) - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    average = np.mean([len(document) for document in documents]) if documents else 1.0
+    weights, rows = np.empty(pointers[-1], dtype=np.float32), np.empty(pointers[-1], dtype=np.int32)
+    free = pointers[:-1].copy()  # the next place of each term
+    for n, document in enumerate(documents):
+        if progress and n % _PROGRESS_STEP == 0:
+            progress((len(documents) + n) // 2)
+        ids, counts = np.unique(np.frombuffer(document, dtype=np.int32), return_counts=True)
+        places = free[ids]
+        share = counts.astype(np.float32)
+        weights[places] = inverse[ids] * (share / (_K1 * ((1 - _B) + _B * len(document) / average) + share))
+        rows[places] = n
+        free[ids] += 1
+    return weights, rows, pointers

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from egosrag.errors import SourceError
 from egosrag.parallel import Executor, run_serially
-from egosrag.rag.documents.load import load_document
+from egosrag.rag.documents.load import file_hash, load_document
 from egosrag.rag.index.fields import Progress
+from egosrag.rag.index.safe_files import DAMAGED, read_array
 from egosrag.rag.index.storage import VERSION
 from egosrag.rag.index.vectors import Embedder, load_embedder
 from egosrag.schema import Page
@@ -27,25 +31,61 @@ if TYPE_CHECKING:
     from egosrag.rag.index.vectors import Vectors
 
 SHARD_BYTES = 4_000_000  # of documents that are read as one shard
+_GIVEN_UP_S = 30 * 24 * 3600  # seconds after which the checkpoints of an interrupted build are deleted
+_ATTEMPTS = 3  # to read a file that somebody is writing
 SHARD_TEXTS = 512  # passages that are embedded as one shard
 
 
 class ReadPages(NamedTuple):
-    """The pages of each source of a shard of documents, and the notes about skipped pages."""
+    """The pages of each source of a shard of documents.
+
+    Attributes:
+        pages: of the sources that can be read.
+        notes: one line about each part that was not read.
+        failed: the error of each source that cannot be read.
+        hashes: the SHA-256 of what was read of each source.
+    """
 
     pages: dict[str, list[Page]]
     notes: list[str]
+    failed: dict[str, str] = {}
+    hashes: dict[str, str] = {}
 
 
-def read_shard(files: Mapping[str, Path]) -> ReadPages:
+def read_shard(files: Mapping[str, Path], progress: Progress | None = None) -> ReadPages:
     """Read some documents.
 
-    Raises:
-        SourceError: one cannot be read.
+    Args:
+        files: the path of each source.
+        progress: called with (step, done, total) pages of each document; None on another machine.
     """
     notes: list[str] = []
-    pages = {source: load_document(path, source, on_skip=notes.append) for source, path in files.items()}
-    return ReadPages(pages, notes)
+    pages: dict[str, list[Page]] = {}
+    failed: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    for source, path in files.items():
+        try:
+            pages[source], found, hashes[source] = _read_unchanged(path, source, progress)
+            notes += found
+        except SourceError as error:
+            failed[source] = str(error)
+    return ReadPages(pages, notes, failed, hashes)
+
+
+def _read_unchanged(path: Path, source: str, progress: Progress | None) -> tuple[list[Page], list[str], str]:
+    """The pages of a file that did not change while it was read, the notes about it, and its hash.
+
+    Raises:
+        SourceError: it cannot be read, or somebody writes it all the time.
+    """
+    for _ in range(_ATTEMPTS):
+        notes: list[str] = []
+        digest = file_hash(path)
+        step = partial(progress, "reading pages") if progress else None
+        pages = load_document(path, source, on_skip=notes.append, progress=step)
+        if file_hash(path) == digest:
+            return pages, notes, digest
+    raise SourceError(f"{path} is being written: index it when it is complete")
 
 
 def embed_shard(texts: Sequence[str], embedder: str | Embeddings | Embedder) -> Vectors:
@@ -82,22 +122,22 @@ class ShardedBuild:
             files: the path of each source.
             hashes: the SHA-256 of each source.
             progress: called with (step, done, total).
-
-        Raises:
-            SourceError: one cannot be read.
         """
         shards = list(_file_shards(files))
         keys = [_digest("pages", [(source, hashes[source]) for source in shard]) for shard in shards]
         results: dict[int, ReadPages] = {}
         done = 0
         progress("reading", done, len(files))
-        for i, result in self._results(read_shard, shards, keys, _PagesCheckpoint()):
+        work = partial(read_shard, progress=progress) if self._executor is run_serially else read_shard
+        for i, result in self._results(work, shards, keys, _PagesCheckpoint()):
             results[i] = result
             done += len(shards[i])
             progress("reading", done, len(files))
         ordered = [results[i] for i in range(len(shards))]
         pages = {source: pages for result in ordered for source, pages in result.pages.items()}
-        return ReadPages(pages, [note for result in ordered for note in result.notes])
+        failed = {source: error for result in ordered for source, error in result.failed.items()}
+        read_hashes = {source: digest for result in ordered for source, digest in result.hashes.items()}
+        return ReadPages(pages, [note for result in ordered for note in result.notes], failed, read_hashes)
 
     def embed(
         self, texts: Sequence[str], model: Embedder, given: str | Embeddings | Embedder, progress: Progress
@@ -115,7 +155,7 @@ class ShardedBuild:
         """
         by_length = sorted(texts, key=len)  # a batch is padded to its longest text
         shards = [by_length[start : start + SHARD_TEXTS] for start in range(0, len(by_length), SHARD_TEXTS)]
-        keys = [_digest("vectors", [model.name, model.prompt, *shard]) for shard in shards]
+        keys = [_digest("vectors", [model.key, *shard]) for shard in shards]
         work = partial(embed_shard, embedder=model if self._executor is run_serially else given)
         vectors: dict[str, Vectors] = {}
         for i, result in self._results(work, shards, keys, _VectorsCheckpoint()):
@@ -124,9 +164,13 @@ class ShardedBuild:
         return vectors
 
     def delete_checkpoints(self) -> None:
-        """Delete the results of this build's shards: the index is written."""
+        """Delete the results of this build's shards, as the index is written, and those of builds long given up."""
         for path in self._written:
             path.unlink(missing_ok=True)
+        for path in self._checkpoints.iterdir() if self._checkpoints and self._checkpoints.is_dir() else ():
+            with suppress(OSError):
+                if path.name.startswith(("pages-", "vectors-")) and time.time() - path.stat().st_mtime > _GIVEN_UP_S:
+                    path.unlink()
 
     def _results(
         self, work: Callable[[Any], Any], shards: Sequence[Any], keys: Sequence[str], checkpoint: _Checkpoint
@@ -169,23 +213,22 @@ class _PagesCheckpoint:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             pages = {source: [Page.model_validate(page) for page in pages] for source, pages in record["pages"].items()}
-            return ReadPages(pages, record["notes"])
-        except (OSError, ValueError, KeyError):
+            return ReadPages(pages, record["notes"], record["failed"], record["hashes"])
+        except DAMAGED:
             return None
 
     def write(self, path: Path, result: ReadPages) -> None:
         pages = {source: [page.model_dump(mode="json") for page in pages] for source, pages in result.pages.items()}
-        path.write_text(json.dumps({"pages": pages, "notes": result.notes}, ensure_ascii=False), encoding="utf-8")
+        record = {"pages": pages, "notes": result.notes, "failed": result.failed, "hashes": result.hashes}
+        path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
 class _VectorsCheckpoint:
     def read(self, path: Path) -> Vectors | None:
-        import numpy as np
-
         try:
-            vectors: Vectors = np.load(path, allow_pickle=False)
+            vectors: Vectors = read_array(path, "float32", 2)
             return vectors
-        except (OSError, ValueError):
+        except DAMAGED:
             return None
 
     def write(self, path: Path, result: Vectors) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from egosrag.rag.documents.cleaning import contents_entries
-from egosrag.rag.documents.readers import Line
+from egosrag.rag.documents.raw import Line
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.schema import Page, Passage
 
@@ -43,22 +43,43 @@ def searched_text(passage: Passage) -> str:
 def indexed_sentences(pages: Sequence[Page], passages: Sequence[Passage]) -> list[list[str]]:
     """The sentences of each page; one empty sentence for a page that has none or is not searched."""
     searched = {(p.source, p.page) for p in passages}
-    return [
-        ((p.source, p.page) in searched and [s for s in _SENTENCE_END.split(p.text) if len(s) > _MIN_SENTENCE]) or [""]
-        for p in pages
-    ]
+    return [sentences_of(page) if (page.source, page.page) in searched else [""] for page in pages]
+
+
+def sentences_of(page: Page) -> list[str]:
+    """The sentences of a page that are indexed; one empty sentence for a page without any."""
+    return [s for s in _SENTENCE_END.split(page.text) if len(s) > _MIN_SENTENCE] or [""]
 
 
 def build_lexical(pages: Sequence[Page], passages: Sequence[Passage], progress: Progress) -> dict[str, Bm25]:
     """The lexical indexes of pages and their passages, by the names of ``LEXICAL``."""
     searched = {(p.source, p.page) for p in passages}
-    whole = [page.text if (page.source, page.page) in searched else "" for page in pages]
-    titles = [" ".join([*page.section.split(" > ")[1:], *(h.title for h in page.headings)]) for page in pages]
-    sentences = [sentence for page in indexed_sentences(pages, passages) for sentence in page]
-    texts = {"windows": [searched_text(p) for p in passages], "pages": whole, "titles": titles, "sentences": sentences}
-    lexical = {}
-    for done, (name, analyzer) in enumerate(LEXICAL.items()):
-        progress("indexing words", done, len(LEXICAL))
-        lexical[name] = Bm25.build(analyzer, texts[name.split("-")[0]])
-    progress("indexing words", len(LEXICAL), len(LEXICAL))
-    return lexical
+
+    # Generators, as the texts of a large document would be in memory a second time.
+    def texts(field: str) -> Iterator[str]:
+        if field == "windows":
+            yield from map(searched_text, passages)
+        elif field == "sentences":
+            for page in pages:
+                yield from sentences_of(page) if (page.source, page.page) in searched else [""]
+        elif field == "pages":
+            yield from (page.text if (page.source, page.page) in searched else "" for page in pages)
+        else:
+            yield from (" ".join([*p.section.split(" > ")[1:], *(h.title for h in p.headings)]) for p in pages)
+
+    lexical: dict[str, Bm25] = {}
+    counts = {"windows": len(passages), "pages": len(pages), "titles": len(pages), "sentences": len(passages)}
+    total, done = sum(counts[name.split("-")[0]] for name in LEXICAL), 0
+    # The largest first, while the others take no memory yet.
+    for name in sorted(LEXICAL, key=lambda name: ("sentences", "windows", "pages", "titles").index(name.split("-")[0])):
+        field = name.split("-")[0]
+        count = counts[field]
+
+        def report(documents: int, done: int = done, count: int = count) -> None:
+            progress("indexing words", done + min(documents, count), total)
+
+        progress("indexing words", done, total)
+        lexical[name] = Bm25.build(LEXICAL[name], texts(field), report)
+        done += count
+    progress("indexing words", total, total)
+    return {name: lexical[name] for name in LEXICAL}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -15,11 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from egosrag.errors import StoreError
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.fields import LEXICAL, indexed_sentences
+from egosrag.rag.index.safe_files import DAMAGED, read_array, read_object
 from egosrag.rag.index.storage import IndexData, Manifest, check_version
 from egosrag.schema import Page, Passage
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from egosrag.rag.index.vectors import Vectors
 
 MANIFEST = "manifest.json"
+_GENERATION = re.compile("data-[0-9a-f]{12}")
 _STALE_S = 3600  # seconds without a write after which an unfinished build is taken for killed
 
 
@@ -44,6 +45,12 @@ class FolderStore:
     def check_available(self) -> None:
         """A folder is checked when it is written."""
 
+    def sweep(self) -> None:
+        """See :class:`egosrag.rag.index.storage.IndexStore`."""
+        current = self._current_generation() if (self._folder / MANIFEST).is_file() else None
+        if current:  # nothing is deleted from a folder that is no index
+            self._remove_stale(current)
+
     def read_manifest(self) -> Manifest:
         """See :class:`egosrag.rag.index.storage.IndexStore`."""
         path = self._folder / MANIFEST
@@ -52,11 +59,11 @@ class FolderStore:
                 f"there is no index in {self._folder}: build one with egosrag index PATH --out {self._folder}"
             )
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_object(path)
             if record.get("format") == "egosrag-index":
                 check_version(f"the index in {self._folder}", record["version"])
             return Manifest.model_validate(record)
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        except DAMAGED as error:  # pydantic's ValidationError is a ValueError
             raise StoreError(f"the index in {self._folder} is damaged ({MANIFEST}): build it again") from error
 
     def read(self, manifest: Manifest) -> IndexData:
@@ -64,15 +71,10 @@ class FolderStore:
         data = self._folder / manifest.generation
         try:
             pages = [Page.model_validate_json(line) for line in _lines(data / "pages.jsonl")]
-            page_text = {(page.source, page.page): page.text for page in pages}
-            passages = []
-            for line in _lines(data / "passages.jsonl"):
-                record = json.loads(line)
-                text = page_text[record["source"], record["page"]]
-                passages.append(Passage(text=text[record["start"] : record["end"]], **record))
+            passages = _passages(pages, _lines(data / "passages.jsonl"))
             lexical = {name: Bm25.load(analyzer, data / name) for name, analyzer in LEXICAL.items()}
             index = IndexData.in_memory(pages, passages, lexical, _vectors(data, manifest, len(passages)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise StoreError(
                 f"the index in {self._folder} is damaged ({type(error).__name__}): build it again"
             ) from error
@@ -103,10 +105,10 @@ class FolderStore:
         """The generation that the manifest names; None if there is none, or the manifest is damaged."""
         if (self._folder / MANIFEST).is_file():
             try:
-                name = json.loads((self._folder / MANIFEST).read_text(encoding="utf-8")).get("generation")
-            except (ValueError, AttributeError):
+                name = read_object(self._folder / MANIFEST).get("generation")
+            except ValueError:
                 return None
-            return name if isinstance(name, str) and name.startswith("data-") and "/" not in name else None
+            return name if isinstance(name, str) and _GENERATION.fullmatch(name) else None
         if any(not entry.name.startswith(("data-", f"{MANIFEST}.")) for entry in self._folder.iterdir()):
             raise StoreError(f"{self._folder} holds other files and no index: give an empty or a new folder")
         return None
@@ -139,6 +141,27 @@ def _expected_counts(pages: list[Page], passages: list[Passage]) -> dict[str, in
     return {name: sizes[name.split("-")[0]] for name in LEXICAL}
 
 
+def _passages(pages: list[Page], lines: list[str]) -> list[Passage]:
+    """The passages of stored lines, each a part of one of the pages.
+
+    Raises:
+        ValueError, KeyError, TypeError: a line is no passage, or its page or its place does not exist.
+    """
+    texts = {(page.source, page.page): page.text for page in pages}
+    if len(texts) != len(pages) or any(not 0 <= h.start <= len(page.text) for page in pages for h in page.headings):
+        raise ValueError("pages occur twice, or headings are outside of their pages")
+    passages = []
+    for line in lines:
+        record = json.loads(line)
+        text, start, end = texts[record["source"], record["page"]], record["start"], record["end"]
+        if not 0 <= start < end <= len(text) or type(start) is not int or type(end) is not int:
+            raise ValueError("a passage is outside of its page")
+        passages.append(Passage(text=text[start:end], **record))
+    if len({passage.id for passage in passages}) != len(passages):
+        raise ValueError("passages have the same id")
+    return passages
+
+
 def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
 
@@ -148,7 +171,7 @@ def _vectors(folder: Path, manifest: Manifest, count: int) -> Vectors | None:
 
     if manifest.embedder is None:
         return None
-    vectors: Vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-    if vectors.shape != (count, manifest.embedder.dimension) or vectors.dtype != np.float32:
+    vectors: Vectors = read_array(folder / "vectors.npy", "float32", 2)
+    if vectors.shape != (count, manifest.embedder.dimension) or not np.all(np.isfinite(vectors)):
         raise ValueError("vectors do not belong to the passages")
     return vectors

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egosrag.errors import SourceError, StoreError
 from egosrag.postgres import is_postgres_url, redact_url
-from egosrag.rag.documents.load import file_hash, find_files
+from egosrag.rag.documents.load import file_hash, find_files, report_failures
 from egosrag.rag.documents.splitting import split_pages
 from egosrag.rag.index.bulk import ShardedBuild
 from egosrag.rag.index.fields import Progress, build_lexical, no_progress, searched_pages, searched_text
 from egosrag.rag.index.folder_store import MANIFEST, FolderStore
+from egosrag.rag.index.safe_files import weights_hash
 from egosrag.rag.index.storage import (
     VERSION,
-    EmbedderCard,
     IndexData,
     IndexStore,
     Manifest,
     NewerVersionError,
 )
-from egosrag.rag.index.vectors import Embedder, load_embedder
+from egosrag.rag.index.vectors import PACKAGED, Embedder, embedder_folder, load_embedder
 from egosrag.schema import Page, Passage
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class ManualIndex:
         self.places, self.page_of, self.first_sentence = data.layout
         self._data = data
         self._embedder = embedder
+        self._embedder_name: str | None = None  # that the user gave, to be loaded when it is needed
+        self._checked: Embedder | None = None  # the embedder that is known to have made the vectors
         self._page_row = {place: row for row, place in enumerate(self.places)}
 
     def page(self, source: str, number: int) -> Page:
@@ -88,14 +91,24 @@ class ManualIndex:
             ModelError: it cannot be loaded.
         """
         card = self.manifest.embedder
-        if card and self._embedder is None:
-            self._embedder = load_embedder(card.name)
-        if card and self._embedder and (self._embedder.name, self._embedder.prompt) != (card.name, card.prompt):
-            raise StoreError(
-                f"the index was built with the embedder {card.name}, not {self._embedder.name}: "
-                "use that one, or build the index again"
-            )
-        return self._embedder if card else None
+        if card is None:
+            return None
+        if self._embedder is None:
+            name = self._embedder_name or (card.name if card.name in PACKAGED else None)
+            if name is None:
+                raise StoreError(
+                    f"the index was built with the embedder {card.name}: name it, for example with --embedder, as an "
+                    "index does not decide which model is loaded"
+                )
+            self._embedder = load_embedder(name)
+        if self._embedder and self._checked is not self._embedder:
+            if not card.is_of(self._embedder):
+                raise StoreError(
+                    f"the index was built with the embedder {card.name}, not {self._embedder.name} as it is now: "
+                    "use that one, or build the index again"
+                )
+            self._checked = self._embedder
+        return self._embedder
 
     @classmethod
     def build(
@@ -124,11 +137,11 @@ class ManualIndex:
             progress: called with (step, done, total).
             window: maximum length of a passage, in Chinese characters (see :mod:`egosrag.rag.documents.splitting`).
             overlap: maximum overlap of neighbouring passages, in the same unit.
-            on_skip: called with one line about pages that had no text and were skipped.
+            on_skip: called with one line about each document that cannot be read, and about what of one was not read.
             sharding: where documents are read and passages embedded, and whether an interrupted build is continued.
 
         Raises:
-            SourceError: a document cannot be read.
+            SourceError: no document can be read.
             ModelError: the embedder cannot be loaded.
             StoreError: the folder or the database cannot be written.
         """
@@ -144,8 +157,11 @@ class ManualIndex:
         if on_skip:
             for note in read.notes:
                 on_skip(note)
-        pages = [page for source in files for page in unchanged.get(source) or read.pages[source]]
-        passages = split_pages(searched_pages(pages), window=window, overlap=overlap)
+        report_failures(read.failed, len(files), on_skip)
+        hashes = {s: read.hashes.get(s, digest) for s, digest in hashes.items() if s not in read.failed}
+        pages = [page for source in hashes for page in unchanged.get(source) or read.pages[source]]
+        step = partial(progress, "splitting")
+        passages = split_pages(searched_pages(pages), window=window, overlap=overlap, progress=step)
         if not passages:
             raise SourceError(f"{', '.join(files)}: nothing to search in: give a document with more text")
         lexical = build_lexical(pages, passages, progress)
@@ -153,7 +169,7 @@ class ManualIndex:
         if model:
             known = previous._known_vectors(model) if previous else {}
             vectors = _embed(passages, known, model, embedder, sharding, progress)
-            card = EmbedderCard(name=model.name, dimension=vectors.shape[1], prompt=model.prompt)
+            card = model.card(vectors.shape[1])
         manifest = Manifest(window=window, overlap=overlap, embedder=card, files=hashes)
         index = cls(manifest, IndexData.in_memory(pages, passages, lexical, vectors), model)
         if out_dir is not None:
@@ -166,6 +182,7 @@ class ManualIndex:
         """The index to update; None if there is none, or it is damaged or of an older version and is rebuilt."""
         store = open_store(where)
         store.check_available()
+        store.sweep()
         try:
             return cls._open(store)
         except NewerVersionError:
@@ -176,10 +193,11 @@ class ManualIndex:
     def _is_built_from(self, hashes: Mapping[str, str], window: int, overlap: int, model: Embedder | None) -> bool:
         """Whether a build from these would give this index; if so, it takes over the loaded embedder."""
         built = self.manifest
-        card = (built.embedder.name, built.embedder.prompt) if built.embedder else None
-        given = (model.name, model.prompt) if model else None
         order = list(dict.fromkeys(source for source, _ in self.places))
-        if (built.files, order, built.window, built.overlap, card) != (hashes, list(hashes), window, overlap, given):
+        if (built.files, order, built.window, built.overlap) != (hashes, list(hashes), window, overlap):
+            return False
+        same = built.embedder.is_of(model) if built.embedder and model else built.embedder is None and model is None
+        if not same:
             return False
         self._embedder = model
         return True
@@ -196,7 +214,7 @@ class ManualIndex:
     def _known_vectors(self, model: Embedder) -> dict[str, Vectors]:
         """The vector of each passage text, if this embedder made them."""
         card = self.manifest.embedder
-        if self.dense is None or card is None or (card.name, card.prompt) != (model.name, model.prompt):
+        if self.dense is None or card is None or not card.is_of(model):
             return {}
         return {searched_text(p): v for p, v in zip(self.passages, self.dense.vectors, strict=True)}
 
@@ -219,7 +237,7 @@ class ManualIndex:
 
         Args:
             where: where :meth:`save` or ``egosrag index --out`` wrote it: a folder, or ``postgresql://...#NAME``.
-            embedder: the embedder that it was built with, if that was an object; else it is loaded by its name.
+            embedder: the embedder that it was built with; one of ``vectors.PACKAGED`` need not be named.
 
         Raises:
             StoreError: there is no index, it is damaged, of another version, or of another embedder.
@@ -230,11 +248,13 @@ class ManualIndex:
     def _open(cls, store: IndexStore, embedder: str | Embeddings | None = None) -> ManualIndex:
         manifest = store.read_manifest()
         name = manifest.embedder.name if manifest.embedder else None
-        if isinstance(embedder, str) and embedder and embedder != name:
+        packaged = name in PACKAGED or embedder in PACKAGED if isinstance(embedder, str) else False
+        if isinstance(embedder, str) and embedder and embedder != name and (packaged or name is None):
             built_with = f"the embedder {name}" if name else "no embedder"
             raise StoreError(f"the index in {store.where} was built with {built_with}, not {embedder}: build it again")
-        model = None if isinstance(embedder, str) else load_embedder(embedder)
-        return cls(manifest, store.read(manifest), model)
+        index = cls(manifest, store.read(manifest), None if isinstance(embedder, str) else load_embedder(embedder))
+        index._embedder_name = embedder if isinstance(embedder, str) and embedder else None
+        return index
 
     def is_current(self, where: str | Path) -> bool:
         """Whether this index is still the one that is stored at ``where``.
@@ -262,12 +282,19 @@ class ManualIndex:
             SourceError, ModelError, StoreError: see :meth:`build`.
         """
         files = find_files(paths)
-        named = embedder if isinstance(embedder, str) or embedder is None else type(embedder).__qualname__
+        if isinstance(embedder, str):
+            named: object = weights_hash(embedder_folder(embedder))
+        else:
+            named = type(embedder).__qualname__ if embedder else None
         key = repr((VERSION, window, overlap, named, sorted((s, file_hash(p)) for s, p in files.items())))
         folder = Path(cache_dir) / "indexes" / sha256(key.encode()).hexdigest()[:24]
         if (folder / MANIFEST).is_file():
             try:
-                return cls.load(folder, None if isinstance(embedder, str) else embedder)
+                index = cls.load(folder, None if isinstance(embedder, str) else embedder)
+                index._embedder_name = embedder if isinstance(embedder, str) else None
+                if not isinstance(embedder, str):
+                    _ = index.embedder  # raises for another object of the same class
+                return index
             except StoreError:
                 pass  # a cache that cannot be read is rebuilt
         return cls.build(paths, folder, embedder, progress, window=window, overlap=overlap, on_skip=on_skip)

@@ -85,6 +85,9 @@ class PostgresStore:
         """See :class:`egosrag.rag.index.storage.IndexStore`."""
         self._database.fetch_all("SELECT 1")
 
+    def sweep(self) -> None:
+        """A build is one transaction: a killed one leaves nothing."""
+
     def read_manifest(self) -> Manifest:
         """See :class:`egosrag.rag.index.storage.IndexStore`."""
         rows = []

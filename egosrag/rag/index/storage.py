@@ -6,28 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from egosrag.errors import StoreError
 from egosrag.rag.index.bm25 import Bm25
-from egosrag.rag.index.fields import indexed_sentences
-from egosrag.rag.index.vectors import DenseIndex, DenseSearch
+from egosrag.rag.index.fields import sentences_of
+from egosrag.rag.index.vectors import DenseIndex, DenseSearch, EmbedderCard
 from egosrag.schema import Page, Passage
 
 if TYPE_CHECKING:
     from egosrag.rag.index.vectors import Vectors
 
 VERSION = 3
-
-
-class EmbedderCard(BaseModel):
-    """The embedder that made the vectors of an index: questions must be embedded by the same one."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    dimension: int
-    prompt: str = ""
 
 
 class Manifest(BaseModel):
@@ -37,9 +27,9 @@ class Manifest(BaseModel):
 
     format: str = "egosrag-index"
     version: int = VERSION
-    generation: str = ""
-    window: int = 300
-    overlap: int = 100
+    generation: str = Field(default="", pattern=r"^(?:data-[0-9a-f]{12}|\d{1,18})?$")  # also the name of a folder
+    window: int = Field(default=300, ge=20)
+    overlap: int = Field(default=100, ge=0)
     embedder: EmbedderCard | None = None
     files: dict[str, str] = {}  # source name -> SHA-256 of the file
 
@@ -62,8 +52,10 @@ def layout_of(pages: Sequence[Page], passages: Sequence[Passage]) -> Layout:
     """The layout of pages and their passages."""
     rows = {(page.source, page.page): row for row, page in enumerate(pages)}
     first_sentence = [0]
-    for sentences in indexed_sentences(pages, passages)[:-1]:
-        first_sentence.append(first_sentence[-1] + len(sentences))
+    searched = {(p.source, p.page) for p in passages}
+    for page in pages[:-1]:
+        count = len(sentences_of(page)) if (page.source, page.page) in searched else 1
+        first_sentence.append(first_sentence[-1] + count)
     return Layout(list(rows), [rows[p.source, p.page] for p in passages], first_sentence)
 
 
@@ -105,6 +97,9 @@ class IndexStore(Protocol):
 
     def check_available(self) -> None:
         """Raise a StoreError if the store cannot be reached, before the work of a build."""
+
+    def sweep(self) -> None:
+        """Delete what killed builds left behind, and nothing of a build that may still be running."""
 
     def read_manifest(self) -> Manifest:
         """The manifest of the current generation.

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from egosrag.errors import ModelError
 from egosrag.models.runtime.checkpoint import checkpoint_folder
 from egosrag.models.runtime.cpu import bfloat16_products, pack_encoder
 from egosrag.models.weights import load_encoder
 from egosrag.rag.index import e5
+from egosrag.rag.index.safe_files import weights_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +36,38 @@ EXACT_SEARCH = 100_000
 CANDIDATES = 1000
 _SAMPLE = 2000  # passages from which the median of more than EXACT_SEARCH is estimated
 _TRAINING_VECTORS = 20_000  # from which FAISS learns the codes
+_PROBE = "The relief valve opens at 4.5 bar. 泄压阀在4.5巴时打开。"
+_PROBE_LENGTH = 32  # components; enough to tell one embedder from another
+_PROBE_NEAR = 0.01  # by which they may differ between machines
 _BATCH = 64  # texts of a call to any embedder
 _PACKED_BATCH = 16  # texts of a forward pass of our own; the activations of more do not stay in a CPU's cache
+
+
+class EmbedderCard(BaseModel):
+    """The embedder that made the vectors of an index: questions must be embedded by the same one.
+
+    Attributes:
+        name: what it was loaded from, or the class of a LangChain object.
+        dimension: of its vectors.
+        prompt: the prefix that it puts before a question.
+        identity: the hash of its weights; empty for an object, which is recognized by ``probe``.
+        probe: the first components of the vector of a fixed text.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    dimension: int = Field(ge=1, le=65_536)
+    prompt: str = ""
+    identity: str = ""
+    probe: tuple[float, ...] = Field(default=(), max_length=_PROBE_LENGTH)
+
+    def is_of(self, embedder: Embedder) -> bool:
+        """Whether this embedder made the vectors: its weights are the same, whatever it is called."""
+        if self.prompt != embedder.prompt or self.identity != embedder.identity:
+            return False
+        near = [abs(a - b) for a, b in zip(self.probe, embedder.probe, strict=False)]
+        return bool(self.identity) or (len(self.probe) == len(embedder.probe) and max(near, default=1.0) < _PROBE_NEAR)
 
 
 class Embedder:
@@ -45,6 +79,7 @@ class Embedder:
         prompt: the prefix that the model puts before a question.
         length: the length of a text in the model's tokens.
         batch: texts of one call to the model.
+        identity: the hash of its weights; empty for an object whose weights are not known.
         packed: whether the model was packed by :func:`egosrag.models.runtime.cpu.pack_encoder`, so that batches are
             computed in bfloat16 where that is faster.
     """
@@ -58,8 +93,10 @@ class Embedder:
         length: Callable[[str], int] = len,
         batch: int = _BATCH,
         packed: bool = False,
+        identity: str = "",
     ) -> None:
         self.name = name
+        self.identity = identity
         self.prompt = prompt
         self._model = model
         self._length = length
@@ -79,6 +116,23 @@ class Embedder:
             if progress:
                 progress(len(rows), len(texts))
         return _unit(np.asarray(rows, dtype=np.float32))[np.argsort(by_length)]
+
+    @cached_property
+    def probe(self) -> tuple[float, ...]:
+        """The first components of the vector of a fixed text; by it an object without ``identity`` is recognized."""
+        return tuple(round(float(value), 5) for value in self.question(_PROBE)[0][:_PROBE_LENGTH])
+
+    @property
+    def key(self) -> str:
+        """What vectors are stored under: the same for the same weights and prompt."""
+        return repr((self.identity or (self.name, self.probe), self.prompt))
+
+    def card(self, dimension: int) -> EmbedderCard:
+        """The card that an index stores with vectors of this embedder."""
+        probe = () if self.identity else self.probe
+        return EmbedderCard(
+            name=self.name, dimension=dimension, prompt=self.prompt, identity=self.identity, probe=probe
+        )
 
     def question(self, text: str) -> Vectors:
         """The unit vector of a question, shape (1, dimension)."""
@@ -107,13 +161,13 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
         return embedder
     if not isinstance(embedder, str):
         return Embedder(f"{type(embedder).__module__}.{type(embedder).__qualname__}", embedder)
-    name = PACKAGED[embedder]() if embedder in PACKAGED else embedder
+    folder = embedder_folder(embedder)
     from langchain_huggingface import HuggingFaceEmbeddings
 
     def embeddings(folder: str, **options: Any) -> HuggingFaceEmbeddings:
         return HuggingFaceEmbeddings(model_name=folder, model_kwargs=options)
 
-    model = load_encoder(embeddings, checkpoint_folder(name), embedder)
+    model = load_encoder(embeddings, folder, embedder)
     prompt = (getattr(model._client, "prompts", None) or {}).get("query") or ""
     if prompt:
         model.query_encode_kwargs = {"prompt_name": "query"}
@@ -125,8 +179,23 @@ def load_embedder(embedder: str | Embeddings | Embedder | None) -> Embedder | No
 
     # The tokenizer of a static embedding model, for which lengths do not matter, is not callable.
     return Embedder(
-        embedder, model, prompt, length=length if callable(tokenizer) else len, batch=_PACKED_BATCH, packed=True
+        embedder,
+        model,
+        prompt,
+        length=length if callable(tokenizer) else len,
+        batch=_PACKED_BATCH,
+        packed=True,
+        identity=weights_hash(folder),
     )
+
+
+def embedder_folder(embedder: str) -> Path:
+    """The checkpoint folder of a hub id, a folder or a name of ``PACKAGED``.
+
+    Raises:
+        ModelError: there is none.
+    """
+    return checkpoint_folder(PACKAGED[embedder]() if embedder in PACKAGED else embedder)
 
 
 def _minilm() -> str:

@@ -49,7 +49,7 @@ def test_a_table_row_is_quoted_for_a_sentence_with_words_of_its_header() -> None
     index = ManualIndex.build([SAMPLES / "manual.en.md"])
     verified = verifier(index, "How much engine oil goes in?")
     citation = verified.cite("The amount of the fluid engine oil is 4.6 litres.")
-    assert citation and citation.quote == "| Engine oil | 0W-20 | 4.6 litres |"
+    assert citation and citation.quote == "Fluid: Engine oil | Type: 0W-20 | Amount: 4.6 litres"
     assert verified.cite("The amount of the fluid engine oil is 5.6 litres.") is None
 
 

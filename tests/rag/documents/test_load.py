@@ -10,7 +10,8 @@ import docx
 import pytest
 
 from egosrag.errors import SourceError
-from egosrag.rag.documents.load import find_files, load_pages, read_text
+from egosrag.rag.documents import readers
+from egosrag.rag.documents.load import find_files, load_document, load_pages, read_text
 from tests.rag.papers import CHINESE, write_pdf
 
 BODY = "This sentence is long enough to be the body of a page and to reach the edge of"
@@ -96,7 +97,7 @@ def test_markdown_keeps_its_headings_list_items_and_table_rows(tmp_path: Path) -
     assert [(h.level, h.title) for h in page.headings] == [(1, "Car"), (2, "Oil")]
     for heading in page.headings:
         assert page.text[heading.start :].startswith(heading.title)
-    assert "Intro that is broken.\nOil\n- one\n- two\n| a | b |\n| 1 | 2 |" in page.text
+    assert "Intro that is broken.\nOil\n- one\n- two\na: 1 | b: 2" in page.text
     assert "# none" in page.text
 
 
@@ -188,9 +189,8 @@ def holding(suffix: str, data: bytes) -> Callable[[Path], Path]:
         (holding(".txt", "é".encode() + b"\xff\xfe\xfa\x81\x8d\x8f\x90\x9d" * 9), "encoding|binary"),
         (holding(".txt", b"\xff\xfea\x00b"), "damaged utf-16"),
         (holding(".xlsx", b"PK"), "not supported"),
-        (holding(".jsonl", b'{"page": 1, "text": "a"}\n{"page": 2}\n'), "line 2"),
+        (holding(".jsonl", b'{"page": 2}\n'), "line 1"),
         (holding(".jsonl", b'{"page": 0, "text": "a"}\n'), "line 1"),
-        (holding(".jsonl", b'{"page": 3, "text": "a"}\n{"page": 3, "text": "b"}\n'), "line 2"),
         (encrypted, "encrypted"),
         (pictures, "OCR"),
     ],
@@ -203,6 +203,73 @@ def test_an_unreadable_file_is_an_error_of_one_line_with_its_name(
         load_pages([path])
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_line_of_jsonl_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    lines = ['{"page": 1, "text": "One."}', '{"page": 2}', "{", '{"page": 1, "text": "b"}', '{"page": 3, "text": null}']
+    (tmp_path / "m.jsonl").write_text("\n".join([*lines, '{"page": 4, "text": "Four."}']), encoding="utf-8")
+    notes: list[str] = []
+    pages = load_pages([tmp_path / "m.jsonl"], on_skip=notes.append)
+    assert [(page.page, page.text) for page in pages] == [(1, "One."), (4, "Four.")]
+    assert [n for n in range(1, 7) if any(f"not read: line {n}" in note for note in notes)] == [2, 3, 4]
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_of_its_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Text.", encoding="utf-8")
+    (tmp_path / "b.pdf").write_bytes(b"%PDF-1.4 nonsense")
+    (tmp_path / "c.txt").write_text("", encoding="utf-8")
+    notes: list[str] = []
+    assert [page.source for page in load_pages([tmp_path], on_skip=notes.append)] == ["a.md"]
+    assert ["b.pdf" in notes[0], "c.txt" in notes[1], len(notes)] == [True, True, 2]
+
+
+def test_unreadable_characters_are_replaced_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"page": 1, "text": "half \\ud800 a pair\\u0000."}', encoding="utf-8")
+    (tmp_path / "b.txt").write_bytes(
+        "第一行是统一码。\n".encode() + "第二行是国标码。\n".encode("gb18030") + "三。".encode()
+    )
+    (tmp_path / "c.txt").write_bytes("Größe und Länge über ".encode() + b"\xff" + " alles, schön.".encode())
+    notes: list[str] = []
+    texts = [page.text for page in load_pages([tmp_path], on_skip=notes.append)]
+    assert texts == [
+        "half \ufffd a pair\ufffd.",
+        "第一行是统一码。\n第二行是国标码。\n三。",
+        "Größe und Länge über \ufffd alles, schön.",
+    ]
+    assert [note.split(" unreadable")[0] for note in notes] == ["a.jsonl: 2", "c.txt: 1"]
+
+
+def test_a_long_text_is_in_parts_that_are_whole_and_a_form_feed_starts_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_LONG_TEXT", 1000)
+    monkeypatch.setattr(readers, "_PART", 200)
+    paragraphs = [f"Paragraph {n} says what it has to say about the pump." for n in range(40)]
+    (tmp_path / "a.txt").write_text("\n\n".join(paragraphs), encoding="utf-8")
+    pages = load_pages([tmp_path / "a.txt"])
+    assert [line for page in pages for line in page.text.split("\n")] == paragraphs
+    assert [page.page for page in pages] == list(range(1, len(pages) + 1))
+    assert max(len(page.text) for page in pages) < 300
+    (tmp_path / "b.txt").write_text("word " * 500, encoding="utf-8")
+    assert len(load_pages([tmp_path / "b.txt"])) > 5
+    (tmp_path / "c.txt").write_text("One.\n\fTwo.\n", encoding="utf-8")
+    assert [page.text for page in load_pages([tmp_path / "c.txt"])] == ["One.", "Two."]
+
+
+def test_the_progress_of_a_large_document_moves_and_what_it_raises_ends_the_reading(tmp_path: Path) -> None:
+    rows = [json.dumps({"page": n, "text": f"Page {n}."}) for n in range(1, 300)]
+    (tmp_path / "m.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    seen: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append(done)
+        assert total == 299
+        if len(seen) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_document(tmp_path / "m.jsonl", "m", progress=progress)
+    assert seen == sorted(seen) and seen[-1] > 150
 
 
 def test_a_folder_gives_its_supported_files_sorted(tmp_path: Path) -> None:

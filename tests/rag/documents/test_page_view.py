@@ -92,7 +92,7 @@ def test_a_quote_is_located_despite_hyphens_interruptions_and_ligatures() -> Non
 
 def test_a_document_other_than_a_pdf_has_no_picture(tmp_path: Path) -> None:
     file = tmp_path / "m.md"
-    file.write_text("# Oil\n\nUse <b>SAE 30</b>. Change it often.\n", encoding="utf-8")
+    file.write_text("# Oil\n\nUse `<b>SAE 30</b>`. Change it often.\n", encoding="utf-8")
     (page,) = load_pages([file])
     shown = page_view(page, "Use <b>SAE 30</b>.", file)
     assert shown.picture is None

@@ -29,7 +29,7 @@ from egosrag.rag.documents.load import read_text
         ),
         ("<dl><dt>Tools</dt><dd>one</dd><dd>two</dd></dl>", "Tools\none\ntwo"),
         ("<dl><dt>run</dt><dd><p>Runs it.</p></dd></dl>", "run\nRuns it."),
-        ("<p>E = mc<sup>2</sup> and 10<sup>[xy]</sup></p>", "E = mc2 and 10[xy]"),
+        ("<p>E = mc<sup>2</sup> and 10<sup>[xy]</sup></p>", "E = mc² and 10[xy]"),
         ("<table class=infobox><tr><th>Born</th><td>1931</td></tr></table><p>x y.</p>", "Born | 1931\nx y."),
     ],
 )

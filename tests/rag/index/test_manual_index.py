@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urldefrag
 
 import numpy as np
@@ -15,11 +16,14 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from egosrag.errors import ModelError, SourceError, StoreError
 from egosrag.postgres import is_postgres_url
+from egosrag.rag.documents.load import file_hash
 from egosrag.rag.index import bulk
 from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.index.safe_files import weights_hash
 from egosrag.rag.index.storage import VERSION
 from egosrag.rag.index.vectors import DenseIndex
 from egosrag.rag.retrieval.search import Retriever
+from egosrag.schema import Page
 
 
 class Counting(DeterministicFakeEmbedding):
@@ -31,6 +35,26 @@ class Counting(DeterministicFakeEmbedding):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         self.seen.extend(texts)
         return super().embed_documents(texts)
+
+
+class Backwards(DeterministicFakeEmbedding):
+    """Other vectors of the same size."""
+
+    def embed_query(self, text: str) -> list[float]:
+        return super().embed_query(text[::-1])
+
+
+class Prefixed(DeterministicFakeEmbedding):
+    """As many embedders as prefixes, with one class."""
+
+    size: int = 8
+    prefix: str
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return super().embed_documents([self.prefix + text for text in texts])
+
+    def embed_query(self, text: str) -> list[float]:
+        return super().embed_query(self.prefix + text)
 
 
 @pytest.fixture
@@ -134,9 +158,127 @@ def test_another_embedder_than_the_indexs_is_an_error(docs: Path, place: str) ->
     ManualIndex.build([docs], place, Counting(seen=[]))
     with pytest.raises(StoreError, match="built with the embedder"):
         ManualIndex.load(place, "minilm")
-    with pytest.raises(StoreError, match="not langchain_core"):
-        Retriever(ManualIndex.load(place, DeterministicFakeEmbedding(size=8))).search("oil")
-    assert Retriever(ManualIndex.load(place, Counting(seen=[]))).search("oil")
+    with pytest.raises(StoreError, match="built with the embedder.*not tests"):
+        Retriever(ManualIndex.load(place, Backwards(size=8))).search("oil")
+    with pytest.raises(StoreError, match="name it"):
+        Retriever(ManualIndex.load(place)).search("oil")
+    # The same vectors under another name are the same embedder.
+    for same in (Counting(seen=[]), DeterministicFakeEmbedding(size=8)):
+        assert Retriever(ManualIndex.load(place, same)).search("oil")
+
+
+def test_vectors_of_another_embedder_of_the_same_class_are_not_used(docs: Path, place: str) -> None:
+    ManualIndex.build([docs], place, Prefixed(prefix="a"))
+    changed = ManualIndex.build([docs], place, Prefixed(prefix="b"))
+    assert changed.dense is not None and changed.embedder is not None
+    new = ManualIndex.build([docs], None, Prefixed(prefix="b"))
+    assert new.dense is not None
+    assert changed.dense.vectors.tolist() == new.dense.vectors.tolist()
+
+
+def test_an_index_never_decides_which_model_is_loaded(docs: Path, tmp_path: Path) -> None:
+    ManualIndex.build([docs], tmp_path / "index", Counting(seen=[]))
+    path = tmp_path / "index" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["embedder"]["name"] = "someone/model"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(StoreError, match="someone/model: name it"):
+        Retriever(ManualIndex.load(tmp_path / "index")).search("oil")
+
+
+def test_weights_are_the_identity_of_a_model_wherever_it_is(tmp_path: Path) -> None:
+    for name, weights in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(weights)
+    one, two, other = (weights_hash(tmp_path / name) for name in "abc")
+    assert one == two != other
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"33")
+    assert weights_hash(tmp_path / "b") != two
+
+
+def test_the_hash_of_a_document_is_of_what_was_read(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = bulk.load_document
+
+    def while_written(path: Path, source: str, **options: Any) -> list[Page]:
+        monkeypatch.setattr(bulk, "load_document", read)
+        pages = read(path, source, **options)
+        path.write_text("# Oil\nThe engine takes 5.1 litres of oil.\n", encoding="utf-8")
+        return pages
+
+    monkeypatch.setattr(bulk, "load_document", while_written)
+    index = ManualIndex.build([docs / "b.md"], tmp_path / "index")
+    assert "5.1" in index.pages[0].text
+    assert index.manifest.files == {"b.md": file_hash(docs / "b.md")}
+
+
+def header(shape: str, dtype: str = "<f4") -> bytes:
+    """A npy file that states a shape and has no data."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("vectors.npy", header("(2000000000, 8)")),
+        ("vectors.npy", header("(2, -8)")),
+        ("vectors.npy", header("(" * 200)),
+        ("vectors.npy", header("(2, 8)", "|O")),
+        ("windows-pairs/data.csc.index.npy", header("(1000000000000,)")),
+        ("windows-pairs/params.index.json", b'{"num_docs": -1}'),
+        ("windows-pairs/params.index.json", b'{"num_docs": 2, "backend": "numba"}'),
+        ("windows-pairs/vocab.index.json", b"[" * 100_000),
+        ("windows-pairs/vocab.index.json", b'{"oil": 1000000}'),
+        ("windows-pairs/vocab.index.json", b'{"oil": "1"}'),
+        ("pages.jsonl", b'{"source": 1, "page": "x"}\n'),
+        ("pages.jsonl", b"[" * 100_000),
+        ("passages.jsonl", b'{"id": "a", "source": "a.md", "page": 1, "start": -5, "end": 3, "section": ""}\n'),
+        ("passages.jsonl", b'{"id": "a", "source": "z.md", "page": 1, "start": 0, "end": 3, "section": ""}\n'),
+        ("passages.jsonl", b'{"id": "a", "source": "a.md", "page": 1, "start": 0, "end": 3, "text": "x"}\n'),
+        ("../manifest.json", b'{"format": "egosrag-index", "version": 3, "generation": "../../etc"}'),
+        ("../manifest.json", b'{"format": "egosrag-index", "version": "3"}'),
+        ("../manifest.json", b'{"format": "egosrag-index", "version": 3, "embedder": {"name": "e5", "dimension": -1}}'),
+        ("../manifest.json", b"[" * 100_000),
+    ],
+)
+def test_a_made_up_index_is_an_error_of_one_line(docs: Path, tmp_path: Path, part: str, content: bytes) -> None:
+    ManualIndex.build([docs], tmp_path / "index", Counting(seen=[]))
+    (place,) = [p for p in (tmp_path / "index").iterdir() if p.is_dir()]
+    (place / part).write_bytes(content)
+    if b"numba" in content:  # what a file says about a backend is not read
+        assert top(ManualIndex.load(tmp_path / "index", Counting(seen=[])), "How much oil?") == "b.md"
+        return
+    with pytest.raises(StoreError, match="damaged") as raised:
+        ManualIndex.load(tmp_path / "index")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_build_reports_its_steps_and_can_be_cancelled_in_each(docs: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    ManualIndex.build([docs], progress=lambda step, done, total: steps.append(step))
+    assert list(dict.fromkeys(steps)) == ["reading", "splitting", "indexing words"]
+    for cancelled in dict.fromkeys(steps):
+
+        def cancel(step: str, done: int, total: int, cancelled: str = cancelled) -> None:
+            if step == cancelled:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            ManualIndex.build([docs], tmp_path / "index", progress=cancel)
+        assert not (tmp_path / "index" / "manifest.json").exists()
+
+
+def test_what_killed_builds_left_is_swept_also_where_nothing_changed(docs: Path, tmp_path: Path) -> None:
+    ManualIndex.build([docs], tmp_path / "index")
+    for name, age in (("data-0123456789ab", 2 * 3600), ("data-ba9876543210", 60)):
+        orphan = tmp_path / "index" / name
+        orphan.mkdir()
+        os.utime(orphan, (time.time() - age,) * 2)
+    ManualIndex.build([docs], tmp_path / "index")
+    assert not (tmp_path / "index" / "data-0123456789ab").exists()
+    assert (tmp_path / "index" / "data-ba9876543210").exists()  # it may be of a build that is running
 
 
 @pytest.mark.parametrize(("version", "told"), [(1, "build it again"), (99, "nothing was changed")])

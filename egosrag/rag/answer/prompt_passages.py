@@ -1,0 +1,56 @@
+"""The passages of a prompt: whole procedures, and no text twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from egosrag.rag.documents.procedures import around
+from egosrag.rag.documents.splitting import section_at
+from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.search import ScoredPassage
+from egosrag.schema import Page, Passage
+
+
+def prompt_passages(index: ManualIndex, hits: Sequence[ScoredPassage]) -> list[ScoredPassage]:
+    """The retrieved passages for a prompt, best first.
+
+    A passage with a part of a list is extended to the whole list, and passages of a page that overlap or touch are
+    joined, at the place of the better one.
+
+    Args:
+        index: the index that was searched.
+        hits: the retrieved passages, best first.
+    """
+    joined: list[ScoredPassage] = []
+    for hit in hits:
+        page = index.page(hit.passage.source, hit.passage.page)
+        start, end = around(page, hit.passage.start, hit.passage.end)
+        first = len(joined)
+        rest: list[ScoredPassage] = []
+        score = hit.score
+        for n, other in enumerate(joined):
+            same = (other.passage.source, other.passage.page) == (page.source, page.page)
+            if same and _touch(page, (start, end), (other.passage.start, other.passage.end)):
+                start, end = min(start, other.passage.start), max(end, other.passage.end)
+                score, first = max(score, other.score), min(first, n)
+            else:
+                rest.append(other)
+        rest.insert(first, ScoredPassage(_passage(page, start, end), score))
+        joined = rest
+    return joined
+
+
+def _touch(page: Page, one: tuple[int, int], two: tuple[int, int]) -> bool:
+    return not page.text[min(one[1], two[1]) : max(one[0], two[0])].strip()
+
+
+def _passage(page: Page, start: int, end: int) -> Passage:
+    return Passage(
+        id=f"{page.source}#{page.page}:{start}-{end}",
+        source=page.source,
+        page=page.page,
+        start=start,
+        end=end,
+        text=page.text[start:end],
+        section=section_at(page, start),
+    )
