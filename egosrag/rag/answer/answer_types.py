@@ -43,7 +43,8 @@ _COUNT = _answer_type(
 )
 _PRICE = _answer_type(
     r"多少钱|售价|价格|价钱|\bcosts?\b|\bprices?\b|\bexpensive\b|\bhow cheap\b",
-    _AMOUNT + r"(?:元|块|美元|欧元|euros?|dollars?|yuan|cents?)|[$€£¥￥]\s*\d",
+    _AMOUNT + r"(?:元|块|[美欧日港]元|英镑|euros?|dollars?|yuan|cents?|pounds?|yen|rupees?|RMB|CNY|USD|EUR|GBP|JPY|INR)"
+    r"|(?:[$€£¥￥₹₩]|\b(?:RMB|CNY|USD|EUR|GBP|JPY|INR|Rs\.?))\s*\d|免费|\bfree\b|\bno (?:charge|cost)\b",
 )
 _MEASURES = (
     _answer_type(r"压力|胎压|\bpressure\b", _AMOUNT + r"(?:bar|kPa|psi|巴|千帕)"),

@@ -33,6 +33,11 @@ _MARK_AFTER_STOP = re.compile(
 )
 _QUESTION = re.compile(r"[？?][”’」』\"')）]*\s*$|^(?:如何|怎样|怎么|是否|how (?:do|to|can)\b)", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"[，；;：:。！？!?\n]|,(?!\d)|\.(?=\s|$)|\b(?:and|but|or|when|while|if|because|so that)\b")
+_ANSWER_LABEL = re.compile(
+    r"\W*(?:solutions?|remedy|answer|a|actions?|correction|what to do|fix"
+    r"|解决(?:方法|办法|方案)|措施|处理(?:方法|办法)?|答)\s*[:：]",
+    re.IGNORECASE,
+)
 # Limits ("no more than") and idioms with a negation word that negate nothing.
 _NO_NEGATION = re.compile(
     r"不(?:要|得|能|应|可)?(?:超过|超出|高于|低于|少于|大于|小于|多于)|不(?:仅|但|断|久|同|论|管|足)|没有(?=.{0,8}(?:时|的话))"
@@ -144,10 +149,15 @@ class CitationVerifier:
             yield _Quote(number, passage, text, (frozenset(words(terms)), frozenset(pairs(terms))), parts)
 
     def in_context(self, source: str, number: int, quote: str) -> str:
-        """A quote with what it is about: the headings above it, its table's header, or its list's introduction."""
+        """A quote with what it is about.
+
+        That are the headings above it, its table's header, its list's introduction, or the problem that it solves.
+        """
         page = self._index.page(source, number)
         start = page.text.find(quote)
-        before = header_above(page.text, start) or _list_introduction(page.text, start)
+        before = (
+            header_above(page.text, start) or _list_introduction(page.text, start) or _question_above(page.text, start)
+        )
         return f"{section_at(page, start)}\n{before}\n{quote}"
 
     def verify(self, answer: str) -> list[VerifiedSentence]:
@@ -216,6 +226,15 @@ def _list_introduction(text: str, start: int) -> str:
         while lines and LIST_MARKER.match(lines[-1]):
             lines.pop()
     return lines[-1] if lines and lines[-1].rstrip().endswith((":", "：")) else ""
+
+
+def _question_above(text: str, start: int) -> str:
+    """The line above one that is labelled as its answer: "Problem: ..." above "Solution: ..."; else empty."""
+    lines = text[:start].splitlines() or [""]
+    own = text.rfind("\n", 0, start) + 1
+    if own < start:
+        lines.pop()  # the beginning of the quote's own line
+    return lines[-1] if lines and _ANSWER_LABEL.match(text[own:]) else ""
 
 
 def _share(weights: Mapping[str, float], present: frozenset[str]) -> float:

@@ -53,6 +53,8 @@ def test_a_price_is_an_amount_of_money() -> None:
     assert lacks_price("What does the car cost?", "The car costs 110 kW.")
     assert not lacks_price("What does the car cost?", "It costs 20,000 euros.")
     assert not lacks_price("What does the car weigh?", "It weighs 1,340 kg.")
+    assert not lacks_price("How much does a bicycle cost?", "A new bicycle costs roughly 200-500 RMB.")
+    assert not lacks_price("What does the update cost?", "Updates are free.")
 
 
 @pytest.mark.parametrize(

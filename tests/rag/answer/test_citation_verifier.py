@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from egosrag.rag.answer.citation_verifier import CitationVerifier, answer_sentences, join_sentences, same_polarity
@@ -91,3 +93,16 @@ def test_every_sentence_of_a_manual_has_its_own_polarity(manuals: dict[str, Manu
     for page in manuals[language].pages:
         for start, end in sentence_spans(page.text):
             assert same_polarity(page.text[start:end], page.text[start:end])
+
+
+def test_the_answer_of_a_problem_is_about_the_problem(tmp_path: Path) -> None:
+    file = tmp_path / "help.txt"
+    file.write_text(
+        "Problem: A critical low-battery error occurs, and the computer immediately turns off.\n"
+        "Solution: The battery power is getting low. Plug in the adapter.\n",
+        encoding="utf-8",
+    )
+    index = ManualIndex.build([file])
+    verifier = CitationVerifier(index, index.passages)
+    quote = "The battery power is getting low."
+    assert "critical low-battery error" in verifier.in_context(index.passages[0].source, 1, quote)
