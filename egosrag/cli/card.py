@@ -43,13 +43,14 @@ def card(
     import sys
 
     from egosrag.errors import RoleError
+    from egosrag.models.tokens import approximate_tokens
+    from egosrag.prompts import render
     from egosrag.roles.files import read_role_file, save_role
+    from egosrag.roles.folder import fit_note, import_folder, table
 
     version: Literal[2, 3] | None = {"egos": None, "v2": 2, "v3": 3}[spec]
     if source.is_dir():
         from egosrag.console import print_json
-        from egosrag.models.tokens import approximate_tokens
-        from egosrag.roles.folder import import_folder, table
 
         rows = import_folder(source, out, approximate_tokens, version)
         if as_json:
@@ -61,7 +62,8 @@ def card(
             raise RoleError(f"no card in {source} could be read: the table says why")
         return
     file = read_role_file(source)
-    for note in file.notes:
+    tokens = approximate_tokens(render.card(file.role, file.role.language or "en"))
+    for note in (*file.notes, *fit_note(tokens)):
         print(f"{source}: {note}", file=sys.stderr)
     save_role(file.role, out, version=version, picture=picture or (source if file.picture else None))
     print(out)

@@ -16,6 +16,9 @@ from egosrag.roles.files import EXTENSIONS, RoleFile, read_role_file, save_role
 from egosrag.roles.pictures import extension_of
 from egosrag.schema import Role
 
+SMALL_WINDOW = 768
+"""Tokens of a prompt to the embedded model, the smallest window that a card is likely to meet."""
+LONG_SHARE = 0.65  # of the window: with the instructions, a longer card is looked up in part
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')
 
 
@@ -81,6 +84,16 @@ def import_folder(
     return rows
 
 
+def fit_note(tokens: int) -> list[str]:
+    """What is said of a card of so many tokens: whether it is long for the embedded model."""
+    if tokens <= SMALL_WINDOW * LONG_SHARE:
+        return []
+    return [
+        f"{tokens} tokens are long for a window of {SMALL_WINDOW} (pocket): the most important statements are in every "
+        "prompt there, the others are looked up for each line"
+    ]
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as aligned columns, and a line that counts them."""
     header = ("file", "role", "format", "greetings", "lore", "tokens", "picture", "written as", "notes")
@@ -108,6 +121,7 @@ def _imported(
 ) -> Row:
     role = file.role
     stem = _free_name(role.name, taken)
+    tokens = count(render.card(role, role.language or "en"))
     save_role(role, out / f"{stem}.json", version=version)
     extension = extension_of(file.picture) if file.picture else ""
     if file.picture:
@@ -119,9 +133,9 @@ def _imported(
         out=f"{stem}.json",
         greetings=bool(role.greeting) + len(role.alternate_greetings),
         lore=len(role.lorebook.entries) if role.lorebook else 0,
-        tokens=count(render.card(role, role.language or "en")),
+        tokens=tokens,
         picture=extension,
-        notes="; ".join([*file.notes, *_unknown_macros(role)]),
+        notes="; ".join([*file.notes, *_unknown_macros(role), *fit_note(tokens)]),
     )
 
 

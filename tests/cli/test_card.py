@@ -93,3 +93,12 @@ def test_a_folder_without_cards_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty" / "bad.json").write_text("[1]", encoding="utf-8")
     done = run("card", "empty", "--out", "roles")
     assert done.code == 1 and "0 of 1 files were read" in done.out and "no card in empty could be read" in done.err
+
+
+def test_a_card_that_is_long_for_the_embedded_model_is_named(run: Run, tmp_path: Path) -> None:
+    long = {"spec": "chara_card_v2", "data": {"name": "Ilka", "description": "Ilka mends clocks. " * 250}}
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "ilka.json").write_text(json.dumps(long), encoding="utf-8")
+    done = run("card", "cards/ilka.json", "--out", "ilka.png")
+    assert done.code == 0 and "are long for a window of 768 (pocket)" in done.err
+    assert "are looked up for each line" in run("card", "cards", "--out", "roles").out
