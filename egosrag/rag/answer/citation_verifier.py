@@ -156,7 +156,7 @@ class CitationVerifier:
         page = self._index.page(source, number)
         start = page.text.find(quote)
         before = (
-            header_above(page.text, start) or _list_introduction(page.text, start) or _question_above(page.text, start)
+            header_above(page.text, start) or _question_above(page.text, start) or _list_introduction(page.text, start)
         )
         return f"{section_at(page, start)}\n{before}\n{quote}"
 
