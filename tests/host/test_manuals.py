@@ -127,7 +127,7 @@ def test_reliability_depends_on_evidence_and_mode(refused: bool, mode: Any, evid
 
 
 def test_the_cited_page_has_the_quote_highlighted(visitor: Visitor) -> None:
-    document = upload(visitor, "boat.md", "# Oil\n\nUse <script>SAE</script> 30. Change it often.\n")
+    document = upload(visitor, "boat.md", "# Oil\n\nUse `<script>SAE</script>` 30. Change it often.\n")
     index = manuals.IndexCache().get(Settings.load(), [document])
     quote = "Use <script>SAE</script> 30."
     citation = Citation(source=document.path.name, page=1, quote=quote, score=1.0)
