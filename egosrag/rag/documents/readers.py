@@ -12,6 +12,7 @@ from pathlib import Path
 
 from egosrag.errors import SourceError
 from egosrag.limits import DOCUMENT_BYTES, DOCUMENT_PAGES
+from egosrag.rag.documents import whatsapp
 from egosrag.rag.documents.delimited import read_table
 from egosrag.rag.documents.docx import read_docx
 from egosrag.rag.documents.html import read_html
@@ -84,6 +85,8 @@ def _text(path: Path) -> RawDocument:
     pages = list[RawPage]()
     size = 0
     text = without_latex_tables(decode(path))
+    if whatsapp.is_export(text):
+        return RawDocument([RawPage(1, whatsapp.dialogue(text))], "flow")
     is_long = len(text) > _LONG_TEXT
     for line in text.splitlines(keepends=True):
         new_page = line.startswith("\f") or (is_long and size > _PART and not line.strip())
