@@ -130,7 +130,7 @@ class Organize(Step[ConversationView, Composed]):
         """The prompt for a draft of the user's next line; the oldest turns are left out where it would be too long."""
         language, write = view.language, render.quoted if self.quote else render.plain
         user = view.user_name
-        prefix = self._prefix(user, language)
+        prefix = render.reply_prefix(user, language, quote=self.quote)
         head = self._part("card", self._head(view).card.text)
         turns = [self._part("history", write(t.speaker, t.text, language), t.speaker) for t in view.visible_turns]
         prompt = load("impersonate", language, self.prompts)
@@ -252,7 +252,7 @@ class Organize(Step[ConversationView, Composed]):
             return render.card(role, language, view.persona, self.prompts, situation)
 
         card = view.raw_sources or card_of(view.role)
-        prefix = self._prefix(name, language)
+        prefix = render.reply_prefix(name, language, quote=self.quote)
         instructions = "\n".join(str(message.text) for message in self._template(view, "", "") if message.text)
 
         def tokens_with(card: str) -> int:
@@ -274,14 +274,6 @@ class Organize(Step[ConversationView, Composed]):
             tokens=tokens,
             excerpt=excerpt,
         )
-
-    def _prefix(self, name: str, language: str) -> str:
-        """The beginning of a line of ``name``.
-
-        Without a quotation mark the prefix ends at the colon: the space belongs to the token of the first word, and a
-        model that is given it alone goes on with a digit or in the middle of a word.
-        """
-        return render.speech_prefix(name, language) if self.quote else render.plain(name, "", language).rstrip()
 
     def _template(self, view: ConversationView, card: str, conversation: str) -> list[BaseMessage]:
         user = ("、" if view.language == "zh" else ", ").join((view.user_name, *view.others))

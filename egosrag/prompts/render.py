@@ -46,6 +46,15 @@ def speech_prefix(speaker: str, language: str) -> str:
     return one_line(speaker) + COLON[language] + MARKS[language][0]
 
 
+def reply_prefix(speaker: str, language: str, *, quote: bool = True) -> str:
+    """The beginning of a reply that a model continues: ``Tim: "``, without quotes ``Tim:``.
+
+    Without a quotation mark it ends at the colon: the space belongs to the token of the first word, and a model that is
+    given it alone goes on with a digit or in the middle of a word.
+    """
+    return speech_prefix(speaker, language) if quote else plain(speaker, "", language).rstrip()
+
+
 def quoted(speaker: str, text: str, language: str) -> str:
     """One turn as a line, ``Me: "Who are you?"``; quotation marks inside become inner ones, so none closes it early."""
     return speech_prefix(speaker, language) + one_line(text).translate(_INNER_MARKS[language]) + MARKS[language][1]

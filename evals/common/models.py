@@ -52,8 +52,10 @@ class ModelSpec:
 
         options: dict[str, Any] = {"adapter": self.adapter} if self.adapter else {}
         options |= {} if self.template else {"template": False}
-        options |= {key: value for key, value in asdict(self.sampling).items() if value is not None}
-        return load_chat_model(self.name, **options)
+        sampling = asdict(self.sampling)
+        if self.sampling.temperature is None:
+            del sampling["temperature"]
+        return load_chat_model(self.name, **options, **sampling)
 
     @property
     def weights(self) -> list[list[tuple[str, int, int]]]:

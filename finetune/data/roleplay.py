@@ -146,7 +146,7 @@ def _example(before: _Dialogue, speech: str, language: str, location: str, cast:
         conversation="\n".join(filter(None, lines)),
     )
     line = (render.quoted if quote else render.plain)(role.name, speech, language)
-    prefix = render.speech_prefix(role.name, language) if quote else render.plain(role.name, "", language)
+    prefix = render.reply_prefix(role.name, language, quote=quote)
     # With quotation marks the closing mark ends the speech, so no stop token is trained.
     return Example(location, (*messages, AIMessage(prefix)), line[len(prefix) :], closed=not quote)
 

@@ -58,7 +58,7 @@ def test_only_the_speech_up_to_the_closing_quote_has_labels(settings: Make, tmp_
 
 def test_without_quotes_the_stop_token_ends_the_speech(settings: Make, tmp_path: Path) -> None:
     data, tokenizer, _ = load(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", roleplay(1)))], quote=False))
-    assert labelled_text(data.rows[0], tokenizer) == "No, it is two.<|im_end|>"
+    assert labelled_text(data.rows[0], tokenizer) == " No, it is two.<|im_end|>"
 
 
 @pytest.mark.parametrize(
