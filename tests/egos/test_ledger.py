@@ -59,7 +59,7 @@ def test_every_reply_has_a_ledger_that_agrees_with_its_usage(role: Role, line: s
 def test_a_local_model_counts_with_its_own_tokenizer(tiny_qwen: Path) -> None:
     from egosrag.models import load_chat_model
 
-    model: Any = load_chat_model(str(tiny_qwen), max_new_tokens=4)
+    model: Any = load_chat_model(str(tiny_qwen), max_new_tokens=4, seed=1)
     conversation = Conversation(model, TIM)
     reply = conversation.say("Good morning.")
     assert reply.ledger.prompt == reply.usage.prompt_tokens
