@@ -240,7 +240,7 @@ class FollowUpRewriter:
         conversation = set(words(" ".join([question, *(part for turn in history[-2:] for part in turn)])))
         content = words(without_question_words(text))
         trusted = any(w in conversation for w in content) and sum(w not in conversation for w in content) <= 2
-        return (text if trusted else ""), usage_of(message)
+        return (text if trusted and text != one_line(question) else ""), usage_of(message)
 
 
 def _is_plausible(written: str, question: str) -> bool:

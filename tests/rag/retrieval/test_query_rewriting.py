@@ -28,6 +28,12 @@ def test_a_follow_up_is_searched_for_in_the_models_words_and_after_the_last_ques
     assert plan.usage.prompt_tokens > 0
 
 
+def test_a_model_that_only_repeats_a_follow_up_has_not_made_it_standalone(manuals: dict[str, ManualIndex]) -> None:
+    plan = rewriter(manuals["zh"], "要加多少？")[0].plan("要加多少？", OIL)
+    assert plan.standalone == ("发动机机油用什么型号？ 要加多少？",)
+    assert plan.with_last_answer
+
+
 def test_a_standalone_question_is_its_only_query(manuals: dict[str, ManualIndex]) -> None:
     queries, model = rewriter(manuals["en"])
     plan = queries.plan(AIRBAGS, [("Which engine oil does the car need?", "0W-20.")])
