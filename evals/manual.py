@@ -80,8 +80,8 @@ def _closest(answer: str, question: str) -> str:
 
 def _key_words(text: str) -> set[str]:
     """The words of a text that name something, English ones by their stems; numbers are left out."""
+    text = text.replace("metre", "meter").replace("litre", "liter")
     found = words(without_question_words(text) if language_of(text) == "en" else text)
-    found = [word.replace("metre", "meter").replace("litre", "liter") for word in found]
     return {word[:_STEM] if word.isascii() else word for word in found if not number_values(word)}
 
 

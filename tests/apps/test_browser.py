@@ -20,8 +20,12 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no browser: {missing()
 
 GREETING = "Wipe your feet, sailor."
 RESPONSES = ('A good name for a cat."', 'Pablo is a fine name, sailor."', 'Sit down by the stove."', 'Have some soup."')
+LONG_LINE = (
+    "I came by boat in the rain last night. The waves came over the side again and again, and I could see nothing but "
+    "your lamp. The oars broke one after the other, and I thought of the warm kitchen, of bread and of dry socks."
+)
 # A prompt budget so small that the first turns are left out, and are recalled when a message asks for them.
-SMALL = {"EGOSRAG_MEMORY": "dynamic", "EGOSRAG_KEEP_TURNS": "1", "EGOSRAG_PROMPT_TOKENS": "265"}
+SMALL = {"EGOSRAG_MEMORY": "dynamic", "EGOSRAG_KEEP_TURNS": "1", "EGOSRAG_PROMPT_TOKENS": "300"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_a_conversation_continues_after_a_restart_of_the_server(driver: Any, tmp
         say(driver, "My cat is called Pablo.", "A good name for a cat.")
         press(driver, "refresh")
         wait_for_texts(driver, "Pablo is a fine name, sailor.", "2/2")
-        say(driver, "I came by boat in the rain last night.", "Sit down by the stove.")
+        say(driver, LONG_LINE, "Sit down by the stove.")
         assert requests_to_other_hosts(driver) == []
     with server(tmp_path, port=port, **environment) as address:
         driver.get(address)
