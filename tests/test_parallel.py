@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from egosrag.errors import SettingsError, SourceError
+from egosrag.errors import SettingsError, StoreError
 from egosrag.parallel import run_on_ray, run_serially
 from egosrag.rag.index import bulk
 from egosrag.rag.index.bulk import ShardedBuild
@@ -162,13 +162,16 @@ def test_a_killed_driver_resumes(cluster: dict[str, str], tmp_path: Path) -> Non
 
 @pytest.mark.timeout(600)
 def test_an_error_on_a_worker_is_one_line_of_the_command(cluster: dict[str, str], tmp_path: Path) -> None:
-    folder = documents(tmp_path / "docs", 2)
-    (folder / "broken.pdf").write_bytes(b"no pdf")
-    words = [PROGRAM, "index", str(folder), "--engine", "ray", "--out", str(tmp_path / "remote")]
+    broken, folder = tmp_path / "broken.pdf", documents(tmp_path / "docs", 2)
+    broken.write_bytes(b"no pdf")
+    words = [PROGRAM, "index", "--engine", "ray", "--out", str(tmp_path / "remote"), str(broken)]
     done = subprocess.run(words, env=cluster, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("egosrag: ")
-    assert "broken.pdf" in done.stderr and "Traceback" not in done.stderr
+    beside = subprocess.run([*words, str(folder)], env=cluster, capture_output=True, text=True)
+    assert beside.returncode == 0, "the other files are indexed"
+    for stderr in (done.stderr, beside.stderr):
+        assert "broken.pdf" in stderr and "Traceback" not in stderr
 
 
 def test_without_ray_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,12 +188,12 @@ def test_a_finished_shard_is_not_processed_again(tmp_path: Path, monkeypatch: py
 
     def failing(path: Path, source: str, **options: Any) -> Any:
         if len(read) == 3 and not (tmp_path / "repaired").exists():
-            raise SourceError("the disk failed")
+            raise StoreError("the disk failed")
         read.append(source)
         return real(path, source, **options)
 
     monkeypatch.setattr(bulk, "load_document", failing)
-    with pytest.raises(SourceError, match="the disk failed"):
+    with pytest.raises(StoreError, match="the disk failed"):
         ManualIndex.build([folder], tmp_path / "index", sharding=ShardedBuild(run_serially, tmp_path / "keep"))
     assert read == ["part0.md", "part1.md", "part2.md"]
     read.clear()
