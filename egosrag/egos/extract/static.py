@@ -175,6 +175,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         if self.reviser is not None:
             found = self.reviser.statements(found, sources, name)
         else:
+            found = [item for item in found if not _is_part_of_another(item, found)]
             covered = [place for item in found for place in item.statement.evidence]
             found = [*found, *(item for item in descriptions(sources, name) if not _overlaps(item, covered))]
             if not any(item.label == "background" for item in found):
@@ -218,6 +219,12 @@ def _overlaps(item: FoundStatement, places: Sequence[Evidence]) -> bool:
     """Whether the evidence of ``item`` is part of one of ``places``."""
     (own,) = item.statement.evidence
     return any(own.source == p.source and own.start < p.end and p.start < own.end for p in places)
+
+
+def _is_part_of_another(item: FoundStatement, found: Sequence[FoundStatement]) -> bool:
+    """Whether another statement says the same and more, word for word."""
+    own = item.statement.text.rstrip(" .。")
+    return any(own in other.statement.text and len(other.statement.text) > len(own) + 1 for other in found)
 
 
 class _ProgressFile:

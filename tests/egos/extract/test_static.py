@@ -152,6 +152,13 @@ def test_a_statement_under_a_heading_that_its_words_contradict_is_moved() -> Non
     assert texts(role, "speaking_style") == ["Ann Lee speaks in short sentences."]
 
 
+def test_a_statement_that_is_part_of_another_is_left_out() -> None:
+    source = "阿铁待人热情，却不爱受人夸奖。他害怕打雷。"
+    said = "性格：阿铁待人热情，却不爱受人夸奖。他害怕打雷。\n性格：阿铁待人热情，却不爱受人夸奖。"
+    role = Extract(model(said)).invoke(([("a.txt", source)], "阿铁"))
+    assert texts(role, "personality") == ["阿铁待人热情，却不爱受人夸奖。他害怕打雷。"]
+
+
 def test_a_statement_that_is_made_twice_keeps_both_places() -> None:
     sources = [("a.txt", "Ann Lee is a sailor."), ("b.txt", "We know that Ann Lee is a sailor.")]
     role = Extract(model(*["Background: Ann Lee is a sailor."] * 2)).invoke((sources, "Ann Lee"))
