@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from apps import parts
+from apps.parts.lorebooks import lorebook_picker
 from apps.parts.persona_picker import persona_picker
 from apps.parts.prompt_panel import prompt_panel, show_fired_entries
 from apps.parts.roleplay_settings import roleplay_settings
@@ -30,6 +31,7 @@ def main() -> None:
         transcript = conversations.load_transcript(page.settings, page.visitor, session)
         with st.sidebar, parts.errors_shown():
             persona_picker(page, transcript)
+            lorebook_picker(page, session)
         editing, prompt_shown = _view_toggles(page)
         left, right = st.columns([3, 2], gap="large") if prompt_shown else (st.container(width=760), None)
         with left, parts.errors_shown():

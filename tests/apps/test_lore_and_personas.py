@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -31,6 +32,11 @@ def box(page: AppTest, label: str) -> Any:
 
 def field(page: AppTest, label: str) -> Any:
     return next(field for field in (*page.text_input, *page.text_area) if field.label == label)
+
+
+def press_in(page: AppTest, form: str) -> AppTest:
+    """Press the "Save" of a form whose key begins so."""
+    return next(b for b in page.button if b.label == "Save" and b.form_id.startswith(form)).click().run()
 
 
 def turns(page: AppTest) -> list[str]:
@@ -103,3 +109,48 @@ def test_the_entries_that_fired_are_shown_with_the_reply(open_page: Open) -> Non
     assert any(c.value.startswith("From the lorebook: ") and r"\<b\>oven" in c.value for c in page.caption)
     assert "Lorebook entries: 1" in [caption.value for caption in page.caption]
     assert any(text.startswith("• <b>oven: The oven belongs to ") for text in texts(page))
+
+
+def test_a_lorebook_is_uploaded_for_a_conversation_and_its_entries_edited(open_page: Open) -> None:  # noqa: F811
+    page = open_page('Yes."')
+    data = {"entries": {"0": {"key": ["stove"], "content": "The stove is cold."}}}
+    page.file_uploader[0].upload("bakery.json", json.dumps(data).encode(), "application/json").run()
+    assert not page.exception and not page.error
+    (book,) = lorebooks.list_lorebooks(visitor())
+    assert conversations.choices_of(visitor(), page.session_state["session"]).lorebooks == (book.id,)
+    assert box(page, "Lorebook").options == ["bakery"]
+
+    field(page, "Keys").set_value("oven\n/st.{1,3}ve/\n")
+    field(page, "Text that the model sees").set_value("The <i>oven</i> is old.")
+    press_in(page, "entry")
+    assert not page.exception and not page.error
+    (entry,) = lorebooks.load(book).entries
+    assert (entry.keys, entry.content) == (("oven", "/st.{1,3}ve/"), "The <i>oven</i> is old.")
+
+    box(page, "Entry").select(1).run()
+    field(page, "Keys").set_value("flour")
+    field(page, "Text that the model sees").set_value("Flour is white.")
+    next(toggle for toggle in page.toggle if toggle.label == "In use").set_value(False)
+    press_in(page, "entry")
+    assert [(e.keys, e.enabled) for e in lorebooks.load(book).entries][1:] == [(("flour",), False)]
+    page.sidebar.toggle(key="show prompt").set_value(True).run()
+    say(page, "Is the oven hot? And the flour?")
+    assert any(text.endswith(": The <i>oven</i> is old.") for text in texts(page))
+    assert not any("Flour is white." in text for text in texts(page) if text.startswith("•"))
+
+    box(page, "Entry").select(1).run()
+    press(page, "Delete this entry")
+    assert len(lorebooks.load(book).entries) == 1
+    page.multiselect(key=f"lorebooks of {page.session_state['session']}").set_value([]).run()
+    assert conversations.choices_of(visitor(), page.session_state["session"]).lorebooks == ()
+    press(page, "Delete this lorebook")
+    assert not page.exception and not page.error
+    assert lorebooks.list_lorebooks(visitor()) == []
+
+
+def test_a_file_that_is_no_lorebook_is_an_error(open_page: Open) -> None:  # noqa: F811
+    page = open_page()
+    page.file_uploader[0].upload("no.json", b"{}", "application/json").run()
+    assert not page.exception
+    (error,) = page.error
+    assert "no\\.json" in error.value and str(visitor().folder) not in error.value
