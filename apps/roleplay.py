@@ -8,7 +8,9 @@ from typing import Any
 import streamlit as st
 
 from apps import parts
-from apps.parts.prompt_panel import prompt_panel
+from apps.parts.lorebooks import lorebook_picker
+from apps.parts.persona_picker import persona_picker
+from apps.parts.prompt_panel import prompt_panel, show_fired_entries
 from apps.parts.roleplay_settings import roleplay_settings
 from apps.parts.transcript import Action, message_bubble, request_action, show_transcript, take_action
 from egosrag import Conversation, Settings
@@ -27,6 +29,9 @@ def main() -> None:
         action = Action("message", text=message) if message else take_action()
         session, settings = _sidebar(page)
         transcript = conversations.load_transcript(page.settings, page.visitor, session)
+        with st.sidebar, parts.errors_shown():
+            persona_picker(page, transcript)
+            lorebook_picker(page, session)
         editing, prompt_shown = _view_toggles(page)
         left, right = st.columns([3, 2], gap="large") if prompt_shown else (st.container(width=760), None)
         with left, parts.errors_shown():
@@ -35,6 +40,8 @@ def main() -> None:
                 action = None
             until = action.turn_id if action and action.name == "regenerate" else None
             show_transcript(page, transcript, until=until, editing=editing, controls=not action)
+            if not action:
+                show_fired_entries(page, st.session_state.get(f"prompt of {session}"), transcript)
             if action:
                 _generate(page, settings, transcript, action)
             elif len(transcript.names) > 1 and transcript.started:

@@ -14,7 +14,8 @@
 
 Read in this order: ``context`` and ``translations`` (what a page knows of its visitor), ``sidebar``, ``display``
 (untrusted text, errors, streams), ``shared_model`` (loading, and the queue), ``uploads``; then the parts of single
-pages: ``transcript``, ``prompt_panel`` and ``roleplay_settings``, ``labelling``, ``runs``.
+pages: ``transcript``, ``prompt_panel``, ``persona_picker``, ``lorebooks`` and ``roleplay_settings``,
+``labelling``, ``runs``.
 
 ``page.t(key, **values)``
     a text in the visitor's language, from ``apps/parts/locales/en.yaml`` and ``zh.yaml``: a section for each page, the

@@ -23,6 +23,9 @@ def prompt_panel(page: PageContext, view: PromptView | None, transcript: Transcr
             if part.tokens or part.text:
                 with st.expander(f"{t(f'prompt.{part.name}')} · {part.tokens}"):
                     st.text(part.text)
+        st.caption(t("prompt.fired", n=len(view.lore)))
+        for entry in view.lore:
+            st.text(f"• {entry.label}: {entry.content}")
         st.caption(t("prompt.recalled_turns", n=len(view.recalled)))
         for recalled in view.recalled:
             when = f" · {recalled.when}" if recalled.when else ""
@@ -30,3 +33,10 @@ def prompt_panel(page: PageContext, view: PromptView | None, transcript: Transcr
     st.caption(t("prompt.summary", n=len(transcript.scenes)))
     for scene in transcript.scenes:
         st.text(f"• {scene.text}")
+
+
+def show_fired_entries(page: PageContext, view: PromptView | None, transcript: Transcript) -> None:
+    """Below the last reply, the names of the lorebook entries that its message activated."""
+    if view and view.lore and transcript.turns and transcript.turns[-1].id == view.turn_id:
+        names = ", ".join(dict.fromkeys(entry.label for entry in view.lore))
+        st.caption(page.t("roleplay.lore", entries=escape(names, 300)))

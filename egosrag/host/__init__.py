@@ -2,7 +2,7 @@
 
 Read in this order: ``visitors`` (who a visitor is), ``auth`` (cookie, password and security headers of every request),
 ``uploads`` (files of a visitor, within limits), ``cards`` and ``card_editor`` (their roles), ``personas``,
-``lorebooks``, ``conversations`` (their sessions, and what the model saw), ``manuals`` (their documents, answers and
-cited pages), ``model_loader`` and ``queue`` (models loaded once, used in fair turns), ``feedback`` (ratings),
-``escape`` (untrusted text in Markdown).
+``lorebooks``, ``choices`` (what a conversation uses of these), ``conversations`` (their sessions, and what the model
+saw), ``manuals`` (their documents, answers and cited pages), ``model_loader`` and ``queue`` (models loaded once, used
+in fair turns), ``feedback`` (ratings), ``escape`` (untrusted text in Markdown).
 """

@@ -18,20 +18,21 @@ from egosrag import assemble
 from egosrag.egos.view import ConversationView, PromptPart, RecalledTurn
 from egosrag.errors import SessionError
 from egosrag.host import cards
-from egosrag.host.lorebooks import find as find_lorebook
+from egosrag.host.choices import choices_of, store_choices
+from egosrag.host.lorebooks import list_lorebooks
+from egosrag.host.personas import chosen_persona
 from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
-from egosrag.prompts.render import Situation, greeting
 from egosrag.roles.files import load_role
 from egosrag.schema import Ledger, LoreEntry, Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions.greetings import greeting_of
 from egosrag.sessions.manage import Found, branch_of, pin_session, rename_session, search_sessions
 from egosrag.sessions.records import Record
 from egosrag.sessions.store import open_store
 from egosrag.sessions.transfer import read_all, write
 from egosrag.settings import Settings
-from egosrag.text.language import language_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -45,6 +46,9 @@ __all__ = [
     "Transcript",
     "Turn",
     "branch_conversation",
+    "choices_of",
+    "choose_lorebooks",
+    "choose_persona",
     "delete_conversation",
     "export_conversation",
     "import_conversation",
@@ -92,18 +96,20 @@ class Transcript(NamedTuple):
         session: name of the session.
         names: the names of its roles.
         record: the stored turns, scenes and alternative replies.
-        greeting: what a role says first, while nothing is stored.
+        greetings: what a role may say first, while nothing is stored; the first one is shown.
+        persona: who talks with the roles.
     """
 
     session: str
     names: tuple[str, ...]
     record: Record
-    greeting: Turn | None = None
+    greetings: tuple[Turn, ...] = ()
+    persona: Persona | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """The turns to show: the stored ones, or the greeting alone."""
-        return self.record.turns or ((self.greeting,) if self.greeting else ())
+        """The turns to show: the stored ones, or a greeting alone."""
+        return self.record.turns or self.greetings[:1]
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
@@ -121,6 +127,8 @@ class Transcript(NamedTuple):
 
     def siblings(self, turn_id: str) -> tuple[int, int]:
         """The index of a reply among its alternatives, from 0, and their number."""
+        if not self.started:
+            return 0, len(self.greetings)
         swipes = self.record.siblings(turn_id)
         return swipes.at, len(swipes.branches)
 
@@ -134,6 +142,7 @@ class PromptView(NamedTuple):
         scenes: the running summary in the prompt.
         ledger: tokens of the reply.
         lore: the lorebook entries that the message activated.
+        turn_id: id of the turn with the reply.
     """
 
     parts: tuple[PromptPart, ...]
@@ -141,6 +150,7 @@ class PromptView(NamedTuple):
     scenes: tuple[Scene, ...]
     ledger: Ledger
     lore: tuple[LoreEntry, ...] = ()
+    turn_id: str = ""
 
     @property
     def cached_share(self) -> float:
@@ -193,30 +203,27 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
         RoleError: the session has no turns, and one of its roles no longer exists.
     """
     ids = role_ids(visitor, session)
+    chosen = choices_of(visitor, session).persona
     with open_store(settings.session_store) as store:
         if store.get_tuple({"configurable": {"thread_id": session}}) is not None:
             archive = archive_of(store, session)
-            return Transcript(session, tuple(role.name for role in archive.roles), archive.record)
+            persona = chosen_persona(visitor, chosen, archive.persona)
+            return Transcript(session, tuple(role.name for role in archive.roles), archive.record, persona=persona)
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
-    names = tuple(role.name for role in roles)
-    first = next((role for role in roles if role.greeting), None)
-    text = (
-        greeting(first, first.language or language_of(first.greeting or ""), None, Situation(session)) if first else ""
-    )
-    return Transcript(session, names, Record(), Turn(speaker=first.name, text=text) if first and text else None)
+    persona = chosen_persona(visitor, chosen, None)
+    greeting = next(filter(None, (greeting_of(role, persona, session) for role in roles)), None)
+    said = greeting.record.texts(greeting.turn.id) if greeting else []
+    speaker = greeting.turn.speaker if greeting else ""
+    # The ids stay the same when a page is run again, which identifies its widgets by them.
+    greetings = (Turn(speaker=speaker, text=text, id=f"greeting {number}") for number, text in enumerate(said))
+    return Transcript(session, tuple(role.name for role in roles), Record(), tuple(greetings), persona)
 
 
 @contextmanager
 def open_conversation(
-    settings: Settings,
-    visitor: Visitor,
-    session: str,
-    model: BaseChatModel,
-    *,
-    persona: Persona | None = None,
-    lorebooks: Sequence[str] = (),
+    settings: Settings, visitor: Visitor, session: str, model: BaseChatModel
 ) -> Iterator[Conversation]:
-    """Open the conversation of a session, with a persona (by default the one that it remembers) and lorebooks by id.
+    """Open the conversation of a session, with the persona and the lorebooks that were chosen for it.
 
     Where its only role was extracted from texts, the strategy of the settings decides how these are used: "none" puts
     the texts into the prompt in place of the card, "dynamic" searches them at each message, "static" ignores them.
@@ -225,7 +232,8 @@ def open_conversation(
         SessionError: the session belongs to another visitor.
         RoleError, ModelError, StoreError: see :func:`egosrag.assemble.conversation`.
     """
-    lore = [find_lorebook(visitor, lorebook).path for lorebook in lorebooks]
+    chosen = choices_of(visitor, session)
+    lore = [book.path for book in list_lorebooks(visitor) if book.id in chosen.lorebooks]
     first, *others = (cards.find(visitor, role) for role in role_ids(visitor, session))
     strategy = settings.strategy if first.sources and not others else None
     settings = settings.model_copy(update={"strategy": strategy})
@@ -237,7 +245,8 @@ def open_conversation(
         card, setup = first.path, assemble.ConversationSetup(others=[role.path for role in others])
     setup = replace(setup, lore=lore)
     with assemble.conversation(settings, card, session, model, setup=setup) as conversation:
-        if persona:
+        persona = chosen_persona(visitor, chosen.persona, conversation.persona)
+        if persona != conversation.persona:
             conversation.set_persona(persona)
         yield conversation
 
@@ -248,7 +257,30 @@ def prompt_view(conversation: Conversation, reply: Reply) -> PromptView | None:
     if composed is None:
         return None
     view = composed.view
-    return PromptView(composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore)
+    turn_id = conversation.record.turns[-1].id
+    return PromptView(composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore, turn_id)
+
+
+def choose_persona(visitor: Visitor, session: str, name: str) -> None:
+    """Choose who talks in a conversation from now on: a saved persona by name; empty: none.
+
+    Raises:
+        SessionError: the conversation belongs to another visitor.
+        RoleError: the choice cannot be stored.
+    """
+    role_ids(visitor, session)
+    store_choices(visitor, session, choices_of(visitor, session)._replace(persona=name))
+
+
+def choose_lorebooks(visitor: Visitor, session: str, lorebooks: Sequence[str]) -> None:
+    """Choose the lorebooks of a conversation by their ids.
+
+    Raises:
+        SessionError: the conversation belongs to another visitor.
+        RoleError: the choice cannot be stored.
+    """
+    role_ids(visitor, session)
+    store_choices(visitor, session, choices_of(visitor, session)._replace(lorebooks=tuple(lorebooks)))
 
 
 def export_conversation(settings: Settings, visitor: Visitor, session: str, extension: str) -> bytes:
@@ -304,6 +336,8 @@ def rename_conversation(settings: Settings, visitor: Visitor, session: str, titl
     name = f"{session.rpartition('/')[0]}/{title}"
     with open_store(settings.session_store) as store:
         rename_session(store, session, name)
+    store_choices(visitor, name, choices_of(visitor, session))
+    store_choices(visitor, session, None)
     return name
 
 
@@ -337,6 +371,7 @@ def branch_conversation(settings: Settings, visitor: Visitor, session: str, turn
     name = new_session(visitor, role_ids(visitor, session))
     with open_store(settings.session_store) as store:
         restore(store, branch_of(archive_of(store, session), turn_id), name)
+    store_choices(visitor, name, choices_of(visitor, session))
     return name
 
 
@@ -349,3 +384,4 @@ def delete_conversation(settings: Settings, visitor: Visitor, session: str) -> N
     role_ids(visitor, session)
     with open_store(settings.session_store) as store:
         delete_session(store, session)
+    store_choices(visitor, session, None)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from egosrag.errors import RoleError
+from egosrag.host.escape import unique_labels
 from egosrag.host.uploads import Upload, display_name, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.roles.lorebook import load_lorebook, save_lorebook
@@ -41,6 +42,17 @@ def list_lorebooks(visitor: Visitor) -> list[StoredLorebook]:
     """The visitor's lorebooks, the newest first."""
     files = (visitor.folder / "lorebooks").glob("*.json")
     return [_stored(path) for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def labels(visitor: Visitor) -> dict[str, str]:
+    """The label of each lorebook in a select box, by id; no two are the same."""
+    return unique_labels({book.id: book.name for book in list_lorebooks(visitor)})
+
+
+def entry_labels(book: Lorebook) -> dict[int, str]:
+    """The label of each entry in a select box, by index; no two are the same."""
+    names = unique_labels({str(number): entry.label for number, entry in enumerate(book.entries)})
+    return {int(number): name for number, name in names.items()}
 
 
 def find(visitor: Visitor, lorebook_id: str) -> StoredLorebook:
@@ -90,7 +102,8 @@ def with_entry(book: Lorebook, number: int | None, fields: Mapping[str, Any]) ->
     Args:
         book: the lorebook.
         number: index of the entry; None: a new one at the end.
-        fields: fields of the entry; keys as one text are separated by commas. Those that are missing do not change.
+        fields: fields of the entry; keys as one text are separated by commas, as a list they may contain commas. Those
+            that are missing do not change.
 
     Raises:
         RoleError: there is no such entry, or a field has the wrong type.
@@ -101,7 +114,9 @@ def with_entry(book: Lorebook, number: int | None, fields: Mapping[str, Any]) ->
     values = dict(fields)
     for key in ("keys", "secondary_keys"):
         if isinstance(values.get(key), str):
-            values[key] = [part for text in re.split("[,，]", values[key]) if (part := text.strip())]
+            values[key] = re.split("[,，]", values[key])
+        if isinstance(values.get(key), list | tuple):
+            values[key] = [part for text in values[key] if (part := str(text).strip())]
     before = entries[number].model_dump(exclude_unset=True) if number is not None else {}
     try:
         entry = LoreEntry.model_validate(before | values)

@@ -187,10 +187,10 @@ class Conversation(Actions):
         self.note = text.strip()
         self._store_settings({"note": self.note})
 
-    def set_persona(self, persona: Persona) -> None:
-        """Sets who talks with the role from now on; earlier lines keep their name."""
+    def set_persona(self, persona: Persona | None) -> None:
+        """Sets who talks with the role from now on, None for nobody in particular; earlier lines keep their name."""
         self.persona = persona
-        self._store_settings({"persona": persona.model_dump()})
+        self._store_settings({"persona": persona.model_dump() if persona else {}})
 
     def export(self, path: str | Path) -> None:
         """Writes the conversation, with the card, to a .json, .jsonl (SillyTavern) or .md file.

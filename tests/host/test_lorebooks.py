@@ -9,7 +9,7 @@ import pytest
 
 from egosrag.errors import RoleError, SessionError
 from egosrag.host import cards, conversations, lorebooks
-from egosrag.host.personas import load_personas, personas_of
+from egosrag.host.personas import load_personas, personas_of, save_persona
 from egosrag.host.uploads import Upload, save_upload
 from egosrag.host.visitors import Visitor, new_token, visitor_of
 from egosrag.models.scripted import ScriptedChatModel
@@ -76,15 +76,43 @@ def test_a_conversation_with_a_persona_and_a_lorebook(visitor: Visitor, settings
     role = cards.add(visitor, Role(name="Tim", greeting="Hello, {{user}}."))
     book = lorebooks.add_upload(visitor, upload(visitor, "bakery.json", BOOK))
     session = conversations.new_session(visitor, [role.id])
-    model = ScriptedChatModel(responses=['Yes."', 'No."'])
-    ann = Persona(name="Ann")
-    with conversations.open_conversation(settings, visitor, session, model, persona=ann, lorebooks=[book.id]) as talk:
+    model = ScriptedChatModel(responses=['Yes."', 'No."', 'Well."'])
+    ann = save_persona(visitor, " Ann ", "")
+    conversations.choose_persona(visitor, session, "Ann")
+    conversations.choose_lorebooks(visitor, session, [book.id])
+    draft = conversations.load_transcript(settings, visitor, session)
+    assert draft.persona == ann and [turn.text for turn in draft.turns] == ["Hello, Ann."]
+    with conversations.open_conversation(settings, visitor, session, model) as talk:
         reply = talk.say("The oven?")
         view = conversations.prompt_view(talk, reply)
     assert reply.lore == ("oven",) and view is not None and view.lore[0].content == "The oven is Ann's."
+    lorebooks.delete(visitor, book)
+    personas_of(visitor).remove("Ann")  # the conversation remembers her
     with conversations.open_conversation(settings, visitor, session, model) as talk:
         assert talk.persona == ann and talk.say("The oven?").lore == ()
-    assert [t.speaker for t in conversations.load_transcript(settings, visitor, session).turns][:2] == ["Tim", "Ann"]
+    conversations.choose_persona(visitor, session, "")
+    with conversations.open_conversation(settings, visitor, session, model) as talk:
+        assert talk.persona is None
+        talk.say("And now?")
+    turns = conversations.load_transcript(settings, visitor, session).turns
+    assert [turn.speaker for turn in turns[:2]] == ["Tim", "Ann"] and turns[-2].speaker == "Me"
+    branch = conversations.branch_conversation(settings, visitor, session)
+    assert conversations.load_transcript(settings, visitor, branch).persona is None
+    conversations.delete_conversation(settings, visitor, branch)
+    assert conversations.choices_of(visitor, branch).persona is None
+    with pytest.raises(SessionError):
+        conversations.choose_persona(visitor_of(new_token(), tmp_path), session, "")
+
+
+def test_a_persona_is_edited_under_its_name_or_another(visitor: Visitor) -> None:
+    save_persona(visitor, "Ann", "a cook")
+    save_persona(visitor, "Bea", "", replaces="Ann")
+    assert personas_of(visitor).all() == [Persona(name="Bea")]
+    save_persona(visitor, "bea", "a sailor", replaces="Bea")
+    assert personas_of(visitor).all() == [Persona(name="bea", description="a sailor")]
+    for name in ("BEA", " ", "x" * 81):
+        with pytest.raises(RoleError):
+            save_persona(visitor, name, "")
 
 
 def test_conversations_are_renamed_pinned_searched_and_branched(
