@@ -10,8 +10,7 @@ from apps.parts.context import PageContext
 from apps.parts.display import errors_shown, escape
 from apps.parts.uploads import upload_one
 from egosrag.host import conversations, lorebooks
-from egosrag.host.lorebooks import StoredLorebook
-from egosrag.schema import Lorebook, LoreEntry
+from egosrag.host.lorebooks import Lorebook, LoreEntry, StoredLorebook
 
 
 def lorebook_picker(page: PageContext, session: str) -> None:

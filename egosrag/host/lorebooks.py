@@ -17,6 +17,22 @@ from egosrag.host.visitors import Visitor
 from egosrag.roles.lorebook import load_lorebook, save_lorebook
 from egosrag.schema import Lorebook, LoreEntry
 
+__all__ = [
+    "EXTENSIONS",
+    "LoreEntry",
+    "Lorebook",
+    "StoredLorebook",
+    "add_upload",
+    "delete",
+    "entry_labels",
+    "find",
+    "labels",
+    "list_lorebooks",
+    "load",
+    "save",
+    "with_entry",
+    "without_entry",
+]
 EXTENSIONS = ("json", "png", "charx")
 MAX_LOREBOOKS = 100  # of one visitor
 _ID = re.compile(r"[0-9a-f]{12}")
