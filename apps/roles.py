@@ -91,6 +91,8 @@ def _show_role(page: parts.PageContext) -> None:
 
 def _show_card(page: parts.PageContext, stored: cards.StoredRole) -> None:
     role = cards.load(stored)
+    if picture := stored.thumbnail():
+        st.image(picture, width=160)
     st.subheader(parts.escape(role.name))
     if role.greeting:
         with st.chat_message("assistant", avatar=parts.ROLE_ICON):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +46,9 @@ _OWN_ID = re.compile(r"[0-9a-f]{12}")
 _SAMPLES = samples.FOLDER
 
 
+THUMBNAIL = 320  # pixels, the longer side
+
+
 class StoredRole(NamedTuple):
     """A stored role card.
 
@@ -69,6 +74,23 @@ class StoredRole(NamedTuple):
         """The picture that the card was uploaded in."""
         found = sorted(self.path.parent.glob("picture.*")) if self.is_own else []
         return found[0] if found else None
+
+    def thumbnail(self) -> bytes | None:
+        """The picture as a small PNG to show; None where there is none, or it is damaged or huge."""
+        from PIL import Image
+
+        if self.picture is None:
+            return None
+        small = io.BytesIO()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(self.picture) as picture:
+                    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+                    picture.convert("RGBA").save(small, "PNG")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+            return None
+        return small.getvalue()
 
 
 def list_roles(visitor: Visitor, language: str) -> list[StoredRole]:

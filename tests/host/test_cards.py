@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from egosrag.console import Reporter
 from egosrag.errors import RoleError, SourceError
@@ -180,3 +182,13 @@ def test_an_edited_sample_is_stored_as_an_own_role(visitor: Visitor) -> None:
     assert load_role(own.path).greeting == "Come in."
     other = cards.update(visitor, own, apply_fields(role, {"name": "Else"}))
     assert other.id != own.id
+
+
+def test_the_picture_of_a_card_is_shown_small_and_a_damaged_one_not_at_all(visitor: Visitor) -> None:
+    large = io.BytesIO()
+    Image.new("RGB", (900, 600), "navy").save(large, "PNG")
+    stored = cards.add(visitor, ROLE, picture=large.getvalue())
+    shown = stored.thumbnail()
+    assert shown is not None and Image.open(io.BytesIO(shown)).size == (320, 213)
+    assert cards.add(visitor, ROLE).thumbnail() is None
+    assert cards.add(visitor, ROLE, picture=large.getvalue()[:60]).thumbnail() is None
