@@ -154,9 +154,13 @@ def test_calls_that_do_not_fit_into_the_kv_cache_together_wait_for_each_other(fi
 
 
 def test_ctrl_c_is_still_pythons(file: Path) -> None:
-    load_chat_model(str(file), context_window=512)
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        load_chat_model(str(file), context_window=512)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_conversations_are_sampled_as_the_file_recommends(tmp_path: Path, tiny_qwen: Path, file: Path) -> None:
