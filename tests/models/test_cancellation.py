@@ -49,7 +49,9 @@ def test_a_prompt_that_is_read_in_parts_gives_the_same_reply(tiny_qwen: Path) ->
         whole = model.invoke(LONG)
         with calling(Caller()):
             parts = model.invoke(LONG)
-        assert parts.text == whole.text and parts.usage_metadata == whole.usage_metadata
+        assert parts.text == whole.text
+        for count in ("input_tokens", "output_tokens"):  # an earlier test may have cached the prompt
+            assert parts.usage_metadata[count] == whole.usage_metadata[count]
         with calling(Caller()):
             likelihoods = model.log_likelihoods(LONG, " Yes.")
         assert likelihoods == pytest.approx(model.log_likelihoods(LONG, " Yes."), abs=1e-3)
