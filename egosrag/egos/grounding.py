@@ -13,6 +13,7 @@ Only questions of fact are judged: a role may invent what it sees, thinks and do
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
@@ -117,17 +118,21 @@ def is_invented(model: Any, composed: Composed, text: str) -> bool:
 def _beginning(text: str, language: str) -> str:
     """The first sentence that states something, and what is before it; "Hmm.", a greeting and a question do not."""
     stated = 0
-    for start, end in sentence_spans(text):
-        sentence = text[start:end].strip().rstrip("\"'”’」』 ")
-        if sentence.endswith(("?", "？")) or _GREETING.match(sentence):
-            continue
+    for end, sentence in _statements(text):
         stated += len(sentence)
         if stated >= _LEAST_CHARACTERS[language]:
             return text[:end].rstrip()
     return text.rstrip()
 
 
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The sentences that are no question and no greeting, each with its end in ``text``."""
+    for start, end in sentence_spans(text):
+        sentence = text[start:end].strip().rstrip("\"'”’」』 ")
+        if sentence and not sentence.endswith(("?", "？")) and not _GREETING.match(sentence):
+            yield end, sentence
+
+
 def states_nothing(text: str) -> bool:
     """Whether ``text`` only greets or asks in return, so that it is no answer to a question of fact."""
-    sentences = [text[start:end].strip().rstrip("\"'”’」』 ") for start, end in sentence_spans(text)]
-    return all(s.endswith(("?", "？")) or bool(_GREETING.match(s)) for s in sentences if s)
+    return next(_statements(text), None) is None

@@ -351,7 +351,7 @@ class _ReplyStream:
         if isinstance(message, AIMessageChunk):
             if message.usage_metadata:
                 usage = usage_of(message)
-                # The server's cache is shared by all callers of this process, so they are not told what was in it.
+                # The server's cache is shared by all callers of this process, so they do not learn what was in it.
                 cached = 0 if cache_key() else usage.cached_tokens
                 self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, cached)
             if message.tool_call_chunks:

@@ -168,7 +168,7 @@ def _macros(nodes: Sequence[_Node]) -> Iterator[_Macro]:
 
 
 class _Trim:
-    """Stands for ``{{trim}}``: the line breaks around it are removed."""
+    """The mark of ``{{trim}}``: the line breaks around it are removed."""
 
 
 class _Block(NamedTuple):

@@ -229,7 +229,7 @@ class LlamaServer:
     def _own_prefix(self, prompt: list[int]) -> int:
         """Ids with which ``prompt`` and an earlier prompt of the same caller begin, and remembers this one.
 
-        The callers share the cache, but are not told which part of a prompt others have sent.
+        The callers share the cache, but do not learn which part of a prompt others have sent.
         """
         with self._freed:
             earlier = self._prompts.setdefault(cache_key(), deque(maxlen=_REMEMBERED_PROMPTS))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from egosrag.rag.documents.procedures import around
-from egosrag.rag.documents.splitting import section_at
+from egosrag.rag.documents.splitting import passage_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import ScoredPassage
-from egosrag.schema import Page, Passage
+from egosrag.schema import Page
 
 
 def prompt_passages(index: ManualIndex, hits: Sequence[ScoredPassage]) -> list[ScoredPassage]:
@@ -35,22 +35,10 @@ def prompt_passages(index: ManualIndex, hits: Sequence[ScoredPassage]) -> list[S
                 score, first = max(score, other.score), min(first, n)
             else:
                 rest.append(other)
-        rest.insert(first, ScoredPassage(_passage(page, start, end), score))
+        rest.insert(first, ScoredPassage(passage_at(page, start, end), score))
         joined = rest
     return joined
 
 
 def _touch(page: Page, one: tuple[int, int], two: tuple[int, int]) -> bool:
     return not page.text[min(one[1], two[1]) : max(one[0], two[0])].strip()
-
-
-def _passage(page: Page, start: int, end: int) -> Passage:
-    return Passage(
-        id=f"{page.source}#{page.page}:{start}-{end}",
-        source=page.source,
-        page=page.page,
-        start=start,
-        end=end,
-        text=page.text[start:end],
-        section=section_at(page, start),
-    )

@@ -51,7 +51,7 @@ Item = Segment | Grid
 
 
 def in_reading_order(items: Sequence[Item]) -> list[Item | None]:
-    """Segments and tables in reading order; None stands for the space between two paragraphs or blocks."""
+    """Segments and tables in reading order; None is the space between two paragraphs or blocks."""
     ordered: list[Item | None] = []
     for block in _blocks(list(items), 0):
         if ordered and block:

@@ -44,7 +44,7 @@ def characters(textpage: Any) -> Iterator[Character]:
             continue
         size = float(pdfium.FPDFText_GetFontSize(textpage.raw, i))
         style = (size, pdfium.FPDFText_GetFontWeight(textpage.raw, i))
-        if style != styled:  # the font's name is asked for where something else changes too
+        if style != styled:  # the font's name is read where something else changes too
             pdfium.FPDFText_GetFontInfo(textpage.raw, i, name, len(name), ctypes.byref(flags))
             bold, styled = style[1] >= 600 or b"bold" in name.value.lower(), style
         text = chr(code) if code <= 0x10FFFF else "\ufffd"

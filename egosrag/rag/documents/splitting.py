@@ -65,7 +65,7 @@ def _windows(page: Page, window: int, overlap: int) -> Iterator[Passage]:
             last += 1
         start, end = spans[first][0], spans[last][1]
         if page.text[start:end].strip():
-            yield _passage(page, start, end)
+            yield passage_at(page, start, end)
         if last + 1 >= len(spans):
             return
         # Step back over whole sentences as far as the overlap allows and the next window still contains a new one.
@@ -74,7 +74,8 @@ def _windows(page: Page, window: int, overlap: int) -> Iterator[Passage]:
             first -= 1
 
 
-def _passage(page: Page, start: int, end: int) -> Passage:
+def passage_at(page: Page, start: int, end: int) -> Passage:
+    """The characters ``start`` to ``end`` of a page as a passage, without white space around them."""
     text = page.text[start:end]
     start, end = start + len(text) - len(text.lstrip()), end - (len(text) - len(text.rstrip()))
     return Passage(

@@ -1,7 +1,7 @@
 """Search: the top-k passages for a query, by BM25 over several fields and by dense vectors where an index has them.
 
 The scores of each field are divided by its best score and added with ``FIELD_WEIGHTS``. docs/notes/retrieval.md has
-what each field, weight and feature gains on six sets of questions, of which four were never tuned on.
+what each field, weight and feature gains on six sets of questions.
 Synonyms bridge the user's words and the manual's (:mod:`egosrag.rag.retrieval.thesaurus`).
 """
 
