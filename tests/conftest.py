@@ -18,12 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 from tests.postgres import Server, running
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "egosrag" / "data" / "samples"
+
+# The suite draws the same examples on every machine, so that its result depends on the code alone; `make nightly` draws
+# new ones each time.
+settings.register_profile("same-examples", derandomize=os.environ.get("EGOSRAG_TEST_PROFILE") != "full", deadline=None)
+settings.load_profile("same-examples")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -283,7 +283,7 @@ def _chatgpt_chat(chat: Mapping[str, Any], names: Names) -> _Chat:
     """The path to the current node of the tree of messages; other versions of a reply become swipes."""
     nodes = {key: node for key, node in chat["mapping"].items() if isinstance(node, dict)}
     current = chat.get("current_node")
-    if current not in nodes:
+    if not (isinstance(current, str) and current in nodes):
         current = next((key for key in reversed(nodes) if not _children(nodes[key], nodes)), None)
     path: list[str] = []
     while isinstance(current, str) and current in nodes and current not in path:

@@ -153,6 +153,12 @@ def test_versions_of_a_reply_become_swipes_with_what_followed_them(tmp_path: Pat
     assert chat.record.texts(chat.turns[-1].id) == ["Stay.", SIT]
 
 
+@pytest.mark.parametrize("current", [[], {}, None, 3, "gone"])
+def test_a_current_node_that_is_none_takes_the_newest_line(current: Any) -> None:
+    [archive] = read_chats({**GPT, "current_node": current}, "x", Names())
+    assert lines(archive)[-1] == ("Me", "Thanks.")
+
+
 def test_several_conversations_of_a_file(tmp_path: Path) -> None:
     chats = {"type": "risuAllChats", "data": [CHATS["risu"][0]["data"], {"message": []}, CHATS["risu"][0]["data"]]}
     (tmp_path / "all.json").write_text(json.dumps(chats), encoding="utf-8")
