@@ -4,6 +4,7 @@ Read in this order:
 
 - ``static``: reads the sources once, before the conversation, and makes a role card of them.
 - ``chunks``: splits sources into sentences and chunks, and selects the chunks to read.
+- ``questions``: asks about the role, one thing at a time, over the chapters of a story.
 - ``evidence``: parses a model's statements and finds the sentence that supports each; quotes sentences of sources.
 - ``mentions``: whether a place of a source is about the role where it is not named.
 - ``relations``: relations to others, and whether a text says them in other words.

@@ -15,6 +15,8 @@ from egosrag.text.numbers import CHINESE_DIGITS, number_values, spelled_numbers
 _WORD = re.compile(r"[A-Za-z][A-Za-z]*(?:['’\-][A-Za-z]+)*")
 _FOREIGN = re.compile(r"[\u4e00-\u9fff]{1,6}(?:[·•][\u4e00-\u9fff]{1,6})+")  # 杰伊·盖茨比
 _BEGINS = re.compile(r"(?:^|[.!?…:;。！？：；\n]|[\"“‘'(（])\s*$")
+_AGE = re.compile(r"\b(?:years? old|aged)\b|岁", re.IGNORECASE)
+_AGE_EVIDENCE = re.compile(r"\b(?:old|aged?|born|birthday|turn(?:s|ed)?)\b|岁|生于|出生", re.IGNORECASE)
 # Words that may be capitalised at the beginning of a statement although its evidence lacks them.
 _OPENER_WORDS = """
 a an the he she they it his her their its i you we my our this that these those there in on at as by for from with
@@ -29,7 +31,7 @@ OPENERS = frozenset(_OPENER_WORDS.split())
 
 
 def unsupported_claims(statement: str, name: str, quote: str, context: str) -> list[str]:
-    """The names and numbers of ``statement`` that ``quote`` lacks.
+    """The names, numbers and ages of ``statement`` that ``quote`` lacks.
 
     Args:
         statement: a statement about the role.
@@ -42,6 +44,9 @@ def unsupported_claims(statement: str, name: str, quote: str, context: str) -> l
     values = number_values(quote)
     lost = [item for item in missing_items([claims], quote) if CHINESE_DIGITS.get(item, item) not in values]
     names = _unsupported_english_names(statement, named, quote, context)
+    age = _AGE.search(statement)
+    if age and not _AGE_EVIDENCE.search(quote):  # "eleven years of salt and letters" is no age
+        lost.append(age.group())
     return [*lost, *names, *_unsupported_numbers(claims, quote), *_unsupported_chinese_names(claims, quote)]
 
 

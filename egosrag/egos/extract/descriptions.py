@@ -46,13 +46,21 @@ def descriptions(sources: Sequence[tuple[str, str]], name: str, limit: int = 48)
     return found if len(found) <= limit else [found[len(found) * n // limit] for n in range(limit)]
 
 
+def is_story(text: str, name: str) -> bool:
+    """Whether a source is a story, and no page about ``name``."""
+    return _has_speech(text) or len(_places(text, name)) < _ABOUT * len(source_sentences(text))
+
+
+def _places(text: str, name: str) -> set[tuple[int, int]]:
+    mentions = Mentions(text, name)
+    return {span for span in source_sentences(text) if mentions.about(*span)}
+
+
 def _described(source: str, text: str, name: str) -> Iterator[FoundStatement]:
-    named, mentions = mention_pattern(name), Mentions(text, name)
-    paragraphs = list(_paragraphs(text))
-    about = {span for paragraph in paragraphs for span in paragraph if mentions.about(*span)}
-    is_story = _has_speech(text) or len(about) < _ABOUT * sum(map(len, paragraphs))
+    named = mention_pattern(name)
+    paragraphs, about, story = list(_paragraphs(text)), _places(text, name), is_story(text, name)
     for paragraph in paragraphs:
-        continues = not is_story  # whether a pronoun at the beginning means the role: a section of a page is about it
+        continues = not story  # whether a pronoun at the beginning means the role: a section of a page is about it
         for start, end in paragraph:
             said = text[start:end]
             statement = _statement(said, name, named)
@@ -60,13 +68,13 @@ def _described(source: str, text: str, name: str) -> Iterator[FoundStatement]:
             is_subject = bool(named.match(said)) or bool(pronoun and (continues or pronoun.group("his")))
             relation = "relations" in cued_headings(statement, name)
             if not pronoun and not relation:
-                continues = is_subject or (not is_story and not _begins_with_a_name(said))
+                continues = is_subject or (not story and not _begins_with_a_name(said))
             if (
                 len(said) in _LENGTHS
                 and (start, end) in about
                 and _is_sentence(said)
-                and (is_subject or relation or (not is_story and not pronoun and not _begins_with_a_name(said)))
-                and _describes(statement, name, is_story=is_story)
+                and (is_subject or relation or (not story and not pronoun and not _begins_with_a_name(said)))
+                and _describes(statement, name, is_story=story)
             ):
                 place = Evidence(source=source, start=start, end=end, quote=said)
                 heading = fitting_heading("background", statement, name)

@@ -137,7 +137,9 @@ def find_support(
     for first, last, is_speech in _candidates(spans, chunk.text, dialogue=about is not None):
         start, end = spans[first][0], spans[last][1]
         quote = chunk.text[start:end]
-        said = _FEAR.sub("afraid", _asserted(quote) if is_speech else quote) if about is not None else quote
+        said = _FEAR.sub("afraid", _asserted(quote)) if about is not None else quote
+        if about is not None and _is_another(statement, said, name):
+            continue
         share = len(terms & content_terms(said, name)) / len(terms)
         if relation:  # the words of the relation decide, not how many others agree
             share = max(share, _RELATION_SHARE) if relation.is_in(quote) else 0
@@ -173,6 +175,18 @@ def _asserted(quote: str) -> str:
         for n, part in enumerate(parts)
         if not _QUESTION.search(part) or (n + 1 < len(parts) and _AFFIRMS.match(parts[n + 1]))
     )
+
+
+def _is_another(statement: str, quote: str, name: str) -> bool:
+    """Whether ``statement`` says that the role is somebody ("Ann is a clerk") who in ``quote`` is another.
+
+    Every such noun of the quote has "the" and nothing that makes it a predicate or an apposition: "asked the clerk".
+    """
+    says = re.match(rf"(?:{mention_pattern(name).pattern}|He|She) (?:is|was) (?:an?|the) (\w+)\W*$", statement)
+    if says is None:
+        return False
+    used = [quote[: match.start()] for match in re.finditer(rf"\b{re.escape(says.group(1))}\b", quote, re.IGNORECASE)]
+    return bool(used) and all(re.search(r"(?<!is )(?<!was )(?<!am )(?<!as )(?<!, )\bthe $", before) for before in used)
 
 
 def _concerns(statement: str, name: str) -> bool:

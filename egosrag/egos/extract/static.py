@@ -1,6 +1,7 @@
 """Static Extract (report 7.2.2): summarizes what sources say about a role into a role card, before the conversation.
 
-The sources are read in passages of a few paragraphs: from more at once a small model picks what comes first. A model
+The sources are read in passages of a few paragraphs: from more at once a small model picks what comes first. Of a
+story, which shows a person more than it describes one, each chapter is also asked one question at a time. A model
 whose prompts say what is known already (``$known``) reads chunks that fill its window, one after the other, and the
 card is refined from chunk to chunk. A statement is kept only with the sentence that supports it
 (``source[start:end] == quote``). Sentences that describe the role and that the model skipped are quoted, so that the
@@ -10,7 +11,7 @@ card of a role that the sources describe is never empty.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from egosrag.egos.extract.chunks import Chunk, select_chunks, split_sources
-from egosrag.egos.extract.descriptions import descriptions
+from egosrag.egos.extract.descriptions import descriptions, is_story
 from egosrag.egos.extract.dialogue import role_lines
 from egosrag.egos.extract.evidence import (
     LABELS,
@@ -34,6 +35,7 @@ from egosrag.egos.extract.evidence import (
 )
 from egosrag.egos.extract.headings import fitting_heading
 from egosrag.egos.extract.mentions import Mentions
+from egosrag.egos.extract.questions import CHAPTER_PASSAGES, answers, form_of_address
 from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
@@ -61,7 +63,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         model: the chat model, or plain LLM, that reads.
         progress: called with (step, done, total) after each chunk.
         max_chunks: number of chunks that are read at most; of longer sources those that name the role most often. By
-            default 96 passages, or 24 chunks that fill the window.
+            default 96 passages, or 24 chunks that fill the window. Of chapters of stories, a quarter of this number.
         workers: number of passages that are read at a time: a local model computes them together.
         card_share: the share of the model's prompt window that the card may take.
         dialogue_lines: number of the role's own lines that the card shows.
@@ -110,10 +112,11 @@ class Extract(Step[tuple[Sources, str], Role]):
         count = partial(count_tokens, self.model)
         chunks = split_sources(sources, self._chunk_tokens(name), count, paragraphs=not self.refines)
         reading = select_chunks(chunks, name, self.max_chunks)
+        chapters = [] if self.refines else self._chapters(sources, chunks, name, count)
         step = f"reading about {name}"
         if len(reading) < len(chunks):
             step += f" ({len(reading)} of {len(chunks)} chunks, those that name {name} most often)"
-        found = self._read(reading, sources, name, step, config)
+        found = self._read(reading, chapters, sources, name, step, config)
         return self._card(sources, name, found)
 
     def _chunk_tokens(self, name: str) -> int:
@@ -122,25 +125,52 @@ class Extract(Step[tuple[Sources, str], Role]):
         remaining = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
         return min(CHUNK_TOKENS if self.refines else PASSAGE_TOKENS, max(64, int(remaining * 0.65)))
 
+    def _chapters(
+        self, sources: Sources, passages: Sequence[Chunk], name: str, count: Callable[[str], int]
+    ) -> list[Chunk]:
+        """The chapters of the stories among the sources; a story of one passage is read whole without questions."""
+        long = {chunk.source for chunk in passages if chunk.start > 0}
+        stories = {number for number in long if is_story(sources[number][1], name)}
+        empty = load("questions", "en", self.prompts).messages(source="", question="")
+        remaining = context_window(self.model) - count_tokens(self.model, [*empty, AIMessage("")])
+        budget = min(CHAPTER_PASSAGES * PASSAGE_TOKENS, int(remaining * 0.65))
+        if not stories or budget < PASSAGE_TOKENS:
+            return []
+        chunks = split_sources(sources, budget, count, paragraphs=True)
+        chapters = [chunk for chunk in chunks if chunk.source in stories]
+        return select_chunks(chapters, name, max(1, self.max_chunks // CHAPTER_PASSAGES))
+
     def _read(
-        self, chunks: Sequence[Chunk], sources: Sources, name: str, step: str, config: RunnableConfig | None
+        self,
+        chunks: Sequence[Chunk],
+        chapters: Sequence[Chunk],
+        sources: Sources,
+        name: str,
+        step: str,
+        config: RunnableConfig | None,
     ) -> list[FoundStatement]:
-        done = _ProgressFile(self.progress_file, self._key(chunks, sources, name))
+        everything = [*chunks, *chapters]
+        done = _ProgressFile(self.progress_file, self._key(everything, sources, name))
         found = done.resume()
-        self.progress(step, done.chunks, len(chunks))
+        self.progress(step, done.chunks, len(everything))
         about = [None if self.refines else Mentions(text, name).about for _, text in sources]
 
-        def read(chunk: Chunk) -> list[FoundStatement]:
-            known = merge_statements(found, name) if self.refines else []
-            said = self._ask(chunk, name, known, config)
-            return _supported(said, name, chunk, sources[chunk.source], about[chunk.source])
+        def read(number: int) -> list[FoundStatement]:
+            chunk = everything[number]
+            source, concerns = sources[chunk.source], about[chunk.source]
+            if number >= len(chunks):
+                stated = [("background", said) for said in answers(self.model, chunk.text, name, self.prompts, config)]
+            else:
+                known = merge_statements(found, name) if self.refines else []
+                stated = parse_labelled_lines(self._ask(chunk, name, known, config))
+            return _supported(stated, name, chunk, source, concerns)
 
         with ContextThreadPoolExecutor(self.workers) as pool:
-            results = (map if self.workers == 1 else pool.map)(read, chunks[done.chunks :])
+            results = (map if self.workers == 1 else pool.map)(read, range(done.chunks, len(everything)))
             for number, new in enumerate(results, done.chunks + 1):
                 found += new
                 done.add(new)
-                self.progress(step, number, len(chunks))
+                self.progress(step, number, len(everything))
         done.remove()
         return merge_statements(found, name)
 
@@ -201,12 +231,20 @@ class Extract(Step[tuple[Sources, str], Role]):
 
 
 def _supported(
-    said: str, name: str, chunk: Chunk, source: tuple[str, str], about: Callable[[int, int], bool] | None
+    stated: Iterable[tuple[str, str]],
+    name: str,
+    chunk: Chunk,
+    source: tuple[str, str],
+    about: Callable[[int, int], bool] | None,
 ) -> list[FoundStatement]:
-    """The statements of a model's answer that ``chunk`` supports, each with the place that does."""
+    """Those (label, statement) pairs of a model that ``chunk`` supports, each with the place that does."""
     found = []
-    for label, statement in parse_labelled_lines(said):
-        if support := find_support(statement, name, chunk, source[0], about):
+    for label, statement in stated:
+        support = find_support(statement, name, chunk, source[0], about)
+        if support is None and about is not None and (span := form_of_address(statement, name, chunk.text)):
+            start, end = chunk.start + span[0], chunk.start + span[1]
+            support = Evidence(source=source[0], start=start, end=end, quote=source[1][start:end]), 1.0
+        if support:
             place, score = support
             if about is not None:
                 label = fitting_heading(label, statement, name)

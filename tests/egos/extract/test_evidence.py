@@ -81,6 +81,24 @@ def test_what_is_asked_invented_or_about_another_is_not_supported(statement: str
 
 
 @pytest.mark.parametrize(
+    ("statement", "quote", "kept"),
+    [
+        ("Juno is a surveyor.", '"How long?" asked the surveyor, and Juno laughed.', False),
+        ("Juno is a pilot.", "Juno, the pilot of the Goose, laughed.", True),
+        ("Juno is a pilot.", "Juno laughed as the pilot of the Goose laughs.", True),
+        ("Juno is eleven years old.", '"Eleven years of salt and letters," said Juno.', False),
+        ("Juno is eleven years old.", "Juno had turned eleven years before the war.", True),
+        ("洛三娘二十一岁。", "洛三娘走了二十一年。", False),
+        ("洛三娘二十一岁。", "洛三娘那年二十一岁。", True),
+    ],
+)
+def test_another_s_work_and_a_number_of_years_are_not_the_role_s(statement: str, quote: str, kept: bool) -> None:
+    name = "Juno" if statement.isascii() else "洛三娘"
+    found = find_support(statement, name, Chunk(0, 0, len(quote), quote), "a.txt", Mentions(quote, name).about)
+    assert bool(found) is kept
+
+
+@pytest.mark.parametrize(
     ("statement", "other"),
     [
         ("Tom Marlow is her younger brother.", "Tom Marlow"),

@@ -36,7 +36,7 @@ class InventingModel(ScriptedChatModel):
 
     def _next(self, messages: Any, stop: Any) -> str:
         text = str(messages[-1].text if messages[-1].text else messages[-2].text)
-        source = re.split("Passage:\n|段落：\n", text)[-1]
+        source = re.split("Passage:\n|段落：\n|Text:\n|文字：\n", text)[-1]
         named = mention_pattern(self.role)
         sentences = [source[a:b] for a, b in source_sentences(source) if b - a < 120 and named.search(source[a:b])][:2]
         lines = [line for sentence in map(one_line, sentences) for line in (sentence, *invented(sentence))]

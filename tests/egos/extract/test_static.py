@@ -15,6 +15,7 @@ import pytest
 from egosrag.egos.extract.chunks import select_chunks, source_sentences, split_sources
 from egosrag.egos.extract.dialogue import role_lines
 from egosrag.egos.extract.evidence import parse_labelled_lines
+from egosrag.egos.extract.questions import questions
 from egosrag.egos.extract.static import Extract
 from egosrag.errors import ModelError, RoleError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
@@ -185,13 +186,16 @@ def novel(paragraphs: int) -> str:
 def test_a_source_far_over_the_window_is_read_where_it_mentions_the_role() -> None:
     steps: list[tuple[str, int, int]] = []
     text = novel(1200)
-    llm = model(*["Background: Gatsby walked along the shore."] * 24)
+    questions = 15
+    llm = model(*["Background: Gatsby walked along the shore."] * 24, *["None."] * 6 * questions)
     step = Extract(llm, max_chunks=24, progress=lambda *step: steps.append(step))
     role = step.invoke(([("novel.txt", text)], "Gatsby"))
-    assert [done for _, done, _ in steps] == list(range(25))
-    assert all(total == 24 and re.search(r"24 of \d+ chunks", what) for what, _, total in steps)
-    chunks = [str(call.messages[-1].text).split("Passage:\n")[1] for call in llm.calls]
+    assert [done for _, done, _ in steps] == list(range(31))
+    assert all(total == 30 and re.search(r"24 of \d+ chunks", what) for what, _, total in steps)
+    chunks = [str(call.messages[-1].text).split("Passage:\n")[1] for call in llm.calls[:24]]
     assert all("Gatsby" in chunk for chunk in chunks)
+    chapters = {str(call.messages[-1].text).split("Text:\n")[1].rpartition("\n\n")[0] for call in llm.calls[24:]}
+    assert len(chapters) == 6 and all("Gatsby" in chapter for chapter in chapters)
     places = [text.index(chunk) for chunk in chunks]
     assert places == sorted(places)
     assert places[0] < len(text) / 8
@@ -199,6 +203,57 @@ def test_a_source_far_over_the_window_is_read_where_it_mentions_the_role() -> No
     assert texts(role, "background") == ["Gatsby walked along the shore."]
     assert_evidence_matches(role, [("novel.txt", text)])
     assert llm.count_tokens(str(role)) > 0
+
+
+STORY = [
+    "The boat was to leave at nine, and at half past nine Ann Lee came along the pier with a bag of chestnuts.",
+    "“Sit down, cargo,” said Ann. “It is ladders that frighten me, because a ladder has neither hull nor engine.”",
+    "“Are you never late?” asked the clerk. He was the only passenger, and he held his hat with both hands.",
+    "“I promised the lamp-lighter's girl her letter for today, and today has twelve hours left,” said Ann.",
+    "“Below us is the town: the harbour, the market, and the shop of umbrellas where nobody waves,” said the clerk.",
+    "A long grey ship overtook them. On its bridge Captain Hale lifted his hat, so that they could see it.",
+] * 2  # fmt: skip
+
+
+class Answering(ScriptedChatModel):
+    """Finds nothing in passages, and answers some of the questions."""
+
+    answers: dict[str, str]
+
+    def _next(self, messages: Any, stop: Any) -> str:
+        question = str([m for m in messages if m.type == "human"][-1].text).splitlines()[-1]
+        return next((answer for start, answer in self.answers.items() if question.startswith(start)), "None.")
+
+
+def test_a_story_is_asked_one_question_at_a_time() -> None:
+    text = "\n\n".join(STORY)
+    answers = {
+        "What frightens Ann Lee": "Ann is afraid of ladders.",
+        "What has Ann Lee promised": "Ann promised the lamp-lighter's girl her letter for today.",
+        "What does Ann Lee call": 'Ann calls the clerk "cargo".',
+        "How long": "Ann is twelve years old.",
+        "Who belongs": "Ann Lee is Ann's mother.",
+        "Who is Ann Lee's rival": "Pike is Ann's rival.",
+        "What does Ann Lee like": "Ann calls her friends “ballast”.",
+        "What is Ann Lee's work": "The clerk was the only passenger.",
+    }
+    role = Extract(Answering(responses=[], answers=answers)).invoke(([("story.txt", text)], "Ann Lee"))
+    stated = [*texts(role, "background"), *texts(role, "personality"), *texts(role, "speaking_style")]
+    assert stated == [
+        "Ann promised the lamp-lighter's girl her letter for today.",
+        "Ann is afraid of ladders.",
+        'Ann calls the clerk "cargo".',
+    ]
+    assert role.speaking_style[0].evidence[0].quote.startswith("Sit down, cargo")
+    assert not role.relations
+    assert_evidence_matches(role, [("story.txt", text)])
+
+
+@pytest.mark.parametrize(("language", "name"), [("en", "Ann Lee"), ("zh", "顾青禾")])
+def test_the_questions_name_the_role_and_nobody_of_the_examples(language: str, name: str) -> None:
+    asked = questions(language, name)
+    assert len(asked) == 15 == len(set(asked))
+    assert all(name in question and "Otto" not in question and "方守一" not in question for question in asked)
 
 
 def test_an_interrupted_extraction_resumes_and_leaves_no_file(tmp_path: Path) -> None:
@@ -392,7 +447,7 @@ def test_cards_of_real_sources_have_matching_evidence(shared_data: Path) -> None
             "春日",
         ),
     ):
-        role = Extract(model(*["None"] * 24), max_chunks=24).invoke((sources, name))
+        role = Extract(model(*["None"] * (24 + 6 * 15)), max_chunks=24).invoke((sources, name))
         assert role.background
         assert role.sample_dialogue
         assert_evidence_matches(role, sources)
