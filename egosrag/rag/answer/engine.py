@@ -17,6 +17,7 @@ from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, 
 from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, continuation, extractive_answer
 from egosrag.rag.answer.prompt_passages import prompt_passages
+from egosrag.rag.answer.section_opening import section_opening
 from egosrag.rag.answer.token_budget import compose_prompt
 from egosrag.rag.documents.cleaning import readable
 from egosrag.rag.index.manual_index import ManualIndex
@@ -171,6 +172,8 @@ class ManualEngine:
         # 4. Or answer with the excerpt, or refuse.
         if excerpt and decision is not Decision.REFUSE:
             page_number = decision is Decision.PAGE_NUMBER
+            if page_number:
+                excerpt = section_opening(self.index, evidence) or excerpt
             note = continuation(self.index, excerpt, language) if not page_number else ""
             answer = extractive_answer(excerpt, language, page_number=page_number, verdict=verdict, note=note)
         else:
