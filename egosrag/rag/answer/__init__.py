@@ -9,5 +9,6 @@ Files in reading order:
 4. ``prompt_passages``: whole lists, no text twice; ``token_budget``: the prompt that fits the model's window;
    ``draft``: the model's answer as it is streamed.
 5. ``citation_verifier``: which sentence of an answer is supported by which quote of the manual; ``number_check``:
-   whether its numbers are, and belong to the same things.
+   whether its numbers are, and belong to the same things, and ``opposites`` whether it says "open" for "close";
+   both compare ``neighbouring_words``.
 """
