@@ -276,6 +276,22 @@ class AttributedSentence(_Frozen):
     citation: int | None
 
 
+class AnswerProgress(_Frozen):
+    """A step of answering a question, streamed before the answer's text: the pages appear before the first word."""
+
+    step: Literal["searching", "found", "reading"] = Field(
+        description="'searching' the documents; the passages are 'found'; the model is 'reading' those in its prompt"
+    )
+    passages: tuple[Passage, ...] = Field(
+        default=(), description="those found or read, best first; none while searching"
+    )
+
+    @property
+    def pages(self) -> tuple[tuple[str, int], ...]:
+        """The (source, page) of the passages, each once, best first."""
+        return tuple(dict.fromkeys((passage.source, passage.page) for passage in self.passages))
+
+
 class Answer(_Frozen):
     """The answer of the manual's engine to one question."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from egosrag.cli.options import Adapter, Config, Debug, Embedder, Json, Model, Set, Template, load_settings
 from egosrag.console import Progress, print_json, stdin_lines
 from egosrag.errors import SourceError
+from egosrag.schema import AnswerProgress
 
 if TYPE_CHECKING:
     from egosrag.rag.answer.engine import ManualEngine
@@ -63,6 +65,8 @@ def ask(
 def print_answer(engine: ManualEngine, question: str, *, as_json: bool) -> None:
     """Print the answer to one question: streamed with its citations below, or as a line of JSON.
 
+    The pages that were found are shown on standard error before a streamed answer.
+
     Raises:
         SourceError: the question is empty.
     """
@@ -74,6 +78,17 @@ def print_answer(engine: ManualEngine, question: str, *, as_json: bool) -> None:
     for piece in engine.stream(question):
         if isinstance(piece, str):
             print(piece, end="", flush=True)
+        elif isinstance(piece, AnswerProgress):
+            if piece.step == "found" and piece.passages:
+                Progress().note(f"found: {_listed(piece.pages)}")
         else:
             citations = (f"{c.source}, p. {c.page}: {c.quote}" for c in piece.citations)
             print(*("\n" + textwrap.indent(citation, "  ") for citation in citations), sep="")
+
+
+def _listed(pages: Sequence[tuple[str, int]]) -> str:
+    """Pages by their documents: "a.pdf, p. 4, 2; b.pdf, p. 7"."""
+    by_source: dict[str, list[str]] = {}
+    for source, page in pages:
+        by_source.setdefault(source, []).append(str(page))
+    return "; ".join(f"{source}, p. {', '.join(numbers)}" for source, numbers in by_source.items())

@@ -9,6 +9,7 @@ import typer
 
 from egosrag.cli.options import Debug, load_settings
 from egosrag.console import Progress, Reporter
+from egosrag.schema import Answer
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -159,7 +160,7 @@ def _ask_manual(settings: Settings, chat: BaseChatModel, script: Script) -> None
         for piece in manual.stream(question):
             if isinstance(piece, str):
                 print(_indented(piece, 3), end="", flush=True)
-            else:
+            elif isinstance(piece, Answer):
                 cited = (f"{citation.source}, p. {citation.page}: {citation.quote}" for citation in piece.citations)
                 print("", *(f"     {_indented(citation, 5)}" for citation in cited), "", sep="\n", flush=True)
 

@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from egosrag.caller import POLL_S, Cancelled, calling
 from egosrag.errors import EgosRagError
-from egosrag.schema import Usage
+from egosrag.schema import AnswerProgress, Usage
 from egosrag.serve.backends import Backend, Finish
 from egosrag.serve.guard import Guard
 from egosrag.serve.protocol import abort_connection
@@ -73,8 +73,10 @@ class Answer:
         """Stops the generation; a role's session keeps the text so far, marked as interrupted."""
         self._caller.cancel()
 
-    async def items(self) -> AsyncIterator[str | Finish]:
-        """The pieces of text and the end. They end without a ``Finish`` where the answer was cancelled.
+    async def items(self) -> AsyncIterator[AnswerProgress | str | Finish]:
+        """The pages found if the request wants them, the pieces of text and the end.
+
+        They end without a ``Finish`` where the answer was cancelled.
 
         Raises:
             ApiError: the request is refused, or the answer failed.
@@ -102,7 +104,7 @@ class Answer:
                         closing.close()  # the answer is stored before its end is sent
                         self._put(item)
                         break
-                    spoke = True
+                    spoke = spoke or isinstance(item, str)
                     self._put(item)
         except Cancelled:
             outcome = "closed" if self._caller.cancelled else "late"
@@ -185,7 +187,7 @@ class AnswerResponse(Response):
             async for item in items:
                 if isinstance(item, Finish):
                     finish = item
-                else:
+                elif isinstance(item, str):
                     text += item
             if finish is None:
                 return
@@ -195,7 +197,9 @@ class AnswerResponse(Response):
             response = JSONResponse(error.body, error.status, {**error.headers, **self._extra_headers})
         await response(scope, receive, send)
 
-    async def _stream(self, first: str | Finish, items: AsyncIterator[str | Finish], send: Send) -> None:
+    async def _stream(
+        self, first: AnswerProgress | str | Finish, items: AsyncIterator[AnswerProgress | str | Finish], send: Send
+    ) -> None:
         headers = {
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-store",
@@ -207,7 +211,11 @@ class AnswerResponse(Response):
         async def event(text: str, *, last: bool = False) -> None:
             await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
 
-        async def piece(item: str | Finish) -> None:
+        async def piece(item: AnswerProgress | str | Finish) -> None:
+            if isinstance(item, AnswerProgress):
+                found = [passage.model_dump(include={"source", "page", "section"}) for passage in item.passages]
+                await event(chunk(self._head, {}, egosrag={"sources": found}))
+                return
             if not isinstance(item, Finish):
                 await event(chunk(self._head, {"content": item}))
                 return

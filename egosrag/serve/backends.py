@@ -25,7 +25,7 @@ from egosrag.models.tokens import count_tokens
 from egosrag.models.usage import usage_of
 from egosrag.presets import Style
 from egosrag.prompts.render import USER
-from egosrag.schema import Answer, Reply, Turn, Usage
+from egosrag.schema import Answer, AnswerProgress, Reply, Turn, Usage
 from egosrag.serve.responses import ApiError, session_busy
 from egosrag.serve.schema import ChatRequest, Message
 from egosrag.sessions.store import head_of, open_store, session_count
@@ -60,8 +60,10 @@ class Backend(Protocol):
 
     kind: str
 
-    def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
-        """The text of the answer in chunks, then its end. Closing the iterator stops the generation.
+    def answer(self, request: ChatRequest, session: str) -> Iterator[AnswerProgress | str | Finish]:
+        """The pages found where they are wanted, the text of the answer in chunks, then its end.
+
+        Closing the iterator stops the generation.
 
         Args:
             request: the request.
@@ -186,6 +188,8 @@ class RoleBackend:
 class ManualBackend:
     """Indexed documents: the user's last message is the question, the earlier messages its history.
 
+    A stream whose options have ``include_sources`` begins with the pages found.
+
     A rebuilt index is reopened at the next question; questions that come in meanwhile are answered from the old one.
     """
 
@@ -208,12 +212,13 @@ class ManualBackend:
                 self._reopening.release()
         return self._engine
 
-    def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
+    def answer(self, request: ChatRequest, session: str) -> Iterator[AnswerProgress | str | Finish]:
         """See :class:`Backend`."""
         question, earlier = request.question()
         _check_length(request.messages)
         engine, tokens = self._current_engine(), request.sampling.get("max_new_tokens")
         limited = _LimitedText(engine.model, request.stop, tokens)
+        sources = request.stream and request.stream_options and request.stream_options.include_sources
         with closing(engine.stream(question, _question_history(earlier), max_new_tokens=tokens)) as stream:  # type: ignore[type-var]
             for item in stream:
                 if isinstance(item, Answer):
@@ -221,6 +226,9 @@ class ManualBackend:
                     if rest := limited.finish():
                         yield rest
                     yield Finish(limited.reason, item.usage, item.model_dump(include=fields))
+                elif isinstance(item, AnswerProgress):
+                    if sources and item.step == "found":
+                        yield item
                 elif text := limited.feed(item):
                     yield text
 

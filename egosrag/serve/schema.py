@@ -44,9 +44,10 @@ class Message(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """Options of a streamed response."""
+    """Options of a streamed response: OpenAI's, and whether a manual sends the pages found before its answer."""
 
     include_usage: bool = False
+    include_sources: bool = False
 
 
 class ChatRequest(BaseModel):

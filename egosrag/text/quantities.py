@@ -167,7 +167,7 @@ def _read(match: re.Match[str]) -> Quantity | None:
     elif match["half"]:
         value = "0.5"
     elif match["chinese"]:
-        number = _chinese(match["chinese"])
+        number = chinese_number(match["chinese"])
         certain = unit or match["ordinal"] or match["percent"] or match["under"] or match["sign"]
         following = _RANGE.match(match.string, match.end())
         ranged = bool(following and re.match(rf"{_CHINESE}\s*个?{UNIT}", match.string[following.end() :]))
@@ -182,7 +182,7 @@ def _read(match: re.Match[str]) -> Quantity | None:
             return None
         value = str(_english(words))
     if match["under"]:
-        below = int(match["under"]) if match["under"].isdecimal() else _chinese(match["under"])
+        below = int(match["under"]) if match["under"].isdecimal() else chinese_number(match["under"])
         value = _decimal(Fraction(value) / below) if below else value
     if match["percent"]:
         unit = "%"
@@ -230,7 +230,7 @@ def _decimal(value: Fraction | int) -> str:
     return f"{exact:.6f}".rstrip("0") if abs(exact) < 1_000_000 else str(exact)
 
 
-def _chinese(text: str) -> Fraction:
+def chinese_number(text: str) -> Fraction:
     """The value of a Chinese numeral, such as 一百二十 or 二点五."""
     whole, _, decimals = text.partition("点")
     total = section = digit = 0

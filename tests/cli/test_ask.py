@@ -33,6 +33,13 @@ def test_ask_prints_the_answer_before_its_citations(run: Run, script: Callable[.
     assert rest[0].startswith("  manual.en.pdf, p. 4: ")
 
 
+def test_ask_shows_the_pages_found_on_standard_error(run: Run, script: Callable[..., str]) -> None:
+    words = ("ask", "Where is the release lever of the hood?", "--doc", MANUAL, "--model")
+    line = next(line for line in run(*words, script("No.")).err.splitlines() if line.startswith("found: "))
+    assert line.startswith("found: manual.en.pdf, p. 4")
+    assert "found:" not in run(*words, script("No."), "--json").err
+
+
 def test_ask_indents_every_line_of_a_quote(run: Run, tmp_path: Path, script: Callable[..., str]) -> None:
     (tmp_path / "a.md").write_text("To open the hood:\n\n1. Pull the lever.\n2. Lift the hood.\n", encoding="utf-8")
     model = script("1. Pull the lever.\n2. Lift the hood. [1]")

@@ -144,6 +144,27 @@ def test_a_manual_answers_with_its_citations(start: Start, settings: Settings, t
     assert response.model_extra and response.model_extra["egosrag"]["refused"]
 
 
+def test_a_stream_of_a_manual_begins_with_its_sources_if_they_are_wanted(
+    start: Start, settings: Settings, tmp_path: Path
+) -> None:
+    ManualIndex.build([SAMPLES / "manual.en.md"], tmp_path / "car")
+    url = start(served_models(settings, [], [str(tmp_path / "car")]))
+
+    def extras(**options: bool) -> list[Any]:
+        messages: Any = [{"role": "user", "content": "How many airbags does the car have?"}]
+        stream = client(url).chat.completions.create(
+            model="car", messages=messages, stream=True, extra_body={"stream_options": options}
+        )
+        return [(c.choices[0].delta.content, (c.model_extra or {}).get("egosrag")) for c in stream]
+
+    begin, (text, sources), *_ = extras(include_sources=True)
+    assert begin == ("", None)
+    assert text is None
+    assert 7 in [found["page"] for found in sources["sources"]]
+    assert set(sources["sources"][0]) == {"source", "page", "section"}
+    assert all("sources" not in extra for _, extra in extras() if extra)
+
+
 @pytest.mark.parametrize("kind", ["folder", "postgres"])
 def test_a_rebuilt_index_is_served_without_a_restart(
     kind: str, start: Start, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest

@@ -1,7 +1,8 @@
 """Citation verification: which sentences of an answer are supported by which quotes of the manual.
 
 A sentence is supported by a quote of one or two neighbouring sentences of a page if the quote contains most of its
-content, contains all of its numbers with their units, and is negated where, and only where, the sentence is. Words that
+content, contains all of its numbers with their units, says the opposite of none of its words, and is negated where, and
+only where, the sentence is. Words that
 the sentence takes from the question and that no passage contains say nothing about the manual; a leading yes or no is
 left to the model. Passage numbers that the model wrote ("[2]") only break ties: small models
 confuse them, so none is believed without a quote.
@@ -14,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from egosrag.rag.answer.answer_types import verdict_of
-from egosrag.rag.answer.number_check import NumberMatch, match_numbers
+from egosrag.rag.answer.neighbouring_words import Match
+from egosrag.rag.answer.number_check import match_numbers
+from egosrag.rag.answer.opposites import match_opposites
 from egosrag.rag.documents.splitting import section_at
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.lexical_overlap import Overlap
@@ -193,7 +196,7 @@ class CitationVerifier:
             for quote in self._quotes
         ]
         best: tuple[float, float, bool, int, int] | None = None
-        altered = copied = False  # whether quotes are the sentence but for its numbers, or with them
+        altered = copied = False  # whether quotes are the sentence but for its numbers or with opposites, or as it is
         for i, (support, quote) in enumerate(zip(supports, self._quotes, strict=True)):
             # Of two sentences each supports a part: an order in a document is not cited for what stands beside it.
             if support < max([MIN_SUPPORT, best[0] if best else 0.0, *(supports[n] + 0.001 for n in quote.parts)]):
@@ -201,9 +204,10 @@ class CitationVerifier:
             rank = (support, self._relevance(quote), quote.number in marks, -len(quote.text), -i)
             if best is not None and rank <= best:
                 continue
-            numbers = match_numbers(statement, quote.text)
-            altered, copied = altered or numbers is NumberMatch.ALTERED, copied or numbers is NumberMatch.COPIED
-            if numbers in (NumberMatch.COPIED, NumberMatch.SUPPORTED) and same_polarity(text, quote.text):
+            matches = (match_numbers(statement, quote.text), match_opposites(statement, quote.text))
+            supported = all(match.supports for match in matches)
+            altered, copied = altered or Match.ALTERED in matches, copied or (supported and Match.COPIED in matches)
+            if supported and same_polarity(text, quote.text):
                 best = rank
         if altered and not copied:
             return None

@@ -17,6 +17,7 @@ from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, 
 from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, continuation, extractive_answer
 from egosrag.rag.answer.prompt_passages import prompt_passages
+from egosrag.rag.answer.section_opening import section_opening
 from egosrag.rag.answer.token_budget import compose_prompt
 from egosrag.rag.documents.cleaning import readable
 from egosrag.rag.index.manual_index import ManualIndex
@@ -24,7 +25,7 @@ from egosrag.rag.refusals import no_question, refusal
 from egosrag.rag.retrieval.evidence import EvidenceRetriever, RetrievedEvidence
 from egosrag.rag.retrieval.query_rewriting import History, QueryRewriter, is_small_talk
 from egosrag.rag.retrieval.search import Retriever
-from egosrag.schema import Answer, Timing, Usage
+from egosrag.schema import Answer, AnswerProgress, Timing, Usage
 from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import language_of
 
@@ -35,18 +36,19 @@ if TYPE_CHECKING:
     from egosrag.rag.retrieval.reranking import Reranker
 
 Answers = Literal["auto", "model", "quote"]
+AnswerStream = Iterator[AnswerProgress | str | Answer]
 P = ParamSpec("P")
 
 
-def _timed(stream: Callable[P, Iterator[str | Answer]]) -> Callable[P, Iterator[str | Answer]]:
+def _timed(stream: Callable[P, AnswerStream]) -> Callable[P, AnswerStream]:
     """Measure a stream: its ``Answer`` gets the seconds to the first text and in total."""
 
     @wraps(stream)
-    def timed(*args: P.args, **kwargs: P.kwargs) -> Iterator[str | Answer]:
+    def timed(*args: P.args, **kwargs: P.kwargs) -> AnswerStream:
         start = time.perf_counter()
         first: float | None = None
         for piece in stream(*args, **kwargs):
-            if first is None:
+            if first is None and isinstance(piece, str):
                 first = time.perf_counter() - start
             if isinstance(piece, Answer):
                 timing = Timing(first_token_s=first, total_s=time.perf_counter() - start)
@@ -122,11 +124,13 @@ class ManualEngine:
         config: RunnableConfig | None = None,
         *,
         max_new_tokens: int | None = None,
-    ) -> Iterator[str | Answer]:
-        """The answer's text, sentence by sentence as each is verified, and then the ``Answer``.
+    ) -> AnswerStream:
+        """The steps of answering, the text sentence by sentence as each is verified, and last the ``Answer``.
 
-        The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
-        ``max_new_tokens`` limits what the model writes, by default as its settings do.
+        The steps are ``searching``, ``found`` with the passages of all queries, and ``reading`` with those of the
+        prompt where the model writes; all come before the text, and none where there is nothing to search for. The
+        pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`; ``max_new_tokens``
+        limits what the model writes, by default as its settings do.
         """
         question = readable(without_surrogates(question))
         history = [(readable(without_surrogates(q)), readable(without_surrogates(a))) for q, a in history]
@@ -138,8 +142,10 @@ class ManualEngine:
             yield from _whole(no_question(language))
             return
         # 1. Rewrite the question into queries, and retrieve the evidence for all of them.
+        yield AnswerProgress(step="searching")
         plan = self._rewriter.plan(question, history)
         evidence = self._evidence.retrieve(plan)
+        yield AnswerProgress(step="found", passages=tuple(hit.passage for hit in evidence.passages))
         # 2. Find the excerpt of the manual that fits best, and decide between model, excerpt and refusal.
         excerpt = choose_excerpt(self.index, evidence)
         quote = excerpt.citation.quote if excerpt else None
@@ -153,6 +159,7 @@ class ManualEngine:
             messages, passages = compose_prompt(
                 self.model, question, history, hits, language, may_refuse=may_refuse(evidence)
             )
+            yield AnswerProgress(step="reading", passages=tuple(passages))
             verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
             draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
             yield from draft.generate(self.model, messages, config, max_new_tokens)
@@ -165,6 +172,8 @@ class ManualEngine:
         # 4. Or answer with the excerpt, or refuse.
         if excerpt and decision is not Decision.REFUSE:
             page_number = decision is Decision.PAGE_NUMBER
+            if page_number:
+                excerpt = section_opening(self.index, evidence) or excerpt
             note = continuation(self.index, excerpt, language) if not page_number else ""
             answer = extractive_answer(excerpt, language, page_number=page_number, verdict=verdict, note=note)
         else:
@@ -176,7 +185,7 @@ class ManualEngine:
         return self._evidence.retrieve(self._rewriter.plan(question, history))
 
 
-def _whole(answer: Answer) -> Iterator[str | Answer]:
+def _whole(answer: Answer) -> AnswerStream:
     """An answer that is there at once, as a stream."""
     yield answer.answer
     yield answer

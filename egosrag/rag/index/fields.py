@@ -23,6 +23,14 @@ LEXICAL = {
 }
 # Coarser than text.sentences, whose spans are for reading: stored indexes and the measured figures depend on it.
 _SENTENCE_END = re.compile(r"[。！？；!?\n]+|\.\s")
+# A short line that begins or ends with page numbers.
+_DIRECTORY_ENTRY = re.compile(
+    r"(?=[^|]{3,70}$)(?:\d{1,3}\s+\D.*|.*[^\W\d].*[\s,.…·]\d{1,3}(?:\s*[-–,、]\s*\d{1,3})*\s*)$"
+)
+_DIRECTORY_TITLE = re.compile(
+    r"\W*(?:(?:table of )?contents|index|目\s*[录次]|索\s*引)\s*$", re.IGNORECASE | re.MULTILINE
+)
+_DIRECTORY_LINES = 6
 _MIN_SENTENCE = 5  # characters; a shorter one is not indexed
 
 
@@ -31,8 +39,23 @@ def no_progress(step: str, done: int, total: int) -> None:
 
 
 def searched_pages(pages: Sequence[Page]) -> list[Page]:
-    """The pages except tables of contents, which contain all titles and no answers; if there are no others, all."""
-    return [p for p in pages if not contents_entries([Line(t) for t in p.text.split("\n")])] or list(pages)
+    """The pages except tables of contents and indexes, which contain all titles and no answers; else all."""
+    return [page for page in pages if not is_directory(page.text)] or list(pages)
+
+
+def is_directory(text: str) -> bool:
+    """Whether a page is a table of contents, or the index at the end of a book: lines with page numbers."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    if contents_entries([Line(line) for line in lines]):
+        return True
+    entries = [line for line in lines if _DIRECTORY_ENTRY.match(line)]
+    if len(entries) < _DIRECTORY_LINES or len(entries) * 2 < len(lines):
+        return False
+    if _DIRECTORY_TITLE.match(text):
+        return True
+    initials = [line[0].casefold() for line in entries if line[0].isalpha() and line[0].isascii()]
+    ordered = sum(one <= other for one, other in zip(initials, initials[1:], strict=False))
+    return len(initials) * 2 >= len(entries) and len(set(initials)) > 2 and ordered >= 0.8 * (len(initials) - 1)
 
 
 def searched_text(passage: Passage) -> str:

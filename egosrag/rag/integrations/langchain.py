@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 
 from egosrag.errors import SettingsError
 from egosrag.rag.retrieval.search import Retriever
-from egosrag.schema import Answer
+from egosrag.schema import Answer, AnswerProgress
 
 if TYPE_CHECKING:
     from egosrag.rag.answer.engine import ManualEngine
@@ -64,7 +64,7 @@ class FromLlamaIndex(BaseRetriever):
 
 
 class ManualRunnable(Runnable[Question, Answer]):
-    """The engine as a Runnable; ``stream`` gives the verified text in pieces, then the ``Answer``."""
+    """The engine as a Runnable; ``stream`` gives what :meth:`ManualEngine.stream` does."""
 
     def __init__(self, engine: ManualEngine) -> None:
         self._engine = engine
@@ -87,8 +87,8 @@ class ManualRunnable(Runnable[Question, Answer]):
         input: Question,  # noqa: A002
         config: RunnableConfig | None = None,
         **kwargs: Any,
-    ) -> Iterator[str | Answer]:
-        """The pieces of the answer's text as each sentence is verified, then the ``Answer``."""
+    ) -> Iterator[AnswerProgress | str | Answer]:
+        """The steps with the pages found, the text as each sentence is verified, and last the ``Answer``."""
         yield from self._engine.stream(*_question_and_history(input), config=config)
 
 

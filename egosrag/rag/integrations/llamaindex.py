@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
@@ -18,7 +19,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import PrivateAttr
 
-from egosrag.schema import Answer
+from egosrag.schema import Answer, AnswerProgress, Passage
 
 if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever as LangChainRetriever
@@ -37,14 +38,7 @@ class ManualRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [
-            NodeWithScore(
-                node=TextNode(
-                    id_=hit.passage.id,
-                    text=hit.passage.text,
-                    metadata=hit.passage.model_dump(include={"source", "page", "section"}),
-                ),
-                score=hit.score,
-            )
+            NodeWithScore(node=_node(hit.passage), score=hit.score)
             for hit in self._search.search(query_bundle.query_str, self._top_k)
         ]
 
@@ -108,17 +102,26 @@ class ManualChatEngine(BaseChatEngine):
         return AgentChatResponse(response=answer.answer, source_nodes=nodes, metadata=_metadata(answer))
 
     def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
-        """Answer sentence by sentence (``response_gen``); the source nodes are set when the stream has ended."""
+        """Answer sentence by sentence (``response_gen``).
+
+        The source nodes are the passages found, and when the stream has ended the citations.
+        """
         response = StreamingAgentChatResponse(is_writing_to_memory=False)
+        pieces = self._stream(message, chat_history)
+        first = next(pieces)
+        while isinstance(first, AnswerProgress) and first.step == "searching":
+            first = next(pieces)
 
         def deltas() -> Generator[ChatResponse, None, None]:
-            for piece in self._stream(message, chat_history):
+            for piece in chain([first], pieces):
                 if isinstance(piece, Answer):
-                    response.source_nodes.extend(_source_nodes(piece))
+                    response.source_nodes[:] = _source_nodes(piece)
                     response.is_done = True
-                else:
+                elif isinstance(piece, str):
                     yield ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=piece), delta=piece)
 
+        if isinstance(first, AnswerProgress):
+            response.source_nodes.extend(NodeWithScore(node=_node(passage)) for passage in first.passages)
         response.chat_stream = deltas()
         return response
 
@@ -130,7 +133,7 @@ class ManualChatEngine(BaseChatEngine):
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> StreamingAgentChatResponse:
         """:meth:`stream_chat` for ``async_response_gen``; each sentence is computed in a thread."""
-        response = self.stream_chat(message, chat_history)
+        response = await asyncio.to_thread(self.stream_chat, message, chat_history)
         pieces = response.chat_stream
         assert pieces is not None
 
@@ -141,7 +144,9 @@ class ManualChatEngine(BaseChatEngine):
         response.achat_stream = deltas()
         return response
 
-    def _stream(self, message: str, chat_history: Sequence[ChatMessage] | None) -> Iterator[str | Answer]:
+    def _stream(
+        self, message: str, chat_history: Sequence[ChatMessage] | None
+    ) -> Iterator[AnswerProgress | str | Answer]:
         if chat_history is not None:
             self._history = list(chat_history)
         for piece in self._engine.stream(message, pairs_of(self._history)):
@@ -163,6 +168,11 @@ def pairs_of(messages: Sequence[ChatMessage]) -> list[tuple[str, str]]:
             pairs.append((unanswered, message.content or ""))
             unanswered = None
     return pairs
+
+
+def _node(passage: Passage) -> TextNode:
+    metadata = passage.model_dump(include={"source", "page", "section"})
+    return TextNode(id_=passage.id, text=passage.text, metadata=metadata)
 
 
 def _source_nodes(answer: Answer) -> list[NodeWithScore]:

@@ -7,14 +7,14 @@ Synonyms bridge the user's words and the manual's (:mod:`egosrag.rag.retrieval.t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.fields import searched_text
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.retrieval.page_references import named_pages, without_page_request
+from egosrag.rag.retrieval.page_references import asks_for_page, named_pages, without_page_request
 from egosrag.rag.retrieval.reranking import RERANKED, Reranker
 from egosrag.rag.retrieval.thesaurus import Synonyms, synonyms
 from egosrag.schema import Passage
@@ -35,6 +35,8 @@ FIELD_WEIGHTS = {
     "sentences-words": 1.0,
     "dense": 3.0,
 }
+# For a question on which page, or in which chapter, something is.
+PLACE_WEIGHTS = FIELD_WEIGHTS | {"titles-pairs": 1.0}
 # Weight of synonyms of a term that the manual contains, and of one that it does not contain.
 SYNONYM_WEIGHT_OF_CONTAINED = 0.1
 SYNONYM_WEIGHT_OF_MISSING = 1.0
@@ -89,7 +91,8 @@ class Retriever:
     def _search(self, query: str, top_k: int) -> list[ScoredPassage]:
         import numpy as np
 
-        scores = self._scores(without_page_request(query) or query)
+        weights = PLACE_WEIGHTS if asks_for_page(query) else FIELD_WEIGHTS
+        scores = self._scores(without_page_request(query) or query, weights)
         named = named_pages(query)
         if named:
             on_named = np.array([number in named for _, number in self.index.places])[self._page_of]
@@ -120,7 +123,7 @@ class Retriever:
 
         return np.asarray(self.index.first_sentence, dtype=np.intp)
 
-    def _scores(self, query: str) -> Scores:
+    def _scores(self, query: str, weights: Mapping[str, float]) -> Scores:
         """The score of each passage, 0 to 1, shape (passages,): the weighted mean of all fields, each over its best."""
         import numpy as np
 
@@ -134,14 +137,14 @@ class Retriever:
             scores = _with_synonyms(scores, bm25, found)
             if field.startswith("sentences"):
                 scores = np.maximum.reduceat(scores, self._first_sentence)
-            weight += FIELD_WEIGHTS[field]
+            weight += weights[field]
             if scores.max(initial=0.0) > 0:
                 part = scores / scores.max()
-                total += FIELD_WEIGHTS[field] * (part if field.startswith("windows") else part[self._page_of])
+                total += weights[field] * (part if field.startswith("windows") else part[self._page_of])
         embedder = self.index.embedder
         if self.index.dense is not None and embedder is not None:
-            total += FIELD_WEIGHTS["dense"] * self.index.dense.nearness(embedder.question(query), total)
-            weight += FIELD_WEIGHTS["dense"]
+            total += weights["dense"] * self.index.dense.nearness(embedder.question(query), total)
+            weight += weights["dense"]
         return total / weight
 
 

@@ -11,7 +11,7 @@ from egosrag.errors import WindowError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.answer.engine import ManualEngine
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.schema import Answer
+from egosrag.schema import Answer, AnswerProgress
 
 NONSENSE = "胡说八道 99 秒。Nonsense of 99 seconds."
 REFUSAL = {"zh": "手册中没有说明。", "en": "The manual does not say."}
@@ -174,9 +174,38 @@ def test_a_stream_gives_only_verified_text_and_ends_with_the_answer(manuals: dic
     manual, _ = engine(manuals["zh"], raw, chunk_size=size)
     *pieces, answer = manual.stream("智能钥匙在多远的距离内有效？")
     assert isinstance(answer, Answer)
-    assert "".join(map(str, pieces)) == answer.answer == "智能钥匙在25米以内有效。钥匙电池的型号是CR2032。"
+    assert (
+        "".join(piece for piece in pieces if isinstance(piece, str))
+        == answer.answer
+        == "智能钥匙在25米以内有效。钥匙电池的型号是CR2032。"
+    )
     assert answer.timing.first_token_s is not None
     assert answer.timing.total_s >= answer.timing.first_token_s
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_pages_found_come_before_the_model_is_called(manuals: dict[str, ManualIndex], language: str) -> None:
+    question, _, page = QUESTIONS[language]
+    manual, model = engine(manuals[language], NONSENSE)
+    stream = manual.stream(question)
+    searching, found, reading = (next(stream) for _ in range(3))
+    assert not model.calls
+    for event, step in ((searching, "searching"), (found, "found"), (reading, "reading")):
+        assert isinstance(event, AnswerProgress)
+        assert event.step == step
+    assert isinstance(found, AnswerProgress) and isinstance(reading, AnswerProgress)
+    assert found.pages[0] == (found.passages[0].source, page)
+    assert len(set(found.pages)) == len(found.pages) >= 1
+    assert {place for place in reading.pages} <= set(found.pages)
+    *_, answer = stream
+    assert isinstance(answer, Answer)
+    assert answer.mode == "quoted"
+
+
+@pytest.mark.parametrize("question", ["", "hi", "谢谢"])
+def test_nothing_is_searched_for_without_a_question(manuals: dict[str, ManualIndex], question: str) -> None:
+    pieces = list(engine(manuals["en"])[0].stream(question))
+    assert not any(isinstance(piece, AnswerProgress) for piece in pieces)
 
 
 def test_history_is_in_the_prompt_and_a_follow_up_finds_its_page(manuals: dict[str, ManualIndex]) -> None:
@@ -261,7 +290,7 @@ def test_unsupported_sentences_are_marked_if_that_is_chosen(
     model = ScriptedChatModel(responses=[raw])
     *pieces, answer = ManualEngine(manuals[language], model, unsupported="mark").stream(QUESTIONS[language][0])
     assert isinstance(answer, Answer)
-    assert "".join(map(str, pieces)) == answer.answer == shown
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == answer.answer == shown
     assert [sentence.citation for sentence in answer.sentences] == [0, None]
 
 

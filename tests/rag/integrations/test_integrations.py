@@ -25,7 +25,7 @@ from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.answer.engine import ManualEngine
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.integrations import langchain, llamaindex
-from egosrag.schema import Answer
+from egosrag.schema import Answer, AnswerProgress
 
 KEY = "智能钥匙在多远的距离内有效？"
 SUPPORTED = "智能钥匙在25米以内有效[1]。"
@@ -95,10 +95,14 @@ def test_a_given_history_replaces_the_kept_one(manuals: dict[str, ManualIndex]) 
     assert len(chat.chat_history) == 5
 
 
-def test_the_chat_engine_streams_and_then_has_its_source_nodes(manuals: dict[str, ManualIndex]) -> None:
+def test_the_chat_engine_has_the_passages_found_before_it_streams_and_then_its_citations(
+    manuals: dict[str, ManualIndex],
+) -> None:
     manual, _ = engine(manuals["zh"], (SUPPORTED + BATTERY_LIFE) * 2, SUPPORTED)
     chat = llamaindex.chat_engine(manual)
     response = chat.stream_chat(KEY)
+    assert response.source_nodes[0].metadata["page"] == 2
+    assert len(response.source_nodes) > 1
     pieces = list(response.response_gen)
     assert "".join(pieces) == str(response) == "智能钥匙在25米以内有效。钥匙电池大约可用三年。" * 2
     assert len(pieces) > 1
@@ -149,7 +153,8 @@ def test_the_langchain_runnable_answers(manuals: dict[str, ManualIndex]) -> None
     assert "4.6升" in said
     *pieces, last = chain.stream({"question": KEY, "history": []})
     assert isinstance(last, Answer)
-    assert "".join(map(str, pieces)) == last.answer
+    assert [piece.step for piece in pieces if isinstance(piece, AnswerProgress)] == ["searching", "found", "reading"]
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == last.answer
 
 
 def test_a_runnable_without_a_question_is_an_error(manuals: dict[str, ManualIndex]) -> None:
