@@ -36,6 +36,13 @@ _MARK_AFTER_STOP = re.compile(
 )
 _QUESTION = re.compile(r"[？?][”’」』\"')）]*\s*$|^(?:如何|怎样|怎么|是否|how (?:do|to|can)\b)", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"[，；;：:。！？!?\n]|,(?!\d)|\.(?=\s|$)|\b(?:and|but|or|when|while|if|because|so that)\b")
+_OPEN_QUESTION = re.compile(
+    r"\b(?:what|which|who|whom|whose|where|when|why|how)\b|什么|啥|哪|谁|怎|如何|为何|多[少久大长远高]|几",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(
+    r"\b(?:if|when|while|in case)\b[^,.;!?，。；！？]*|(?:如果|若|当|要是)[^，。；！？,.;!?]*", re.IGNORECASE
+)
 _ANSWER_LABEL = re.compile(
     r"\W*(?:solutions?|remedy|answer|a|actions?|correction|what to do|fix"
     r"|解决(?:方法|办法|方案)|措施|处理(?:方法|办法)?|答)\s*[:：]",
@@ -66,6 +73,7 @@ class _Quote(NamedTuple):
         number: of the passage, from 1, as in the prompt.
         passage: that they are in.
         text: verbatim.
+        header: of the table that it is a row of; empty where it is none.
         terms: its words and its character pairs, with those of its table's header.
         parts: for two sentences, where each of them is among the quotes.
     """
@@ -73,6 +81,7 @@ class _Quote(NamedTuple):
     number: int
     passage: Passage
     text: str
+    header: str
     terms: tuple[frozenset[str], ...]
     parts: tuple[int, ...]
 
@@ -104,6 +113,18 @@ def same_polarity(text: str, quote: str) -> bool:
     return True
 
 
+def without_conditions(text: str, question: str) -> str:
+    """``text`` without the conditions that it repeats from the question, which are the user's and not the manual's.
+
+    "If the device is not connected, open the app", where the question has the condition. Of a question for yes or no
+    all conditions are part of what is claimed.
+    """
+    if not _OPEN_QUESTION.search(question):
+        return text
+    users_own = set(words(question))
+    return _CONDITION.sub(lambda match: "" if users_own.issuperset(words(match.group())) else match.group(), text)
+
+
 def is_negated(clause: str) -> bool:
     """Whether ``clause`` contains a negation; a limit ("no more than") is none."""
     return bool(_NEGATION.search(_NO_NEGATION.sub("", clause)))
@@ -129,6 +150,7 @@ class CitationVerifier:
         for number, passage in enumerate(passages, 1):
             self._quotes += self._quotes_of(number, passage, len(self._quotes))
         self._overlap = overlap
+        self._question = question
         self._asked = [set(words(question)), set(pairs(question))]
         self._users_own = [
             asked.difference(*(quote.terms[n] for quote in self._quotes)) for n, asked in enumerate(self._asked)
@@ -148,8 +170,9 @@ class CitationVerifier:
         ]
         for start, end, parts in [*quotes, *neighbours]:
             text = page[start:end].strip()
-            terms = f"{header_above(page, start)}\n{text}"
-            yield _Quote(number, passage, text, (frozenset(words(terms)), frozenset(pairs(terms))), parts)
+            header = header_above(page, start)
+            terms = f"{header}\n{text}"
+            yield _Quote(number, passage, text, header, (frozenset(words(terms)), frozenset(pairs(terms))), parts)
 
     def in_context(self, source: str, number: int, quote: str) -> str:
         """A quote with what it is about.
@@ -182,6 +205,7 @@ class CitationVerifier:
             statement = verdict.rest
         if _QUESTION.search(statement):
             return None
+        asserted = without_conditions(text, self._question)
         only_repeats = self._asked[0].issuperset(words(without_question_words(statement)))
         # Numbers are checked by themselves, as they are written in many ways.
         content = without_quantities(statement)
@@ -204,10 +228,13 @@ class CitationVerifier:
             rank = (support, self._relevance(quote), quote.number in marks, -len(quote.text), -i)
             if best is not None and rank <= best:
                 continue
-            matches = (match_numbers(statement, quote.text), match_opposites(statement, quote.text))
+            numbers = match_numbers(statement, quote.text)
+            if not numbers.supports and quote.header:  # "Supported" under "Version 2.0"
+                numbers = match_numbers(statement, f"{quote.header}\n{quote.text}")
+            matches = (numbers, match_opposites(statement, quote.text))
             supported = all(match.supports for match in matches)
             altered, copied = altered or Match.ALTERED in matches, copied or (supported and Match.COPIED in matches)
-            if supported and same_polarity(text, quote.text):
+            if supported and same_polarity(asserted, quote.text):
                 best = rank
         if altered and not copied:
             return None

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 _TOKEN = re.compile(
-    r"(?P<end>[\n;；。！？!?]|\.(?=\s|$))|(?P<part>[|,，、]|\b(?:and|or|but|while)\b|以及|[和与或])|[A-Za-z]+|[\u3400-\u9fff]",
+    r"(?P<end>[\n;；。！？!?]|\.(?=\s|$))|(?P<part>[|,，、()（）]|\b(?:and|or|but|while)\b|以及|[和与或])|[A-Za-z]+|[\u3400-\u9fff]",
     re.IGNORECASE,
 )
 _COMMON = re.compile(
@@ -74,8 +74,9 @@ def fits(label: Label, own: Label, rival: Label) -> bool:
 def labels(text: str, found: Sequence[Place]) -> list[Label]:
     """For each place the words that say what it belongs to, with their weights.
 
-    They are those of its part of the sentence, up to a comma, a cell's end or "and", less the farther they are; and at
-    a lower weight those of the parts without a place. Of two places in one part, a word belongs to the next.
+    They are those of its part of the sentence, up to a comma, a bracket, a cell's end or "and", less the farther they
+    are; and at a lower weight those of the parts without a place. Of two places in one part, a word belongs to the
+    next.
     """
     found_labels: list[Label] = [{} for _ in found]
     sentence: list[list[str | int]] = [[]]  # parts of words and of indices of places

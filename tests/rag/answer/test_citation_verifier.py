@@ -106,3 +106,59 @@ def test_the_answer_of_a_problem_is_about_the_problem(tmp_path: Path) -> None:
     verifier = CitationVerifier(index, index.passages)
     quote = "The battery power is getting low."
     assert "critical low-battery error" in verifier.in_context(index.passages[0].source, 1, quote)
+
+
+PAGE = """# Functions
+
+| Function | Description | Store 2.0 | Store 3.0 |
+| --- | --- | --- | --- |
+| Lifecycle rules | Delete objects by a rule | Supported | Supported |
+| Locked objects | Protect objects from deletion | Not supported | Supported |
+
+# Connectors
+
+- Two USB-C connectors (one Thunderbolt 3 compatible)
+- Three USB-A connectors
+
+# Music
+
+- This feature is not available when the watch is connected to a tablet.
+
+1. Open the Health app, touch Devices, and touch Music.
+2. Touch Play.
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "supported"),
+    [
+        ("Which versions have lifecycle rules?", "Store 2.0 and Store 3.0 support lifecycle rules.", True),
+        ("Which versions have lifecycle rules?", "Store 2.5 and Store 3.5 support lifecycle rules.", False),
+        ("How many USB-C connectors are there?", "There are two USB-C connectors, one Thunderbolt 3 compatible.", True),
+        ("How many USB-C connectors are there?", "There are three USB-C connectors.", False),
+        ("How many USB-A connectors are there?", "There are two USB-A connectors.", False),
+        (
+            "How can I control music if the watch is not connected to a tablet?",
+            "If the watch is not connected to a tablet, open the Health app, touch Devices, and touch Music.",
+            True,
+        ),
+        (
+            "Is the feature available when the watch is not connected to a tablet?",
+            "The feature is available when the watch is connected to a tablet.",
+            False,
+        ),
+        (
+            "How can I control music?",
+            "If the watch is not connected to a tablet, this feature is not available.",
+            False,
+        ),
+    ],
+)
+def test_numbers_of_headers_and_brackets_and_the_user_s_own_conditions(
+    tmp_path: Path, question: str, sentence: str, supported: bool
+) -> None:
+    (tmp_path / "manual.md").write_text(PAGE, encoding="utf-8")
+    index = ManualIndex.build([tmp_path / "manual.md"])
+    passages = [hit.passage for hit in Retriever(index).search(question)]
+    found = CitationVerifier(index, passages, question).verify(sentence)
+    assert bool(found[0].citation) is supported

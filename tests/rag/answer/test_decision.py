@@ -75,10 +75,10 @@ def test_an_extractive_model_quotes_or_refuses(confidence: float, expected: Deci
         (decision.QUOTE_DROPPED_FROM, False, Decision.QUOTE),
         (decision.QUOTE_DROPPED_FROM - 0.01, False, Decision.REFUSE),
         (decision.QUOTE_DROPPED_FROM, True, Decision.REFUSE),
-        (decision.QUOTE_OVER_REFUSAL_FROM, True, Decision.QUOTE),
+        (1.0, True, Decision.REFUSE),
     ],
 )
-def test_without_a_draft_a_refusal_of_the_model_needs_more_confidence(
+def test_without_a_draft_the_manual_is_quoted_and_a_refusal_of_the_model_stands(
     confidence: float, model_refused: bool, expected: Decision
 ) -> None:
     assert decide_without_draft(made(confidence), "Press the button.", model_refused=model_refused) is expected

@@ -97,11 +97,11 @@ def test_the_repeated_question_is_no_answer(manuals: dict[str, ManualIndex]) -> 
     assert "behind the glove box" in manual.ask("Where is the cabin filter?").answer
 
 
-def test_a_refusal_of_the_model_is_overruled_only_by_a_high_confidence(manuals: dict[str, ManualIndex]) -> None:
+@pytest.mark.parametrize("question", ["海登5的售价是多少？", "钥匙电池的型号是什么？"])
+def test_a_refusal_of_the_model_stands(manuals: dict[str, ManualIndex], question: str) -> None:
     manual, _ = engine(manuals["zh"], REFUSAL["zh"])
-    assert manual.ask("海登5的售价是多少？").refused
-    manual, _ = engine(manuals["zh"], REFUSAL["zh"])
-    assert manual.ask("钥匙电池的型号是什么？").mode == "quoted"
+    answer = manual.ask(question)
+    assert answer.refused and not answer.citations
 
 
 @pytest.mark.parametrize(
