@@ -176,7 +176,8 @@ def _from_turns(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
     try:
         role = cast.card(card) if isinstance(card, str) else Role.model_validate(card)
         turns = [Turn.model_validate(turn) for turn in row["turns"]]
-        scenes = [Scene(text=str(text), turn_ids=()) for text in row.get("scenes") or ()]
+        summary = row.get("scenes") or ()
+        scenes = [Scene(text=str(text), turn_ids=()) for text in ([summary] if isinstance(summary, str) else summary)]
     except (ValidationError, TypeError) as error:
         raise BadRow("role is not a card, or turns are not speakers with texts") from error
     return _Dialogue(role, row.get("user"), turns, scenes)
