@@ -36,7 +36,7 @@ def documented(texts: list[Path]) -> dict[str, set[str]]:
 def all_commands() -> dict[str, set[str]]:
     """Those of our texts and of the plans of the reproduction."""
     found = documented(TEXTS)
-    for plan in (load_plan("mini", None), load_plan("full", None)):
+    for plan in (load_plan(name, None) for name in ("mini", "small", "full")):
         for _, words in (command for stage in plan.stages for command in plan.commands(stage)):
             if words[0].startswith("evals."):
                 found.setdefault(words[0], set()).update(word for word in words if word.startswith("--"))
