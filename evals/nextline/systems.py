@@ -51,7 +51,7 @@ class System:
 
 SYSTEMS = (
     System(BASE, "quote"),
-    System("quote, multiple", "quote, multiple", history="multiple"),
+    System("quote, multiple", "quote", history="multiple"),
     System("no quote", "no quote", quote=False),
     System("no quote, multiple", "no quote, multiple", quote=False, history="multiple"),
     System("bare template", "no quote", quote=False, prefix=False),
@@ -60,7 +60,7 @@ SYSTEMS = (
     System("novel", "novel", template=False),
     System("novel, no card", "novel, no card", card="none", template=False),
     System("extracted card", "extracted card", card="extracted"),
-    System("scenes", "scenes", scenes=True),
+    System("scenes", "quote", scenes=True),
 )
 GENERATED = ("extracted card", "scenes")  # what the model writes itself first: slow
 
