@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from egosrag.errors import SourceError
 from egosrag.schema import Turn
@@ -79,7 +79,7 @@ def read_locomo(path: Path) -> Conversation:
                 turns.append(turn)
                 dates[turn.id] = data.get(f"{name}_date_time", "")
         questions = [
-            Question(row["question"], int(row["category"]), frozenset(_ids(*row.get("evidence", ()))) & dates.keys())
+            Question(row["question"], int(row["category"]), _evidence(row.get("evidence")) & dates.keys())
             for row in data["qa"]
             if int(row["category"]) in CATEGORIES
         ]
@@ -89,6 +89,11 @@ def read_locomo(path: Path) -> Conversation:
             f"{path} is not a conversation in LoCoMo's format ({reason}): give LoCoMo's JSON files, or JSONL"
         ) from error
     return Conversation(path.stem, turns, dates, [question for question in questions if question.evidence])
+
+
+def _evidence(value: Any) -> frozenset[str]:
+    """The ids of a list of evidence, or of one text with ids."""
+    return frozenset(_ids(*([value] if isinstance(value, str) else value or ())))
 
 
 def _ids(*texts: str) -> list[str]:

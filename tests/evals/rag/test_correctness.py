@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from egosrag.errors import SourceError
+from evals.common.questions import read_questions
 from evals.rag.questions import Manual, limited
 from evals.rag.report import difference
 from evals.rag.scorer import score
@@ -52,3 +55,10 @@ def test_a_seeded_limit_is_a_sample_in_the_order_of_the_rows() -> None:
     chosen = limited(manuals, 8, seed=1)
     assert limited(manuals, 8) == [str(n) for n in range(8)] != chosen == limited(manuals, 8, seed=1)
     assert chosen == sorted(chosen, key=int) and limited(manuals, None, seed=1) == [str(n) for n in range(40)]
+
+
+@pytest.mark.parametrize("history", ["ab", ["ab", "cd"], [["a"]], [["a", 1]], {"a": "b"}])
+def test_a_history_that_is_no_list_of_pairs_is_refused(tmp_path: Path, history: Any) -> None:
+    (tmp_path / "q.jsonl").write_text(json.dumps({"question": "Q?", "history": history}), encoding="utf-8")
+    with pytest.raises(SourceError, match="row 1 has a history that is not a list"):
+        read_questions(tmp_path / "q.jsonl")
