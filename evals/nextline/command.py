@@ -5,8 +5,9 @@
 
 Rows: {"role", "turns": [{"speaker", "text"}], "spoken"}; of a novel as plain text the lines in curly quotation marks
 that it attributes to a speaker. Nats a character of the line and its end (closing quotation mark, or end-of-turn
-token), paired by line with ``quote``, the default of ``egosrag chat``. ``--systems all`` adds the cards that the model
-extracts from the profiles, and scenes that it writes in place of the older turns.
+token), paired by line with ``quote``, which is the report's EGOS-Small: card, one message, quotation marks.
+``--systems all`` adds the cards that the model extracts from the profiles, and scenes that it writes in place of the
+older turns.
 """
 
 from __future__ import annotations

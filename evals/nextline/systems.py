@@ -1,7 +1,7 @@
 """The ways of writing the prompt for a line; each is what the product itself writes with these settings.
 
-What differs from ``quote`` (the default: one message, card, quotation marks) is in the name. Those of one ``family``
-have a prompt that begins alike, and are scored together.
+What differs from ``quote`` (the report's EGOS-Small: one message, card, quotation marks) is in the name. Those of one
+``family`` have prompts that begin alike, and are scored together.
 """
 
 from __future__ import annotations

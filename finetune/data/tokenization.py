@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token without a loss, as in transformers
+_MARK = chr(0xF0000)  # a character of no text, to find where a text is in a rendered template
 _LINE_BREAK_WITHIN = 500  # characters: a truncated question starts at the next line if one begins within so many
 
 
@@ -136,13 +137,41 @@ def _prompt_labels(
     for n, message in enumerate(prompt[:-1]):
         if not isinstance(message, AIMessage) or isinstance(message, ContextReply):
             continue
-        text = str(message.content)
-        for written in (text, text.strip()):  # some templates trim
-            reply = [*encode_text(tokenizer, written), stops.turn]
-            start = len(encode(tokenizer, [*prompt[:n], AIMessage(written)], template=args.template)) + 1 - len(reply)
-            if list(ids[start : start + len(reply)]) == reply:
-                labels[start : start + len(reply)] = reply
-                break
+        span = _reply_span(prompt, n, ids, args, tokenizer, stops)
+        if span:
+            labels[span] = ids[span]
         else:
             unlabelled += 1
     return labels, unlabelled
+
+
+def _reply_span(
+    prompt: Sequence[BaseMessage],
+    n: int,
+    ids: Sequence[int],
+    args: DataArgs,
+    tokenizer: PreTrainedTokenizerBase,
+    stops: StopTokens,
+) -> slice | None:
+    """Where the reply ``prompt[n]`` and its stop token are in ``ids``; None if the template writes it in another way.
+
+    Its ids are those that change when it is replaced. They may have a space before them (Llama 2's template) and white
+    space before the stop token.
+    """
+    other = encode(tokenizer, [*prompt[:n], AIMessage(_MARK), *prompt[n + 1 :]], template=args.template)
+    start = _common(ids, other)
+    end = len(ids) - _common(ids[start:][::-1], other[start:][::-1])
+    text = str(prompt[n].content)
+    if list(ids[start:end]) not in (encode_text(tokenizer, t) for t in (text, text.strip(), f" {text.strip()}")):
+        return None
+    for stop in range(end, min(end + 2, len(ids))):
+        if ids[stop] == stops.turn:
+            return slice(start, stop + 1)
+        if tokenizer.decode([ids[stop]]).strip():
+            break
+    return None
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """The length of the common beginning."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
+from egosrag.prompts.encode import encode, end_of_turn_id
+from finetune.data.args import DataArgs
+from finetune.data.shapes import Example
+from finetune.data.tokenization import IGNORED, StopTokens, tokenize
 from tests.conftest import ROOT
 from tests.finetune.conftest import write_jsonl
 from tests.finetune.test_data import labelled_text, load
+from tests.prompts.chat_templates import TEMPLATES
+from tests.prompts.test_fit import MARKS
 
 Make = Callable[..., Any]
 END = "<|im_end|>"
@@ -156,6 +163,32 @@ def test_two_replies_in_a_row_are_both_learned(trained: Any) -> None:
     row = {"messages": [message("user", "A"), message("assistant", "B"), message("assistant", "C"),
                         message("user", "D"), message("assistant", "E")]}  # fmt: skip
     assert trained(row)[1] == f"B{END}C{END}E{END}"
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_replies_are_learned_in_the_templates_of_other_models(tiny_qwen: Path, name: str) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    tokenizer.add_tokens([*MARKS, "<end_of_turn>"], special_tokens=True)
+    tokenizer.chat_template = TEMPLATES[name]
+    turn = end_of_turn_id(tokenizer)
+    stops = StopTokens(tokenizer.eos_token_id if turn is None else turn, tokenizer.eos_token_id)
+    prompt = (SystemMessage("S"), HumanMessage("ask"), AIMessage("B b."), HumanMessage("ask again"), AIMessage("C"),
+              HumanMessage("last " * 30))  # fmt: skip
+    (row,), truncated, unlabelled = tokenize(Example("r", prompt, "D"), DataArgs(data=["-"]), tokenizer, stops)
+    stop = tokenizer.decode([stops.turn])
+    learned = "".join(tokenizer.decode([label]) for label in row.labels if label != IGNORED)
+    assert learned.replace(" ", "") == f"Bb.{stop}C{stop}D{stop}" and not truncated and not unlabelled
+    # A shorter limit cuts the question only: the template is as serving writes it.
+    full, emptied = encode(tokenizer, prompt[-1:]), encode(tokenizer, [HumanMessage("last")])
+    args = DataArgs(data=["-"], max_length=(len(full) + len(emptied)) // 2)
+    (short,), truncated, _ = tokenize(Example("r", prompt[-1:], "D"), args, tokenizer, stops)
+    assert truncated and len(short.ids) <= args.max_length < len(full)
+    text = tokenizer.decode(short.ids)
+    assert text.startswith(tokenizer.decode(emptied).split("last")[0])
+    assert text.endswith(tokenizer.decode(emptied).split("last")[1] + "D" + stop)
 
 
 def test_what_is_left_out_is_in_the_summary_and_in_the_record(settings: Make, tmp_path: Path) -> None:
