@@ -38,8 +38,8 @@ app: $(STAMP)  ## open the web app in a browser, on this machine only
 docs: $(STAMP)  ## write the API reference into runs/docs
 	@$(BIN)/python docs/reference.py
 
-reproduce: $(STAMP)  ## reproduce the report in miniature; CONFIG=full in full size, after an estimate of its cost
-	@$(BIN)/python -m evals.reproduce --config $(or $(CONFIG),mini)
+reproduce: $(STAMP)  ## reproduce the report in miniature; CONFIG=small with a 0.5B model in hours, CONFIG=full in full size; ARGS="--set model=DIR"
+	@$(BIN)/python -m evals.reproduce --config $(or $(CONFIG),mini) $(ARGS)
 
 # Install again when pyproject.toml or constraints.txt is newer than the stamp; pip skips what already fits.
 $(STAMP): pyproject.toml constraints.txt

@@ -31,7 +31,17 @@ def read_questions(path: Path) -> list[Record]:
             raise SourceError(f'{path}: row {n} has no question: write {{"question": "...", "reference": "page_N"}}')
         if not is_text(row):
             raise SourceError(f"{path}: row {n} has half of a character (\\ud800 to \\udfff): fix it")
+        if not _is_history(row.get("history")):
+            raise SourceError(f"{path}: row {n} has a history that is not a list of [question, answer]: fix it")
     return rows
+
+
+def _is_history(value: Any) -> bool:
+    """Whether a value is a list of [question, answer], or absent; a text would be taken for a list of letters."""
+    if value is None:
+        return True
+    pairs = value if isinstance(value, list) else [None]
+    return all(isinstance(p, list | tuple) and len(p) == 2 and all(isinstance(t, str) for t in p) for p in pairs)
 
 
 def reference_pages(row: Record) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,46 @@ def read_jsonl(path: Path) -> Iterator[Record]:
     Raises:
         SourceError: The file does not exist, is not UTF-8, or has a line that is not a JSON object.
     """
+    return (row for _, row in numbered_rows(path))
+
+
+def numbered_rows(path: Path, bad: Callable[[str], None] | None = None) -> Iterator[tuple[int, Record]]:
+    """The rows of a JSONL file with their line numbers.
+
+    Args:
+        path: The file.
+        bad: Receives, in a line of text, each line that is not a row; without it such a line is an error.
+
+    Raises:
+        SourceError: As ``read_jsonl``.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as lines:
             for n, line in enumerate(lines, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise SourceError(f"{path}: line {n} is not a JSON object: give a JSONL file")
-                    if not is_text(row):
-                        raise SourceError(f"{path}: line {n} has half of a character (\\ud800 to \\udfff): fix it")
-                    yield row
+                if not line.strip():
+                    continue
+                row, problem = _parse(line)
+                if problem and bad is None:
+                    raise SourceError(f"{path}: line {n} {problem}")
+                if problem and bad:
+                    bad(f"{path.name}: line {n} is left out: it {problem}")
+                else:
+                    yield n, row
     except OSError as error:
         raise SourceError(f"{path} cannot be read: give a JSONL file ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not UTF-8: convert it first ({error.reason})") from error
-    except json.JSONDecodeError as error:
-        raise SourceError(f"{path}: line {n} is not JSON ({error.msg}): give a JSONL file") from error
+
+
+def _parse(line: str) -> tuple[Record, str]:
+    """The row of a line, and what is wrong with it."""
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return {}, f"is not JSON ({getattr(error, 'msg', 'nested too deep')}): give a JSONL file"
+    if not isinstance(row, dict):
+        return {}, "is not a JSON object: give a JSONL file"
+    return row, "" if is_text(row) else "has half of a character (\\ud800 to \\udfff): fix it"
 
 
 class Records:

@@ -55,12 +55,23 @@ class Item:
         return [lead + context + ending for context, ending in zip(self.contexts, self.endings, strict=True)]
 
 
+def _options(value: Any) -> tuple[str, ...]:
+    """A list of option texts; a text would be taken for a list of its letters.
+
+    Raises:
+        TypeError: It is not a list of texts.
+    """
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"{str(value)[:40]} is not a list of options")
+    return tuple(value)
+
+
 def _hellaswag(row: Row, n: int, lm: bool) -> Item:
     if "activity_label" in row:  # the hub's columns, cleaned as lm-eval cleans them
         context = _unbracket(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
-        endings = tuple(_unbracket(e) for e in row["endings"])
+        endings = tuple(_unbracket(e) for e in _options(row["endings"]))
     else:
-        context, endings = row["ctx"], tuple(row["endings"])
+        context, endings = row["ctx"], _options(row["endings"])
     if not lm:  # OpenCompass drops the activity, and with it everything up to a second ": "
         context = context.split(": ", 2)[-1]
     return _one_context(n, context, " " if lm else "\n", endings, int(row["label"]))
@@ -73,11 +84,11 @@ def _unbracket(text: str) -> str:
 
 def _arc(row: Row, n: int, lm: bool) -> Item:
     if "answerKey" in row:
-        choices = tuple(row["choices"]["text"])
-        gold = list(row["choices"]["label"]).index(row["answerKey"])
+        choices = _options(row["choices"]["text"])
+        gold = _options(row["choices"]["label"]).index(row["answerKey"])
         question = row["question"]
     else:
-        choices, gold = tuple(row["choices"]), int(row["gold"])
+        choices, gold = _options(row["choices"]), int(row["gold"])
         question = row["query"].removeprefix("Question: ")
     context = f"Question: {question}\nAnswer:"
     return _one_context(n, context if lm else context + " ", " " if lm else "\n", choices, gold)
@@ -88,6 +99,7 @@ def _boolq(row: Row, n: int, lm: bool) -> Item:
         query = f"{row['passage']}\nQuestion: {row['question'].removesuffix('?')}?"
         gold = int(row["answer"] if "answer" in row else row["label"])
     else:
+        _options(row.get("choices", ("no", "yes")))
         query, gold = row["query"].removeprefix("Passage: "), int(row["gold"])
     if lm:
         return _one_context(n, query + "\nAnswer:", " ", ("no", "yes"), gold)
@@ -100,7 +112,7 @@ def _winogrande(row: Row, n: int, lm: bool) -> Item:
         contexts: tuple[str, ...] = (before + row["option1"], before + row["option2"])
         gold, rest = int(row["answer"]) - 1, after.strip()
     else:
-        contexts, rest, gold = tuple(row["context_options"]), row["continuation"], int(row["gold"])
+        contexts, rest, gold = _options(row["context_options"]), row["continuation"], int(row["gold"])
     # lm-eval always adds its delimiter; OpenCompass fills the blank, so a full stop follows without a space.
     ending = (" " if lm or rest[:1].isalnum() else "") + rest
     return Item(n, contexts, (ending,) * len(contexts), (rest,) * len(contexts), gold, suffix=True)
@@ -186,6 +198,7 @@ def load_task(name: str, source: str, *, prompts: str = "opencompass", limit: in
             break
         try:
             item = _READERS[task](row, n, lm)
+            _options((*item.contexts, *item.endings))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceError(f"{source}: row {n + 1} is not a row of {task} ({error!r}): check --data") from error
         if not 0 <= item.gold < len(item.choices):

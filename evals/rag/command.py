@@ -4,9 +4,10 @@
     python -m evals.rag --pages manual.pdf --questions questions.json --model Qwen/Qwen2.5-1.5B-Instruct
     python -m evals.rag --judge openai:gpt-4o --records run.jsonl --judge-records judge.jsonl --json
 
-ROUGE-1 and ROUGE-2 recall over jieba words, BLEU, ``told`` (the answer contains a short reference), page hit, citation
-precision, ``citation_stands`` (the quote is on its page), refusals; with a judge correctness from 0 to 100. Rows of
-questions: ``evals/rag/questions.py``.
+``right`` (the answer contains the numbers and key words of the reference), with the paired difference of the two
+systems; ROUGE-1 and ROUGE-2 recall over jieba words, BLEU, ``told`` (the answer contains a short reference), page hit,
+citation precision, ``citation_stands`` (the quote is on its page), refusals; with a judge correctness from 0 to 100.
+Rows of questions: ``evals/rag/questions.py``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def command(
     decompose: Annotated[bool, typer.Option(help="Split questions that need several facts.")] = False,
     rewrites: Annotated[int, typer.Option(min=0, max=3, help="Rounds of rewriting the query.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each manual and kind.")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --limit: a random sample, not the first.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL of the answers, to resume from.")] = None,
     figure: Figure = None,
     judge: JudgeModel = None,
@@ -53,7 +55,9 @@ def command(
     manuals = [load_manual(questions.stem, pages, questions)] if pages and questions else samples()
     spec = ModelSpec(model, adapter, sampling=Sampling(max_new_tokens))
     options = EngineOptions(top_k, condense, decompose, rewrites)
-    answers = evaluate(manuals, spec, options=options, embedder=embedder, limit=limit, records=records, upload=upload)
+    answers = evaluate(
+        manuals, spec, options=options, embedder=embedder, limit=limit, seed=seed, records=records, upload=upload
+    )
     rows = [row for manual in manuals for row in manual.rows]
     result = result_of(rows, answers, model)
     if judge:

@@ -6,6 +6,7 @@ A row: ``{"question", "reference"?: "page_N" or a list of them, "answer"?, "hist
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,15 +50,25 @@ def load_manual(name: str, documents: Iterable[Path], questions: Path) -> Manual
     return Manual(name, tuple(documents), tuple(_row(raw, f"{name}-{n:03}", name) for n, raw in rows))
 
 
-def limited(manuals: Sequence[Manual], limit: int | None) -> list[str]:
-    """The ids of the first ``limit`` rows of each manual and kind; of all rows without a limit."""
+def limited(manuals: Sequence[Manual], limit: int | None, seed: int | None = None) -> list[str]:
+    """The ids of ``limit`` rows of each manual and kind; of all rows without a limit.
+
+    Args:
+        manuals: Documents with their questions.
+        limit: Maximum rows of each manual and kind.
+        seed: Of a random sample; without it the first rows are taken.
+    """
     ids, taken = list[str](), dict[tuple[str, str], int]()
-    for row in (row for one in manuals for row in one.rows):
+    rows = [row for one in manuals for row in one.rows]
+    order = {row["id"]: n for n, row in enumerate(rows)}
+    if seed is not None:
+        random.Random(seed).shuffle(rows)
+    for row in rows:
         part = (row["manual"], row["kind"])
         taken[part] = taken.get(part, 0) + 1
         if limit is None or taken[part] <= limit:
             ids.append(row["id"])
-    return ids
+    return sorted(ids, key=order.__getitem__)
 
 
 def _row(raw: Record, number: str, manual_name: str) -> Record:

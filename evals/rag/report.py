@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.common import stats
 from evals.common.charts import bar, draw_bars
 from evals.common.estimates import estimate, percent, precision_recall, proportion, rounded
 from evals.common.records import Record, measure_values
 from evals.rag.calibration import calibrate
 from evals.rag.scorer import OVERLAP, PAGES
-from evals.rag.systems import WITH
+from evals.rag.systems import WITH, WITHOUT
 
 POCKET_NOTE = (
     "The model is pocket, which knows nothing of the world and mostly quotes the manual: "
@@ -36,8 +37,19 @@ def result_of(rows: Sequence[Record], records: dict[str, list[Record]], model: s
         "model": model,
         **({"note": POCKET_NOTE} if model == "pocket" else {}),
         "systems": {name: summary(questions, own) for name, own in records.items()},
+        "difference": {name: difference(records, name) for name in OVERLAP},
         "calibration": calibrate(points),
     }
+
+
+def difference(records: dict[str, list[Record]], measure: str) -> dict[str, Any] | None:
+    """A measure with the document less without it, the mean over the same questions with its bootstrap interval."""
+    pairs = zip(*(measure_values(own, measure) for own in (records[WITH], records[WITHOUT])), strict=True)
+    values = [a - b for a, b in pairs if a is not None and b is not None]
+    if not values:
+        return None
+    mean = stats.mean(values)
+    return {"n": mean.n, "value": mean.value, "ci95": None if mean.low is None else [mean.low, mean.high]}
 
 
 def summary(rows: Sequence[Record], records: Sequence[Record]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def evaluate(
     options: EngineOptions | None = None,
     embedder: str | None = None,
     limit: int | None = None,
+    seed: int | None = None,
     records: Path | None = None,
     upload: bool = False,
 ) -> dict[str, list[Record]]:
@@ -33,6 +34,7 @@ def evaluate(
         options: Of the engine that answers with the document; None for its defaults.
         embedder: Adds dense vectors to BM25; none by default.
         limit: Maximum questions of each manual and kind.
+        seed: Of a random sample of so many; by default the first.
         records: JSONL of the answers, to resume from.
         upload: Send dataset, experiments and traces to LangSmith.
 
@@ -54,7 +56,7 @@ def evaluate(
     files = [(one.name, *((d.name, d.stat().st_size) for d in one.documents if d.is_file())) for one in manuals]
     made_of = experiment.digest(model.name, files, weight_files(model.name))
     targets = {WITH: WithDocument(manuals, model, embedder, options), WITHOUT: WithoutDocument(model)}
-    only = limited(manuals, limit)
+    only = limited(manuals, limit, seed)
     with Progress() as progress:
         return {
             name: experiment.run(

@@ -1,8 +1,9 @@
 """The scorer of an answer from a manual, without a judge: overlap, pages, citations and refusals.
 
 ROUGE is recall of n-grams over jieba words (Lin 2004), as in the published figures on the car manual; BLEU is
-sacrebleu's sentence BLEU (tokenizer ``zh``, which splits English too), averaged. The overlap of a refusal means
-nothing, so all three are of the answerable questions.
+sacrebleu's sentence BLEU (tokenizer ``zh``, which splits English too), averaged. ``right``: the answer contains the
+reference (:mod:`evals.rag.correctness`). The overlap of a refusal means nothing, so these are of the answerable
+questions.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 from egosrag.rag.refusals import is_refusal
 from egosrag.text.words import words
 from evals.common.records import Record
+from evals.rag.correctness import is_right
 
-OVERLAP = ("rouge1", "rouge2", "bleu", "told")
+OVERLAP = ("right", "rouge1", "rouge2", "bleu", "told")
 PAGES = ("page_hit", "citation_precision", "citation_stands")
 _SHORT = 40  # characters: a reference up to this length is a value that an answer contains or not ("told")
 _SPACES = re.compile(r"\s+")
@@ -60,6 +62,7 @@ def score(row: Record, outputs: Record) -> dict[str, Any]:
     if row["answerable"] and reference:
         measures |= {f"rouge{n}": rouge(answer, reference, n) for n in (1, 2)}
         measures["bleu"] = bleu(answer, reference)
+        measures["right"] = float(not refused and is_right(answer, reference, row.get("question", "")))
         if len(reference) <= _SHORT:
             measures["told"] = float(_without_blanks(reference) in _without_blanks(answer))
     cited = [citation["page"] for citation in outputs.get("citations", ())]

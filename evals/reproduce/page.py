@@ -37,7 +37,8 @@ _POLICY = (
 def write(plan: Plan) -> Path:
     """Write ``report.html`` into the plan's folder from the finished stages; returns its path."""
     exhibits = yaml.safe_load(files(__package__).joinpath("original.yaml").read_text(encoding="utf-8"))
-    parts = [_exhibit(plan, exhibit) for exhibit in exhibits]
+    names = {stage.name for stage in plan.stages}
+    parts = [_exhibit(plan, exhibit) for exhibit in exhibits if exhibit["stage"] in names]
     page = plan.folder / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(
@@ -53,7 +54,7 @@ def write(plan: Plan) -> Path:
 def _exhibit(plan: Plan, exhibit: dict[str, Any]) -> str:
     here = plan.folder / exhibit["stage"]
     try:
-        rows = _KINDS[exhibit["kind"]](here, exhibit["results"])
+        rows = _KINDS[exhibit["kind"]](here, exhibit.get(f"results_{plan.name}", exhibit["results"]))
         ours = _table(rows)
         if picture := exhibit.get("figure"):
             data = base64.b64encode((here / picture).read_bytes()).decode()
@@ -115,6 +116,28 @@ def _chatbot(here: Path, names: list[str]) -> Rows:
     return [head, *([name, *(_percent(p["all"].get(m)) for m in measures)] for name, p in models.items())]
 
 
+def _nextline(here: Path, names: list[str]) -> Rows:
+    results = {name: _read(here, name) for name in names}
+    prompts = list(next(iter(results.values())))
+    rows: Rows = [["nats a character", *prompts, *(f"{p} against {prompts[0]} (95 %)" for p in prompts[1:])]]
+    for name, result in results.items():
+        values = [f"{result[p]['nats_per_char']:.3f}" for p in prompts]
+        rows.append([name, *values, *(_signed(result[p]) for p in prompts[1:])])
+    return rows
+
+
+def _signed(part: dict[str, Any]) -> str:
+    interval = f" ({part['ci95'][0]:+.3f} to {part['ci95'][1]:+.3f})" if part["ci95"] else ""
+    return f"{part['difference']:+.3f}{interval}"
+
+
+def _talk(here: Path, names: list[str]) -> Rows:
+    results = {name: _read(here, name)["scores"] for name in names}
+    families = list(next(iter(results.values())))
+    head = ["right, % (95 %)", *families]
+    return [head, *([name, *(_percent(scores[f]["right"]) for f in families)] for name, scores in results.items())]
+
+
 def _rag(here: Path, names: list[str]) -> Rows:
     result = _read(here, names[0])
     systems = result["systems"]
@@ -145,4 +168,6 @@ _KINDS: dict[str, Callable[[Path, list[str]], Rows]] = {
     "chatbot": _chatbot,
     "rag": _rag,
     "roleplay": _roleplay,
+    "nextline": _nextline,
+    "talk": _talk,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,10 +19,12 @@ from egosrag.errors import EgosRagError, SettingsError
 
 _UNITS = {
     "gpu_hours": "GPU hours (H100)",
+    "cpu_hours": "hours on two CPU cores",
     "memory_gb": "GB of GPU memory",
     "disk_gb": "GB of disk",
     "api_usd": "US$ of API",
 }
+_PATHS = ("model", "data")  # abbreviations that are a path each
 
 
 class StageError(EgosRagError):
@@ -37,7 +40,7 @@ class Stage:
         title: What it does.
         run: Commands, each a module and its arguments; ``{out}`` is the run's folder, ``{here}`` the stage's, and
             ``{pocket}`` the embedded checkpoint. The output of ``NAME: command`` goes to ``NAME.json``.
-        needs: Estimates of gpu_hours, memory_gb, disk_gb and api_usd; empty for minutes on a CPU.
+        needs: Estimates of gpu_hours, cpu_hours, memory_gb, disk_gb and api_usd; empty for minutes on a CPU.
         after: Stages whose results it reads.
     """
 
@@ -88,7 +91,7 @@ class Plan:
             for short, long in self.words.items():
                 text = text.replace("{" + short + "}", long)
             # Split before the folders are inserted: a folder's name may have spaces.
-            commands.append((name, [word.format(**values) for word in text.split()]))
+            commands.append((name, [word.format(**values) for word in shlex.split(text)]))
         return commands
 
     def digest(self, stage: Stage) -> str:
@@ -105,15 +108,16 @@ class Plan:
             return False
 
 
-def load_plan(config: str, out: Path | None) -> Plan:
+def load_plan(config: str, out: Path | None, words: Sequence[str] = ()) -> Plan:
     """Read a plan.
 
     Args:
-        config: ``mini``, ``full`` or a YAML file.
+        config: ``mini``, ``small``, ``full`` or a YAML file.
         out: Folder of the results; None: ``runs/reproduce-CONFIG``.
+        words: ``NAME=TEXT``, in place of the plan's own abbreviation of that name.
 
     Raises:
-        SettingsError: There is no such plan, or it is malformed.
+        SettingsError: There is no such plan, it is malformed, or it has no such abbreviation.
     """
     inside = files(__package__).joinpath(f"{config}.yaml")
     try:
@@ -122,11 +126,24 @@ def load_plan(config: str, out: Path | None) -> Plan:
         stages = [Stage(**stage) for stage in loaded["stages"]]
         name = Path(config).stem
         folder = (out or Path("runs") / f"reproduce-{name}").resolve()
-        return Plan(name, loaded["about"], folder, stages, loaded.get("words") or {})
+        own: dict[str, str] = loaded.get("words") or {}
+        plan = Plan(name, loaded["about"], folder, stages, own | _given(words, own))
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"there is no plan {config}: give mini, full or a YAML file of stages") from error
+        raise SettingsError(f"there is no plan {config}: give mini, small, full or a YAML file of stages") from error
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(f"{config} is not a plan of stages ({error}): see evals/reproduce/mini.yaml") from error
+    return plan
+
+
+def _given(words: Sequence[str], own: dict[str, str]) -> dict[str, str]:
+    given = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or name not in own:
+            raise SettingsError(f"--set {word}: give NAME=TEXT with one of {', '.join(own) or 'no names'}")
+        # A path may have spaces, braces or quotes; it stays one argument where the plan has one.
+        given[name] = shlex.quote(text).replace("{", "{{").replace("}", "}}") if name in _PATHS else text
+    return given
 
 
 def costs(stages: Sequence[Stage]) -> str:
@@ -146,12 +163,22 @@ def costs(stages: Sequence[Stage]) -> str:
 def run_stage(plan: Plan, stage: Stage) -> None:
     """Run the commands of a stage; named ones have their standard output written to a file.
 
+    Commands that an interrupted run of the same stage finished are not run again, and a training goes on from its last
+    checkpoint.
+
     Raises:
         StageError: A command failed; the files that it and earlier commands wrote stay.
     """
     here = plan.folder / stage.name
     here.mkdir(parents=True, exist_ok=True)
+    finished, digest = here / "finished.jsonl", plan.digest(stage)
+    before = finished.read_text(encoding="utf-8").splitlines() if finished.exists() else []
     for name, words in plan.commands(stage):
+        mark = json.dumps([digest, name, words])
+        if mark in before:
+            continue
+        print(f"  {' '.join(words[:1])} {name or ''}".rstrip(), file=sys.stderr, flush=True)
+        words = _resumed(words)
         done = subprocess.run([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise StageError(
@@ -159,4 +186,17 @@ def run_stage(plan: Plan, stage: Stage) -> None:
             )
         if name:
             (here / f"{name}.json").write_text(done.stdout, encoding="utf-8")
+        with finished.open("a", encoding="utf-8") as marks:
+            marks.write(mark + "\n")
+    finished.unlink(missing_ok=True)
     (here / "done.json").write_text(json.dumps({"digest": plan.digest(stage)}), encoding="utf-8")
+
+
+def _resumed(words: Sequence[str]) -> list[str]:
+    """The command of a training, which resumes where there is a checkpoint; any other command as it is."""
+    words = list(words)
+    if words[0] == "finetune.sft" and "--out" in words and "--overwrite" in words:
+        checkpoints = Path(words[words.index("--out") + 1]) / "checkpoints"
+        if any(checkpoints.glob("checkpoint-*/trainer_state.json")):
+            words[words.index("--overwrite")] = "--resume"
+    return words

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import SourceError
+from egosrag.text.repetition import is_degenerate, is_runaway
 from evals.common.estimates import precision_recall
 from evals.common.records import read_jsonl
 
@@ -74,6 +75,24 @@ _DECLINED = {
         r"|这可?不成|不能说|不便说|无可奉告|不敢从命|不能从命|恕(?:在下|我|老朽)?(?:不|难)|帮不了|办不到|不肯?说的"
     ),
 }
+_SLOP = {  # (phrases, words)
+    "en": (
+        r"\b(?:a )?testament to\b|\bshivers? (?:ran |run |running )?down\b|\bbarely above a whisper\b"
+        r"|\bsent? (?:a )?shivers?\b|\bdance of (?:light|shadows?)\b|\btapestry of\b|\b(?:a )?symphony of\b"
+        r"|\bin this (?:vast|ever-changing|crazy) world\b|\bjourney (?:together|of (?:self|discovery))\b"
+        r"|\bnavigate the (?:complexities|challenges)\b|\bhold(?:s|ing)? a special place in \w+ hearts?\b"
+        r"|\bmaybe,? just maybe\b|\beyes (?:sparkl|twinkl|gleam)\w+ with\b|\bremember,? (?:life|true|every)\b"
+        r"|\bit's (?:important|essential|crucial) to (?:remember|note)\b|\bembrace (?:the|your|life)\b",
+        r"\b(?:delve|tapestry|vibrant|resilien\w+|intricate|nestled|bustling|whisper\w*|cherish\w*|unwavering"
+        r"|bittersweet|solace|testament|beacon)\b",
+    ),
+    "zh": (
+        r"眼中闪过一丝|嘴角(?:微微)?(?:上扬|勾起)|不由得一(?:颤|怔)|心中(?:涌起|泛起)(?:一[股阵丝])|仿佛(?:整个)?世界都"
+        r"|在这个(?:充满|快节奏|纷繁)的?|共同(?:创造|书写|谱写).{0,6}(?:未来|篇章)|每一(?:刻|天)都(?:充满|值得)"
+        r"|让我们(?:一起|携手)(?:努力|前行|探索|创造|迎接)|(?:充满|拥抱)(?:希望|无限可能|挑战和机遇|正能量)|总之[，,]",
+        r"携手|璀璨|绽放|诠释|彰显|篇章|旅程|赋予|坚韧|温暖而|无限可能|独特的",
+    ),
+}
 _NARRATED_USER = re.compile(
     r"(?:^|[.!?。！？”\"]\s*)(?:you (?:nod|shake your head|step (?:back|forward)|smile and|sigh and)\b"
     r"|you (?:say|reply|answer|ask),? [\"“]"
@@ -118,6 +137,18 @@ def outside_quotes(reply: str, role: str, user: str) -> bool:
     return bool(_STAGE.search(reply)) or _narrated(reply)
 
 
+def loops(reply: str) -> bool:
+    """Whether the reply repeats itself over and over."""
+    return is_degenerate(reply) or is_runaway(reply)
+
+
+def slop(reply: str, language: str) -> bool:
+    """Whether the reply has a stock phrase of language models' fiction, or three of its stock words."""
+    text = reply.replace("\u2019", "'").lower()
+    phrases, stock = _SLOP[language]
+    return bool(re.search(phrases, text)) or len(set(re.findall(stock, text))) > 2
+
+
 def _narrated(reply: str) -> bool:
     """Whether narration surrounds speech that is quoted as a whole sentence, as in: "Come in," she said."""
     for before, straight, curly in _QUOTED.findall(reply):
@@ -135,17 +166,22 @@ def detector_quality(labels: Path, *, split: str = "held out") -> dict[str, Any]
 
     Args:
         labels: JSONL of ``reply``, ``language``, ``role``, ``user``, ``stance``, ``speaks_for_others`` and
-            ``outside_quotes``.
+            ``outside_quotes``, and perhaps ``loops`` and ``slop``. A label that is null, and rows without a stance, do
+            not count.
         split: Rows of another split are left out; rows without a split always count.
 
     Raises:
         SourceError: A row is malformed, or there are none.
     """
-    rows = [row for row in read_jsonl(labels) if row.get("split", split) == split]
+    rows = [row for row in read_jsonl(labels) if row.get("split", split) == split and row.get("stance", "") is not None]
     try:
         stances = [(stance(r["reply"], r["role"], r["language"]), r["stance"]) for r in rows]
         others = [(speaks_for_others(r["reply"], r["role"], r["user"]), r["speaks_for_others"]) for r in rows]
         outside = [(outside_quotes(r["reply"], r["role"], r["user"]), r["outside_quotes"]) for r in rows]
+        more = {
+            "loops": [(loops(r["reply"]), r.get("loops")) for r in rows],
+            "slop": [(slop(r["reply"], r["language"]), r.get("slop")) for r in rows],
+        }
     except (KeyError, TypeError) as error:
         raise SourceError(
             f"{labels} has a row that is not a labelled reply ({error!r}): see evals/data/README.md"
@@ -153,8 +189,10 @@ def detector_quality(labels: Path, *, split: str = "held out") -> dict[str, Any]
     if not rows or {label for _, label in stances} - set(STANCES):
         raise SourceError(f"{labels} has no labelled replies, or a stance other than {', '.join(STANCES)}: correct it")
     quality = {kind: _quality([(p == kind, label == kind) for p, label in stances]) for kind in STANCES}
-    return quality | {"speaks_for_others": _quality(others), "outside_quotes": _quality(outside)}
+    quality |= {"speaks_for_others": _quality(others), "outside_quotes": _quality(outside)}
+    return quality | {name: _quality(pairs) for name, pairs in more.items() if any(x is not None for _, x in pairs)}
 
 
-def _quality(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
-    return precision_recall([predicted for predicted, _ in pairs], [bool(label) for _, label in pairs])
+def _quality(pairs: Sequence[tuple[bool, bool | None]]) -> dict[str, Any]:
+    labelled = [(predicted, bool(label)) for predicted, label in pairs if label is not None]
+    return precision_recall([predicted for predicted, _ in labelled], [label for _, label in labelled])

@@ -24,6 +24,7 @@ import typer
 
 from egosrag.errors import SettingsError
 from egosrag.models.runtime.cpu import restore_linear, use_onednn
+from evals.ppl.harness import harness_sums
 from evals.ppl.run import run_task, window_of
 from evals.ppl.scoring import choose, encode, score_plain
 from evals.ppl.tasks import LETTERS, Item, load_task, parse_sources
@@ -84,20 +85,12 @@ def lm_eval(model: Any, tokenizer: Any, items: Sequence[Item], *, batch: int) ->
         SettingsError: lm-eval is not installed.
     """
     try:
-        from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
     except ImportError as error:
         raise SettingsError("lm-eval is not installed: pip install lm-eval==0.4.13") from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     backend = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch)
-    requests = [
-        Instance("loglikelihood", {}, (item.head + "".join(item.shots) + context, ending), n)
-        for item in items
-        for n, (context, ending) in enumerate(zip(item.contexts, item.endings, strict=True))
-    ]
-    sums = iter([value for value, _ in backend.loglikelihood(requests, disable_tqdm=True)])
-    scores = [[next(sums) for _ in item.endings] for item in items]
-    return [row.index(max(row)) for row in scores]
+    return [row.index(max(row)) for row in harness_sums(backend, items)]
 
 
 def _timed(

@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from egosrag.errors import TrainingError
 from finetune.data.args import DataArgs
+from finetune.data.conversations import chatml, sharegpt
 from finetune.data.roleplay import Cast, load_cast, roleplay_examples
 from finetune.data.rows import RawRow, read_rows
-from finetune.data.shapes import SHAPES, BadRow, Example, detect_shape
+from finetune.data.shapes import BadRow, Example, alpaca, detect_shape, text
 from finetune.data.tokenization import IGNORED, StopTokens, tokenize
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
+SHAPES = {"alpaca": alpaca, "sharegpt": sharegpt, "chatml": chatml, "text": text}
 
 
 @dataclass
@@ -31,7 +35,8 @@ class Counts:
         truncated: examples whose prompt was truncated to ``max_length``.
         tokens: tokens of all examples.
         loss_tokens: tokens with a loss.
-        max_turns: user messages of the longest conversation; 0 if all rows are documents.
+        max_turns: questions of the longest conversation; 0 if all rows are documents.
+        left_out: what of the used rows is not learned, and how often: greetings, empty exchanges, ...
         skipped: location and reason of each unusable row.
     """
 
@@ -41,6 +46,7 @@ class Counts:
     tokens: int = 0
     loss_tokens: int = 0
     max_turns: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
@@ -48,6 +54,7 @@ class Counts:
         return (
             f"{self.rows} rows, {self.examples} examples, {self.tokens} tokens ({self.loss_tokens} with a loss), "
             f"{self.truncated} truncated, {len(self.skipped)} skipped"
+            + "".join(f"; left out: {number} {name}" for name, number in sorted(self.left_out.items()))
         )
 
     def skip(self, problem: str, args: DataArgs) -> None:
@@ -103,6 +110,7 @@ class TrainingData:
             "learned": counts.loss_tokens,
             "truncated": counts.truncated,
             "max_turns": counts.max_turns,
+            "left_out": dict(counts.left_out),
             "bad": len(counts.skipped),
             "bad_rows": counts.skipped[:100],
         }
@@ -169,12 +177,15 @@ def tokenize_examples(
     columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
     for example in examples:
         try:
-            rows, truncated = tokenize(example, args, tokenizer, stops)
+            rows, truncated, unlabelled = tokenize(example, args, tokenizer, stops)
         except BadRow as problem:
             counts.skip(f"{example.location}: {problem}", args)
             continue
         counts.examples += 1
         counts.truncated += truncated
+        counts.left_out.update(example.left_out)
+        if unlabelled:
+            counts.left_out["earlier replies that the template rewrites"] += unlabelled
         counts.max_turns = max(counts.max_turns, example.turns)
         for ids, labels in rows:
             columns["input_ids"].append(ids)

@@ -175,11 +175,17 @@ def _from_turns(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
     card = row.get("role") or cast.role
     try:
         role = cast.card(card) if isinstance(card, str) else Role.model_validate(card)
-        turns = [Turn.model_validate(turn) for turn in row["turns"]]
-        scenes = [Scene(text=str(text), turn_ids=()) for text in row.get("scenes") or ()]
+        turns = [_of_role(Turn.model_validate(turn), role) for turn in row["turns"]]
+        summary = row.get("scenes") or ()
+        scenes = [Scene(text=str(text), turn_ids=()) for text in ([summary] if isinstance(summary, str) else summary)]
     except (ValidationError, TypeError) as error:
         raise BadRow("role is not a card, or turns are not speakers with texts") from error
     return _Dialogue(role, row.get("user"), turns, scenes)
+
+
+def _of_role(turn: Turn, role: Role) -> Turn:
+    """The turn with the role's name where the data set writes "character" for it."""
+    return turn.model_copy(update={"speaker": role.name}) if turn.speaker == "character" else turn
 
 
 def _from_transcript(text: str, cast: Cast) -> _Dialogue:

@@ -1,11 +1,12 @@
-"""Row formats as training examples: Alpaca, ShareGPT, ChatML and plain text.
+"""Row formats as training examples: Alpaca, plain text, and which format rows have by their columns.
 
-Role-play rows are in ``finetune.data.roleplay``.
+ShareGPT and ChatML rows are in ``finetune.data.conversations``, role-play rows in ``finetune.data.roleplay``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,38 +15,46 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from egosrag.errors import TrainingError
 
 
+class ContextReply(AIMessage):
+    """A reply that is context only: it has no labels."""
+
+
+class ToolResult(HumanMessage):
+    """What a tool returned: a user message that begins no exchange, so that it is never parted from its call."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One training example: ``answer`` is the continuation of ``prompt``.
 
     Attributes:
         location: file and line of the row, for messages.
-        prompt: the messages before the answer; empty for a document. Earlier assistant messages are trained on too; a
-            trailing one is a prefix that ``answer`` continues, and is not.
+        prompt: the messages before the answer; empty for a document. Earlier assistant messages are trained on too,
+            unless they are a ``ContextReply``; a trailing one is a prefix that ``answer`` continues, and is not.
         answer: the text to train on.
         closed: whether the stop token follows the answer and is trained on with it.
+        left_out: what of the row is not in the example, a name a message ("greetings", "empty exchanges", ...).
     """
 
     location: str
     prompt: tuple[BaseMessage, ...]
     answer: str
     closed: bool = True
+    left_out: tuple[str, ...] = ()
 
     @property
     def turns(self) -> int:
-        """User messages in the prompt: 0 for a document, more than 1 for a multi-turn conversation."""
-        return sum(isinstance(message, HumanMessage) for message in self.prompt)
+        """Questions in the prompt: 0 for a document, more than 1 for a multi-turn conversation."""
+        return sum(map(is_question, self.prompt))
+
+
+def is_question(message: BaseMessage) -> bool:
+    """Whether a message begins an exchange: the user's do, a tool's results do not."""
+    return isinstance(message, HumanMessage) and not isinstance(message, ToolResult)
 
 
 class BadRow(Exception):
     """A row that cannot be used; the message states the reason. It is always caught in ``finetune``."""
-
-
-_MESSAGE_TYPES: dict[str, type[BaseMessage]] = {
-    "system": SystemMessage,
-    **dict.fromkeys(("user", "human"), HumanMessage),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), AIMessage),
-}
 
 
 def column_text(row: Mapping[str, Any], column: str, *, required: bool = True) -> str:
@@ -64,66 +73,67 @@ def column_text(row: Mapping[str, Any], column: str, *, required: bool = True) -
     return value
 
 
-def _system_message(system: str | None) -> list[BaseMessage]:
+def content_text(content: Any, column: str) -> str:
+    """The text of a message's content: text, none, or OpenAI's list of parts.
+
+    Raises:
+        BadRow: it is something else, or a part is not text (an image, say).
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise BadRow(f"{column} has a content that is {type(content).__name__}, not text")
+    texts = []
+    for part in content:
+        text = part.get("text") if isinstance(part, Mapping) and part.get("type", "text") == "text" else part
+        if not isinstance(text, str):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise BadRow(f"{column} has a part that is not text ({kind}): leave such rows out")
+        texts.append(text)
+    return "".join(texts)
+
+
+def system_message(system: str | None) -> list[BaseMessage]:
+    """The opening of a prompt: a system message, or nothing."""
     return [SystemMessage(system)] if system else []
 
 
 def alpaca(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
-    """``instruction``, ``input`` (may be empty), ``output``, and optionally ``system``."""
-    instruction = column_text(row, "instruction")
+    """``instruction``, ``input`` (either may be empty), ``output``, and optionally ``system`` and ``history``.
+
+    ``history``, LLaMA-Factory's list of [question, reply], comes before the instruction; its replies are learned too.
+    """
     more = column_text(row, "input", required=False)
-    prompt = _system_message(column_text(row, "system", required=False) or system)
-    prompt.append(HumanMessage(f"{instruction}\n{more}" if more.strip() else instruction))
-    return [Example(location, tuple(prompt), column_text(row, "output"))]
+    instruction = column_text(row, "instruction", required=not more.strip())
+    prompt = system_message(column_text(row, "system", required=False) or system)
+    pairs = _history(row.get("history"))
+    kept = [pair for pair in pairs if all(text.strip() for text in pair)]
+    prompt += [message for asked, reply in kept for message in (HumanMessage(asked), AIMessage(reply))]
+    prompt.append(HumanMessage("\n".join(text for text in (instruction, more) if text.strip())))
+    left_out = ("empty exchanges",) * (len(pairs) - len(kept))
+    return [Example(location, tuple(prompt), column_text(row, "output"), left_out=left_out)]
 
 
-def _conversation(
-    row: Mapping[str, Any], location: str, system: str | None, columns: tuple[str, str, str]
-) -> list[Example]:
-    """A conversation in ``columns``: the list of messages, and in each the keys of the sender and of the text."""
-    column, sender, content = columns
-    rows = row.get(column)
-    if not isinstance(rows, list) or not all(isinstance(m, Mapping) for m in rows):
-        raise BadRow(f"{column} is not a list of messages")
-    messages: list[BaseMessage] = []
-    for m in rows:
-        kind = _MESSAGE_TYPES.get(str(m.get(sender)))
-        if kind is None:
-            raise BadRow(f"{column} has a message from {m.get(sender)!r}, who is neither system, user nor assistant")
-        messages.append(kind(column_text(m, content, required=kind is not SystemMessage)))
-    while messages and not isinstance(messages[-1], AIMessage):
-        messages.pop()  # a question without its answer teaches nothing
-    head = [m for m in messages[:1] if isinstance(m, SystemMessage)]
-    rest = messages[len(head) :]
-    while rest and isinstance(rest[0], AIMessage):
-        rest.pop(0)  # a greeting before the first question answers nothing
-    if len(rest) < 2:
-        raise BadRow(f"{column} has no question with an answer")
-    opening = head or _system_message(column_text(row, "system", required=False) or system)
-    return [Example(location, (*opening, *rest[:-1]), str(rest[-1].content))]
-
-
-def sharegpt(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
-    """``conversations``: a list of ``{"from": "human" | "gpt" | "system", "value": text}``."""
-    return _conversation(row, location, system, ("conversations", "from", "value"))
-
-
-def chatml(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
-    """``messages``: a list of ``{"role": "user" | "assistant" | "system", "content": text}``."""
-    return _conversation(row, location, system, ("messages", "role", "content"))
+def _history(value: Any) -> list[tuple[str, str]]:
+    """LLaMA-Factory's ``history`` as (question, reply) pairs; CSV files have it as JSON text."""
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise BadRow("history is text, not a list of [question, reply]") from None
+    if not value:
+        return []
+    if not isinstance(value, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
+        raise BadRow("history is not a list of [question, reply]")
+    if not all(text is None or isinstance(text, str) for pair in value for text in pair):
+        raise BadRow("history has a question or a reply that is not text")
+    return [(asked or "", reply or "") for asked, reply in value]
 
 
 def text(row: Mapping[str, Any], location: str, system: str | None) -> list[Example]:
     """``text``: a document for continued training, all of it."""
     return [Example(location, (), column_text(row, "text"))]
 
-
-SHAPES: dict[str, Callable[[Mapping[str, Any], str, str | None], list[Example]]] = {
-    "alpaca": alpaca,
-    "sharegpt": sharegpt,
-    "chatml": chatml,
-    "text": text,
-}
 
 _COLUMNS = {
     "chatml": ({"messages"},),

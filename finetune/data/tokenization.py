@@ -6,20 +6,23 @@ that it will be given.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from egosrag.prompts.encode import encode, encode_text
 from finetune.data.args import DataArgs
-from finetune.data.shapes import BadRow, Example
+from finetune.data.shapes import BadRow, ContextReply, Example, is_question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token without a loss, as in transformers
-_LINE_BREAK_WITHIN = 128  # tokens: a truncated prompt starts at the next line if it begins within so many
+_MARK = chr(0xF0000)  # a character of no text, to find where a text is in a rendered template
+_LINE_BREAK_WITHIN = 500  # characters: a truncated question starts at the next line if one begins within so many
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,24 @@ class TokenizedRow(NamedTuple):
     labels: list[int]
 
 
-def tokenize(
-    example: Example, args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens
-) -> tuple[list[TokenizedRow], bool]:
+class Tokenized(NamedTuple):
+    """An example as rows, whether its prompt was truncated, and how many of its earlier replies have no labels.
+
+    A reply has none where the template does not repeat it word for word with a stop token behind it: without a
+    template, or where the template drops old reasoning, say.
+    """
+
+    rows: list[TokenizedRow]
+    truncated: bool = False
+    unlabelled: int = 0
+
+
+def tokenize(example: Example, args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens) -> Tokenized:
     """Token ids and labels of an example.
 
     A document becomes as many rows of ``max_length`` tokens as it takes. A prompt with its answer is one row; if it is
-    too long, the oldest turns are dropped first, then the beginning of the question.
+    too long, the oldest exchanges are dropped first, then the beginning of the question. The system prompt, the tokens
+    of the template and the answer are never cut.
 
     Args:
         example: the prompt and its answer, or a document.
@@ -51,84 +65,113 @@ def tokenize(
         tokenizer: of the model that is trained.
         stops: the tokens that end a reply and a document.
 
-    Returns:
-        The rows, and whether the prompt was truncated.
-
     Raises:
-        BadRow: the answer leaves no tokens for the prompt.
+        BadRow: the answer leaves no tokens for the question.
     """
     if not example.prompt:
         ids = [*encode_text(tokenizer, example.answer), stops.text]
         windows = (ids[at : at + args.max_length] for at in range(0, len(ids), args.max_length))
         # A window of one token has nothing to predict.
-        return [TokenizedRow(window, list(window)) for window in windows if len(window) > 1], False
-    row, truncated = _fit(example, args, tokenizer, stops)
-    return [TokenizedRow(row.ids, list(row.ids)) if args.loss == "all" else row], truncated
-
-
-def _fit(
-    example: Example, args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens
-) -> tuple[TokenizedRow, bool]:
-    """Prompt and answer within ``max_length``, and whether the prompt was truncated."""
-    prompt, truncated = list(example.prompt), False
+        return Tokenized([TokenizedRow(window, list(window)) for window in windows if len(window) > 1])
     answer = [*encode_text(tokenizer, example.answer), *([stops.turn] if example.closed else [])]
-    ids, labels = _tokenize_prompt(prompt, args, tokenizer, stops)
-    while len(ids) + len(answer) > args.max_length and (shorter := _without_oldest_turn(prompt)):
-        prompt, truncated = shorter, True
-        ids, labels = _tokenize_prompt(prompt, args, tokenizer, stops)
-    excess = len(ids) + len(answer) - args.max_length
-    if excess > 0:
-        head = _head_length(prompt, ids, args, tokenizer)
-        if head + excess >= len(ids):
-            raise BadRow(
-                f"the answer's {len(answer)} tokens leave no space for the prompt in max_length {args.max_length}"
-            )
-        excess += _tokens_to_line_break(ids[head + excess :], tokenizer)
-        del ids[head : head + excess], labels[head : head + excess]
-        truncated = True
-    return TokenizedRow(ids + answer, labels + answer), truncated
-
-
-def _tokenize_prompt(
-    prompt: list[BaseMessage], args: DataArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens
-) -> TokenizedRow:
-    """The prompt's ids, with labels at the assistant's earlier replies."""
+    prompt = fit_prompt(example.prompt, len(answer), args, tokenizer)
     ids = encode(tokenizer, prompt, template=args.template)
-    labels = [IGNORED] * len(ids)
-    for n, message in enumerate(prompt[:-1]):
-        if not isinstance(message, AIMessage):
+    labels, unlabelled = _prompt_labels(prompt, ids, args, tokenizer, stops)
+    row = TokenizedRow(ids + answer, ids + answer if args.loss == "all" else labels + answer)
+    return Tokenized([row], prompt != list(example.prompt), 0 if args.loss == "all" else unlabelled)
+
+
+def fit_prompt(
+    prompt: Sequence[BaseMessage], answer: int, args: DataArgs, tokenizer: PreTrainedTokenizerBase
+) -> list[BaseMessage]:
+    """The prompt, shortened where it and an answer of ``answer`` tokens have more than ``max_length``.
+
+    Raises:
+        BadRow: not even the end of the question fits.
+    """
+    budget = args.max_length - answer
+
+    def fits(messages: Sequence[BaseMessage]) -> bool:
+        return len(encode(tokenizer, messages, template=args.template)) <= budget
+
+    shorter = list(prompt)
+    while not fits(shorter):
+        questions = [n for n, message in enumerate(shorter) if is_question(message)]
+        if len(questions) > 1:
+            shorter = shorter[: questions[0]] + shorter[questions[1] :]
             continue
-        start = len(encode(tokenizer, prompt[:n], template=args.template))
-        reply = [*encode_text(tokenizer, str(message.content)), stops.turn]
-        # A template may rewrite the history (drop old reasoning, say): a reply that is not there gets no labels.
-        if ids[start : start + len(reply)] == reply:
-            labels[start : start + len(reply)] = reply
-    return TokenizedRow(ids, labels)
+        if questions and (end := _question_end(shorter, questions[0], fits)) is not None:
+            return end
+        raise BadRow(f"the answer's {answer} tokens leave no space for the prompt in max_length {args.max_length}")
+    return shorter
 
 
-def _without_oldest_turn(prompt: list[BaseMessage]) -> list[BaseMessage]:
-    """The prompt without its oldest question and reply; empty if it has one question only."""
-    questions = [n for n, message in enumerate(prompt) if isinstance(message, HumanMessage)]
-    return prompt[: questions[0]] + prompt[questions[1] :] if len(questions) > 1 else []
+def _question_end(
+    prompt: list[BaseMessage], at: int, fits: Callable[[list[BaseMessage]], bool]
+) -> list[BaseMessage] | None:
+    """The prompt with the longest end of its question that fits, from a line break on if one is near."""
+    question = str(prompt[at].content)
+
+    def cut(start: int) -> list[BaseMessage]:
+        return [*prompt[:at], type(prompt[at])(question[start:]), *prompt[at + 1 :]]
+
+    last = len(question.rstrip())
+    start = bisect_left(range(last), True, key=lambda n: fits(cut(n)))
+    while start < last and not fits(cut(start)):  # a shorter text may have a token more
+        start += 1
+    line = question.find("\n", start, start + _LINE_BREAK_WITHIN) + 1
+    if question[start - 1 : start] != "\n" and line and line < last and fits(cut(line)):
+        start = line
+    return cut(start) if start < last else None
 
 
-def _head_length(prompt: list[BaseMessage], ids: list[int], args: DataArgs, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The number of ids before the question's own text: the system prompt and the template's tokens."""
-    emptied = [HumanMessage("") if isinstance(message, HumanMessage) else message for message in prompt]
-    length = 0
-    for one, other in zip(ids, encode(tokenizer, emptied, template=args.template), strict=False):
-        if one != other:
+def _prompt_labels(
+    prompt: Sequence[BaseMessage],
+    ids: Sequence[int],
+    args: DataArgs,
+    tokenizer: PreTrainedTokenizerBase,
+    stops: StopTokens,
+) -> tuple[list[int], int]:
+    """Labels at the assistant's earlier replies in the prompt's ids, and the number of replies without any."""
+    labels, unlabelled = [IGNORED] * len(ids), 0
+    for n, message in enumerate(prompt[:-1]):
+        if not isinstance(message, AIMessage) or isinstance(message, ContextReply):
+            continue
+        span = _reply_span(prompt, n, ids, args, tokenizer, stops)
+        if span:
+            labels[span] = ids[span]
+        else:
+            unlabelled += 1
+    return labels, unlabelled
+
+
+def _reply_span(
+    prompt: Sequence[BaseMessage],
+    n: int,
+    ids: Sequence[int],
+    args: DataArgs,
+    tokenizer: PreTrainedTokenizerBase,
+    stops: StopTokens,
+) -> slice | None:
+    """Where the reply ``prompt[n]`` and its stop token are in ``ids``; None if the template writes it in another way.
+
+    Its ids are those that change when it is replaced. They may have a space before them (Llama 2's template) and white
+    space before the stop token.
+    """
+    other = encode(tokenizer, [*prompt[:n], AIMessage(_MARK), *prompt[n + 1 :]], template=args.template)
+    start = _common(ids, other)
+    end = len(ids) - _common(ids[start:][::-1], other[start:][::-1])
+    text = str(prompt[n].content)
+    if list(ids[start:end]) not in (encode_text(tokenizer, t) for t in (text, text.strip(), f" {text.strip()}")):
+        return None
+    for stop in range(end, min(end + 2, len(ids))):
+        if ids[stop] == stops.turn:
+            return slice(start, stop + 1)
+        if tokenizer.decode([ids[stop]]).strip():
             break
-        length += 1
-    return length
+    return None
 
 
-def _tokens_to_line_break(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-    """The number of ids up to the end of the current line; 0 if no line ends nearby."""
-    special = set(tokenizer.all_special_ids)
-    for n, token in enumerate(ids[:_LINE_BREAK_WITHIN], 1):
-        if token in special:
-            break
-        if "\n" in tokenizer.decode([token]):
-            return n
-    return 0
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """The length of the common beginning."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from egosrag.prompts.encode import encode, encode_text
-from finetune.data.shapes import Example
-from finetune.data.tokenization import IGNORED, StopTokens
+from egosrag.errors import TrainingError
+from egosrag.prompts.encode import encode
+from finetune.data.shapes import BadRow, Example
+from finetune.data.tokenization import StopTokens, fit_prompt, tokenize
 from finetune.inverse.args import InverseArgs
 from finetune.inverse.rows import Task
 from finetune.trainer.generation import generate_greedy
@@ -59,27 +60,43 @@ def measure_recall(
 
 
 def _mean_nll(model: Any, tokenizer: Any, stops: StopTokens, examples: Sequence[Example], args: InverseArgs) -> float:
-    return statistics.fmean(_answer_nll(model, tokenizer, stops, example, args) for example in examples)
+    """The mean over the rows that fit ``max_length``: those that training would use."""
+    rows = [_answer_nll(model, tokenizer, stops, example, args) for example in examples]
+    return _mean([nll for nll in rows if nll is not None], args)
+
+
+def _mean(values: Sequence[float], args: InverseArgs) -> float:
+    if not values:
+        raise TrainingError(f"no held-out row fits max_length {args.max_length}: raise it")
+    return statistics.fmean(values)
 
 
 @torch.inference_mode()
-def _answer_nll(model: Any, tokenizer: Any, stops: StopTokens, example: Example, args: InverseArgs) -> float:
-    """Nats per token of the answer and its stop token."""
-    answer = [*encode_text(tokenizer, example.answer), stops.turn][: args.max_length - 1]
-    prompt = encode(tokenizer, example.prompt, template=args.template)[-(args.max_length - len(answer)) :]
-    ids = torch.tensor([prompt + answer], device=model.device)
-    labels = torch.tensor([[IGNORED] * len(prompt) + answer], device=model.device)
+def _answer_nll(model: Any, tokenizer: Any, stops: StopTokens, example: Example, args: InverseArgs) -> float | None:
+    """Nats per token of the answer and its stop token; None for a row that does not fit."""
+    try:
+        (row,), *_ = tokenize(example, args, tokenizer, stops)
+    except BadRow:
+        return None
+    ids, labels = (torch.tensor([values], device=model.device) for values in row)
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     return float(model(input_ids=ids, position_ids=positions, labels=labels).loss)
 
 
 def _mean_rouge(model: Any, tokenizer: Any, stops: StopTokens, examples: Sequence[Example], args: InverseArgs) -> float:
     """ROUGE-L between the answers that the model generates and the examples' own."""
-    max_prompt = args.max_length - _MAX_NEW_TOKENS
-    prompts = [encode(tokenizer, example.prompt, template=args.template)[-max_prompt:] for example in examples]
+    prompts, references = [], []
+    for example in examples:
+        try:
+            prompt = fit_prompt(example.prompt, _MAX_NEW_TOKENS, args, tokenizer)
+        except BadRow:
+            continue
+        prompts.append(encode(tokenizer, prompt, template=args.template))
+        references.append(example.answer)
+    if not prompts:
+        return _mean([], args)
     generated = generate_greedy(model, tokenizer, prompts, [stops.turn, stops.text], _MAX_NEW_TOKENS)
-    pairs = zip(generated, examples, strict=True)
-    return statistics.fmean(rouge_l(text, example.answer) for text, example in pairs)
+    return _mean([rouge_l(text, reference) for text, reference in zip(generated, references, strict=True)], args)
 
 
 def rouge_l(text: str, reference: str) -> float:

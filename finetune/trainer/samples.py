@@ -62,7 +62,7 @@ class Samples(TrainerCallback):
         if step == self._last_step:
             return
         self._last_step = step
-        prompts = [self._encode(prompt)[-self._args.max_length :] for prompt in self._args.sample_prompts]
+        prompts = [self._encode(prompt) for prompt in self._args.sample_prompts]
         replies = self._generate(model, prompts, model.generation_config.eos_token_id)
         rows = [{"step": step, "prompt": p, "text": t} for p, t in zip(self._args.sample_prompts, replies, strict=True)]
         with self._file.open("a", encoding="utf-8") as file:

@@ -51,6 +51,12 @@ def test_evidence_ids_are_normalized_and_questions_without_evidence_left_out(fol
     assert [question.evidence for question in questions] == [{"D1:1"}, {"D1:1", "D2:1"}]
 
 
+def test_evidence_may_be_one_text(folder: Path) -> None:
+    row = {"question": "What did Ann paint?", "category": 4, "evidence": "D1:1; D2:1"}
+    (folder / "talk.json").write_text(json.dumps({**LOCOMO, "qa": [row]}), encoding="utf-8")
+    assert [question.evidence for question in read_locomo(folder / "talk.json").questions] == [{"D1:1", "D2:1"}]
+
+
 def test_the_nesting_of_the_published_files_is_read_too(tmp_path: Path, folder: Path) -> None:
     nested = {"qa": LOCOMO["qa"], "conversation": {k: v for k, v in LOCOMO.items() if k != "qa"}}
     (tmp_path / "nested.json").write_text(json.dumps(nested), encoding="utf-8")

@@ -18,16 +18,17 @@ README = EVALS / "README.md"
 TEXTS = [ROOT / "README.md", ROOT / "README.zh.md", README, *sorted(EVALS.rglob("*.py"))]
 OPTION = re.compile(r"--(?!help)[a-z][a-z-]+")
 COMMAND = re.compile(r"python -m (evals\.[a-z_.]*[a-z])\b(?!\.\{)([^`\n]*)")
+GROUPS = ("evals.judge", "evals.roleplay.replies")  # several commands each
 HELPERS = {"evals.reproduce.material", "evals.speed.start_peer", "evals.speed.train_trl"}  # run by other commands
 
 
 def documented(texts: list[Path]) -> dict[str, set[str]]:
-    """The modules (with a subcommand of evals.judge) that the texts run, and the options that they show."""
+    """The modules (with its subcommand) that the texts run, and the options that they show."""
     found: dict[str, set[str]] = {}
     for text in texts:
         for module, rest in COMMAND.findall(text.read_text(encoding="utf-8")):
             words = rest.split("   ")[0].split()
-            subcommand = words[0] if module == "evals.judge" and words else ""
+            subcommand = words[0] if module in GROUPS and words else ""
             options = {word for word in words if OPTION.fullmatch(word)}
             found.setdefault(f"{module} {subcommand}".strip(), set()).update(options)
     return found
@@ -36,7 +37,7 @@ def documented(texts: list[Path]) -> dict[str, set[str]]:
 def all_commands() -> dict[str, set[str]]:
     """Those of our texts and of the plans of the reproduction."""
     found = documented(TEXTS)
-    for plan in (load_plan("mini", None), load_plan("full", None)):
+    for plan in (load_plan(name, None) for name in ("mini", "small", "full")):
         for _, words in (command for stage in plan.stages for command in plan.commands(stage)):
             if words[0].startswith("evals."):
                 found.setdefault(words[0], set()).update(word for word in words if word.startswith("--"))

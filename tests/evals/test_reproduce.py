@@ -14,7 +14,7 @@ from egosrag.errors import SettingsError
 from evals.common.command import app_of
 from evals.reproduce.command import command
 from evals.reproduce.page import write
-from evals.reproduce.stages import StageError, costs, load_plan, run_stage
+from evals.reproduce.stages import StageError, _resumed, costs, load_plan, run_stage
 
 
 def plan_of(tmp_path: Path, *stages: dict[str, Any], **more: Any) -> str:
@@ -27,16 +27,18 @@ ONE = {"name": "data", "title": "rows", "run": [{"output": "this"}, "evals.repro
 TWO = {"name": "fail", "title": "fails", "after": ["data"], "run": ["egosrag.no_such_module {out}"]}
 
 
-@pytest.mark.parametrize("config", ["mini", "full"])
+@pytest.mark.parametrize("config", ["mini", "small", "full"])
 def test_our_plans_are_consistent(config: str, tmp_path: Path) -> None:
     plan = load_plan(config, tmp_path)
     exhibits = yaml.safe_load(Path("evals/reproduce/original.yaml").read_text(encoding="utf-8"))
     names = [stage.name for stage in plan.stages]
-    assert {exhibit["stage"] for exhibit in exhibits} <= set(names)
+    exhibits = [exhibit for exhibit in exhibits if exhibit["stage"] in names]
+    assert len(exhibits) == {"mini": 6, "small": 5, "full": 6}[config]
     written = {stage.name: {name for name, _ in plan.commands(stage) if name} for stage in plan.stages}
     for exhibit in exhibits:
         if exhibit["kind"] != "inverse":  # its results are the training runs' own files
-            assert set(exhibit["results"]) <= written[exhibit["stage"]]
+            results = exhibit.get(f"results_{config}", exhibit["results"])
+            assert set(results) <= written[exhibit["stage"]]
     for stage in plan.stages:
         assert all(names.index(before) < names.index(stage.name) for before in stage.after)
         for _, words in plan.commands(stage):
@@ -50,6 +52,50 @@ def test_our_plans_are_consistent(config: str, tmp_path: Path) -> None:
 def test_the_mini_plan_has_the_stages_of_the_full_one() -> None:
     mini, full = load_plan("mini", None), load_plan("full", None)
     assert [s.name for s in mini.stages if s.name != "data"] == [s.name for s in full.stages]
+
+
+def test_the_settings_of_every_training_are_valid(tmp_path: Path) -> None:
+    from finetune.cli import parse
+    from finetune.inverse.args import InverseArgs
+    from finetune.trainer.args import SftArgs
+
+    folder = "/a folder/{with} 'marks'"
+    for config in ("mini", "small", "full"):
+        words = [f"model={folder}", f"data={folder}"] if config == "small" else []
+        plan = load_plan(config, tmp_path, words)
+        for _, (module, *arguments) in (one for stage in plan.stages for one in plan.commands(stage)):
+            if module in ("finetune.sft", "finetune.inverse"):
+                args = parse(InverseArgs if module == "finetune.inverse" else SftArgs, arguments)
+                assert config != "small" or (args.model == folder and args.data[0].startswith(folder))
+
+
+def test_an_abbreviation_that_a_plan_does_not_have_is_refused() -> None:
+    for word in ("models=x", "model"):
+        with pytest.raises(SettingsError, match="give NAME=TEXT with one of alpaca, .*model, data"):
+            load_plan("small", None, [word])
+
+
+def test_an_interrupted_stage_goes_on_with_its_next_command(tmp_path: Path) -> None:
+    count = tmp_path / "o" / "data" / "first" / "alpaca.jsonl"
+    stage = ONE | {"run": ["evals.reproduce.material {here}/first", "egosrag.no_such_module"]}
+    plan = load_plan(plan_of(tmp_path, stage), tmp_path / "o")
+    with pytest.raises(StageError):
+        run_stage(plan, plan.stages[0])
+    count.unlink()
+    with pytest.raises(StageError):
+        run_stage(plan, plan.stages[0])
+    assert not count.exists() and not plan.done(plan.stages[0])
+
+
+def test_an_interrupted_training_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    words = ["finetune.sft", "--out", str(tmp_path / "sft"), "--overwrite", "true"]
+    assert _resumed(words) == words
+    checkpoint = tmp_path / "sft" / "checkpoints" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    assert _resumed(words) == words
+    (checkpoint / "trainer_state.json").write_text("{}")
+    assert _resumed(words) == [*words[:3], "--resume", "true"]
+    assert _resumed(["evals.ppl", "--out", str(tmp_path / "sft")]) == ["evals.ppl", "--out", str(tmp_path / "sft")]
 
 
 def test_a_stage_runs_once_and_again_when_its_commands_change(tmp_path: Path) -> None:

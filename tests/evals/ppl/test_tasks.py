@@ -180,6 +180,30 @@ def test_missing_files_and_missing_shots(tmp_path: Path) -> None:
         load_task("mmlu", str(source))
 
 
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("arc_easy", ARC | {"choices": "wxyz"}),
+        ("arc_easy", ARC | {"choices": ["w", 3]}),
+        ("arc_easy", {"question": "Q", "choices": {"text": "wxyz", "label": ["A", "B"]}, "answerKey": "A"}),
+        ("arc_easy", {"question": "Q", "choices": {"text": ["w", "x"], "label": "AB"}, "answerKey": "A"}),
+        ("hellaswag", HELLASWAG | {"endings": "wxyz"}),
+        ("hellaswag", HELLASWAG | {"endings": {"w": "x"}}),
+        ("winogrande", WINO | {"context_options": "wx"}),
+        ("boolq", BOOLQ | {"choices": "no"}),
+        ("boolq", {"query": ["Q"], "choices": ["no", "yes"], "gold": 0}),
+    ],
+)
+@pytest.mark.parametrize("prompts", ["opencompass", "lm-eval"])
+def test_options_that_are_no_list_of_texts_are_refused(
+    tmp_path: Path, task: str, row: dict[str, Any], prompts: str
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(SourceError, match=f"row 1 is not a row of {task}"):
+        load_task(task, str(path), prompts=prompts)
+
+
 COUNTS = {"hellaswag": 10042, "arc_easy": 2376, "arc_challenge": 1172, "winogrande": 1267, "boolq": 3270, "mmlu": 14042}
 
 

@@ -1,0 +1,113 @@
+"""The question of a dialogue answered under each kind of memory, and the measure of what is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from egosrag.errors import SettingsError, SourceError
+from evals.memory import main
+from evals.memory.answers import hidden, parse_kinds, summary
+from evals.memory.content import LABELS, is_right, key_words, quality
+
+FILLER = [
+    {"speaker": ("user", "character")[n % 2], "text": f"The ferry number {n} goes to the island of Ona and comes back."}
+    for n in range(20)
+]
+ROWS: list[dict[str, Any]] = [
+    {"id": 1, "role": "Tim", "question": "What is your sister called, Tim?", "evidence": [1],
+     "turns": [{"speaker": "user", "text": "Have you family?"},
+               {"speaker": "character", "text": "My sister Maren repairs clocks."}, *FILLER]},
+    {"id": 2, "role": "Tim", "question": "What did you eat?", "evidence": [21],
+     "turns": [*FILLER, {"speaker": "user", "text": "Hungry?"},
+               {"speaker": "Tim", "text": "I had pickled herring."}]},
+]  # fmt: skip
+
+
+@pytest.fixture()
+def dialogues(tmp_path: Path) -> Path:
+    path = tmp_path / "dialogues.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_reply_is_right_if_it_says_what_the_evidence_says_and_the_question_does_not() -> None:
+    evidence, question = ["My sister Maren repairs clocks in Vadren."], "What is your sister called?"
+    assert is_right("Maren, she repairs clocks.", evidence, question)
+    assert not is_right("My sister is called Ann.", evidence, question)
+    assert not is_right("", evidence, question) and not is_right("Maren.", [], question)
+    assert not is_right("(repairs the clocks of Maren) No.", evidence, question)
+    assert is_right("陈雨桐，在医院当护士", ["我姐姐叫陈雨桐，在县医院当护士。"], "你姐姐叫什么？")
+    assert not is_right("我姐姐在学校。", ["我姐姐叫陈雨桐，在县医院当护士。"], "你姐姐叫什么？")
+
+
+def test_words_that_the_dialogue_repeats_weigh_less() -> None:
+    weights = key_words("Maren likes the ferry.", "Who?", ["The ferry is late.", "Which ferry?"])
+    assert weights["maren"] == 1 and weights["ferri"] == pytest.approx(1 / 3)
+
+
+def test_the_measure_is_measured_on_labelled_replies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = quality(LABELS)
+    assert found["precision"]["value"] >= 0.9 and found["recall"]["value"] >= 0.8
+    assert run(capsys, "--labels", str(LABELS)) == json.loads(json.dumps(found))
+    for bad in ('{"reply": "x"}', '{"question": "q", "evidence": "text", "reply": "x", "right": true}', ""):
+        (tmp_path / "l.jsonl").write_text(bad, encoding="utf-8")
+        with pytest.raises(SourceError):
+            quality(tmp_path / "l.jsonl")
+
+
+def test_each_kind_of_memory_shows_what_it_brings_and_the_run_resumes(
+    dialogues: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--conversations", str(dialogues), "--answer", "pocket", "--embedder", "none",
+                 "--memory", "dynamic,none", "--predictions", str(tmp_path / "r.jsonl")]  # fmt: skip
+    first = run(capsys, *arguments)
+    assert {kind: part["n"] for kind, part in first.items()} == {"dynamic": 2, "none": 2}
+    assert first["dynamic"]["n_hidden"] == 1
+    # The sister was said twenty turns ago: only recalled turns have her. The herring is among the last turns.
+    assert first["dynamic"]["in_prompt_hidden"] == 1 and first["none"]["in_prompt_hidden"] == 0
+    assert first["none"]["in_prompt"] == 0.5 and first["dynamic"]["prompt_tokens"] > first["none"]["prompt_tokens"]
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()[1:]]
+    assert all(record["reply"] for record in records)
+    monkeypatch.setattr("evals.memory.answers._ask", lambda *_: pytest.fail("everything is recorded"))
+    assert run(capsys, *arguments) == first
+
+
+def test_shares_are_of_all_dialogues_and_of_those_that_only_a_memory_can_answer() -> None:
+    def record(item: str, right: float, visible: float) -> dict[str, Any]:
+        measures = {"right": right, "in_prompt": 1.0, "visible": visible, "prompt_tokens": 10.0, "seconds": 1.0}
+        return {"item": item, "measures": measures}
+
+    results = {"static": [record("a", 1, 0), record("b", 0, 1)], "none": [record("a", 0, 0), record("b", 1, 0)]}
+    assert hidden(results) == {"a"}
+    assert summary(results)["static"]["right"] == 0.5 and summary(results)["static"]["right_hidden"] == 1.0
+
+
+def test_what_cannot_be_asked_is_refused(tmp_path: Path, dialogues: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SettingsError, match="give some of static, dynamic, both, none"):
+        parse_kinds("all")
+    assert parse_kinds("none, static") == ["none", "static"]
+    assert main([]) == 1 and "give --conversations" in capsys.readouterr().err
+    locomo = {"session_1": [{"speaker": "Ann", "dia_id": "D1:1", "text": "I paint."}],
+              "qa": [{"question": "What does Ann do?", "category": 4, "evidence": ["D1:1"]}]}  # fmt: skip
+    (tmp_path / "locomo").mkdir()
+    (tmp_path / "locomo" / "a.json").write_text(json.dumps(locomo), encoding="utf-8")
+    assert main(["--conversations", str(tmp_path / "locomo"), "--answer", "pocket", "--embedder", "none"]) == 1
+    assert "name no role that answers" in capsys.readouterr().err
+    assert main(["--conversations", str(dialogues), "--answer", "pocket", "--budget", "3"]) == 1
+
+
+def test_the_real_dialogues_are_read_with_their_role(shared_data: Path) -> None:
+    from evals.memory import read_conversations
+
+    for language, n in (("zh", 122), ("en", 120)):
+        found = read_conversations(shared_data / "characterbench" / f"memory.{language}.jsonl")
+        assert len(found) == n and all(one.role and len(one.questions) == 1 for one in found)
