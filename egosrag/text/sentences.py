@@ -34,11 +34,15 @@ def sentence_spans(text: str) -> list[Span]:
     Returns:
         Spans in order; none for an empty text.
     """
-    unbroken = [*_quotation_spans(text), *((m.start() - 1, m.end()) for m in _TABLE_ROW.finditer(text))]
+    unbroken = sorted([*_quotation_spans(text), *((m.start() - 1, m.end()) for m in _TABLE_ROW.finditer(text))])
     spans, start = [], 0
+    passed, furthest = 0, 0  # unbroken spans that begin before a stop, and where the longest of them ends
     for match in _END.finditer(text):
         end = match.end()
-        if end <= start or any(a < match.start() < b and end <= b for a, b in unbroken):
+        while passed < len(unbroken) and unbroken[passed][0] < match.start():
+            furthest = max(furthest, unbroken[passed][1])
+            passed += 1
+        if end <= start or match.start() < furthest and end <= furthest:
             continue
         if "\n" not in match.group():
             before = text[start : match.start() + 1]

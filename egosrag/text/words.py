@@ -58,12 +58,18 @@ def _latin(token: str) -> tuple[str, ...]:
     return (stem(token.lower()), *(stem(p.lower()) for p in split if not p.isdigit()))
 
 
+@lru_cache(65536)  # indexing segments the same text for sentences and for pages
+def _chinese(token: str) -> tuple[str, ...]:
+    """The words of a text of Chinese characters alone."""
+    return tuple(_jieba().lcut(token))
+
+
 def words(text: str) -> list[str]:
     """The words of ``text``, in order: Chinese words by jieba, Latin words lower-cased and stemmed."""
     found: list[str] = []
     for match in _TERM.finditer(text):
         token = match.group()
-        found += _jieba().lcut(token) if _CJK.match(token) else _latin(token)
+        found += _chinese(token) if _CJK.match(token) else _latin(token)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 
 from egosrag.errors import SourceError
@@ -61,7 +61,8 @@ def _source_names(files: Sequence[Path]) -> dict[Path, str]:
 def file_hash(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     try:
-        return sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 _PROGRESS_STEP = 500  # documents
 _K1, _B = 1.2, 0.75
+# The files of an index: those of bm25s.
+_ARRAYS = {"data.csc.index.npy": "data", "indices.csc.index.npy": "indices", "indptr.csc.index.npy": "indptr"}
+_PARAMETERS, _VOCABULARY = "params.index.json", "vocab.index.json"
+_SAVED_AT_ONCE = 50_000  # terms
 _EMPTY = "\x00"  # the term of an empty document: bm25s needs one, and no query contains it
 
 
@@ -43,13 +49,14 @@ class Bm25:
         """
         analyze = ANALYZERS[analyzer]
         vocabulary: dict[str, int] = {}
-        ids: list[array[int]] = []  # four bytes a term, where a list of strings would take eight and the strings
+        # The terms of all documents, and where each document ends: two blocks, which are given back as a whole.
+        ids, ends = array("i"), array("q")
         for text in documents:
-            terms = analyze(text) or [_EMPTY]
-            ids.append(array("i", [vocabulary.setdefault(term, len(vocabulary)) for term in terms]))
-            if progress and len(ids) % _PROGRESS_STEP == 0:
-                progress(len(ids) // 2)
-        return cls(analyzer, _engine(*_weights(ids, len(vocabulary), progress), len(ids), vocabulary))
+            ids.extend([vocabulary.setdefault(term, len(vocabulary)) for term in analyze(text) or [_EMPTY]])
+            ends.append(len(ids))
+            if progress and len(ends) % _PROGRESS_STEP == 0:
+                progress(len(ends) // 2)
+        return cls(analyzer, _engine(*_weights(ids, ends, len(vocabulary), progress), len(ends), vocabulary))
 
     @property
     def count(self) -> int:
@@ -92,7 +99,20 @@ class Bm25:
 
     def save(self, folder: Path) -> None:
         """Write the index as npy arrays and JSON, without pickle."""
-        self._engine.save(str(folder), allow_pickle=False, show_progress=False)
+        import numpy as np
+
+        folder.mkdir(parents=True, exist_ok=True)
+        scores, vocabulary = self._engine.scores, self._engine.vocab_dict
+        for file, part in _ARRAYS.items():
+            np.save(folder / file, scores[part], allow_pickle=False)
+        (folder / _PARAMETERS).write_text(json.dumps({"num_docs": self.count}), encoding="utf-8")
+        terms = iter(vocabulary.items())
+        with (folder / _VOCABULARY).open("w", encoding="utf-8") as out:
+            mark = "{"
+            while batch := dict(islice(terms, _SAVED_AT_ONCE)):  # the text of all would take as much as the index
+                out.write(mark + json.dumps(batch, ensure_ascii=False)[1:-1])
+                mark = ", "
+            out.write("}" if vocabulary else "{}")
 
     @classmethod
     def load(cls, analyzer: str, folder: Path) -> Bm25:
@@ -105,8 +125,8 @@ class Bm25:
         import numpy as np
 
         # bm25s.BM25.load would believe what the files state, the backend that it is to import included.
-        count = read_object(folder / "params.index.json")["num_docs"]
-        vocabulary = read_object(folder / "vocab.index.json")
+        count = read_object(folder / _PARAMETERS)["num_docs"]
+        vocabulary = read_object(folder / _VOCABULARY)
         weights = read_array(folder / "data.csc.index.npy", "float32", 1)
         rows = read_array(folder / "indices.csc.index.npy", "int32", 1)
         pointers = read_array(folder / "indptr.csc.index.npy", "int64", 1)
@@ -145,31 +165,38 @@ def _engine(
 
 
 def _weights(
-    documents: Sequence[array[int]], terms: int, progress: Callable[[int], None] | None
+    ids: array[int], ends: array[int], terms: int, progress: Callable[[int], None] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
     """The weights of terms by their ids in documents, with the documents and the pointers of each term.
 
     The same as ``bm25s.BM25.index`` computes, which needs four times the memory: it sorts the weights by term, and
     here each is written where it belongs.
+
+    Args:
+        ids: the terms of all documents, one after the other.
+        ends: where each document ends in ``ids``.
+        terms: number of different terms.
+        progress: see :meth:`Bm25.build`.
     """
     import numpy as np
 
+    whole, bounds = np.frombuffer(ids, dtype=np.int32), [0, *ends]
     pointers = np.zeros(terms + 1, dtype=np.int64)
-    for document in documents:
-        pointers[np.unique(np.frombuffer(document, dtype=np.int32)) + 1] += 1
+    for start, end in pairwise(bounds):
+        pointers[np.unique(whole[start:end]) + 1] += 1
     frequency = pointers[1:].copy()
     np.cumsum(pointers, out=pointers)
-    inverse = np.log(1 + (len(documents) - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
-    average = np.mean([len(document) for document in documents]) if documents else 1.0
+    inverse = np.log(1 + (len(ends) - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    average = np.float64(len(ids) / max(1, len(ends)))  # float64, so that the weights are rounded once
     weights, rows = np.empty(pointers[-1], dtype=np.float32), np.empty(pointers[-1], dtype=np.int32)
     free = pointers[:-1].copy()  # the next place of each term
-    for n, document in enumerate(documents):
+    for n, (start, end) in enumerate(pairwise(bounds)):
         if progress and n % _PROGRESS_STEP == 0:
-            progress((len(documents) + n) // 2)
-        ids, counts = np.unique(np.frombuffer(document, dtype=np.int32), return_counts=True)
-        places = free[ids]
+            progress((len(ends) + n) // 2)
+        found, counts = np.unique(whole[start:end], return_counts=True)
+        places = free[found]
         share = counts.astype(np.float32)
-        weights[places] = inverse[ids] * (share / (_K1 * ((1 - _B) + _B * len(document) / average) + share))
+        weights[places] = inverse[found] * (share / (_K1 * ((1 - _B) + _B * (end - start) / average) + share))
         rows[places] = n
-        free[ids] += 1
+        free[found] += 1
     return weights, rows, pointers

@@ -55,7 +55,7 @@ def is_directory(text: str) -> bool:
         return True
     initials = [line[0].casefold() for line in entries if line[0].isalpha() and line[0].isascii()]
     ordered = sum(one <= other for one, other in zip(initials, initials[1:], strict=False))
-    return len(initials) * 2 >= len(entries) and len(set(initials)) > 2 and ordered >= 0.8 * (len(initials) - 1)
+    return len(initials) * 2 >= len(entries) and len(set(initials)) > 2 and ordered >= 0.9 * (len(initials) - 1)
 
 
 def searched_text(passage: Passage) -> str:
@@ -91,7 +91,8 @@ def build_lexical(pages: Sequence[Page], passages: Sequence[Passage], progress: 
             yield from (" ".join([*p.section.split(" > ")[1:], *(h.title for h in p.headings)]) for p in pages)
 
     lexical: dict[str, Bm25] = {}
-    counts = {"windows": len(passages), "pages": len(pages), "titles": len(pages), "sentences": len(passages)}
+    counts = {"windows": len(passages), "pages": len(pages), "titles": len(pages)}
+    counts["sentences"] = sum(len(sentences_of(p)) if (p.source, p.page) in searched else 1 for p in pages)
     total, done = sum(counts[name.split("-")[0]] for name in LEXICAL), 0
     # The largest first, while the others take no memory yet.
     for name in sorted(LEXICAL, key=lambda name: ("sentences", "windows", "pages", "titles").index(name.split("-")[0])):

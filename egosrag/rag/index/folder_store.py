@@ -126,8 +126,9 @@ def _write_generation(folder: Path, data: IndexData) -> None:
 
     folder.mkdir()
     for name, rows in (("pages", data.pages), ("passages", data.passages)):
-        lines = (row.model_dump_json(exclude={"text"} if name == "passages" else None) for row in rows)
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                file.write(row.model_dump_json(exclude={"text"} if name == "passages" else None) + "\n")
     for name, index in data.lexical.items():
         index.save(folder / name)
     if data.dense is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from egosrag.rag.index import vectors as dense
 from egosrag.rag.index.bm25 import Bm25, idf
+from egosrag.rag.index.postgres_checks import checked_cosines, damaged_rows
 from egosrag.text.words import ANALYZERS
 
 if TYPE_CHECKING:
@@ -110,34 +111,51 @@ class VectorRows:
         generation: the id of the generation.
         count: number of passages.
         width: dimensions of a vector.
+        where: the address of the index, for errors.
     """
 
-    def __init__(self, ask: Callable[..., list[Any]], generation: int, count: int, width: int) -> None:
-        self._ask, self._generation, self._count, self._width = ask, generation, count, width
+    def __init__(self, ask: Callable[..., list[Any]], generation: int, count: int, width: int, where: str) -> None:
+        self._ask, self._generation, self._count, self._width, self._where = ask, generation, count, width, where
 
     @property
     def vectors(self) -> Vectors:
         """All vectors, shape (passages, dimension)."""
+        import numpy as np
+
         query = "SELECT v::real[] FROM egosrag_vector WHERE generation = %s ORDER BY row"
-        return _floats([row[0] for row in self._ask(query, self._generation)])
+        rows = self._ask(query, self._generation)
+        with damaged_rows(self._where):
+            matrix = np.asarray([row[0] for row in rows], dtype=np.float32)
+            if matrix.shape != (self._count, self._width) or not np.isfinite(matrix).all():
+                raise ValueError("vectors are missing, of another dimension or no numbers")
+        return matrix
 
     def nearness(self, question: Vectors, lexical: Vectors) -> Vectors:
         """See :meth:`egosrag.rag.index.vectors.DenseIndex.nearness`."""
         import numpy as np
 
+        with damaged_rows(self._where):
+            if question.shape[1] != self._width:
+                raise ValueError("vectors are of another dimension than the question's")
         vector = "[" + ",".join(map(str, question[0].tolist())) + "]"
         if self._count <= dense.EXACT_SEARCH:
             query = "SELECT -(v <#> %s::vector) FROM egosrag_vector WHERE generation = %s ORDER BY row"
-            cosine = _floats([row[0] for row in self._ask(query, vector, self._generation)])
+            rows = self._ask(query, vector, self._generation)
+            with damaged_rows(self._where):
+                cosine = checked_cosines([row[0] for row in rows], self._count)
             return dense.relative(cosine, float(np.median(cosine)))
         sample = range(0, self._count, max(1, self._count // _SAMPLE))
         best = np.argpartition(lexical, -dense.CANDIDATES)[-dense.CANDIDATES :].tolist()
         query = "SELECT row, -(v <#> %s::vector) FROM egosrag_vector WHERE generation = %s AND row = ANY(%s)"
-        cosines = dict(self._ask(query, vector, self._generation, [*best, *sample]))
-        median = float(np.median([cosines[row] for row in sample]))
-        candidates = {row: cosines[row] for row in best} | dict(self._nearest(vector))
+        cosines, nearest = dict(self._ask(query, vector, self._generation, [*best, *sample])), self._nearest(vector)
         near = np.zeros(self._count, dtype=np.float32)
-        near[list(candidates)] = dense.relative(_floats(list(candidates.values())), median)
+        with damaged_rows(self._where):
+            median = float(np.median(checked_cosines([cosines[row] for row in sample], len(sample))))
+            candidates = {row: cosines[row] for row in best} | dict(nearest)
+            values = checked_cosines(list(candidates.values()), len(candidates))
+            if not 0 <= min(candidates) <= max(candidates) < self._count:
+                raise ValueError("vectors are of no passage")
+            near[list(candidates)] = dense.relative(values, median)
         return near
 
     def _nearest(self, vector: str) -> list[tuple[int, float]]:
@@ -145,9 +163,3 @@ class VectorRows:
         query = f"""SELECT row, -((v::{cast}) <#> %s::{cast}) FROM egosrag_vector
             WHERE generation = {self._generation} ORDER BY (v::{cast}) <#> %s::{cast} LIMIT {dense.CANDIDATES}"""
         return self._ask(query, vector, vector, before=f"SET LOCAL hnsw.ef_search = {dense.CANDIDATES}")
-
-
-def _floats(values: list[Any]) -> Vectors:
-    import numpy as np
-
-    return np.asarray(values, dtype=np.float32)

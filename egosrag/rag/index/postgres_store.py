@@ -11,22 +11,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
-
-from pydantic import ValidationError
 
 from egosrag.errors import StoreError
 from egosrag.postgres import Database, error_reason, redact_url
 from egosrag.rag.index import vectors
 from egosrag.rag.index.fields import LEXICAL
+from egosrag.rag.index.postgres_checks import (
+    checked_layout,
+    checked_page,
+    checked_passage,
+    checked_postings,
+    damaged_rows,
+    numbered,
+)
 from egosrag.rag.index.postgres_rows import Rows, TermRows, VectorRows
 from egosrag.rag.index.storage import VERSION, IndexData, Layout, Manifest, check_not_newer, check_version
 from egosrag.schema import Page, Passage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from egosrag.rag.index.postgres_rows import Postings
 
 _INDEX_NAME = re.compile(r"[\w.-]{1,64}")
 _LOCK = 0x45474F53524147  # of the advisory lock: one build writes at a time
@@ -98,11 +104,9 @@ class PostgresStore:
         if not rows:
             raise StoreError(f"there is no index at {self.where}: build one with egosrag index PATH --out {self.where}")
         generation, version, manifest = rows[0]
-        check_version(f"the index at {self.where}", version)
-        try:
+        with damaged_rows(self.where):
+            check_version(f"the index at {self.where}", version)
             return Manifest.model_validate({**manifest, "generation": str(generation)})
-        except (ValidationError, TypeError) as error:
-            raise StoreError(f"the index at {self.where} is damaged: build it again") from error
 
     def read(self, manifest: Manifest) -> IndexData:
         """See :class:`egosrag.rag.index.storage.IndexStore`; rows are read when a question needs them."""
@@ -121,23 +125,22 @@ class PostgresStore:
 
 
 class _Generation:
-    """Reads the rows of one generation."""
+    """Reads the rows of one generation. Anybody may have written them: each is checked before it is used."""
 
     def __init__(self, database: Database, generation: int, where: str) -> None:
         self._database, self._generation, self._where = database, generation, where
 
     def data(self, manifest: Manifest) -> IndexData:
         query = "SELECT places, page_of, first_sentence, counts FROM egosrag_generation WHERE id = %s"
-        places, page_of, first_sentence, counts = self._rows(query, self._generation)[0]
-        layout = Layout(
-            [(source, page) for source, page in places], _ints(page_of).tolist(), _ints(first_sentence).tolist()
-        )
+        row = self._rows(query, self._generation)[0]
+        with damaged_rows(self._where):
+            layout, counts = checked_layout(*row)
         count, card = len(layout.page_of), manifest.embedder
         return IndexData(
-            pages=Rows(len(layout.places), self._pages),
-            passages=Rows(count, self._passages),
+            pages=Rows(len(layout.places), partial(self._pages, layout)),
+            passages=Rows(count, partial(self._passages, layout)),
             lexical={name: self._terms(name, counts[name]) for name in LEXICAL},
-            dense=VectorRows(self._rows, self._generation, count, card.dimension) if card else None,
+            dense=VectorRows(self._rows, self._generation, count, card.dimension, self._where) if card else None,
             layout=layout,
             database=self._where,
         )
@@ -151,33 +154,33 @@ class _Generation:
             raise StoreError(f"the index at {self._where} was rebuilt twice since it was opened: open it again")
         return rows
 
-    def _pages(self, start: int, end: int) -> list[Page]:
-        query = "SELECT data FROM egosrag_page WHERE generation = %s AND row >= %s AND row < %s ORDER BY row"
-        return [Page.model_validate(data) for (data,) in self._rows(query, self._generation, start, end)]
+    def _pages(self, layout: Layout, start: int, end: int) -> list[Page]:
+        query = "SELECT row, data FROM egosrag_page WHERE generation = %s AND row >= %s AND row < %s ORDER BY row"
+        rows = self._rows(query, self._generation, start, end)
+        with damaged_rows(self._where):
+            return [checked_page(data, layout.places[row]) for row, data in numbered(rows, start, end)]
 
-    def _passages(self, start: int, end: int) -> list[Passage]:
-        query = """SELECT p.data, substr(g.data ->> 'text', (p.data ->> 'start')::int + 1,
+    def _passages(self, layout: Layout, start: int, end: int) -> list[Passage]:
+        query = """SELECT p.row, p.data, substr(g.data ->> 'text', (p.data ->> 'start')::int + 1,
             (p.data ->> 'end')::int - (p.data ->> 'start')::int) FROM egosrag_passage p
             JOIN egosrag_page g ON g.generation = p.generation AND g.row = p.page_row
             WHERE p.generation = %s AND p.row >= %s AND p.row < %s ORDER BY p.row"""
-        return [Passage(text=text, **data) for data, text in self._rows(query, self._generation, start, end)]
+        rows = self._rows(query, self._generation, start, end)
+        with damaged_rows(self._where):
+            return [
+                checked_passage(data, text, layout.places[layout.page_of[row]])
+                for row, data, text in numbered(rows, start, end)
+            ]
 
     def _terms(self, name: str, count: int) -> TermRows:
-        import numpy as np
-
         query = "SELECT term, docs, weights FROM egosrag_term WHERE generation = %s AND search = %s AND term = ANY(%s)"
 
-        def read(terms: list[str]) -> dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        def read(terms: list[str]) -> dict[str, Postings]:
             rows = self._rows(query, self._generation, name, terms)
-            return {term: (_ints(docs), np.frombuffer(weights, dtype="<f4")) for term, docs, weights in rows}
+            with damaged_rows(self._where):
+                return {term: checked_postings(docs, weights, count) for term, docs, weights in rows}
 
         return TermRows(LEXICAL[name], count, read)
-
-
-def _ints(data: bytes) -> NDArray[np.int32]:
-    import numpy as np
-
-    return np.frombuffer(data, dtype="<i4")
 
 
 def _write(connection: Any, name: str, manifest: Manifest, data: IndexData) -> int:

@@ -213,3 +213,54 @@ def test_the_commands_take_an_address_and_print_no_password(
     for done in (made, asked, missing):
         assert not any(word in done.out + done.err for word in (PASSWORD, "p%40ss"))
     assert made.out.strip().endswith("#halden")
+
+
+# What is wrong: the table, and what is set or deleted in it.
+WRONG_ROWS = {
+    "a manifest that is none": "index: manifest = '[1]'",
+    "a dimension that is huge": "index: manifest = jsonb_set(manifest, '{embedder,dimension}', '999999999')",
+    "another dimension": "index: manifest = jsonb_set(manifest, '{embedder,dimension}', '63')",
+    "places of wrong types": "generation: places = '[[1, \"a\"]]'",
+    "places that are no list": "generation: places = '7'",
+    "fewer places": "generation: places = places - 0",
+    "a place twice": "generation: places = jsonb_set(places, '{1}', places -> 0)",
+    "passages of no page": "generation: page_of = decode('ffffff7f', 'hex') || substr(page_of, 5)",
+    "passages of a negative page": "generation: page_of = decode('ffffffff', 'hex') || substr(page_of, 5)",
+    "half a number": "generation: page_of = substr(page_of, 2)",
+    "sentences out of order": "generation: first_sentence = substr(first_sentence, 5) || substr(first_sentence, 1, 4)",
+    "a huge count": "generation: counts = jsonb_set(counts, '{sentences-words}', '2000000000')",
+    "a count of another type": "generation: counts = jsonb_set(counts, '{pages-words}', '\"many\"')",
+    "no counts": "generation: counts = '{}'",
+    "documents that do not exist": "term: docs = decode(repeat('ffffff7f', octet_length(docs) / 4), 'hex')",
+    "negative documents": "term: docs = decode(repeat('ffffffff', octet_length(docs) / 4), 'hex')",
+    "fewer weights": "term: weights = substr(weights, 5)",
+    "weights that are no numbers": "term: weights = decode(repeat('0000c07f', octet_length(weights) / 4), 'hex')",
+    "pages of wrong types": "page: data = jsonb_set(data, '{text}', '5')",
+    "pages of another place": "page: data = jsonb_set(data, '{page}', '77')",
+    "pages that are missing": "DELETE page",
+    "passages that are missing": "DELETE passage",
+    "passages of wrong types": "passage: data = '\"x\"'",
+    "passages with a text of their own": 'passage: data = data || \'{"text" : "x"}\'',
+    "passages of another page": "passage: data = jsonb_set(data, '{page}', '77')",
+    "passages that begin nowhere": "passage: data = jsonb_set(data, '{start}', '-5')",
+    "passages that end outside": "passage: data = jsonb_set(data, '{end}', '2000000000')",
+    "passages whose place is no number": "passage: data = jsonb_set(data, '{start}', '\"x\"')",
+    "vectors that are missing": "DELETE vector WHERE row = 1",
+    "vectors of another dimension": "vector: v = '[1,2]' WHERE row = 1",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ROWS)
+def test_made_up_rows_are_one_line_of_error(name: str, postgres: str, both: ManualIndex) -> None:
+    both.save(postgres)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        table, _, change = WRONG_ROWS[name].partition(": ")
+        command = f"UPDATE egosrag_{table} SET {change}" if change else table.replace("DELETE ", "DELETE FROM egosrag_")
+        connection.execute(command)  # type: ignore[call-overload]
+    with pytest.raises(StoreError) as raised:
+        index = opened(postgres)
+        Retriever(index).search(QUESTIONS[0])
+        list(index.pages)
+    assert "\n" not in str(raised.value)
+    assert "damaged" in str(raised.value) or "failed to answer" in str(raised.value)
+    assert PASSWORD not in str(raised.value)
