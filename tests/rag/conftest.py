@@ -29,3 +29,12 @@ def shared_cases() -> Path:
     if not path.is_dir():
         pytest.skip("the cases are not beside this checkout: ../shared/cases is absent")
     return path
+
+
+@pytest.fixture(scope="session")
+def car_manual(shared_data: Path) -> ManualIndex:
+    """The index of the manual of a real car, 354 pages as PDF."""
+    path = shared_data / "carmanual" / "manual_rebuilt.pdf"
+    if not path.is_file():
+        pytest.skip("the car manual is not among the real data")
+    return ManualIndex.build([path])

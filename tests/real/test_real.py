@@ -71,13 +71,16 @@ def test_a_manual_is_answered_and_what_it_leaves_out_refused() -> None:
 
     found = run(command, "--model", LARGE, "--limit", "2")
     assert found["right"]["value"] >= 0.5
+    assert found["refusal"]["recall"]["value"] >= 0.5
 
 
 def test_a_card_and_a_summary_keep_what_is_stated() -> None:
     from evals.extract import command
 
     found = run(command, "--model", LARGE, "--limit", "1")
-    assert found
+    for language in ("en", "zh"):
+        assert found[f"card {language}"]["facts"]["value"] >= 0.7
+        assert found[f"summary {language}"]["kept"]["value"] >= 0.8
 
 
 def test_the_likelihoods_of_a_gguf_file_prefer_what_the_prompt_states() -> None:

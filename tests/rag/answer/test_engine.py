@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -299,12 +298,8 @@ def test_an_answer_of_marked_sentences_alone_is_not_shown(manuals: dict[str, Man
     assert manual.ask("智能钥匙在多远的距离内有效？").mode == "quoted"
 
 
-def test_the_manual_of_a_real_car(shared_data: Path) -> None:
-    path = shared_data / "carmanual" / "manual_rebuilt.pdf"
-    if not path.is_file():
-        pytest.skip("the car manual is not among the real data")
-    index = ManualIndex.build([path])
-    manual, _ = engine(index, NONSENSE)
+def test_the_manual_of_a_real_car(car_manual: ManualIndex) -> None:
+    manual, _ = engine(car_manual, NONSENSE)
     answer = manual.ask("如何打开前机舱盖？")
     assert 307 in {c.page for c in answer.citations}
-    assert_quotes_are_verbatim(index, answer)
+    assert_quotes_are_verbatim(car_manual, answer)

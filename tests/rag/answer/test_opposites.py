@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from egosrag.rag.answer.neighbouring_words import Match
@@ -80,10 +78,7 @@ def test_the_sample_manuals_sentences_keep_their_support_and_their_opposites_hav
     assert result["caught"] >= 0.95
 
 
-def test_the_sentences_of_a_real_manual(shared_data: Path) -> None:
-    path = shared_data / "carmanual" / "manual_rebuilt.pdf"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent")
-    result = evaluate(ManualIndex.build([path]))
+def test_the_sentences_of_a_real_manual(car_manual: ManualIndex) -> None:
+    result = evaluate(car_manual)
     assert result["lost"] <= 0.02
     assert result["caught"] >= 0.95

@@ -77,15 +77,11 @@ def test_contents_and_indexes_are_recognised(text: str, directory: bool) -> None
     assert is_directory(text) is directory
 
 
-def test_the_entries_of_a_real_contents_page_lead_to_their_sections(shared_data: Path) -> None:
-    path = shared_data / "carmanual" / "manual_rebuilt.pdf"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent")
-    index = ManualIndex.build([path])
-    entries = [e for page in index.pages for e in contents_entries([Line(t) for t in page.text.split("\n")])]
+def test_the_entries_of_a_real_contents_page_lead_to_their_sections(car_manual: ManualIndex) -> None:
+    entries = [e for page in car_manual.pages for e in contents_entries([Line(t) for t in page.text.split("\n")])]
     pages: dict[str, set[int]] = {}
     for title, number in entries:
         pages.setdefault(title, set()).add(number)
     asked = [(form.format(title), pages[title]) for title in list(pages)[::8] for form in ASKED["zh"]]
-    right = [page_of(index, question) in expected for question, expected in asked]
+    right = [page_of(car_manual, question) in expected for question, expected in asked]
     assert sum(right) >= 0.95 * len(right)
