@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from apps.parts.context import PageContext
+from apps.parts.display import errors_shown
 from egosrag.host.uploads import Upload, save_upload
 
 
@@ -21,10 +22,9 @@ def upload_one(page: PageContext, label: str, extensions: Sequence[str], *, key:
 
 
 def upload_several(page: PageContext, label: str, extensions: Sequence[str], *, key: str | None = None) -> list[Upload]:
-    """A file uploader for any number of files.
-
-    Raises:
-        SourceError: a file is not accepted; the message says why.
-    """
-    files = st.file_uploader(label, type=list(extensions), accept_multiple_files=True, key=key)
-    return [save_upload(page.visitor, file.name, file.getvalue(), extensions) for file in files]
+    """A file uploader for any number of files; one that is not accepted is named with the reason, the others count."""
+    uploads = []
+    for file in st.file_uploader(label, type=list(extensions), accept_multiple_files=True, key=key):
+        with errors_shown():
+            uploads.append(save_upload(page.visitor, file.name, file.getvalue(), extensions))
+    return uploads

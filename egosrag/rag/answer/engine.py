@@ -122,11 +122,13 @@ class ManualEngine:
         config: RunnableConfig | None = None,
         *,
         max_new_tokens: int | None = None,
+        on_evidence: Callable[[RetrievedEvidence], None] | None = None,
     ) -> Iterator[str | Answer]:
         """The answer's text, sentence by sentence as each is verified, and then the ``Answer``.
 
         The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
-        ``max_new_tokens`` limits what the model writes, by default as its settings do.
+        ``max_new_tokens`` limits what the model writes, by default as its settings do; ``on_evidence`` is called with
+        what was found, before the model reads it.
         """
         question = readable(without_surrogates(question))
         history = [(readable(without_surrogates(q)), readable(without_surrogates(a))) for q, a in history]
@@ -140,6 +142,8 @@ class ManualEngine:
         # 1. Rewrite the question into queries, and retrieve the evidence for all of them.
         plan = self._rewriter.plan(question, history)
         evidence = self._evidence.retrieve(plan)
+        if on_evidence:
+            on_evidence(evidence)
         # 2. Find the excerpt of the manual that fits best, and decide between model, excerpt and refusal.
         excerpt = choose_excerpt(self.index, evidence)
         quote = excerpt.citation.quote if excerpt else None
