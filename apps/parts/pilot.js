@@ -91,7 +91,7 @@ class Pilot {
       const draft = sessionStorage.getItem(this.draftKey(area))
       if (draft && !area.value) write(area, draft)
       this.focusLater = true
-    }
+    } else if (area && !area.disabled && !area.value) this.keepDraft(area) // it was sent: React fires no event
     if (this.focusLater && area && !area.disabled && state === "notRunning") {
       this.focusLater = false
       this.focus(area)

@@ -39,7 +39,7 @@ def find(driver: Any, css: str) -> Any:
 
 
 def wait_for_texts(driver: Any, *texts: str) -> None:
-    until(lambda: all(text in text_of(driver) for text in texts))
+    until(lambda: all(text in text_of(driver) for text in texts), lambda: text_of(driver)[-2000:])
 
 
 def say(driver: Any, message: str, reply: str) -> None:
