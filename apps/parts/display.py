@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from html import escape as escape_html
@@ -17,6 +18,7 @@ from egosrag.host.messages import translated
 
 ROLE_ICON, USER_ICON = ":material/theater_comedy:", ":material/person:"
 TYPING = '<span class="typing generating"><i></i><i></i><i></i></span>'
+REDRAW_S = 0.08  # between two drawings of a text that is being written, each of which sends all of it
 STYLE = Path(__file__).parent / "style.css"
 
 
@@ -84,7 +86,7 @@ def show_stream(stream: Iterator[Any], place: Any = None) -> Any:
         stream: chunks of text, then the last item.
         place: an ``st.empty()`` that shows something until the first text comes; by default a sign of typing.
     """
-    text, last = "", None
+    text, last, shown_at = "", None, 0.0
     if place is None:
         place = st.empty()
         place.html(TYPING)
@@ -92,7 +94,10 @@ def show_stream(stream: Iterator[Any], place: Any = None) -> Any:
         for item in stream:
             if isinstance(item, str):
                 text += item
-                place.html(markup(text, "generating"))
+                if time.monotonic() - shown_at > REDRAW_S:
+                    place.html(markup(text, "generating"))
+                    shown_at = time.monotonic()
             else:
                 last = item
+    place.html(markup(text, "generating"))
     return last

@@ -38,9 +38,11 @@ def choose_documents(page: PageContext) -> Documents:
     samples = manuals.SAMPLES.values()
     known = manuals.list_documents(page.visitor, page.language)
     remembered("manual_pick", [manuals.SAMPLES[page.language]])
+    errors = st.container()
     with st.expander(t("manual.documents"), expanded=not state["manual_pick"], icon=":material/library_books:"):
         selection = st.container()
-        uploads = upload_several(page, t("manual.upload"), manuals.EXTENSIONS, key="manual_files")
+        label = t("manual.upload")
+        uploads = upload_several(page, label, manuals.EXTENSIONS, key="manual_files", errors=errors)
         seen = state.setdefault("manual_seen", set())
         if new := [upload.path.name for upload in uploads if upload.path.name not in seen]:
             seen.update(new)

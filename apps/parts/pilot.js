@@ -7,7 +7,11 @@ const TYPING = "input, textarea, select, [contenteditable=true], [role=combobox]
 
 const find = (css) => document.querySelector(css)
 const app = () => find('[data-testid="stApp"]')
-const scroller = () => find('[data-testid="stAppScrollToBottomContainer"]') || find('[data-testid="stMain"]')
+const scroller = () => {
+  let box = find('[data-testid="stMainBlockContainer"]')
+  while (box && !["auto", "scroll"].includes(getComputedStyle(box).overflowY)) box = box.parentElement
+  return box
+}
 const field = () => find('[data-testid="stChatInputTextArea"]')
 const press = (css) => {
   const all = [...document.querySelectorAll(css)].filter((button) => !button.disabled)
@@ -27,7 +31,7 @@ class Pilot {
     this.state = ""
     this.inputs = new WeakSet()
     for (const kind of ["wheel", "touchmove", "keydown", "pointerup"])
-      document.addEventListener(kind, () => setTimeout(() => this.readerScrolled(), 60), { passive: true })
+      document.addEventListener(kind, (event) => this.readerMay(event), { passive: true })
     document.addEventListener("keydown", (event) => this.key(event), true)
     document.addEventListener("input", (event) => this.keepDraft(event.target), true)
     document.addEventListener("click", (event) => { this.copy(event); this.pressFor(event) }, true)
@@ -64,7 +68,7 @@ class Pilot {
   look() {
     if (!this.data) return
     this.translate()
-    const chat = find(".said, .typing")
+    const chat = field() && find(".said, .typing")
     if (this.page !== location.pathname + (find("#talk")?.dataset.id ?? "")) {
       this.page = location.pathname + (find("#talk")?.dataset.id ?? "")
       this.following = true
@@ -106,17 +110,21 @@ class Pilot {
   focus(area) {
     const active = document.activeElement
     const busy = active && active !== document.body && active.matches(TYPING)
-    if (!busy && !find('[role="dialog"]') && matchMedia("(hover: hover)").matches) area.focus({ preventScroll: true })
+    if (!busy && !find('[role="dialog"]') && !matchMedia("(pointer: coarse)").matches) area.focus({ preventScroll: true })
   }
+
+  scroller() { return scroller() }
 
   distance() {
     const box = scroller()
     return box ? box.scrollHeight - box.scrollTop - box.clientHeight : 0
   }
 
-  readerScrolled() {
-    this.following = this.distance() < NEAR_BOTTOM
-    this.soon()
+  readerMay(event) {
+    // At once, else the next word scrolls back before the reader has moved away.
+    if (event.deltaY < 0 || event.type === "touchmove" || event.key === "PageUp") this.following = false
+    clearTimeout(this.later)
+    this.later = setTimeout(() => { this.following = this.distance() < NEAR_BOTTOM; this.soon() }, 250)
   }
 
   toEnd() {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import streamlit as st
 
@@ -21,10 +23,20 @@ def upload_one(page: PageContext, label: str, extensions: Sequence[str], *, key:
     return save_upload(page.visitor, file.name, file.getvalue(), extensions) if file else None
 
 
-def upload_several(page: PageContext, label: str, extensions: Sequence[str], *, key: str | None = None) -> list[Upload]:
-    """A file uploader for any number of files; one that is not accepted is named with the reason, the others count."""
+def upload_several(
+    page: PageContext, label: str, extensions: Sequence[str], *, key: str | None = None, errors: Any = None
+) -> list[Upload]:
+    """A file uploader for any number of files; one that is not accepted is named with the reason, the others count.
+
+    Args:
+        page: the page's context.
+        label: of the uploader.
+        extensions: the supported ones.
+        key: of the widget.
+        errors: the container for the reasons; by default they are below the uploader.
+    """
     uploads = []
     for file in st.file_uploader(label, type=list(extensions), accept_multiple_files=True, key=key):
-        with errors_shown():
+        with errors or nullcontext(), errors_shown():
             uploads.append(save_upload(page.visitor, file.name, file.getvalue(), extensions))
     return uploads

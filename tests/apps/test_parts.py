@@ -76,7 +76,7 @@ def test_stopping_a_page_closes_its_stream(monkeypatch: pytest.MonkeyPatch) -> N
 
         def html(self, _: str) -> None:
             self.calls += 1
-            if self.calls == 3:  # after the sign of typing
+            if self.calls == 2:  # after the sign of typing
                 raise Stopped
 
     closed: list[bool] = []
