@@ -43,7 +43,8 @@ class Pilot {
     this.banner.id = "offline"
     this.banner.setAttribute("role", "alert")
     this.banner.hidden = true
-    document.body.append(this.newest, this.banner)
+    const place = app() ?? document.body // where the colour scheme of the theme is
+    place.append(this.newest, this.banner)
     new MutationObserver(() => this.soon()).observe(document.body, {
       subtree: true, childList: true, characterData: true, attributes: true,
       attributeFilter: ["data-test-script-state", "data-test-connection-state", "disabled"],
@@ -69,8 +70,9 @@ class Pilot {
     if (!this.data) return
     this.translate()
     const chat = field() && find(".said, .typing")
-    if (this.page !== location.pathname + (find("#talk")?.dataset.id ?? "")) {
-      this.page = location.pathname + (find("#talk")?.dataset.id ?? "")
+    this.talk = find("#talk")?.dataset.id ?? this.talk // while a page is drawn anew there is none for a moment
+    if (this.page !== `${location.pathname} ${this.talk}`) {
+      this.page = `${location.pathname} ${this.talk}`
       this.following = true
       this.focusLater = true
     }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 APP = Path(__file__).resolve().parents[2] / "apps" / "app.py"
-TIMEOUT_S = 25  # generous, for a busy machine
+TIMEOUT_S = 120  # generous, for a busy machine
 
 
 def missing() -> str:
