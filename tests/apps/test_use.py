@@ -349,10 +349,7 @@ def test_the_page_follows_the_newest_line_unless_the_reader_scrolled_up(use: Use
     use.say_and_wait_for("Tell me everything.", "word60")
     assert use.is_visible('[data-testid="stBottom"]')
     until(lambda: use.driver.execute_script("return window.egosrag.distance()") < 60)
-    use.driver.execute_script(
-        "const e = window.egosrag.scroller(); e.scrollTop = 0;e.dispatchEvent(new WheelEvent('wheel', {bubbles: true}))"
-    )
-    until(lambda: use.has("#newest:not([hidden])"))
+    until(lambda: scroll_up(use) and use.has("#newest:not([hidden])"))
     use.wait_for_messages(3)
     assert use.driver.execute_script("return window.egosrag.distance()") > 300, "the reader stays where they are"
     find(use.driver, "#newest").click()
@@ -360,6 +357,16 @@ def test_the_page_follows_the_newest_line_unless_the_reader_scrolled_up(use: Use
     use.model.reset()
     use.say("And now?", "Sit down")
     assert use.driver.execute_script("return window.egosrag.distance()") < 60
+
+
+def scroll_up(use: Use) -> bool:
+    """Turn the wheel of the mouse towards the beginning."""
+    use.driver.execute_script(
+        "const e = window.egosrag.scroller();"
+        "e.dispatchEvent(new WheelEvent('wheel', {bubbles: true, deltaY: -900})); e.scrollTop = 0"
+    )
+    time.sleep(0.4)
+    return True
 
 
 def test_waiting_for_an_answer_shows_the_steps_and_in_talk_a_sign_of_typing(use: Use) -> None:

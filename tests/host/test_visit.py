@@ -1,4 +1,4 @@
-"""What outlasts a reload: what was open, conversations about documents, deleted conversations, work in the background."""
+"""What outlasts a reload: what was open, chats about documents, deleted conversations, work in the background."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_chats_are_renamed_pinned_deleted_and_brought_back(settings: Settings, v
     document_chats.rename_chat(visitor, chats[0].id, "  Oil \n change ")
     assert [chat.title for chat in document_chats.list_chats(visitor)] == ["Oil change", "2"]
     deleted = trash.discard_chat(visitor, document_chats.load_chat(visitor, chats[0].id))
-    (document_chats.list_chats(visitor)[0].id,) == (chats[1].id,)
+    assert [chat.id for chat in document_chats.list_chats(visitor)] == [chats[1].id]
     assert trash.bring_back(settings, visitor, deleted.id) == chats[0].id
     for wrong in ("../visit", "0" * 12, ""):
         with pytest.raises(SessionError):
@@ -181,9 +181,9 @@ def test_models_have_their_size_and_a_wrong_name_a_suggestion(settings: Settings
     by_name = {Path(choice.name).name: choice for choice in choices}
     assert by_name["mine.gguf"].kind == "file" and by_name["pocket"].here
     assert not by_name["qwen2.5-1.5b"].here and by_name["qwen2.5-1.5b"].memory > by_name["qwen2.5-1.5b"].size
-    assert [suggested_name(name, choices) for name in ("gpt-4o", "qwen2.5-1.5", "pocket", "openai:x", "deepseek-chat")] == [
-        "openai:gpt-4o", "qwen2.5-1.5b", "", "", "deepseek:deepseek-chat",
-    ]  # fmt: skip
+    meant = {"gpt-4o": "openai:gpt-4o", "deepseek-chat": "deepseek:deepseek-chat", "pocket": "", "openai:x": ""}
+    meant["qwen2.5-1.5"] = "qwen2.5-1.5b"
+    assert {name: suggested_name(name, choices) for name in meant} == meant
     assert [choice.name for choice in model_choices(settings, ["pocket", "openai:a"])] == ["pocket", "openai:a"]
     assert (ability("pocket", choices), ability("openai:a", choices)) == ("toy", "unknown")
     best = recommended(choices, free_memory=10**10)
