@@ -15,6 +15,7 @@ from apps.parts.remember import remembered
 from apps.parts.translations import Translations
 from egosrag import Settings
 from egosrag.host import model_choices
+from egosrag.host.auth import PASSWORD
 from egosrag.host.model_choices import ModelChoice
 
 MODELS = "EGOSRAG_APP_MODELS"  # comma-separated names: visitors can choose among these models only
@@ -89,7 +90,8 @@ def _show_download(page: PageContext, choice: ModelChoice | None) -> None:
         st.session_state["fetched models"] = st.session_state.get("fetched models", 0) + 1
         st.session_state["model to use"] = done  # its widget gets the name at the next run
         st.rerun()
-    if background_jobs().find(page.visitor.key, JOB) or choice is None or os.environ.get(MODELS, "").strip():
+    limited = os.environ.get(MODELS, "").strip() or os.environ.get(PASSWORD)  # others than the owner may visit
+    if background_jobs().find(page.visitor.key, JOB) or choice is None or limited:
         return
     if choice.here:
         st.button(t("model.use", name=escape(choice.name)), on_click=_choose, args=(choice.name,), key="use model")
