@@ -12,7 +12,7 @@ from apps.parts.cited_page import show_cited_page
 from apps.parts.document_list import document_list, open_chat
 from apps.parts.documents import Documents, choose_documents, index_of
 from egosrag import EgosRagError, ManualIndex, assemble
-from egosrag.host import document_chats, manuals
+from egosrag.host import document_chats, manuals, visits
 from egosrag.host.document_chats import DocumentChat
 
 ANSWER_ICON = ":material/menu_book:"
@@ -69,6 +69,7 @@ def _ask(page: parts.PageContext, index: ManualIndex, documents: Documents, chat
     chat = chat.asked(question).model_copy(update={"documents": tuple(documents), "names": names})
     document_chats.save_chat(page.visitor, chat)
     st.session_state["chat"] = chat.id
+    visits.remember(page.visitor, chat=chat.id)  # now: a reload may come before the answer
     st.session_state.pop("answer failed", None)
     with st.chat_message("user", avatar=parts.USER_ICON):
         parts.show_said(question, mine=True)
