@@ -7,10 +7,12 @@ from typing import Any
 import streamlit as st
 
 from apps import parts
+from apps.parts.model_picker import choices_of
+from apps.parts.remember import remembered
 from apps.parts.roleplay_settings import roleplay_settings
 from apps.parts.transcript import message_bubble, show_transcript
-from egosrag import Settings
-from egosrag.host import cards, conversations
+from egosrag import EgosRagError, Settings
+from egosrag.host import cards, conversations, visits
 
 SIDES = ("a", "b")
 
@@ -21,8 +23,9 @@ def main() -> None:
     t = page.t
     message = st.chat_input(t("compare.message"), key="message to both", submit_mode="stop", max_chars=8000)
     labels = cards.labels(page.visitor, page.language)
-    with st.sidebar:
-        role = st.selectbox(t("compare.role"), labels, format_func=labels.get, key="role of both")
+    with page.side:
+        key = remembered("role of both", next(iter(labels)), labels)
+        role = st.selectbox(t("compare.role"), labels, format_func=labels.get, key=key)
         restart = st.button(t("compare.restart"))
     with parts.errors_shown():
         sessions = _sessions(page, role, restart)
@@ -32,19 +35,25 @@ def main() -> None:
             with place:
                 transcript = conversations.load_transcript(page.settings, page.visitor, session)
                 show_transcript(page, transcript, controls=False)
+                if not message:
+                    _show_usage(page, session)
         if message:
             for (settings, place), session in zip(sides, sessions, strict=True):
-                with place, parts.errors_shown():
-                    _reply(page, settings, session, message)
+                with place:
+                    try:
+                        _reply(page, settings, session, message)
+                    except EgosRagError as error:
+                        st.session_state[f"usage of {session}"] = error
+            st.rerun()
 
 
 def _sessions(page: parts.PageContext, role: str, restart: bool) -> list[str]:
-    """The sessions of both sides; new ones for another role or a restart."""
-    stored = st.session_state.get("compared")
-    if restart or stored is None or stored[0] != role:
-        stored = (role, [conversations.new_session(page.visitor, [role]) for _ in SIDES])
-        st.session_state["compared"] = stored
-    sessions: list[str] = stored[1]
+    """The sessions of both sides, as at the last visit; new ones for another role or a restart."""
+    stored = visits.recall(page.visitor).get("compared") or {}
+    sessions: list[str] = stored.get("sessions", [])
+    if restart or stored.get("role") != role or len(sessions) != len(SIDES):
+        sessions = [conversations.new_session(page.visitor, [role], compared=True) for _ in SIDES]
+        visits.remember(page.visitor, compared={"role": role, "sessions": sessions})
     return sessions
 
 
@@ -54,24 +63,43 @@ def _side(page: parts.PageContext, side: str, column: Any) -> tuple[Settings, An
         st.subheader(page.t(f"compare.{side}"))
         with st.expander(page.t("compare.settings")):
             settings = roleplay_settings(page, side)
+            if other := _other_model(page, side):
+                settings = settings.model_copy(update={"model": other})
         return settings, st.container()
 
 
+def _other_model(page: parts.PageContext, side: str) -> str:
+    """The model of one side, where it is not the one of the sidebar."""
+    choices = [choice.name for choice in choices_of(page.settings) if choice.here]
+    key = remembered(f"{side} model", "", ["", *choices])
+    label = page.t("compare.same_model")
+    return str(st.selectbox(page.t("shared.model"), ["", *choices], key=key, format_func=lambda name: name or label))
+
+
 def _reply(page: parts.PageContext, settings: Settings, session: str, message: str) -> None:
-    """Show the message and stream the reply of one side, with its tokens and time."""
+    """Show the message and stream the reply of one side; its tokens and time are shown below it afterwards."""
     transcript = conversations.load_transcript(page.settings, page.visitor, session)
-    with message_bubble(transcript, ""):
-        parts.show_text(message)
+    with message_bubble(page, transcript, ""):
+        parts.show_said(message, mine=True)
     model = parts.chat_model(page, settings)
     with (
         parts.model_slot(page),
         conversations.open_conversation(settings, page.visitor, session, model) as conversation,
     ):
-        with st.chat_message("assistant", avatar=parts.ROLE_ICON):
+        with message_bubble(page, transcript, transcript.names[0]):
             reply = parts.show_stream(conversation.stream(message))
         ledger, seconds = reply.ledger, f"{reply.timing.total_s:.1f}"
         usage = {"prompt": ledger.prompt, "cached": ledger.cached, "reply": ledger.reply}
-        st.caption(page.t("compare.usage", **usage, seconds=seconds))
+        st.session_state[f"usage of {session}"] = {**usage, "seconds": seconds}
+
+
+def _show_usage(page: parts.PageContext, session: str) -> None:
+    """What the last reply took, or why there is none."""
+    usage = st.session_state.get(f"usage of {session}")
+    if isinstance(usage, EgosRagError):
+        parts.show_error(usage)
+    elif usage:
+        st.caption(page.t("compare.usage", **usage))
 
 
 main()

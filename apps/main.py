@@ -7,6 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from apps import parts
+from apps.parts.display import show_style
+from apps.parts.pilot import pilot
 
 PAGES = {  # file: icon; the title is the text "pages.<file>"
     "roleplay": ":material/chat:",
@@ -22,12 +24,15 @@ def main() -> None:
     """Show the sidebar, and run the page that the visitor chose."""
     folder = Path(__file__).parent
     st.set_page_config(page_title="EGOS-RAG", page_icon=folder / "icon.png", layout="wide")
+    show_style()
     page = parts.sidebar()
     pages = [
         st.Page(folder / f"{name}.py", title=page.t(f"pages.{name}"), icon=icon, url_path=name, default=not n)
         for n, (name, icon) in enumerate(PAGES.items())
     ]
-    st.navigation(pages, position="top").run()
+    current = st.navigation(pages, position="top")
+    pilot(page.language)
+    current.run()
 
 
 main()

@@ -124,7 +124,7 @@ def _show_transcript(page: parts.PageContext, file: RunFile, record: transcripts
 
 
 def _show_nothing(page: parts.PageContext) -> None:
-    st.info(page.t("results.none", folder=parts.escape(runs_folder().name)))
+    st.info(page.t("results.none", folder=parts.escape(str(runs_folder()), 200)))
     st.code(EXAMPLE, language="bash")
 
 

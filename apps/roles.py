@@ -1,11 +1,17 @@
-"""The visitor's roles: cards with their evidence, to edit, upload, extract from texts and download."""
+"""The visitor's roles: cards with their evidence, to edit, upload, extract from texts, give a lorebook and download."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from apps import parts
-from egosrag.host import card_editor, cards, conversations
+from apps.parts.jobs import background_jobs, show_job
+from apps.parts.remember import remembered
+from apps.parts.shared_model import model_of, model_queue
+from egosrag.console import Reporter
+from egosrag.host import card_editor, cards, conversations, lorebooks
+from egosrag.host.jobs import in_turns
+from egosrag.host.portraits import portrait
 
 TEXT_EXTENSIONS = ("pdf", "txt", "md", "html", "docx")
 
@@ -38,18 +44,27 @@ def _show_upload(page: parts.PageContext) -> None:
 
 
 def _show_extract(page: parts.PageContext) -> None:
-    t = page.t
-    with st.form("extract", border=False):
-        name = st.text_input(t("roles.name"), max_chars=80, help=t("roles.name_help"))
-        files = parts.upload_several(page, t("roles.files"), TEXT_EXTENSIONS)
-        pasted = st.text_area(t("roles.pasted"), height=160, max_chars=200_000)
+    """Extract a role in the background: it goes on while the page is reloaded or left."""
+    t, number, jobs = page.t, st.session_state.get("added", 0), background_jobs()
+    if stored := show_job(page, "extract"):
+        _select_added(page, stored)
+    if jobs.find(page.visitor.key, "extract"):
+        return
+    with st.form(f"extract {number}", border=False):
+        name = st.text_input(t("roles.name"), max_chars=80, help=t("roles.name_help"), key=f"extract name {number}")
+        files = parts.upload_several(page, t("roles.files"), TEXT_EXTENSIONS, key=f"extract files {number}")
+        key = f"extract text {number}"
+        pasted = st.text_area(t("roles.pasted"), height=160, max_chars=200_000, key=key)
         submitted = st.form_submit_button(t("roles.run_extract"), type="primary")
     if submitted:
         texts = cards.read_texts(files, pasted, t("roles.pasted_name"))
-        model = parts.chat_model(page)
-        with parts.model_slot(page) as slot, parts.progress_bar(t("roles.reading"), slot) as progress:
-            stored = cards.extract(page.settings, page.visitor, texts, name, model, progress)
-        _select_added(page, stored)
+        settings, visitor = page.settings, page.visitor
+
+        def work(progress: Reporter) -> cards.StoredRole:
+            return cards.extract(settings, visitor, texts, name, model_of(settings), progress)
+
+        jobs.start(visitor.key, "extract", name, in_turns(model_queue(), visitor.key, work))
+        st.rerun()
 
 
 def _select_added(page: parts.PageContext, stored: cards.StoredRole) -> None:
@@ -63,10 +78,10 @@ def _select_added(page: parts.PageContext, stored: cards.StoredRole) -> None:
 def _show_role(page: parts.PageContext) -> None:
     t = page.t
     labels = cards.labels(page.visitor, page.language)
-    index = list(labels).index(st.session_state["role"]) if st.session_state.get("role") in labels else 0
-    chosen = st.selectbox(t("roles.role"), list(labels), index, format_func=labels.get)
-    st.session_state["role"] = chosen
-    stored = cards.find(page.visitor, chosen)
+    if added := st.session_state.pop("role", None):
+        st.session_state["shown role"] = added
+    key = remembered("shown role", next(iter(labels)), labels)
+    stored = cards.find(page.visitor, st.selectbox(t("roles.role"), list(labels), key=key, format_func=labels.get))
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(t("roles.start"), type="primary", icon=":material/chat:"):
             st.session_state["session"] = conversations.new_session(page.visitor, [stored.id])
@@ -81,8 +96,10 @@ def _show_role(page: parts.PageContext) -> None:
             )
         editing = st.toggle(t("roles.edit"), key="edit role")
         if stored.is_own:
-            args = (page.visitor, stored)
-            st.button(t("roles.delete"), icon=":material/delete:", on_click=cards.delete, args=args)
+            with st.popover(t("roles.delete"), icon=":material/delete:", key=f"delete {stored.id}"):
+                st.caption(t("roles.delete_asks", name=parts.escape(stored.name)))
+                args = (page.visitor, stored)
+                st.button(t("roles.delete_really"), type="primary", on_click=cards.delete, args=args, key="delete role")
     if editing:
         _show_editor(page, stored)
     else:
@@ -91,12 +108,13 @@ def _show_role(page: parts.PageContext) -> None:
 
 def _show_card(page: parts.PageContext, stored: cards.StoredRole) -> None:
     role = cards.load(stored)
-    if picture := stored.thumbnail():
-        st.image(picture, width=160)
-    st.subheader(parts.escape(role.name))
-    if role.greeting:
-        with st.chat_message("assistant", avatar=parts.ROLE_ICON):
-            parts.show_text(role.greeting)
+    picture = portrait(stored, role.name)
+    head = '<div class="head"><img src="{}" alt=""><div><h1>{}</h1><p>{}</p></div></div>'
+    parts.show_html(head, picture, role.name, cards.about(role))
+    for greeting in filter(None, (role.greeting, *role.alternate_greetings)):
+        with st.chat_message("assistant", avatar=picture):
+            parts.show_said(greeting)
+    _show_lorebook(page, stored, role)
     for field in card_editor.STATEMENT_FIELDS:
         statements = getattr(role, field)
         if statements:
@@ -112,6 +130,24 @@ def _show_card(page: parts.PageContext, stored: cards.StoredRole) -> None:
         st.caption(page.t("roles.sample_dialogue"))
         for line in role.sample_dialogue:
             parts.show_text(f"{line.speaker}: {line.text}")
+
+
+def _show_lorebook(page: parts.PageContext, stored: cards.StoredRole, role: cards.Role) -> None:
+    """The lorebook of the card, and the visitor's lorebooks to give it one of them."""
+    t, books = page.t, lorebooks.labels(page.visitor)
+    if not (books or role.lorebook):
+        return
+    entries = len(role.lorebook.entries) if role.lorebook else 0
+    with st.expander(t("roles.lorebook", n=entries), icon=":material/auto_stories:"):
+        for entry in role.lorebook.entries[:100] if role.lorebook else ():
+            parts.show_text(f"{entry.label}: {entry.content}")
+        if books:
+            chosen = st.selectbox(t("roles.lorebook_choose"), list(books), key="role lorebook", format_func=books.get)
+            if st.button(t("roles.lorebook_give", name=parts.escape(role.name))):
+                book = lorebooks.load(lorebooks.find(page.visitor, chosen))
+                _select_added(page, cards.give_lorebook(page.visitor, stored, book))
+        if role.lorebook and st.button(t("roles.lorebook_take"), icon=":material/remove:"):
+            _select_added(page, cards.give_lorebook(page.visitor, stored, None))
 
 
 def _show_editor(page: parts.PageContext, stored: cards.StoredRole) -> None:

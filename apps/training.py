@@ -53,7 +53,7 @@ def _watch_runs(page: parts.PageContext) -> None:
 def _show_runs(page: parts.PageContext, found: list[Run]) -> None:
     t = page.t
     if not found:
-        st.info(t("training.none", folder=parts.escape(runs_folder().name)), icon=":material/hourglass_empty:")
+        st.info(t("training.none", folder=parts.escape(str(runs_folder()), 200)), icon=":material/hourglass_empty:")
         return
     st.dataframe([_row(page, run) for run in found], hide_index=True, width="stretch", height="content")
     runs = {run.name: run for run in found}

@@ -12,14 +12,19 @@
 
     main()
 
-Read in this order: ``context`` and ``translations`` (what a page knows of its visitor), ``sidebar``, ``display``
-(untrusted text, errors, streams), ``shared_model`` (loading, and the queue), ``uploads``; then the parts of single
-pages: ``transcript``, ``prompt_panel``, ``persona_picker``, ``lorebooks`` and ``roleplay_settings``,
-``labelling``, ``runs``.
+Read in this order: ``context`` and ``translations`` (what a page knows of its visitor), ``sidebar``, ``remember``
+(widgets that outlast a reload), ``model_picker``, ``display`` (untrusted text, errors, streams), ``shared_model``
+(loading, and the queue), ``jobs`` (work in the background), ``uploads``, ``pilot`` (what runs in the browser; its style
+sheet is ``style.css``); then the parts of single pages: of the chat ``gallery``, ``conversation_list``,
+``conversation_head``, ``transcript``, ``replies``, ``conversation_settings``, ``persona_picker``, ``lorebooks``,
+``roleplay_settings``, ``prompt_panel``; of the documents ``documents``, ``document_list``, ``answers``,
+``cited_page``; ``labelling``, ``runs``.
 
 ``page.t(key, **values)``
     a text in the visitor's language, from ``apps/parts/locales/en.yaml`` and ``zh.yaml``: a section for each page, the
     same keys in both. ``page.language`` is "en" or "zh".
+``page.side``
+    the place in the sidebar for what belongs to the page.
 ``page.settings``, ``page.visitor``
     the Settings, with the choices of the sidebar; the visitor: ``visitor.folder`` has their files, and
     ``visitor.key`` must be part of every key under which something is stored for them.
@@ -30,12 +35,12 @@ pages: ``transcript``, ``prompt_panel``, ``persona_picker``, ``lorebooks`` and `
     of long work lets others go first. The model must not be called without a slot.
 ``parts.show_stream(stream)``
     shows the ``str`` chunks of a stream as they come and returns its last item (Reply, Answer). When the visitor stops
-    the page, the stream is closed.
-``parts.progress_bar(label)``
-    a context manager that gives a Reporter; ``progress_bar(label, slot)`` gives way between steps.
+    the page, the stream is closed. The page runs again afterwards (``st.rerun()``).
 ``parts.upload_one(page, label, extensions)``, ``parts.upload_several(page, label, extensions)``
     a file uploader; its files are stored and returned as ``egosrag.host.uploads.Upload`` (``path``, and ``name`` to
     show).
+``parts.show_said(text)``
+    untrusted text with its Markdown: emphasis, lists, code; HTML, pictures and links stay text.
 ``parts.show_text(text)``, ``parts.show_highlighted(text, start, end)``, ``parts.show_error(error)``,
 ``parts.escape(text)``
     untrusted text as plain text. ``escape`` is for labels, captions, tabs and headings, which Streamlit renders as
@@ -49,9 +54,11 @@ from apps.parts.display import (
     USER_ICON,
     errors_shown,
     escape,
-    progress_bar,
     show_error,
     show_highlighted,
+    show_html,
+    show_said,
+    show_step,
     show_stream,
     show_text,
 )
@@ -68,9 +75,11 @@ __all__ = [
     "escape",
     "model_slot",
     "page_context",
-    "progress_bar",
     "show_error",
     "show_highlighted",
+    "show_html",
+    "show_said",
+    "show_step",
     "show_stream",
     "show_text",
     "sidebar",

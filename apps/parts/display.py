@@ -1,25 +1,46 @@
-"""Untrusted text on a page: shown as plain text, without Markdown, HTML, pictures or links. Also errors and streams."""
+"""Untrusted text on a page: no HTML, pictures or links, what is said with its Markdown. Also errors and streams."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from html import escape as escape_html
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from egosrag import EgosRagError
-from egosrag.console import Reporter
 from egosrag.host.escape import escape_markdown
-from egosrag.host.queue import Slot
+from egosrag.host.manuals import AnswerProgress
+from egosrag.host.markup import markup
+from egosrag.host.messages import translated
 
 ROLE_ICON, USER_ICON = ":material/theater_comedy:", ":material/person:"
+TYPING = '<span class="typing generating"><i></i><i></i><i></i></span>'
+REDRAW_S = 0.08  # between two drawings of a text that is being written, each of which sends all of it
+STYLE = Path(__file__).parent / "style.css"
+
+
+def show_style() -> None:
+    """Add the style sheet of the pages."""
+    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
 
 
 def show_text(text: str) -> None:
     """Show a text as it is."""
     st.text(text)
+
+
+def show_html(template: str, *texts: str) -> None:
+    """Show HTML of our own with untrusted texts in its places ``{}``, escaped."""
+    st.html(template.format(*map(escape_html, texts)))
+
+
+def show_said(text: str, *, mine: bool = False) -> None:
+    """Show what a role, or the visitor (``mine``), says: with its Markdown, without HTML, pictures and links."""
+    st.html(markup(text, "mine" if mine else ""))
 
 
 def escape(text: str, max_length: int = 80) -> str:
@@ -28,14 +49,19 @@ def escape(text: str, max_length: int = 80) -> str:
 
 
 def show_error(error: EgosRagError) -> None:
-    """Show the one-line message of an error."""
-    st.error(escape_markdown(str(error), 600))
+    """Show the one-line message of an error, in the language of the page."""
+    st.error(escape_markdown(error_text(error), 600))
+
+
+def error_text(error: EgosRagError | str) -> str:
+    """The message of an error in the language of the page."""
+    return translated(str(error), st.session_state.get("language", "en"))
 
 
 def show_highlighted(text: str, start: int, end: int) -> None:
     """Show a text with ``text[start:end]`` highlighted."""
     parts = (escape_html(text[:start]), escape_html(text[start:end]), escape_html(text[end:]))
-    st.html('<div style="white-space:pre-wrap;overflow-wrap:anywhere">{}<mark>{}</mark>{}</div>'.format(*parts))
+    st.html('<div class="page-text">{}<mark>{}</mark>{}</div>'.format(*parts))
 
 
 @contextmanager
@@ -47,41 +73,36 @@ def errors_shown() -> Iterator[None]:
         show_error(error)
 
 
-def show_stream(stream: Iterator[Any]) -> Any:
+def show_step(place: Any, text: str) -> None:
+    """Show a step of an answer in ``place``, until its first text comes."""
+    place.html(f'<p class="step generating">{escape_html(text)} {TYPING}</p>')
+
+
+def show_stream(stream: Iterator[Any], place: Any = None, step: Callable[[AnswerProgress], str] | None = None) -> Any:
     """Show the text chunks of a stream as they come and return its last item.
 
     The stream is closed when the page is stopped, so that the model stops too.
+
+    Args:
+        stream: chunks of text, then the last item.
+        place: an ``st.empty()`` that shows something until the first text comes; by default a sign of typing.
+        step: words for a step of answering, shown until the next one or the first text; none where they are empty.
     """
-    text, last = "", None
-    place = st.empty()
+    text, last, shown_at = "", None, 0.0
+    if place is None:
+        place = st.empty()
+        place.html(TYPING)
     with closing(stream):  # type: ignore[type-var]
         for item in stream:
             if isinstance(item, str):
                 text += item
-                place.text(text)
+                if time.monotonic() - shown_at > REDRAW_S:
+                    place.html(markup(text, "generating"))
+                    shown_at = time.monotonic()
+            elif isinstance(item, AnswerProgress):
+                if step and (words := step(item)):
+                    show_step(place, words)
             else:
                 last = item
+    place.html(markup(text, "generating"))
     return last
-
-
-class _BarReporter(Reporter):
-    """Reports progress as a bar, and lets other visitors use the model between two steps."""
-
-    def __init__(self, bar: Any, slot: Slot | None) -> None:
-        self._bar, self._slot = bar, slot
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self._bar.progress(min(1.0, done / max(total, 1)), escape(f"{what}: {done}/{total}", 200))
-        if self._slot:
-            self._slot.give_way()
-
-    def note(self, text: str) -> None:
-        st.caption(escape(text, 300))
-
-
-@contextmanager
-def progress_bar(label: str, slot: Slot | None = None) -> Iterator[Reporter]:
-    """A progress bar that disappears at the end; with a ``slot``, other visitors go first between two steps."""
-    bar = st.progress(0.0, escape(label))
-    yield _BarReporter(bar, slot)
-    bar.empty()

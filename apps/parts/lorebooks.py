@@ -26,7 +26,7 @@ def lorebook_picker(page: PageContext, session: str) -> None:
         format_func=labels.get,
         on_change=lambda: conversations.choose_lorebooks(page.visitor, session, st.session_state[key]),
     )
-    with st.popover(t("lorebooks.edit"), icon=":material/auto_stories:"), errors_shown():
+    with st.popover(t("lorebooks.edit_books"), icon=":material/edit:"), errors_shown():
         if added := _upload(page):
             conversations.choose_lorebooks(page.visitor, session, [*chosen, added.id])
             st.rerun()

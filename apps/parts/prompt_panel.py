@@ -12,7 +12,9 @@ from egosrag.host.conversations import PromptView, Transcript
 def prompt_panel(page: PageContext, view: PromptView | None, transcript: Transcript) -> None:
     """Show the panel; ``view`` is None until a reply was generated on this visit."""
     t = page.t
-    st.subheader(t("prompt.title"))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(t("prompt.title"), anchor=False)
+        st.button(t("prompt.close"), key="close-beside", icon=":material/close:", type="tertiary", on_click=_close)
     if view is None:
         st.caption(t("prompt.none"))
     else:
@@ -33,6 +35,17 @@ def prompt_panel(page: PageContext, view: PromptView | None, transcript: Transcr
     st.caption(t("prompt.summary", n=len(transcript.scenes)))
     for scene in transcript.scenes:
         st.text(f"• {scene.text}")
+
+
+def _close() -> None:
+    st.session_state["show prompt"] = False
+
+
+def show_speed(page: PageContext, view: PromptView | None, transcript: Transcript) -> None:
+    """Below the last reply, how fast it was written."""
+    if view and view.tokens_per_second and transcript.turns and transcript.turns[-1].id == view.turn_id:
+        speed, first = f"{view.tokens_per_second:.0f}", f"{view.first_token_s:.1f}"
+        st.caption(page.t("prompt.speed", tokens=view.ledger.reply, speed=speed, first=first))
 
 
 def show_fired_entries(page: PageContext, view: PromptView | None, transcript: Transcript) -> None:

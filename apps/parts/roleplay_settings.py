@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from apps.parts.context import PageContext
+from apps.parts.remember import remembered
 from egosrag import Settings
 from egosrag.presets import PRESETS
 
@@ -28,21 +29,21 @@ def roleplay_settings(page: PageContext, key: str) -> Settings:
         SettingsError: the choices contradict each other.
     """
     t, configured = page.t, page.settings
+    drawn = {name: getattr(configured, name) for name in ("sampling", "max_new_tokens", "seed")}
     preset = st.selectbox(
-        t("settings.preset"), ["", *PRESETS], key=f"{key} preset",
+        t("settings.preset"), ["", *PRESETS], key=remembered(f"{key} preset", "", ["", *PRESETS]),
         format_func=lambda name: name or t("settings.no_preset"), help=t("settings.preset_help"),
     )  # fmt: skip
     if preset:
-        return Settings.load(preset=preset, sampling=configured.sampling)
+        return Settings.load(preset=preset, **drawn)
     chosen: dict[str, Any] = {}
     quote = t("settings.quote")
-    chosen["quote"] = st.toggle(quote, configured.quote, key=f"{key} quote", help=t("settings.quote_help"))
+    chosen["quote"] = st.toggle(quote, key=remembered(f"{key} quote", configured.quote), help=t("settings.quote_help"))
     for setting, values in OPTIONS.items():
         chosen[setting] = st.selectbox(
             t(f"settings.{setting}"),
             values,
-            values.index(getattr(configured, setting)),
-            key=f"{key} {setting}",
+            key=remembered(f"{key} {setting}", getattr(configured, setting), values),
             format_func=lambda value, setting=setting: t(f"settings.{setting}_{value or 'default'}"),
         )
-    return Settings.load(model=configured.model, **chosen, sampling=configured.sampling)
+    return Settings.load(model=configured.model, **chosen, **drawn)

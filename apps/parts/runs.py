@@ -9,5 +9,8 @@ RUNS = "EGOSRAG_APP_RUNS"
 
 
 def runs_folder() -> Path:
-    """The folder that the environment variable names, else ``runs`` in the checkout."""
-    return Path(os.environ.get(RUNS) or Path(__file__).resolve().parents[2] / "runs")
+    """The folder that the environment variable names, else ``runs`` of the current folder, else of the checkout."""
+    if named := os.environ.get(RUNS):
+        return Path(named)
+    here = Path.cwd() / "runs"
+    return here if here.is_dir() else Path(__file__).resolve().parents[2] / "runs"

@@ -29,6 +29,20 @@ def _queue() -> FairQueue:
     return FairQueue()
 
 
+def model_queue() -> FairQueue:
+    """The queue in front of the models, for work in the background."""
+    return _queue()
+
+
+def model_of(settings: Settings) -> Any:
+    """The chat model of some settings, for work in the background; waits until it is loaded.
+
+    Raises:
+        ModelError: it cannot be found or loaded.
+    """
+    return _loader().get(settings).result()
+
+
 def chat_model(page: PageContext, settings: Settings | None = None) -> Any:
     """The chat model of ``settings``, or of the page's; shows that it is loading.
 
@@ -59,8 +73,9 @@ def model_slot(page: PageContext) -> Iterator[Slot]:
         yield slot
 
 
-def show_model_status(settings: Settings, t: Translations) -> None:
+def show_model_status(page: PageContext) -> None:
     """Start to load the model and show its progress, without blocking the page."""
+    settings, t = page.settings, page.t
     future = _loader().get(settings)
     if future.done():
         _show_status(future, settings, t, 0)

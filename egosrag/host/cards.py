@@ -18,8 +18,9 @@ from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.roles.files import EXTENSIONS, load_role, read_role_file, save_role
 from egosrag.roles.pictures import extension_of
-from egosrag.schema import Role
+from egosrag.schema import Lorebook, Role
 from egosrag.settings import Settings
+from egosrag.text.language import one_line
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXTENSIONS",
+    "Role",
     "StoredRole",
+    "about",
     "add",
     "add_upload",
     "delete",
     "export",
     "extract",
     "find",
+    "give_lorebook",
+    "greeting_line",
     "labels",
     "list_roles",
     "load",
@@ -42,6 +47,7 @@ __all__ = [
     "update",
 ]
 MAX_ROLES = 100  # of one visitor
+_CHARACTER = re.compile(r"\{\{char\}\}|<BOT>", re.IGNORECASE)
 _OWN_ID = re.compile(r"[0-9a-f]{12}")
 _SAMPLES = samples.FOLDER
 
@@ -75,8 +81,8 @@ class StoredRole(NamedTuple):
         found = sorted(self.path.parent.glob("picture.*")) if self.is_own else []
         return found[0] if found else None
 
-    def thumbnail(self) -> bytes | None:
-        """The picture as a small PNG to show; None where there is none, or it is damaged or huge."""
+    def thumbnail(self, side: int = THUMBNAIL) -> bytes | None:
+        """The picture as a PNG, its longer side ``side`` pixels; None: there is none, or it is damaged or huge."""
         from PIL import Image
 
         if self.picture is None:
@@ -86,7 +92,7 @@ class StoredRole(NamedTuple):
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(self.picture) as picture:
-                    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+                    picture.thumbnail((side, side))
                     picture.convert("RGBA").save(small, "PNG")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
             return None
@@ -115,6 +121,23 @@ def load(stored: StoredRole) -> Role:
         RoleError: it cannot be read.
     """
     return load_role(stored.path)
+
+
+def about(role: Role, length: int = 140) -> str:
+    """One line about a role, from the first of its statements; empty where it has none."""
+    statements = (*role.background, *role.personality, *role.relations, *role.speaking_style)
+    return _readable(role, next((s.text for s in statements if s.text.strip()), ""), length)
+
+
+def greeting_line(role: Role, length: int = 120) -> str:
+    """The beginning of a role's greeting, in one line; empty where it has none."""
+    return _readable(role, role.greeting or "", length)
+
+
+def _readable(role: Role, text: str, length: int) -> str:
+    """A text of a card in one line, with its name for the macro of it."""
+    line = one_line(_CHARACTER.sub(lambda _: role.nickname or role.name, text))
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
 def find(visitor: Visitor, role_id: str) -> StoredRole:
@@ -242,6 +265,19 @@ def export(stored: StoredRole, extension: str) -> bytes:
         path = Path(folder) / f"card.{extension}"
         save_role(load_role(stored.path), path, picture=None if extension == "json" else stored.picture)
         return path.read_bytes()
+
+
+def give_lorebook(visitor: Visitor, stored: StoredRole, book: Lorebook | None) -> StoredRole:
+    """Make a lorebook part of a role's card; None takes it away. A sample becomes a role of the visitor.
+
+    Raises:
+        RoleError: the visitor has too many roles, or the card cannot be written.
+    """
+    role = load(stored).model_copy(update={"lorebook": book})
+    if stored.is_own:
+        save_role(role, stored.path)
+        return stored
+    return update(visitor, stored, role)
 
 
 def _stored(path: Path) -> StoredRole:

@@ -1,4 +1,4 @@
-"""What a visitor chose for each of their conversations: a persona and lorebooks, in one file of the visitor."""
+"""What belongs to each conversation of a visitor: persona, lorebooks, model; in one file of the visitor."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ class Choices(NamedTuple):
     Attributes:
         persona: name of a saved persona; empty: none; None: the one that the conversation remembers.
         lorebooks: ids of lorebooks.
+        model: the model that wrote its last reply; empty: not known.
+        note: the author's note; None: the one that the conversation remembers.
     """
 
     persona: str | None = None
     lorebooks: tuple[str, ...] = ()
+    model: str = ""
+    note: str | None = None
 
 
 def choices_of(visitor: Visitor, session: str) -> Choices:
@@ -31,10 +35,12 @@ def choices_of(visitor: Visitor, session: str) -> Choices:
     row = _read(visitor).get(session)
     if not isinstance(row, Mapping):
         return Choices()
-    persona, lorebooks = row.get("persona"), row.get("lorebooks")
+    persona, lorebooks, model, note = (row.get(name) for name in ("persona", "lorebooks", "model", "note"))
     return Choices(
         persona if isinstance(persona, str) else None,
         tuple(name for name in lorebooks if isinstance(name, str)) if isinstance(lorebooks, list) else (),
+        model if isinstance(model, str) else "",
+        note if isinstance(note, str) else None,
     )
 
 

@@ -48,13 +48,16 @@ __all__ = [
     "branch_conversation",
     "choices_of",
     "choose_lorebooks",
+    "choose_note",
     "choose_persona",
     "delete_conversation",
     "export_conversation",
+    "export_name",
     "import_conversation",
     "list_conversations",
     "load_transcript",
     "new_session",
+    "note_model",
     "open_conversation",
     "pin_conversation",
     "prompt_view",
@@ -64,7 +67,8 @@ __all__ = [
     "title_of",
 ]
 
-_UNNAMED = re.compile(r"[0-9a-f]{8}")  # the end of the name of a session without a title
+_COMPARED = re.compile(r"compare-[0-9a-f]{8}")  # the end of the name of one side of a comparison
+_UNNAMED = re.compile(r"(compare-)?[0-9a-f]{8}")  # the end of the name of a session without a title
 
 
 class ConversationInfo(NamedTuple):
@@ -98,6 +102,7 @@ class Transcript(NamedTuple):
         record: the stored turns, scenes and alternative replies.
         greetings: what a role may say first, while nothing is stored; the first one is shown.
         persona: who talks with the roles.
+        note: the author's note.
     """
 
     session: str
@@ -105,6 +110,7 @@ class Transcript(NamedTuple):
     record: Record
     greetings: tuple[Turn, ...] = ()
     persona: Persona | None = None
+    note: str = ""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -115,6 +121,12 @@ class Transcript(NamedTuple):
     def scenes(self) -> tuple[Scene, ...]:
         """The running summary; where scenes summarize the same turns, the latest one."""
         return ConversationView(role=Role(name="-"), turns=self.record.turns, scenes=self.record.scenes).visible_scenes
+
+    @property
+    def unanswered(self) -> Turn | None:
+        """The visitor's last line, where no role replied to it."""
+        last = self.turns[-1] if self.turns else None
+        return last if last and last.speaker not in self.names else None
 
     @property
     def started(self) -> bool:
@@ -143,6 +155,8 @@ class PromptView(NamedTuple):
         ledger: tokens of the reply.
         lore: the lorebook entries that the message activated.
         turn_id: id of the turn with the reply.
+        first_token_s: seconds until its first text.
+        tokens_per_second: of the reply after its first text; 0: not measured.
     """
 
     parts: tuple[PromptPart, ...]
@@ -151,6 +165,8 @@ class PromptView(NamedTuple):
     ledger: Ledger
     lore: tuple[LoreEntry, ...] = ()
     turn_id: str = ""
+    first_token_s: float = 0.0
+    tokens_per_second: float = 0.0
 
     @property
     def cached_share(self) -> float:
@@ -158,19 +174,20 @@ class PromptView(NamedTuple):
         return min(1.0, self.ledger.cached / self.ledger.prompt) if self.ledger.prompt else 0.0
 
 
-def new_session(visitor: Visitor, roles: Sequence[str]) -> str:
+def new_session(visitor: Visitor, roles: Sequence[str], *, compared: bool = False) -> str:
     """A unique name for a new session.
 
     Args:
         visitor: the owner.
         roles: ids of the roles.
+        compared: it is one side of a comparison, which is in no list of conversations.
 
     Raises:
         SessionError: there are no roles, or too many.
     """
     if not 1 <= len(roles) <= SCENE_ROLES:
         raise SessionError(f"a conversation needs one role to {SCENE_ROLES}: choose that many")
-    return f"{visitor.key}/{'+'.join(roles)}/{uuid.uuid4().hex[:8]}"
+    return f"{visitor.key}/{'+'.join(roles)}/{'compare-' if compared else ''}{uuid.uuid4().hex[:8]}"
 
 
 def role_ids(visitor: Visitor, session: str) -> tuple[str, ...]:
@@ -192,6 +209,7 @@ def list_conversations(settings: Settings, visitor: Visitor) -> list[Conversatio
     return [
         ConversationInfo(i.session, role_ids(visitor, i.session), i.name, i.turns, i.at, title_of(i.session), i.pinned)
         for i in sessions
+        if not _is_compared(i.session)
     ]
 
 
@@ -203,20 +221,23 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
         RoleError: the session has no turns, and one of its roles no longer exists.
     """
     ids = role_ids(visitor, session)
-    chosen = choices_of(visitor, session).persona
+    chosen = choices_of(visitor, session)
     with open_store(settings.session_store) as store:
         if store.get_tuple({"configurable": {"thread_id": session}}) is not None:
             archive = archive_of(store, session)
-            persona = chosen_persona(visitor, chosen, archive.persona)
-            return Transcript(session, tuple(role.name for role in archive.roles), archive.record, persona=persona)
+            persona = chosen_persona(visitor, chosen.persona, archive.persona)
+            names = tuple(role.name for role in archive.roles)
+            note = archive.note if chosen.note is None else chosen.note
+            return Transcript(session, names, archive.record, persona=persona, note=note)
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
-    persona = chosen_persona(visitor, chosen, None)
+    persona = chosen_persona(visitor, chosen.persona, None)
     greeting = next(filter(None, (greeting_of(role, persona, session) for role in roles)), None)
     said = greeting.record.texts(greeting.turn.id) if greeting else []
     speaker = greeting.turn.speaker if greeting else ""
     # The ids stay the same when a page is run again, which identifies its widgets by them.
     greetings = (Turn(speaker=speaker, text=text, id=f"greeting {number}") for number, text in enumerate(said))
-    return Transcript(session, tuple(role.name for role in roles), Record(), tuple(greetings), persona)
+    names = tuple(role.name for role in roles)
+    return Transcript(session, names, Record(), tuple(greetings), persona, chosen.note or "")
 
 
 @contextmanager
@@ -248,6 +269,8 @@ def open_conversation(
         persona = chosen_persona(visitor, chosen.persona, conversation.persona)
         if persona != conversation.persona:
             conversation.set_persona(persona)
+        if chosen.note is not None and chosen.note != conversation.note:
+            conversation.set_note(chosen.note)
         yield conversation
 
 
@@ -258,7 +281,12 @@ def prompt_view(conversation: Conversation, reply: Reply) -> PromptView | None:
         return None
     view = composed.view
     turn_id = conversation.record.turns[-1].id
-    return PromptView(composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore, turn_id)
+    first = reply.timing.first_token_s or 0.0
+    writing = reply.timing.total_s - first
+    speed = (reply.usage.completion_tokens - 1) / writing if writing > 0 and reply.usage.completion_tokens > 1 else 0.0
+    return PromptView(
+        composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore, turn_id, first, speed
+    )
 
 
 def choose_persona(visitor: Visitor, session: str, name: str) -> None:
@@ -272,6 +300,28 @@ def choose_persona(visitor: Visitor, session: str, name: str) -> None:
     store_choices(visitor, session, choices_of(visitor, session)._replace(persona=name))
 
 
+def note_model(visitor: Visitor, session: str, model: str) -> None:
+    """Store the name of the model that wrote the last reply of a conversation.
+
+    Raises:
+        SessionError: the conversation belongs to another visitor.
+        RoleError: the name cannot be stored.
+    """
+    role_ids(visitor, session)
+    store_choices(visitor, session, choices_of(visitor, session)._replace(model=model))
+
+
+def choose_note(visitor: Visitor, session: str, note: str) -> None:
+    """Set the author's note of a conversation; empty: none.
+
+    Raises:
+        SessionError: the conversation belongs to another visitor.
+        RoleError: the note cannot be stored.
+    """
+    role_ids(visitor, session)
+    store_choices(visitor, session, choices_of(visitor, session)._replace(note=note.strip()[:4000]))
+
+
 def choose_lorebooks(visitor: Visitor, session: str, lorebooks: Sequence[str]) -> None:
     """Choose the lorebooks of a conversation by their ids.
 
@@ -281,6 +331,12 @@ def choose_lorebooks(visitor: Visitor, session: str, lorebooks: Sequence[str]) -
     """
     role_ids(visitor, session)
     store_choices(visitor, session, choices_of(visitor, session)._replace(lorebooks=tuple(lorebooks)))
+
+
+def export_name(info: ConversationInfo, extension: str) -> str:
+    """A file name for a conversation: its title or its roles, and the day of its last line."""
+    name = "".join(c if c.isalnum() else "-" for c in info.title or info.name).strip("-")[:60]
+    return f"{name or 'conversation'}-{info.at[:10] or 'new'}.{extension}"
 
 
 def export_conversation(settings: Settings, visitor: Visitor, session: str, extension: str) -> bytes:
@@ -315,6 +371,10 @@ def import_conversation(settings: Settings, visitor: Visitor, upload: Upload) ->
             sessions.append(new_session(visitor, [ids[role.model_dump_json()] for role in archive.roles]))
             restore(store, archive, sessions[-1])
     return sessions[0]
+
+
+def _is_compared(session: str) -> bool:
+    return bool(_COMPARED.fullmatch(session.rpartition("/")[2]))
 
 
 def title_of(session: str) -> str:
@@ -359,7 +419,7 @@ def search_conversations(settings: Settings, visitor: Visitor, words: str) -> li
         SessionError: there are no words.
     """
     with open_store(settings.session_store) as store:
-        return list(search_sessions(store, words, f"{visitor.key}/"))
+        return [f for f in search_sessions(store, words, f"{visitor.key}/") if not _is_compared(f.session)]
 
 
 def branch_conversation(settings: Settings, visitor: Visitor, session: str, turn_id: str | None = None) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from egosrag import assemble
 from egosrag.chatbot import Chatbot, ChatReply
 from egosrag.console import Reporter
-from egosrag.errors import StoreError
+from egosrag.errors import SourceError, StoreError
 from egosrag.host.uploads import Upload, display_names_in_errors, list_uploads
 from egosrag.host.visitors import Visitor
 from egosrag.rag.answer.decision import QUOTE_FROM
 from egosrag.rag.documents.page_view import PageView, page_view
 from egosrag.rag.documents.readers import READERS
-from egosrag.schema import Answer, Citation
+from egosrag.schema import Answer, AnswerProgress, Citation
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,23 +34,6 @@ class AnswerPart(NamedTuple):
 
     text: str
     citation: Citation | None
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A question and its answer on the page.
-
-    Attributes:
-        question: the visitor's question.
-        answer: from the documents.
-        without_document: what the model answered without them; None where the visitor did not choose to compare.
-        run_id: of the LangSmith trace.
-    """
-
-    question: str
-    answer: Answer
-    without_document: str | None
-    run_id: str
 
 
 def list_documents(visitor: Visitor, language: str) -> dict[str, Upload]:
@@ -80,6 +62,10 @@ class IndexCache:
         self._build_locks: dict[tuple[Any, ...], threading.Lock] = {}
         self._indexes: dict[tuple[Any, ...], ManualIndex] = {}  # least recently used first
 
+    def peek(self, settings: Settings, documents: Sequence[Upload]) -> ManualIndex | None:
+        """The index of the documents where it is in memory."""
+        return self._indexes.get(_index_key(settings, documents))
+
     def get(self, settings: Settings, documents: Sequence[Upload], progress: Reporter | None = None) -> ManualIndex:
         """The index of the documents, built where it is not cached; an index is built by one caller at a time.
 
@@ -91,8 +77,7 @@ class IndexCache:
         Raises:
             SourceError, ModelError, StoreError: a document cannot be indexed; the next call tries again.
         """
-        paths = sorted(str(document.path) for document in documents)
-        key = (settings.embedder, settings.window, settings.overlap, *paths)
+        key = _index_key(settings, documents)
         with self._lock:
             build_lock = self._build_locks.setdefault(key, threading.Lock())
         with build_lock:
@@ -108,6 +93,33 @@ class IndexCache:
                     del self._indexes[oldest]
                     self._build_locks.pop(oldest, None)
         return index
+
+
+def _index_key(settings: Settings, documents: Sequence[Upload]) -> tuple[Any, ...]:
+    return (settings.embedder, settings.window, settings.overlap, *sorted(str(document.path) for document in documents))
+
+
+def unreadable(index: ManualIndex | None, documents: Mapping[str, Upload]) -> dict[str, str]:
+    """Why documents are not in an index, by source; of no index, why none of them could be indexed."""
+    indexed = {page.source for page in index.pages} if index else set()
+    return {source: _fault(document) for source, document in documents.items() if source not in indexed}
+
+
+def _fault(document: Upload) -> str:
+    """Why a document cannot be read, with the visitor's name for it; empty where it can."""
+    from egosrag.rag.documents.load import load_document
+
+    try:
+        with display_names_in_errors(document):
+            load_document(document.path, document.name)
+    except SourceError as error:
+        return str(error)
+    return ""
+
+
+def pages_found(step: AnswerProgress) -> list[int] | None:
+    """The numbers of the pages that were found for a question, in order; None in another step."""
+    return sorted({number for _, number in step.pages}) if step.step == "found" else None
 
 
 def reliability(answer: Answer) -> Reliability:

@@ -101,14 +101,14 @@ def type_in(driver: Any, css: str, text: str) -> None:
     until(lambda: driver.execute_script(ready, css)).send_keys(text)
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until ``condition`` is true, and return its value."""
+def until(condition: Callable[[], Any], state: Callable[[], str] = lambda: "") -> Any:
+    """Wait until ``condition`` is true, and return its value; ``state`` says after a time out what there is instead."""
     end = time.monotonic() + TIMEOUT_S
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, "timed out"
+        assert time.monotonic() < end, f"timed out: {state()}"
         time.sleep(0.1)
 
 

@@ -40,7 +40,7 @@ def stamp(page: str) -> str:
     own = APPS / f"{page}.py"
     used = re.findall(r"^from apps\.parts\.(\w+) import", own.read_text(encoding="utf-8"), re.MULTILINE)
     parts = [APPS / "parts" / f"{name}.py" for name in sorted({"display", "sidebar", *used})]
-    files = (own, APPS / "main.py", APPS / ".streamlit" / "config.toml", *parts)
+    files = (own, APPS / "main.py", APPS / "parts" / "style.css", APPS / ".streamlit" / "config.toml", *parts)
     return sha256(b"\0".join([shown.encode(), *(file.read_bytes() for file in files)])).hexdigest()[:16]
 
 
@@ -81,11 +81,13 @@ MESSAGE = "//*[@data-testid='stChatMessage']"
 
 
 def _chat(driver: Any) -> None:
-    _click(driver, "//label[contains(., 'What the model saw')]//input")
+    _click(driver, "//*[contains(@class, 'st-key-talk-edda')]//button")
     _send(driver, "Who are you?")
     _until_shown(driver, f"({MESSAGE})[3]//button[contains(., 'refresh')]")
     _send(driver, "What are you afraid of?")
     _until_shown(driver, f"({MESSAGE})[5]//button[contains(., 'refresh')]")
+    _click(driver, "//label[contains(., 'What the model saw')]//input")
+    _until_shown(driver, "//*[contains(@class, 'st-key-beside')]")
 
 
 def _compare(driver: Any) -> None:
@@ -95,7 +97,7 @@ def _compare(driver: Any) -> None:
 
 def _ask_manual(driver: Any) -> None:
     _send(driver, "Which battery does the key need?")
-    _click(driver, "//button[contains(., 'find_in_page')]")
+    _click(driver, "//button[contains(@class, 'cite')]")
     _until_shown(driver, "//*[@data-testid='stImage']//img")
 
 

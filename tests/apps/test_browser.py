@@ -39,7 +39,7 @@ def find(driver: Any, css: str) -> Any:
 
 
 def wait_for_texts(driver: Any, *texts: str) -> None:
-    until(lambda: all(text in text_of(driver) for text in texts))
+    until(lambda: all(text in text_of(driver) for text in texts), lambda: text_of(driver)[-2000:])
 
 
 def say(driver: Any, message: str, reply: str) -> None:
@@ -59,6 +59,17 @@ def tab(driver: Any, name: str) -> None:
     driver.execute_script("arguments[0].click()", until(lambda: driver.find_elements("xpath", css))[0])
 
 
+def meet(driver: Any, address: str, role: str = "edda", greeting: str = GREETING) -> None:
+    """Choose a role in the gallery."""
+    driver.get(address)
+    click(driver, f'[class*="st-key-talk-{role}"] button')
+    wait_for_texts(driver, greeting)
+
+
+def click(driver: Any, css: str) -> None:
+    driver.execute_script("arguments[0].click()", find(driver, css))
+
+
 def toggle(driver: Any, name: str) -> None:
     css = f"//label[contains(., '{name}')]//input"
     driver.execute_script("arguments[0].click()", until(lambda: driver.find_elements("xpath", css))[0])
@@ -74,8 +85,7 @@ def requests_to_other_hosts(driver: Any) -> list[str]:
 def test_a_conversation_continues_after_a_restart_of_the_server(driver: Any, tmp_path: Path) -> None:
     port, environment = free_port(), {**script(tmp_path, *RESPONSES), **SMALL}
     with server(tmp_path, port=port, **environment) as address:
-        driver.get(address)
-        wait_for_texts(driver, GREETING)
+        meet(driver, address)
         say(driver, "My cat is called Pablo.", "A good name for a cat.")
         press(driver, "refresh")
         wait_for_texts(driver, "Pablo is a fine name, sailor.", "2/2")
@@ -96,9 +106,7 @@ def test_a_conversation_continues_after_a_restart_of_the_server(driver: Any, tmp
 def test_two_visitors_see_nothing_of_each_other(driver: Any, tmp_path: Path) -> None:
     with server(tmp_path, **script(tmp_path, 'One."', 'Two."', 'Three."')) as address, browser(tmp_path) as other:
         for one in (driver, other):
-            one.get(address)
-        for one in (driver, other):
-            wait_for_texts(one, GREETING)
+            meet(one, address)
         say(driver, "My secret is blue.", "One.")
         say(other, "Mine is green.", "Two.")
         say(driver, "And red.", "Three.")
@@ -128,7 +136,7 @@ def test_a_citation_of_an_uploaded_manual_opens_its_page(driver: Any, tmp_path: 
         wait_for_texts(driver, "mine.pdf")
         until(lambda: "manual.en.pdf" not in text_of(driver))
         type_in(driver, '[data-testid="stChatInput"] textarea', question + "\n")
-        press(driver, f"find_in_pagep. {page}")
+        press(driver, f"p. {page}")
         picture = find(driver, '[data-testid="stImage"] img')
         until(lambda: driver.execute_script("return arguments[0].naturalWidth > 0", picture))
         marked = "return [...document.querySelectorAll('mark')].map(m => m.textContent).join(' ')"

@@ -15,7 +15,7 @@ from egosrag.host import cards, conversations, lorebooks
 from egosrag.host.personas import personas_of, save_persona
 from egosrag.schema import Lorebook, Persona, Role
 from egosrag.settings import Settings
-from tests.apps.test_roleplay_page import Open, click, open_page, say, shown, visitor  # noqa: F401  (a fixture)
+from tests.apps.test_roleplay_page import Open, click, meet, open_page, say, shown, visitor  # noqa: F401  (a fixture)
 from tests.apps.test_roles_pages import press, texts
 
 BOOK = Lorebook.model_validate(
@@ -79,8 +79,7 @@ def test_each_conversation_has_its_own_persona(open_page: Open) -> None:  # noqa
     page = open_page('Hm."')
     first = page.session_state["session"]
     box(page, "Who you are").select("Bea").run()
-    page.multiselect[0].select(tim.id).run()
-    press(page, "Start")
+    meet(page, tim.id)
     assert box(page, "Who you are").value == ""
     box(page, "Who you are").select("Ann").run()
     assert shown(page) == ["Hello, Ann."]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 import streamlit
 from streamlit.testing.v1 import AppTest
 
+from apps.parts.jobs import background_jobs
 from egosrag.host.manuals import EXTENSIONS
 from egosrag.host.uploads import save_upload
 from egosrag.host.visitors import Visitor, visitor_of
@@ -44,9 +48,16 @@ def open_page(monkeypatch: pytest.MonkeyPatch, script: Callable[..., str], index
         test = AppTest.from_file(PAGE, default_timeout=60)
         for name, value in {"token": TOKEN, **state}.items():
             test.session_state[name] = value
-        return test.run()
+        return ready(test.run())
 
     return page
+
+
+def ready(page: AppTest) -> AppTest:
+    """Wait until the documents are indexed."""
+    while background_jobs().running(visitor().key):
+        time.sleep(0.05)
+    return page.run()
 
 
 def visitor(token: str = TOKEN) -> Visitor:
@@ -58,7 +69,9 @@ def upload(name: str, text: str, token: str = TOKEN) -> str:
 
 
 def shown(page: AppTest) -> list[str]:
-    return [text.value for message in page.chat_message for text in message.text]
+    html = [element.value for message in page.chat_message for element in message.get("html")]
+    said = [re.sub("<button.*?</button>", "", value) for value in html if value.startswith('<div class="said')]
+    return [unescape(re.sub("<[^>]*>", "", value)).strip() for value in said]
 
 
 def ask(page: AppTest, question: str) -> AppTest:
@@ -76,11 +89,12 @@ def test_a_question_about_the_sample_is_answered_and_its_page_opens(open_page: O
     assert shown(page) == [BATTERY, "It is of the type CR2032."]
     assert not page.image
     (button,) = citation_buttons(page)
-    assert button.label == "p. 2"
+    assert button.label.replace("\\", "") == "p. 2"
     button.click().run()
     assert [s.value for s in page.subheader] == ["p. 2"]
     assert len(page.image) == 1, "a PDF page is shown as a picture"
-    assert "CR2032" in page.html[0].value.partition("<mark>")[2].partition("</mark>")[0]
+    (text,) = [element.value for element in page.html if "page-text" in element.value]
+    assert "CR2032" in text.partition("<mark>")[2].partition("</mark>")[0]
 
 
 def test_a_follow_up_question_has_the_first_one_in_its_history(open_page: Open) -> None:
@@ -99,7 +113,7 @@ def test_answers_with_and_without_the_document_are_side_by_side(open_page: Open)
 
 def test_weak_evidence_shows_a_warning(open_page: Open) -> None:
     name = upload("garden.md", "# Lawn\n\nThe mower is cleaned after use with a brush.\n")
-    page = open_page("The mower is cleaned with a brush. [1]", manual_chosen=[name])
+    page = open_page("The mower is cleaned with a brush. [1]", manual_pick=[name])
     ask(page, "Which oil, which fuel and which tyres does the mower of my neighbour need in winter?")
     assert not page.error
     warnings = [warning.value for warning in page.warning]
@@ -116,12 +130,12 @@ def test_a_refusal_has_no_citation(open_page: Open) -> None:
 def test_hostile_documents_are_shown_as_text(open_page: Open) -> None:
     evil = "Use <script>alert(1)</script> SAE 30 oil ![x](http://evil.example/x.png) in the engine."
     name = upload("../../<img src=x>![y](http://evil.example).txt", evil)
-    page = ask(open_page(f"{evil} [1]", manual_chosen=[name]), "Which oil is used in the engine?")
+    page = ask(open_page(f"{evil} [1]", manual_pick=[name]), "Which oil is used in the engine?")
     assert not page.error
     assert shown(page)[1] == evil
     assert not page.markdown
     citation_buttons(page)[0].click().run()
-    (html,) = page.html
+    (html,) = [element for element in page.html if "page-text" in element.value]
     assert "<script" not in html.value
     assert "<mark>" in html.value and "&lt;script&gt;" in html.value
     assert not any("![y](http" in caption.value for caption in page.caption), (
@@ -134,16 +148,16 @@ def test_hostile_documents_are_shown_as_text(open_page: Open) -> None:
 )
 def test_an_unreadable_document_is_an_error_with_a_reason(open_page: Open, name: str, data: bytes, reason: str) -> None:
     source = save_upload(visitor(), name, data, EXTENSIONS).path.name
-    page = open_page(manual_chosen=[source])
+    page = open_page(manual_pick=[source])
     assert not page.exception
-    (error,) = page.error
-    assert reason in error.value.replace("\\", "")
+    (warning,) = page.warning
+    assert reason in warning.value.replace("\\", "") and name in warning.value.replace("\\", "")
 
 
 def test_an_uploaded_document_replaces_the_sample(open_page: Open) -> None:
     page = open_page("The engine takes SAE 30 oil. [1]")
     file = ("../boat.txt", b"The engine takes SAE 30 oil. Change it once a year.", "text/plain")
-    page.file_uploader(key="manual_files").set_value([file]).run()
+    ready(page.file_uploader(key="manual_files").set_value([file]).run())
     assert not page.error
     assert page.multiselect(key="manual_pick").value == [f.name for f in (visitor().folder / "uploads").glob("*.txt")]
     ask(page, "Which oil does the engine take?")
@@ -152,14 +166,14 @@ def test_an_uploaded_document_replaces_the_sample(open_page: Open) -> None:
 
 def test_a_visitor_never_sees_documents_of_others(open_page: Open) -> None:
     name = upload("secret.txt", "The code is 1234.", token="c" * 32)
-    page = open_page(manual_chosen=[name])
+    page = open_page(manual_pick=[name])
     assert [option for option in page.multiselect(key="manual_pick").options] == ["manual.en.pdf", "manual.zh.pdf"]
     assert page.info[0].value.startswith("Choose or add a document")
 
 
 def test_own_files_can_be_deleted(open_page: Open) -> None:
     name = upload("mine.txt", "The engine takes SAE 30 oil.")
-    page = open_page(manual_chosen=[name])
+    page = open_page(manual_pick=[name])
     (button,) = [b for b in page.button if b.label == "Delete my selected files"]
     button.click().run()
     assert not page.exception
@@ -175,7 +189,7 @@ def test_a_rating_is_stored_as_a_row(open_page: Open) -> None:
 
 
 def test_a_chinese_question_about_the_chinese_manual(open_page: Open) -> None:
-    page = open_page("钥匙使用CR2032型电池。[1]", manual_chosen=["manual.zh.pdf"])
+    page = open_page("钥匙使用CR2032型电池。[1]", manual_pick=["manual.zh.pdf"])
     ask(page, "钥匙用什么电池？")
     assert not page.error
     assert "CR2032" in shown(page)[1]

@@ -146,6 +146,6 @@ def test_the_page_is_available_in_chinese(open_page: Open) -> None:
     from apps.parts.translations import Translations
 
     settings = Settings.load()
-    context = PageContext("zh", Translations("zh"), settings, visitor_of(TOKEN, settings.data_dir))
+    context = PageContext("zh", Translations("zh"), settings, visitor_of(TOKEN, settings.data_dir), None)
     page = open_page("tables", **{"page context": context})
     assert page.selectbox(key="table_of").label == "结果"

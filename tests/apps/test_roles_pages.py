@@ -11,6 +11,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 
 from streamlit.testing.v1 import AppTest
 
+from apps.parts.jobs import background_jobs
 from egosrag.host import cards
 from egosrag.schema import Role
 from tests.apps.test_roleplay_page import Open, open_page, say, shown, visitor  # noqa: F401  (open_page is a fixture)
@@ -51,10 +52,10 @@ def test_an_uploaded_card_is_stored_and_shown_as_text(open_roles: Callable[..., 
     page = open_roles()
     page.file_uploader[0].upload("tim.json", json.dumps(HOSTILE).encode(), "application/json").run()
     assert not page.exception and not page.error
-    assert HOSTILE["greeting"] in texts(page)
+    assert HOSTILE["greeting"] in shown(page)
     assert {*HOSTILE["background"]} <= set(texts(page))
     assert all("<" not in shown.value.replace("\\<", "") for shown in (*page.subheader, *page.toast))
-    press(page, "Delete")
+    press(page, "Delete the role")
     assert not cards.list_roles(visitor(), "en")[0].is_own
 
 
@@ -71,6 +72,8 @@ def test_a_role_is_extracted_with_its_evidence(open_roles: Callable[..., AppTest
     next(field for field in page.text_input if field.label == "Name of the role").set_value("Tim")
     next(area for area in page.text_area if "paste" in area.label).set_value("Tim bakes bread in Hull every day.")
     press(page, "Extract the role")
+    while background_jobs().find(visitor().key, "extract"):
+        page.run()
     assert not page.exception and not page.error
     assert cards.list_roles(visitor(), "en")[0].name == "Tim"
     assert any(box.label.startswith("Source: ") for box in page.expander)
@@ -82,6 +85,8 @@ def test_texts_without_the_roles_name_are_an_error(open_roles: Callable[..., App
     next(field for field in page.text_input if field.label == "Name of the role").set_value("Tim")
     next(area for area in page.text_area if "paste" in area.label).set_value("Nobody is here.")
     press(page, "Extract the role")
+    while background_jobs().find(visitor().key, "extract"):
+        page.run()
     assert [error.value for error in page.error] and not page.exception
 
 

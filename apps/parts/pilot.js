@@ -1,0 +1,197 @@
+// What Streamlit cannot do by itself: the page follows the newest line, the input has the focus, keys work, a stopped
+// page is run again, a lost connection is shown and the line is kept, and Streamlit's own texts are in the reader's
+// language. One instance for the whole page; Streamlit calls the default export at every run of the script.
+
+const NEAR_BOTTOM = 120 // pixels: who is nearer to the end follows it
+const TYPING = "input, textarea, select, [contenteditable=true], [role=combobox], [role=dialog] *"
+
+const find = (css) => document.querySelector(css)
+const app = () => find('[data-testid="stApp"]')
+const scroller = () => {
+  let box = find('[data-testid="stMainBlockContainer"]')
+  while (box && !["auto", "scroll"].includes(getComputedStyle(box).overflowY)) box = box.parentElement
+  return box
+}
+const field = () => find('[data-testid="stChatInputTextArea"]')
+const press = (css) => {
+  const all = [...document.querySelectorAll(css)].filter((button) => !button.disabled)
+  all.at(-1)?.click()
+  return all.length > 0
+}
+
+function write(area, text) {
+  // React ignores a value that is set without its own setter and an event.
+  Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(area, text)
+  area.dispatchEvent(new Event("input", { bubbles: true }))
+}
+
+class Pilot {
+  constructor() {
+    this.following = true
+    this.state = ""
+    this.inputs = new WeakSet()
+    for (const kind of ["wheel", "touchmove", "keydown", "pointerup"])
+      document.addEventListener(kind, (event) => this.readerMay(event), { passive: true })
+    document.addEventListener("keydown", (event) => this.key(event), true)
+    document.addEventListener("input", (event) => this.keepDraft(event.target), true)
+    document.addEventListener("click", (event) => { this.copy(event); this.pressFor(event) }, true)
+    this.newest = document.createElement("button")
+    this.newest.id = "newest"
+    this.newest.hidden = true
+    this.newest.onclick = () => { this.following = true; this.toEnd() }
+    this.banner = document.createElement("div")
+    this.banner.id = "offline"
+    this.banner.setAttribute("role", "alert")
+    this.banner.hidden = true
+    const place = app() ?? document.body // where the colour scheme of the theme is
+    place.append(this.newest, this.banner)
+    new MutationObserver(() => this.soon()).observe(document.body, {
+      subtree: true, childList: true, characterData: true, attributes: true,
+      attributeFilter: ["data-test-script-state", "data-test-connection-state", "disabled"],
+    })
+  }
+
+  run({ data, setTriggerValue }) {
+    this.data = data
+    this.rerun = () => setTriggerValue("stopped", Date.now())
+    document.documentElement.lang = data.language
+    this.newest.textContent = data.texts.newest
+    this.banner.textContent = data.texts.offline
+    this.soon()
+  }
+
+  soon() {
+    if (this.waiting) return
+    this.waiting = true
+    requestAnimationFrame(() => { this.waiting = false; this.look() })
+  }
+
+  look() {
+    if (!this.data) return
+    this.translate()
+    const chat = field() && find(".said, .typing")
+    this.talk = find("#talk")?.dataset.id ?? this.talk // while a page is drawn anew there is none for a moment
+    if (this.page !== `${location.pathname} ${this.talk}`) {
+      this.page = `${location.pathname} ${this.talk}`
+      this.following = true
+      this.focusLater = true
+    }
+    if (chat && this.following) this.toEnd()
+    this.newest.hidden = !chat || this.following || this.distance() < NEAR_BOTTOM
+    const connection = app()?.dataset.testConnectionState
+    this.banner.hidden = !connection || connection === "CONNECTED" || connection === "INITIAL"
+    const state = app()?.dataset.testScriptState
+    if (state !== this.state) {
+      this.state = state
+      if (state === "notRunning") this.ended()
+    }
+    const area = field()
+    const draft = find("#draft")
+    if (draft && area && !area.disabled && draft.dataset.number !== this.draft) {
+      this.draft = draft.dataset.number
+      write(area, draft.dataset.text)
+      this.focusLater = true
+    }
+    if (area && !area.disabled && !this.inputs.has(area)) {
+      this.inputs.add(area)
+      const draft = sessionStorage.getItem(this.draftKey(area))
+      if (draft && !area.value) write(area, draft)
+      this.focusLater = true
+    } else if (area && !area.disabled && !area.value) this.keepDraft(area) // it was sent: React fires no event
+    if (this.focusLater && area && !area.disabled && state === "notRunning") {
+      this.focusLater = false
+      this.focus(area)
+    }
+  }
+
+  ended() {
+    if (find(".generating")) this.rerun() // the visitor stopped the page in the middle of a reply
+    else this.focusLater = true
+  }
+
+  focus(area) {
+    const active = document.activeElement
+    const busy = active && active !== document.body && active.matches(TYPING)
+    if (!busy && !find('[role="dialog"]') && !matchMedia("(pointer: coarse)").matches) area.focus({ preventScroll: true })
+  }
+
+  scroller() { return scroller() }
+
+  distance() {
+    const box = scroller()
+    return box ? box.scrollHeight - box.scrollTop - box.clientHeight : 0
+  }
+
+  readerMay(event) {
+    // At once, else the next word scrolls back before the reader has moved away.
+    if (event.deltaY < 0 || event.type === "touchmove" || event.key === "PageUp") this.following = false
+    clearTimeout(this.later)
+    this.later = setTimeout(() => { this.following = this.distance() < NEAR_BOTTOM; this.soon() }, 250)
+  }
+
+  toEnd() {
+    const box = scroller()
+    if (box && this.distance() > 1) box.scrollTop = box.scrollHeight
+  }
+
+  draftKey(area) { return `draft ${location.pathname} ${find("#talk")?.dataset.id ?? ""} ${area.placeholder}` }
+
+  keepDraft(area) {
+    if (area !== field()) return
+    if (area.value) sessionStorage.setItem(this.draftKey(area), area.value)
+    else sessionStorage.removeItem(this.draftKey(area))
+  }
+
+  key(event) {
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return
+    const area = field()
+    const writing = event.target.matches?.(TYPING) && !(event.target === area && !area.value)
+    if (event.key === "Escape" && !find('[role="dialog"]')) {
+      if (press('[data-testid="stChatInputStopButton"], .st-key-stop button')) event.preventDefault()
+      else if (event.target.closest?.(".editor")) press(".st-key-cancel-edit button")
+      else press(".st-key-close-beside button")
+    } else if (!writing && event.key === "ArrowUp" && event.target === area) {
+      if (press('[class*="st-key-edit-last"] button')) event.preventDefault()
+    } else if (!writing && event.key === "ArrowLeft") press('[class*="st-key-chevron_left"] button')
+    else if (!writing && event.key === "ArrowRight") {
+      if (!press('[class*="st-key-chevron_right"] button')) press('[class*="st-key-swipe"] button')
+    }
+  }
+
+  copy(event) {
+    const button = event.target.closest?.('[class*="st-key-copy"] button')
+    if (!button) return
+    event.stopPropagation()
+    const text = button.closest('[data-testid="stChatMessage"]')?.querySelector(".said")?.innerText ?? ""
+    navigator.clipboard?.writeText(text.trim())
+  }
+
+  pressFor(event) {
+    const key = event.target.closest?.("[data-press]")?.dataset.press
+    if (key) press(`.st-key-${key.replaceAll(" ", "-")} button`)
+  }
+
+  translate() {
+    const { widgets } = this.data
+    if (!widgets || !Object.keys(widgets).length) return
+    const selector = '[data-testid="stFileUploaderDropzone"] *, [data-baseweb="select"] *, [data-testid="stMultiSelect"] *,' +
+      '[data-testid="InputInstructions"] *, [data-testid="InputInstructions"], [role="listbox"] *, [data-testid="stSelectbox"] *'
+    for (const element of document.querySelectorAll(selector))
+      for (const node of element.childNodes) {
+        if (node.nodeType !== Node.TEXT_NODE) continue
+        const text = node.data.trim()
+        const size = text.match(/^(\d+)MB per file(?: • (.*))?$/)
+        const own = size ? widgets["MB per file"].replace("{n}", size[1]) + (size[2] ? ` • ${size[2]}` : "") : widgets[text]
+        if (own && own !== text) node.data = own
+      }
+    for (const input of document.querySelectorAll("input[placeholder]")) {
+      const own = widgets[input.placeholder]
+      if (own) input.placeholder = own
+    }
+  }
+}
+
+export default function (component) {
+  window.egosrag ??= new Pilot()
+  window.egosrag.run(component)
+}
