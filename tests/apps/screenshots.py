@@ -127,7 +127,7 @@ def _runs(folder: Path) -> Path:
     with (runs / "rag.json").open("w", encoding="utf-8") as result:
         _python("evals.rag", {"limit": 2, "records": runs / "rag.jsonl"}, "--json", stdout=result)
     for name, rate in {"sft": 1e-3, "sft_l": 3e-3}.items():
-        small = {"precision": "fp32", "max_steps": 60, "batch_size": 4, "log_steps": 2, "save_steps": 20}
+        small = {"precision": "fp32", "max_steps": 30, "batch_size": 4, "log_steps": 2, "save_steps": 10}
         task = {"model": model, "data": rows, "out": runs / name, "lr": rate, "sample_prompts": "Count to three."}
         _python("finetune.sft", small | task)
     return runs
