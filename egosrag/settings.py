@@ -79,7 +79,9 @@ class Settings(BaseModel):
         "auto", description="model: it writes the answer; quote: the manual is quoted; auto: by what the model can do"
     )
     reranker: str | None = Field(
-        None, description="cross-encoder (hub id or folder) that reranks the first ten passages; default: none"
+        None,
+        description="reranks the first passages: a cross-encoder (hub id or folder), or model: the chat model, which "
+        "takes seconds; default: none",
     )
     condense: bool = Field(True, description="rewrite a follow-up as a standalone question before retrieval")
     decompose: bool = Field(False, description="let the model split a question that needs several facts")

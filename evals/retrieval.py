@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from egosrag import load_chat_model
 from egosrag.console import Progress
-from egosrag.errors import EgosRagError, SourceError
+from egosrag.errors import EgosRagError, SettingsError, SourceError
 from egosrag.models.tokens import approximate_tokens
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.query_rewriting import FollowUpRewriter
-from egosrag.rag.retrieval.reranking import Reranker
+from egosrag.rag.retrieval.reranking import LikelihoodReranker, Reranker, Reranks
 from egosrag.rag.retrieval.search import Retriever, ScoredPassage
 from evals.common import experiment
 from evals.common.estimates import estimate
@@ -51,14 +52,14 @@ def score(expected: set[int], pages: Sequence[int]) -> dict[str, float]:
 
 
 def evaluate(
-    index: ManualIndex, rows: Sequence[Record], reranker: Reranker | None = None, records: Records | None = None
+    index: ManualIndex, rows: Sequence[Record], reranker: Reranks | None = None, records: Records | None = None
 ) -> list[Record]:
     """Retrieve for every row with a reference; a record a row: the retrieved pages and the measures.
 
     Args:
         index: The index to search.
         rows: Questions.
-        reranker: Reranks the first ten passages.
+        reranker: Reranks the first passages.
         records: Records of an earlier run to resume from; receives the new ones.
 
     Raises:
@@ -116,7 +117,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pages", required=True, nargs="+", help="documents, such as a JSONL of {page, text}")
     parser.add_argument("--questions", required=True, type=Path, help='JSON list of {"question", "reference"}')
     parser.add_argument("--embedder", help="hub id or folder of an embedder, or minilm; absent: lexical search only")
-    parser.add_argument("--reranker", help="hub id or folder of a cross-encoder for the first ten; absent: none")
+    parser.add_argument(
+        "--reranker", help="a cross-encoder (hub id or folder) for the first ten, or model for --model; absent: none"
+    )
+    parser.add_argument("--model", help="chat model of --reranker model, as --model of egosrag")
     parser.add_argument("--records", type=Path, help="JSONL for the retrieved pages, to resume from")
     parser.add_argument("--upload", action="store_true", help="send questions and retrieved pages to LangSmith")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
@@ -136,18 +140,27 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     rows, files = read_questions(options.questions), [Path(page) for page in options.pages]
     sizes = [(file.name, file.stat().st_size) for file in files if file.is_file()]
-    models = [model for model in (options.embedder, options.reranker) if model]
-    made_from = {"evaluation": "retrieval", "pages": sizes, "embedder": options.embedder, "reranker": options.reranker}
+    reranker = options.model if options.reranker == "model" else options.reranker
+    models = [model for model in (options.embedder, reranker) if model]
+    made_from = {"evaluation": "retrieval", "pages": sizes, "embedder": options.embedder, "reranker": reranker}
     records = Records(options.records, made_from)
     start = time.perf_counter()
     index = ManualIndex.build(options.pages, embedder=options.embedder)
     index_s = round(time.perf_counter() - start, 3)
-    results = evaluate(index, rows, Reranker(options.reranker) if options.reranker else None, records)
+    results = evaluate(index, rows, _reranker(options), records)
     if options.upload:
         publish(rows, results, "+".join(["words", *models]))
     if options.records:
         print(f"wrote {options.records}", file=sys.stderr)
     return {**summary(results), "index_s": index_s, "skipped": len(rows) - len(results)}
+
+
+def _reranker(options: argparse.Namespace) -> Reranks | None:
+    if options.reranker != "model":
+        return Reranker(options.reranker) if options.reranker else None
+    if not options.model:
+        raise SettingsError("--reranker model needs --model, the chat model that reranks")
+    return LikelihoodReranker(load_chat_model(options.model))
 
 
 def _print_table(result: dict[str, Any]) -> None:

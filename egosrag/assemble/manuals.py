@@ -92,22 +92,25 @@ def manual(
     """
     from egosrag.rag.answer.engine import ManualEngine
     from egosrag.rag.index.manual_index import ManualIndex
-    from egosrag.rag.retrieval.reranking import Reranker
+    from egosrag.rag.retrieval.reranking import LikelihoodReranker, Reranker
 
     if index is None:
         index = manual_index(settings, documents, progress)
     elif not isinstance(index, ManualIndex):
         index = ManualIndex.load(index, settings.embedder)
+    model = model or chat_model(settings)
+    by_model = settings.reranker == "model"
+    reranker = LikelihoodReranker(model) if by_model else Reranker(settings.reranker) if settings.reranker else None
     return ManualEngine(
         index,
-        model or chat_model(settings),
+        model,
         top_k=settings.top_k,
         condense=settings.condense,
         decompose=settings.decompose,
         rewrites=settings.rewrites,
         unsupported=settings.unsupported,
         answers=settings.answers,
-        reranker=Reranker(settings.reranker) if settings.reranker else None,
+        reranker=reranker,
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
 
-    from egosrag.rag.retrieval.reranking import Reranker
+    from egosrag.rag.retrieval.reranking import Reranks
 
 Answers = Literal["auto", "model", "quote"]
 AnswerStream = Iterator[AnswerProgress | str | Answer]
@@ -72,7 +72,7 @@ class ManualEngine:
         rewrites: int = 0,
         unsupported: Unsupported = "drop",
         answers: Answers = "auto",
-        reranker: Reranker | None = None,
+        reranker: Reranks | None = None,
     ) -> None:
         """Set up the engine.
 
@@ -86,7 +86,7 @@ class ManualEngine:
             unsupported: ``drop`` unsupported sentences of the model, or ``mark`` them.
             answers: ``model``: the model writes; ``quote``: the manual is quoted; ``auto``: the model writes unless its
                 traits say that it is extractive only.
-            reranker: reorders the first ten passages.
+            reranker: reorders the first passages.
 
         Raises:
             SettingsError: ``rewrites`` is not 0 to 3.

@@ -1,18 +1,77 @@
-"""Reranking with a cross-encoder, which reads question and passage together; off by default."""
+"""Reranking: a cross-encoder reads question and passage together, or the chat model does; off by default.
+
+The chat model's score is the likelihood of the question as one that the passage answers (Sachan et al. 2022, "Improving
+Passage Retrieval with Zero-Shot Question Generation"). docs/notes/retrieval.md has what it gains and costs.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any, Protocol
 
-from egosrag.errors import ModelError
+from egosrag.errors import ModelError, SettingsError
 from egosrag.models.runtime.checkpoint import checkpoint_folder
 from egosrag.models.weights import load_encoder
+from egosrag.prompts import load
+from egosrag.text.language import language_of
 
-RERANKED = 10  # passages of the search that are reranked
+_CHARACTERS = 900  # of a passage that the chat model reads
+_RANK_WEIGHT = 0.1  # nats a token by which each place of the search counts beside the likelihood
+
+
+class Reranks(Protocol):
+    """What :class:`~egosrag.rag.retrieval.search.Retriever` needs of a reranker."""
+
+    @property
+    def reads(self) -> int:
+        """Number of the first passages that are reranked."""
+
+    def scores(self, question: str, passages: Sequence[str]) -> list[float]:
+        """The relevance of each passage, in the order of the search, 0 to 1."""
+
+
+class LikelihoodReranker:
+    """The chat model as the reranker: how likely the question is, given a passage that answers it."""
+
+    reads = 5
+
+    def __init__(self, model: Any) -> None:
+        """Use a model.
+
+        Args:
+            model: a chat model that states likelihoods: a checkpoint or a GGUF file, no server.
+
+        Raises:
+            SettingsError: the model states no likelihoods.
+        """
+        if not hasattr(model, "log_likelihoods"):
+            raise SettingsError(
+                "reranker=model needs a model on this machine, which states likelihoods: give a folder, a GGUF file or "
+                "a hub id as --model, or leave reranker out"
+            )
+        self._model = model
+
+    def scores(self, question: str, passages: Sequence[str]) -> list[float]:
+        """The relevance of each passage, in the order of the search, 0 to 1.
+
+        Raises:
+            ModelError: the model fails.
+            WindowError: passage and question are longer than the context window.
+        """
+        prompt = load("rerank", language_of(question))
+        scores = []
+        for rank, passage in enumerate(passages):
+            messages = prompt.messages(source=passage[:_CHARACTERS])
+            stated = self._model.log_likelihoods(messages, question)
+            scores.append(math.exp(sum(stated) / max(1, len(stated)) - _RANK_WEIGHT * rank))
+        return scores
 
 
 class Reranker:
     """A sentence-transformers ``CrossEncoder`` with one output, by its hub id or folder."""
+
+    reads = 10
 
     def __init__(self, name: str) -> None:
         """Load the model.

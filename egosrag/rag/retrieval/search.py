@@ -15,7 +15,7 @@ from egosrag.rag.index.bm25 import Bm25
 from egosrag.rag.index.fields import searched_text
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.page_references import asks_for_page, named_pages, without_page_request
-from egosrag.rag.retrieval.reranking import RERANKED, Reranker
+from egosrag.rag.retrieval.reranking import Reranks
 from egosrag.rag.retrieval.thesaurus import Synonyms, synonyms
 from egosrag.schema import Passage
 from egosrag.text.language import language_of
@@ -62,7 +62,7 @@ class Retriever:
             without pages, such as novels.
     """
 
-    def __init__(self, index: ManualIndex, reranker: Reranker | None = None, *, per_page: int | None = 2) -> None:
+    def __init__(self, index: ManualIndex, reranker: Reranks | None = None, *, per_page: int | None = 2) -> None:
         self.index = index
         self.reranker = reranker
         self.per_page = per_page
@@ -79,13 +79,14 @@ class Retriever:
         """
         if self.reranker is None:
             return self._search(query, top_k)
-        hits = self._search(query, max(top_k, RERANKED))
+        reads = self.reranker.reads
+        hits = self._search(query, max(top_k, reads))
         named = named_pages(query)
-        scores = self.reranker.scores(query, [searched_text(hit.passage) for hit in hits[:RERANKED]])
+        scores = self.reranker.scores(query, [searched_text(hit.passage) for hit in hits[:reads]])
         reranked = [ScoredPassage(hit.passage, score) for hit, score in zip(hits, scores, strict=False)]
         reranked.sort(key=lambda hit: (hit.passage.page not in named, -hit.score))
         lowest = min((hit.score for hit in reranked), default=0.0)
-        rest = [ScoredPassage(hit.passage, min(hit.score, lowest)) for hit in hits[RERANKED:]]
+        rest = [ScoredPassage(hit.passage, min(hit.score, lowest)) for hit in hits[reads:]]
         return [*reranked, *rest][:top_k]
 
     def _search(self, query: str, top_k: int) -> list[ScoredPassage]:

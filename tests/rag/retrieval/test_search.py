@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from egosrag.errors import ModelError
+from egosrag.errors import ModelError, SettingsError
+from egosrag.models.local import LocalChatModel
+from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.index.manual_index import ManualIndex
-from egosrag.rag.retrieval.reranking import Reranker
+from egosrag.rag.retrieval.reranking import LikelihoodReranker, Reranker
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.rag.retrieval.thesaurus import Synonyms, synonym_groups, synonyms
+from tests.tiny import make_tiny_qwen
 
 ZH = {
     1: "行李舱\n按下车牌上方的按钮即可打开行李舱。",
@@ -127,6 +131,41 @@ def test_a_cross_encoder_reranks_the_first_ten(
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert all(0 <= hit.score <= 1 for hit in hits)
     assert Retriever(index, Reranker(str(tiny_reranker))).search("第3页讲什么？")[0].passage.page == 3
+
+
+class Likely:
+    """Finds a question likely after the passages that have a word."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.read: list[str] = []
+
+    def log_likelihoods(self, messages: Any, text: str) -> list[float]:
+        self.read.append(str(messages[-1].content))
+        return [-1.0 if self.word in self.read[-1] else -2.0] * len(text)
+
+
+def test_the_chat_model_reranks_the_first_five_by_the_likelihood_of_the_question(
+    built: Callable[[dict[int, str]], ManualIndex],
+) -> None:
+    index = built({n: f"检查机油，第{n}项。" for n in range(1, 9)})
+    plain = [hit.passage.page for hit in Retriever(index).search("怎么检查机油？", top_k=8)]
+    model = Likely(f"第{plain[3]}项")
+    hits = Retriever(index, LikelihoodReranker(model)).search("怎么检查机油？", top_k=8)
+    assert [hit.passage.page for hit in hits] == [plain[3], *plain[:3], *plain[4:]]
+    assert len(model.read) == 5 and all(text.startswith("手册的一段：") for text in model.read)
+    assert all(0 <= hit.score <= 1 for hit in hits)
+    english = Retriever(index, LikelihoodReranker(model)).search("How is 机油 checked?")
+    assert english and model.read[-1].startswith("Passage of a manual:")
+
+
+def test_a_real_model_reranks_and_one_without_likelihoods_is_an_error(tmp_path: Path) -> None:
+    make_tiny_qwen(tmp_path / "tiny")
+    model = LocalChatModel(model=str(tmp_path / "tiny"))
+    scores = LikelihoodReranker(model).scores("Where is the lever?", ["The lever is on the left.", "Tyres."])
+    assert len(scores) == 2 and all(0 < score < 1 for score in scores)
+    with pytest.raises(SettingsError, match="reranker=model needs a model on this machine"):
+        LikelihoodReranker(ScriptedChatModel(responses=[]))
 
 
 def test_a_cross_encoder_that_does_not_exist_is_an_error() -> None:
