@@ -26,7 +26,7 @@ test-real: $(STAMP)  ## fetch two real models (1.6 GB) and test talk, manual, Ex
 	@EGOSRAG_TEST_REAL=1 $(BIN)/python -m pytest tests/real $(ARGS)
 
 nightly: $(STAMP)  ## long tests: fuzzing, 200 killed conversations, a soak test, 64 clients that leave; takes three hours
-	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=4000 tests/security tests/sessions/test_faults.py tests/sessions/test_soak.py tests/serve/test_load.py $$(grep -rl '^from hypothesis' tests --include 'test_*.py') $(ARGS)
+	@EGOSRAG_TEST_PROFILE=full $(BIN)/python -m pytest --timeout=4000 tests/security tests/sessions/test_faults.py tests/sessions/test_soak.py tests/serve/test_load.py tests/apps/test_browser.py $$(grep -rl '^from hypothesis' tests --include 'test_*.py') $(ARGS)
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check .

@@ -142,7 +142,7 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
         # What is measured by itself (retrieval, memory) is imported from its room; nothing else of the inside is.
         "evals": {
             f"egosrag.{room}"
-            for room in ("assemble", "schema", "errors", "text", "prompts", "console", "models", "parallel")
+            for room in ("assemble", "schema", "errors", "text", "prompts", "console", "models", "traits", "parallel")
         }
         | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions", "egosrag.egos"},
         # Weights are loaded as the models load them; the embedder learns from passages as the index cuts them.
