@@ -48,17 +48,23 @@ def descriptions(sources: Sequence[tuple[str, str]], name: str, limit: int = 48)
 
 def is_story(text: str, name: str) -> bool:
     """Whether a source is a story, and no page about ``name``."""
-    return _has_speech(text) or len(_places(text, name)) < _ABOUT * len(source_sentences(text))
+    return _is_story(text, _places(text, name))
+
+
+def _is_story(text: str, about: set[tuple[int, int]]) -> bool:
+    return _has_speech(text) or len(about) < _ABOUT * len(source_sentences(text))
 
 
 def _places(text: str, name: str) -> set[tuple[int, int]]:
+    """The sentences that are about ``name``."""
     mentions = Mentions(text, name)
     return {span for span in source_sentences(text) if mentions.about(*span)}
 
 
 def _described(source: str, text: str, name: str) -> Iterator[FoundStatement]:
     named = mention_pattern(name)
-    paragraphs, about, story = list(_paragraphs(text)), _places(text, name), is_story(text, name)
+    paragraphs, about = list(_paragraphs(text)), _places(text, name)
+    story = _is_story(text, about)
     for paragraph in paragraphs:
         continues = not story  # whether a pronoun at the beginning means the role: a section of a page is about it
         for start, end in paragraph:

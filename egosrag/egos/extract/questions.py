@@ -33,8 +33,8 @@ def questions(language: str, name: str, prompts: str = "") -> list[str]:
         prompts: the set of prompts of the model.
     """
     examples = load("questions", language, prompts).messages(source="", question="")
-    asked = [str(message.content).splitlines()[-1] for message in examples[1:-1] if message.type == "human"]
-    return [question.replace(_EXAMPLE[language], name) for question in asked]
+    lines = [str(message.content).splitlines()[-1] for message in examples[1:-1] if message.type == "human"]
+    return [line.replace(_EXAMPLE[language], name) for line in lines]
 
 
 def answers(model: Any, text: str, name: str, prompts: str = "", config: RunnableConfig | None = None) -> Iterator[str]:

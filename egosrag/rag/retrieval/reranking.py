@@ -17,7 +17,6 @@ from egosrag.prompts import load
 from egosrag.text.language import language_of
 
 _CHARACTERS = 900  # of a passage that the chat model reads
-_RANK_WEIGHT = 0.1  # nats a token by which each place of the search counts beside the likelihood
 
 
 class Reranks(Protocol):
@@ -28,7 +27,7 @@ class Reranks(Protocol):
         """Number of the first passages that are reranked."""
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
-        """The relevance of each passage, in the order of the search, 0 to 1."""
+        """The relevance of each passage to the question, 0 to 1."""
 
 
 class LikelihoodReranker:
@@ -53,7 +52,7 @@ class LikelihoodReranker:
         self._model = model
 
     def scores(self, question: str, passages: Sequence[str]) -> list[float]:
-        """The relevance of each passage, in the order of the search, 0 to 1.
+        """The likelihood of the question after each passage, a token, 0 to 1.
 
         Raises:
             ModelError: the model fails.
@@ -61,10 +60,10 @@ class LikelihoodReranker:
         """
         prompt = load("rerank", language_of(question))
         scores = []
-        for rank, passage in enumerate(passages):
+        for passage in passages:
             messages = prompt.messages(source=passage[:_CHARACTERS])
             stated = self._model.log_likelihoods(messages, question)
-            scores.append(math.exp(sum(stated) / max(1, len(stated)) - _RANK_WEIGHT * rank))
+            scores.append(math.exp(sum(stated) / max(1, len(stated))))
         return scores
 
 
