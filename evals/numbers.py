@@ -12,17 +12,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
 
-import typer
-
-from egosrag import ManualIndex
-from egosrag.rag.answer.citation_verifier import CitationVerifier, answer_sentences
-from egosrag.schema import Page, Passage
+from egosrag.rag.answer.citation_verifier import answer_sentences
+from egosrag.schema import Page
 from egosrag.text.numbers import LIST_MARKER
 from egosrag.text.quantities import Quantity, quantities
-from evals.common.command import AsJson, finish, run
+from evals.common.citation_check import Case, command_of
+from evals.common.command import run
 
 # For each unit one that it may be confused with.
 _OTHER_UNITS = {
@@ -36,20 +32,6 @@ _SIGN = re.compile(r"^(?:[-−–]|零下|minus )\s*")
 
 
 _LEAST_LETTERS = 6  # of a sentence, without those of its quantities
-
-
-class Case(NamedTuple):
-    """A sentence to be verified.
-
-    Attributes:
-        page: its page.
-        kind: "true", "rewritten", or the kind of mutation.
-        text: the sentence.
-    """
-
-    page: Page
-    kind: str
-    text: str
 
 
 def cases(page: Page) -> Iterator[Case]:
@@ -164,57 +146,7 @@ _MUTATIONS = {
 }
 
 
-def evaluate(index: ManualIndex, failures: list[str] | None = None) -> dict[str, Any]:
-    """Verify the cases of every page.
-
-    Args:
-        index: of the document.
-        failures: receives a line for each true sentence that is lost and each mutation that is not caught.
-    """
-    passages: dict[tuple[str, int], list[Passage]] = {}
-    for passage in index.passages:
-        passages.setdefault((passage.source, passage.page), []).append(passage)
-    counts: dict[str, list[int]] = {}
-    for page in index.pages:
-        if (page.source, page.page) not in passages:  # a table of contents
-            continue
-        verifier = CitationVerifier(index, passages.get((page.source, page.page), []))
-        for case in cases(page):
-            supported = verifier.cite(case.text) is not None
-            counts.setdefault(case.kind, []).append(supported)
-            if failures is not None and supported is not (case.kind in ("true", "rewritten")):
-                failures.append(f"{case.kind}, page {page.page}: {case.text}")
-    kinds = {kind: {"n": len(counts[kind]), "passed": sum(counts[kind])} for kind in counts}
-    true = [kinds[kind] for kind in ("true", "rewritten") if kind in kinds]
-    wrong = [kinds[kind] for kind in _MUTATIONS if kind in kinds]
-    n_true, n_wrong = sum(kind["n"] for kind in true), sum(kind["n"] for kind in wrong)
-    return {
-        "n": n_true + n_wrong,
-        "lost": round(1 - sum(kind["passed"] for kind in true) / n_true, 4) if n_true else None,
-        "caught": round(1 - sum(kind["passed"] for kind in wrong) / n_wrong, 4) if n_wrong else None,
-        "kinds": kinds,
-    }
-
-
-def _show(result: dict[str, Any]) -> None:
-    print(f"true sentences lost: {result['lost']}, mutations caught: {result['caught']} (n {result['n']})")
-    for kind, count in result["kinds"].items():
-        print(f"  {kind}: {count['passed']} of {count['n']} passed")
-
-
-def command(
-    pages: Annotated[list[Path], typer.Option(help="Documents, such as a JSONL of {page, text}.")],
-    failures: Annotated[bool, typer.Option("--failures", help="Print the sentences that were judged wrongly.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the number check on the sentences of documents."""
-    wrong: list[str] | None = [] if failures else None
-    result = evaluate(ManualIndex.build(pages), wrong)
-    finish({**result, **({"failures": wrong} if failures else {})}, _show, as_json)
-    for line in wrong or []:
-        if not as_json:
-            print(line)
-
+command = command_of(cases, "the number check")
 
 if __name__ == "__main__":
     run(command)

@@ -12,34 +12,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
 
-import typer
-
-from egosrag import ManualIndex
-from egosrag.rag.answer.citation_verifier import CitationVerifier, answer_sentences
+from egosrag.rag.answer.citation_verifier import answer_sentences
 from egosrag.rag.answer.opposites import Opposite, opposite_words, opposites
-from egosrag.schema import Page, Passage
+from egosrag.schema import Page
 from egosrag.text.numbers import LIST_MARKER
-from evals.common.command import AsJson, finish, run
+from evals.common.citation_check import Case, command_of
+from evals.common.command import run
 
 _LEAST_LETTERS = 12  # of a sentence; shorter ones are labels of pictures and cells
 _PART_END = re.compile(r"(?<=[,，;；])\s*")
-
-
-class Case(NamedTuple):
-    """A sentence to be verified.
-
-    Attributes:
-        page: its page.
-        kind: "true", "reordered" or "opposite".
-        text: the sentence.
-    """
-
-    page: Page
-    kind: str
-    text: str
 
 
 def cases(page: Page) -> Iterator[Case]:
@@ -84,57 +66,7 @@ def _with_opposite(text: str, word: Opposite) -> Iterator[str]:
         yield text[: word.start] + (other.capitalize() if surface[:1].isupper() else other) + text[word.end :]
 
 
-def evaluate(index: ManualIndex, failures: list[str] | None = None) -> dict[str, Any]:
-    """Verify the cases of every page.
-
-    Args:
-        index: of the document.
-        failures: receives a line for each true sentence that is lost and each opposite that is not caught.
-    """
-    passages: dict[tuple[str, int], list[Passage]] = {}
-    for passage in index.passages:
-        passages.setdefault((passage.source, passage.page), []).append(passage)
-    counts: dict[str, list[bool]] = {}
-    for page in index.pages:
-        if (page.source, page.page) not in passages:  # a table of contents
-            continue
-        verifier = CitationVerifier(index, passages[page.source, page.page])
-        for case in cases(page):
-            supported = verifier.cite(case.text) is not None
-            counts.setdefault(case.kind, []).append(supported)
-            if failures is not None and supported is (case.kind == "opposite"):
-                failures.append(f"{case.kind}, page {page.page}: {case.text}")
-    kinds = {kind: {"n": len(counts[kind]), "passed": sum(counts[kind])} for kind in counts}
-    true = [kinds[kind] for kind in ("true", "reordered") if kind in kinds]
-    n_true = sum(kind["n"] for kind in true)
-    wrong = kinds.get("opposite")
-    return {
-        "n": sum(kind["n"] for kind in kinds.values()),
-        "lost": round(1 - sum(kind["passed"] for kind in true) / n_true, 4) if n_true else None,
-        "caught": round(1 - wrong["passed"] / wrong["n"], 4) if wrong else None,
-        "kinds": kinds,
-    }
-
-
-def _show(result: dict[str, Any]) -> None:
-    print(f"true sentences lost: {result['lost']}, opposites caught: {result['caught']} (n {result['n']})")
-    for kind, count in result["kinds"].items():
-        print(f"  {kind}: {count['passed']} of {count['n']} passed")
-
-
-def command(
-    pages: Annotated[list[Path], typer.Option(help="Documents, such as a JSONL of {page, text}.")],
-    failures: Annotated[bool, typer.Option("--failures", help="Print the sentences that were judged wrongly.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the check for opposites on the sentences of documents."""
-    wrong: list[str] | None = [] if failures else None
-    result = evaluate(ManualIndex.build(pages), wrong)
-    finish({**result, **({"failures": wrong} if failures else {})}, _show, as_json)
-    for line in wrong or []:
-        if not as_json:
-            print(line)
-
+command = command_of(cases, "the check for opposites")
 
 if __name__ == "__main__":
     run(command)

@@ -10,7 +10,8 @@ import pytest
 from egosrag.rag.answer.citation_verifier import CitationVerifier
 from egosrag.rag.answer.number_check import numbers_supported
 from egosrag.rag.index.manual_index import ManualIndex
-from evals.numbers import evaluate
+from evals.common.citation_check import evaluate
+from evals.numbers import cases
 
 TYRES = "Fill the front tyres to 2.3 bar and the rear tyres to 2.8 bar."
 ROW = "Load: Full load | Front: 2.5 bar | Rear: 2.8 bar"
@@ -70,6 +71,6 @@ def test_the_shared_cases(shared_cases: Path, tmp_path: Path) -> None:
 
 def test_mutated_sentences_of_the_sample_manuals_are_caught(manuals: dict[str, ManualIndex]) -> None:
     for index in manuals.values():
-        result = evaluate(index)
+        result = evaluate(index, cases)
         assert result["caught"] >= 0.95
         assert result["lost"] <= 0.02

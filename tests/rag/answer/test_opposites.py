@@ -7,7 +7,8 @@ import pytest
 from egosrag.rag.answer.neighbouring_words import Match
 from egosrag.rag.answer.opposites import match_opposites, opposites
 from egosrag.rag.index.manual_index import ManualIndex
-from evals.opposites import evaluate
+from evals.common.citation_check import evaluate
+from evals.opposites import cases
 
 KEY = "To lock all doors, press the lock button once."
 WINDOW = "Pull the switch to close the window, push it to open the window."
@@ -73,12 +74,12 @@ def test_words_with_an_opposite_are_found_in_their_sense(text: str, found: list[
 def test_the_sample_manuals_sentences_keep_their_support_and_their_opposites_have_none(
     manuals: dict[str, ManualIndex], language: str
 ) -> None:
-    result = evaluate(manuals[language])
+    result = evaluate(manuals[language], cases)
     assert result["lost"] <= 0.02
     assert result["caught"] >= 0.95
 
 
 def test_the_sentences_of_a_real_manual(car_manual: ManualIndex) -> None:
-    result = evaluate(car_manual)
+    result = evaluate(car_manual, cases)
     assert result["lost"] <= 0.02
     assert result["caught"] >= 0.95
