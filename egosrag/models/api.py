@@ -195,14 +195,17 @@ class ApiChatModel(ChatOpenAI):
                 yield ready
 
     def _for_background(self) -> ApiChatModel:
-        """This model with connections of its own: those of a client belong to one event loop."""
+        """This model with connections of its own: those of a client belong to one event loop.
+
+        Without LangChain's time limit for a chunk, for the caller has a limit: Python 3.11's ``asyncio.wait_for``, which
+        it uses, loses a cancellation that comes together with a chunk.
+        """
         if self._in_background is None:
-            own = self.model_copy()
+            update: dict[str, Any] = {"stream_chunk_timeout": None}
             if self.http_async_client is None:
                 client = self.root_async_client.with_options(http_client=openai.DefaultAsyncHttpxClient())
-                update = {"root_async_client": client, "async_client": client.chat.completions}
-                own = self.model_copy(update=update)
-            self._in_background = own
+                update |= {"root_async_client": client, "async_client": client.chat.completions}
+            self._in_background = self.model_copy(update=update)
         return self._in_background
 
     def _generate(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_messages
 
 from egosrag import assemble
+from egosrag.caller import check_cancelled
 from egosrag.errors import StoreError
 from egosrag.limits import LINE_CHARACTERS, TOKEN_SESSIONS
 from egosrag.models.continuation import continue_prefix
@@ -129,14 +130,15 @@ class RoleBackend:
             earlier=() if session else self._earlier_turns(line, earlier),
             sampling={**request.sampling, "stop": request.stop} if request.stop else request.sampling,
         )
-        name = self._stored_name(settings, session) if session else None
-        with (
-            self._one_at_a_time(name),
-            assemble.conversation(settings, self._role, name, self._model, setup=setup) as conversation,
-            closing(conversation.stream(line)) as stream,  # type: ignore[type-var]
-        ):
-            for item in stream:
-                yield _role_finish(item) if isinstance(item, Reply) else item
+        with self._one_at_a_time(session):
+            name = self._stored_name(settings, session) if session else None
+            with (
+                assemble.conversation(settings, self._role, name, self._model, setup=setup) as conversation,
+                closing(conversation.stream(line)) as stream,  # type: ignore[type-var]
+            ):
+                check_cancelled()  # the line of a client that has left already would follow its next one
+                for item in stream:
+                    yield _role_finish(item) if isinstance(item, Reply) else item
 
     def _stored_name(self, settings: Settings, session: str) -> str:
         """The name under which a session is stored, which begins with a hash of its token.
@@ -169,9 +171,9 @@ class RoleBackend:
         return tuple(Turn(speaker=user if m.role == "user" else role, text=m.content.strip()) for m in spoken)
 
     @contextmanager
-    def _one_at_a_time(self, session: str | None) -> Iterator[None]:
+    def _one_at_a_time(self, session: str) -> Iterator[None]:
         """Refuse a second request for a session that is still answering."""
-        if session is None:
+        if not session:
             yield
             return
         with self._lock:

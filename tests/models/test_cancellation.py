@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.messages import HumanMessage
+from pydantic import SecretStr
 
 from egosrag.caller import Caller, Cancelled, cache_key, calling, check_cancelled, current_caller
 from egosrag.models import load_chat_model
+from egosrag.models.api import ApiChatModel
 from egosrag.models.background import iterate_cancellable
 from egosrag.models.runtime.batching import ForwardRequest
 from egosrag.models.runtime.engine import Engine
@@ -151,3 +154,38 @@ def test_a_stream_in_the_background_is_closed_when_its_reader_leaves() -> None:
     with calling(caller), pytest.raises(Cancelled):
         list(iterate_cancellable(forever))
     assert closed.wait(5)
+
+
+class Endless(httpx.AsyncByteStream):
+    """A reply that never ends. With its third chunk the task that reads it is cancelled, as if its reader left then."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number in range(600):
+            if number == 2:
+                (reader,) = [task for task in asyncio.all_tasks() if "pump" in repr(task)]
+                reader.cancel()
+            yield b'data: {"choices": [{"index": 0, "delta": {"content": "word "}}]}\n\n'
+            await asyncio.sleep(0 if number < 3 else 0.05)
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+def test_a_cancellation_that_comes_together_with_a_chunk_is_not_lost() -> None:
+    reply = Endless()
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=reply)
+    )
+    model = ApiChatModel(
+        model="far",
+        base_url="http://127.0.0.1:1/v1",
+        api_key=SecretStr("none"),
+        http_async_client=httpx.AsyncClient(transport=transport),
+    )
+    with calling(Caller(60)):
+        for _ in model.stream([HumanMessage("Hello?")]):
+            pass
+    assert reply.closed.wait(5)

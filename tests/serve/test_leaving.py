@@ -138,6 +138,36 @@ def test_leaving_before_the_first_piece_frees_the_session(start: Start, settings
         assert wait_until(lambda: working(url) == 0) < SOON
 
 
+def test_the_line_of_a_client_that_left_never_follows_its_next_one(
+    start: Start, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_name, begun, go = RoleBackend._stored_name, threading.Event(), threading.Event()
+
+    def slow(backend: RoleBackend, settings: Settings, session: str) -> str:
+        if not begun.is_set():
+            begun.set()
+            go.wait(30)
+        return stored_name(backend, settings, session)
+
+    monkeypatch.setattr(RoleBackend, "_stored_name", slow)
+    model = SlowModel()
+    url, headers = start({"edda": RoleBackend(settings, EDDA, model)}), {"X-Session": "ann"}
+    connection = send(url, chat("edda", "One."), headers)
+    assert begun.wait(10)
+    connection.close()
+
+    def say() -> int:
+        return httpx.post(f"{url}/chat/completions", json=chat("edda", "Two."), headers=headers).status_code
+
+    assert say() == 409, "the session is still in use"
+    go.set()
+    wait_until(lambda: say() == 200)
+    with open_store(settings.session_store) as store:
+        (info,) = list_sessions(store)
+        talk = Conversation(model, "Edda", checkpointer=store, session=info.session)
+        assert [turn.text for turn in talk.turns() if turn.speaker == "Me"] == ["Two."]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_leaving_while_old_turns_are_summarized(stream: bool, start: Start, settings: Settings) -> None:
     settings = settings.model_copy(update={"prompt_tokens": 500, "memory": "static"})
