@@ -197,8 +197,8 @@ class ApiChatModel(ChatOpenAI):
     def _for_background(self) -> ApiChatModel:
         """This model with connections of its own: those of a client belong to one event loop.
 
-        Without LangChain's time limit for a chunk, since the caller has a limit: it is an ``asyncio.wait_for``, which in
-        Python 3.11 loses a cancellation that comes together with a chunk.
+        Without LangChain's time limit for a chunk, since the caller has a limit. LangChain uses ``asyncio.wait_for``,
+        which in Python 3.11 loses a cancellation that comes together with a chunk.
         """
         if self._in_background is None:
             update: dict[str, Any] = {"stream_chunk_timeout": None}
