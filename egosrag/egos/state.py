@@ -45,6 +45,7 @@ class State(TypedDict, total=False):
     speaker: str  # the role that gives the reply
     persona: dict[str, Any]  # who talks with the role
     note: str  # the author's note
+    until: str  # the point of the sources as of which the roles speak, in the user's words
     pinned: bool  # whether lists have the session in front
     reply: dict[str, Any]
 

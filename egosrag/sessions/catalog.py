@@ -105,6 +105,7 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
         swipes=record.swipes,
         note=str(stored.get("note") or ""),
         persona=Persona.model_validate(stored["persona"]) if stored.get("persona") else None,
+        until=str(stored.get("until") or ""),
     )
 
 
@@ -144,6 +145,8 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         values["persona"] = persona.model_dump()
     if archive.note:
         values["note"] = archive.note
+    if archive.until:
+        values["until"] = archive.until
     if len(names) == 1:
         values["role"] = archive.roles[0].model_dump(mode="json")
     with exclusive(store, session):
