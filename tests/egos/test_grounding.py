@@ -149,3 +149,8 @@ def test_inventions_stay_where_they_are_wished_for() -> None:
     conversation, model = talk(TIM, 'I am 40."', unknown="invent")
     assert conversation.say("How old are you?").text == "I am 40."
     assert not model.judged
+
+
+def test_numbers_in_words_that_the_prompt_does_not_have_are_inventions() -> None:
+    conversation, _ = talk(TIM, "I'm seventy-five years old.\"", '."')
+    assert conversation.say("How old are you?").text == "I don't know."
