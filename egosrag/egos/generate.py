@@ -137,7 +137,7 @@ class Generate(Step[Composed, Reply]):
                 yield text
         evades = judged and grounding.states_nothing(draft.text)
         if (again := self._sampled_again(draft, sampling, evades)) is not None:
-            draft = _Draft(composed, started=draft.started, usage=draft.usage)
+            draft = _Draft(composed, before=draft)
             for text in self._attempt(draft, config, again):
                 if streams:
                     yield text
@@ -160,7 +160,7 @@ class Generate(Step[Composed, Reply]):
         self, opening: str, before: _Draft, config: RunnableConfig | None, sampling: dict[str, Any]
     ) -> _Draft:
         """A draft in place of ``before`` that begins with ``opening``, to the end of that sentence."""
-        draft = _Draft(before.composed, started=before.started, usage=before.usage, opening=opening)
+        draft = _Draft(before.composed, before=before, opening=opening)
         for _ in self._attempt(draft, config, sampling):
             pass
         draft.shorten()
@@ -229,8 +229,7 @@ class _Draft:
         composed: Composed,
         texts: Sequence[str] = (),
         *,
-        started: float | None = None,
-        usage: Usage | None = None,
+        before: _Draft | None = None,
         opening: str = "",
     ) -> None:
         self.composed = composed
@@ -238,8 +237,10 @@ class _Draft:
         self.shortened = False
         self.cut_off = False
         self.repetition = RepetitionFilter(texts)
-        self.started = time.perf_counter() if started is None else started
-        self.usage = usage or Usage()  # of all calls
+        self.started: float = before.started if before else time.perf_counter()
+        self.usage: Usage = before.usage if before else Usage()  # of all calls
+        # Of the first call: a second one finds the same prompt cached.
+        self.cached: int | None = before.cached if before else None
         self.last_usage = Usage()  # of the call that this text is from
         self.decoder = QuoteDecoder(composed.prefix, composed.speakers)
         self.text = ""
@@ -277,6 +278,8 @@ class _Draft:
             stop = mark if mark[0] not in ",，;；" else ("。" if mark[0] in "，；" else ".")
             self.text = self.text[: end.start()] + stop
             self.shortened = True
+        elif self.text[-1:] in (",", "，", ";", "；"):  # 'I don't know," he said.'
+            self.text = self.text[:-1] + ("." if self.text[-1] in ",;" else "。")
 
     def limit(self, stops: Sequence[str], tokens: int | None, count: Count) -> None:
         """Applies the limits of a call to a text that is not as the model wrote it."""
@@ -301,6 +304,7 @@ class _Draft:
         """Adds the tokens of one call."""
         self.last_usage = usage
         self.usage = self.usage + usage
+        self.cached = usage.cached_tokens if self.cached is None else self.cached
 
     def revise(self, reviser: Reviser | None) -> None:
         """Replaces the text by the revised one; a draft that was cut off is passed to the reviser as empty."""
@@ -325,7 +329,7 @@ class _Draft:
 
     def reply(self) -> Reply:
         """The finished reply."""
-        spent = {"reply": self.last_usage.completion_tokens, "cached": self.last_usage.cached_tokens}
+        spent = {"reply": self.last_usage.completion_tokens, "cached": self.cached or 0}
         return Reply(
             speaker=self.composed.speaker,
             text=self.text,

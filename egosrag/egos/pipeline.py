@@ -22,6 +22,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from egosrag.caller import Cancelled
+from egosrag.egos.cache_use import cache_use, fingerprint
 from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
 from egosrag.egos.generate import Generate
 from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
@@ -34,7 +35,7 @@ from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.tokens import context_window, count_tokens
-from egosrag.models.traits import traits_of
+from egosrag.models.traits import model_key, traits_of
 from egosrag.presets import Unknown
 from egosrag.roles.timeline import role_until, sources_until
 from egosrag.schema import Point, Reply, Role, Turn
@@ -192,7 +193,12 @@ class Pipeline:
         status: Literal["complete", "interrupted"] = "complete" if reply.text else "interrupted"
         turn = Turn(speaker=reply.speaker, text=reply.text, id=state["answer"], status=status, at=now())
         runtime.context.view = runtime.context.view.with_turn(turn)
-        return {"turns": [turn.model_dump()], "scenes": [], "pending": False}
+        assert runtime.context.composed is not None
+        model, parts = model_key(self.generate.model), fingerprint(runtime.context.composed)
+        before = state.get("prompt") or {"model": "", "parts": []}
+        use = cache_use(turn.id, reply, parts, before["parts"], same_model=before["model"] == model)
+        stored: State = {"prompt": {"model": model, "parts": parts}, "uses": [use.model_dump()]}
+        return {**stored, "turns": [turn.model_dump()], "scenes": [], "pending": False}
 
     def _summarize(self, state: State, *, runtime: Context) -> State:
         turn, config = runtime.context, get_config()

@@ -43,7 +43,7 @@ from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
 from egosrag.models.continuation import written_lines
 from egosrag.models.tokens import context_window, count_tokens
-from egosrag.models.traits import traits_of
+from egosrag.models.traits import model_key, traits_of
 from egosrag.prompts import load, render
 from egosrag.roles.points import timeline_of
 from egosrag.schema import Evidence, Point, Role, Statement
@@ -235,12 +235,8 @@ class Extract(Step[tuple[Sources, str], Role]):
                 found.remove(min(found, key=lambda f: (len(f.statement.evidence), f.score)))
 
     def _key(self, chunks: Sequence[Chunk], sources: Sources, name: str) -> str:
-        model = [
-            type(self.model).__name__,
-            *(str(getattr(self.model, k, "")) for k in ("model", "model_name", "adapter")),
-        ]
         plan = [(chunk.source, chunk.start, chunk.end) for chunk in chunks]
-        return sha256(json.dumps([model, name, list(map(list, sources)), plan]).encode()).hexdigest()
+        return sha256(json.dumps([model_key(self.model), name, list(map(list, sources)), plan]).encode()).hexdigest()
 
 
 def _supported(
