@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, Template, load_settings
-from egosrag.cli.serve import named_index, run
+from egosrag.cli.serve import check_name, named_index, run
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
 
@@ -109,20 +109,15 @@ def served_tools(settings: Settings, roles: Sequence[Path], documents: Sequence[
         name, path = named_index(argument)
         if name == path.rstrip("/").rsplit("/", 1)[-1]:  # not named: without prefix and suffix
             name = name.removeprefix(PREFIX) if name.startswith(PREFIX) else document_path(path).stem
-        _check_name(name, manuals)
+        check_name(name, manuals, "manuals")
         manuals[name] = Manual(settings, chat, files=find_files([path]), progress=progress)
     for argument in indexes:
         name, place = named_index(argument)
         open_store(place).read_manifest()
-        _check_name(name, manuals)
+        check_name(name, manuals, "manuals")
         manuals[name] = Manual(settings, chat, index=place, progress=progress)
     for card in roles:
         load_role(card, notify=progress.note)
-        _check_name(card.stem, cards)
+        check_name(card.stem, cards, "roles")
         cards[card.stem] = role_path(card)
     return Served(settings, chat, manuals, cards, progress)
-
-
-def _check_name(name: str, taken: Mapping[str, object]) -> None:
-    if not name or name in taken:
-        raise SettingsError(f"two of them would be named {name!r}: write NAME=PATH, or rename the file of a role")

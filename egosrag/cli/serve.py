@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,8 +98,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
     served: dict[str, Backend] = {}
 
     def add(name: str, model: Backend) -> None:
-        if not name or name in served:
-            raise SettingsError(f"two models would be named {name!r}: give the index another name, or rename the file")
+        check_name(name, served, "models")
         served[name] = model
 
     add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat, settings.sampling))
@@ -119,6 +118,21 @@ def named_index(argument: str) -> tuple[str, str]:
         return name, place
     url, _, fragment = argument.partition("#")
     return (fragment or "manual" if is_postgres_url(url) else argument.rstrip("/").rsplit("/", 1)[-1]), argument
+
+
+def check_name(name: str, taken: Container[str], what: str) -> None:
+    """Check that something can be served under a name.
+
+    Args:
+        name: the name.
+        taken: the names that are served already.
+        what: what has these names, for the message.
+
+    Raises:
+        SettingsError: the name is empty, or taken.
+    """
+    if not name or name in taken:
+        raise SettingsError(f"two {what} would be named {name!r}: write NAME=PLACE, or rename the file of a role")
 
 
 def run(app: ASGIApp, names: Sequence[str], host: str, port: int, path: str) -> None:

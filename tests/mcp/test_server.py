@@ -51,7 +51,7 @@ def test_names_are_those_of_files_and_folders_or_given(settings: Settings, tmp_p
     file = str(tmp_path / "handbooks" / "a.txt")
     served = served_tools(settings, [], ["sample:manual.en", file, f"lamp={file}", str(tmp_path / "handbooks")], [])
     assert list(served.manuals) == ["manual.en", "a", "lamp", "handbooks"]
-    with pytest.raises(SettingsError, match="two of them would be named 'a': write NAME=PATH"):
+    with pytest.raises(SettingsError, match="two manuals would be named 'a': write NAME=PLACE"):
         served_tools(settings, [], [file, file], [])
 
 

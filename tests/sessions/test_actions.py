@@ -1,4 +1,4 @@
-"""Continue, impersonate, retry, branch, rename, pin, remember, search; greeting swipes; persona and note of a session."""
+"""Continue, impersonate, retry, branch, rename, pin, remember, search; greeting swipes; persona and note."""
 
 from __future__ import annotations
 
