@@ -104,13 +104,13 @@ SHOWS: dict[str, Callable[[str], None]] = {
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_it_shows_what_it_is_there_to_show(
-    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     if "mcp" in file.stem:
         pytest.importorskip("mcp", reason="the SDK is in the extra mcp")
     runpy.run_path(str(file), run_name="__main__")
-    SHOWS[file.name](capsys.readouterr().out)
+    SHOWS[file.name](capfd.readouterr().out)
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
