@@ -30,39 +30,45 @@ Context = Any  # of the SDK, generic in what is not used here
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
-def create_server(served: Served) -> Server[None]:
-    """The server of manuals and roles."""
-    tools = tools_for(served)
+class Handlers:
+    """Answers the requests of clients.
 
-    @asynccontextmanager
-    async def lifespan(_: Server[None]) -> AsyncIterator[None]:
-        with served.loading():
-            yield
+    Args:
+        served: the manuals and roles.
+    """
 
-    async def list_tools(context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_described(tool) for tool in tools.values()])
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._tools = tools_for(served)
 
-    async def call_tool(context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        tool = tools.get(params.name)
+    async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        """All tools."""
+        return types.ListToolsResult(tools=[_described(tool) for tool in self._tools.values()])
+
+    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        """The result of a tool; whatever fails is a result with an error for the model to read."""
+        tool = self._tools.get(params.name)
         try:
             if tool is None:
-                raise CallFailed(f"there is no tool {params.name!r}: the tools are {', '.join(tools)}")
-            result = await run(context.session, tool.name, partial(tool.run, served, params.arguments))
+                raise CallFailed(f"there is no tool {params.name!r}: the tools are {', '.join(self._tools)}")
+            result = await run(context.session, tool.name, partial(tool.run, self._served, params.arguments))
         except CallFailed as error:
             return types.CallToolResult(content=[_text(str(error))], is_error=True)
         return _answered(result)
 
     async def list_resources(
-        context: Context, params: types.PaginatedRequestParams | None
+        self, context: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
+        """The pages of the manuals, in parts."""
         cursor = params.cursor if params else None
-        found, following = await _of_pages(context, "list", lambda report: pages.listed(served, cursor))
-        resources = [types.Resource(uri=uri, name=name, mime_type=kind) for uri, name, kind in found]
+        found, following = await _of_pages(context, "list", lambda report: pages.listed(self._served, cursor))
+        resources = [types.Resource(uri=link.uri, name=link.name, mime_type=link.mime_type) for link in found]
         return types.ListResourcesResult(resources=resources, next_cursor=following)
 
     async def list_templates(
-        context: Context, params: types.PaginatedRequestParams | None
+        self, context: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
+        """The form of the pages' URIs."""
         template = types.ResourceTemplate(
             uri_template=pages.TEMPLATE,
             name="page",
@@ -70,10 +76,13 @@ def create_server(served: Served) -> Server[None]:
             description="A page of a manual: a picture (image/png) with the quote highlighted for a PDF that is at "
             "hand, else its text. Take the URI from a citation of ask_manual or a passage of search_manual.",
         )
-        return types.ListResourceTemplatesResult(resource_templates=[template] if served.manuals else [])
+        return types.ListResourceTemplatesResult(resource_templates=[template] if self._served.manuals else [])
 
-    async def read_resource(context: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        kind, data = await _of_pages(context, "read", lambda report: pages.read(served, params.uri))
+    async def read_resource(
+        self, context: Context, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        """A page: a picture, or text."""
+        kind, data = await _of_pages(context, "read", lambda report: pages.read(self._served, params.uri))
         content: types.TextResourceContents | types.BlobResourceContents
         if isinstance(data, bytes):
             blob = base64.b64encode(data).decode()
@@ -82,17 +91,27 @@ def create_server(served: Served) -> Server[None]:
             content = types.TextResourceContents(uri=params.uri, mime_type=kind, text=without_surrogates(data))
         return types.ReadResourceResult(contents=[content])
 
+
+def create_server(served: Served) -> Server[None]:
+    """The server of manuals and roles, which are loaded in the background while it runs."""
+
+    @asynccontextmanager
+    async def lifespan(_: Server[None]) -> AsyncIterator[None]:
+        with served.loading():
+            yield
+
+    handlers = Handlers(served)
     return Server(
         "egosrag",
         title="EGOS-RAG",
         version=version("egosrag"),
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-        on_list_resources=list_resources,
-        on_list_resource_templates=list_templates,
-        on_read_resource=read_resource,
+        on_list_tools=handlers.list_tools,
+        on_call_tool=handlers.call_tool,
+        on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_templates,
+        on_read_resource=handlers.read_resource,
     )
 
 

@@ -82,63 +82,69 @@ class Tool:
 
 def tools_for(served: Served) -> dict[str, Tool]:
     """The tools by name: those for manuals if there are manuals, those for roles if there are roles."""
-    manuals, roles = list(served.manuals), list(served.roles)
-    tools = [
-        Tool(
-            "ask_manual",
-            "Ask the manual",
-            "Answers a question from a manual, with verbatim citations that were checked on their page. Use it for any "
-            f"question that one of these manuals may answer: {', '.join(manuals)}. If refused is true, the manual does "
-            "not say: tell the user so instead of guessing. Quote source and page to the user. Each citation has the "
-            "URI of a resource that shows its page.",
-            AskArguments,
-            ManualAnswer,
-            "manual",
-            manuals,
-            writes=False,
-            call=ask_manual,
-        ),
-        Tool(
-            "search_manual",
-            "Search the manual",
-            "Finds the passages of a manual that fit a query best, with source, page and section. Use it to read the "
-            "manual's own words or to see several places; to get an answer, use ask_manual. The manuals are: "
-            f"{', '.join(manuals)}.",
-            SearchArguments,
-            FoundPassages,
-            "manual",
-            manuals,
-            writes=False,
-            call=search_manual,
-        ),
-        Tool(
-            "say_to_role",
-            "Say to a role",
-            "Says a line of the user to a character and returns the character's reply. The conversation is stored and "
-            "continues with the next call, also after a restart. Show the reply as it is; do not answer in the "
-            f"character's place. The characters are: {', '.join(roles)}.",
-            SayArguments,
-            RoleReply,
-            "role",
-            roles,
-            writes=True,
-            call=say_to_role,
-        ),
-        Tool(
-            "remember",
-            "Let a role remember",
-            "Makes a character keep a fact in mind for the rest of a conversation, however long it becomes. Use it "
-            "when the user asks the character to remember something. What is said with say_to_role is remembered "
-            f"anyway. The characters are: {', '.join(roles)}.",
-            RememberArguments,
-            Remembered,
-            "role",
-            roles,
-            writes=True,
-            call=remember,
-        ),
-    ]
+    tools = [*_manual_tools(list(served.manuals)), *_role_tools(list(served.roles))]
     return {tool.name: tool for tool in tools if tool.names}
+
+
+def _manual_tools(names: Sequence[str]) -> list[Tool]:
+    ask = Tool(
+        "ask_manual",
+        "Ask the manual",
+        "Answers a question from a manual, with verbatim citations that were checked on their page. Use it for any "
+        f"question that one of these manuals may answer: {', '.join(names)}. If refused is true, the manual does not "
+        "say: tell the user so instead of guessing. Quote source and page to the user. Each citation has the URI of a "
+        "resource that shows its page.",
+        AskArguments,
+        ManualAnswer,
+        "manual",
+        names,
+        writes=False,
+        call=ask_manual,
+    )
+    search = Tool(
+        "search_manual",
+        "Search the manual",
+        "Finds the passages of a manual that fit a query best, with source, page and section. Use it to read the "
+        "manual's own words or to see several places; to get an answer, use ask_manual. The manuals are: "
+        f"{', '.join(names)}.",
+        SearchArguments,
+        FoundPassages,
+        "manual",
+        names,
+        writes=False,
+        call=search_manual,
+    )
+    return [ask, search]
+
+
+def _role_tools(names: Sequence[str]) -> list[Tool]:
+    say = Tool(
+        "say_to_role",
+        "Say to a role",
+        "Says a line of the user to a character and returns the character's reply. The conversation is stored and "
+        "continues with the next call, also after a restart. Show the reply as it is; do not answer in the "
+        f"character's place. The characters are: {', '.join(names)}.",
+        SayArguments,
+        RoleReply,
+        "role",
+        names,
+        writes=True,
+        call=say_to_role,
+    )
+    keep = Tool(
+        "remember",
+        "Let a role remember",
+        "Makes a character keep a fact in mind for the rest of a conversation, however long it becomes. Use it when "
+        "the user asks the character to remember something. What is said with say_to_role is remembered anyway. The "
+        f"characters are: {', '.join(names)}.",
+        RememberArguments,
+        Remembered,
+        "role",
+        names,
+        writes=True,
+        call=remember,
+    )
+    return [say, keep]
 
 
 def ask_manual(served: Served, arguments: AskArguments, report: Report) -> ManualAnswer:
