@@ -27,6 +27,7 @@ from egosrag.text.encoding import without_surrogates
 
 T = TypeVar("T")
 Context = Any  # of the SDK, generic in what is not used here
+_LINKS_SINCE = "2025-06-18"  # the version of the protocol: clients of older ones may refuse a result with links
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -54,7 +55,7 @@ class Handlers:
             result = await run(context.session, tool.name, partial(tool.run, self._served, params.arguments))
         except CallFailed as error:
             return types.CallToolResult(content=[_text(str(error))], is_error=True)
-        return _answered(result)
+        return _answered(result, links=context.protocol_version >= _LINKS_SINCE)
 
     async def list_resources(
         self, context: Context, params: types.PaginatedRequestParams | None
@@ -161,13 +162,13 @@ def _described(tool: Tool) -> types.Tool:
     )
 
 
-def _answered(result: Result) -> types.CallToolResult:
-    links = [
+def _answered(result: Result, *, links: bool) -> types.CallToolResult:
+    linked = [
         types.ResourceLink(type="resource_link", uri=link.uri, name=link.name, mime_type=link.mime_type)
-        for link in result.links()
+        for link in (result.links() if links else ())
     ]
     fields = json.loads(without_surrogates(json.dumps(result.model_dump(), ensure_ascii=False)))
-    return types.CallToolResult(content=[_text(result.text()), *links], structured_content=fields)
+    return types.CallToolResult(content=[_text(result.text()), *linked], structured_content=fields)
 
 
 def _text(text: str) -> types.TextContent:

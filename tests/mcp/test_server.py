@@ -8,17 +8,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import anyio
 import httpx
 import pytest
 import uvicorn
 from mcp import MCPError
+from mcp.types import CallToolRequestParams
 
+from egosrag.caller import check_cancelled
 from egosrag.cli.mcp import served_tools
 from egosrag.errors import SettingsError, SourceError, StoreError
-from egosrag.mcp import pages
+from egosrag.mcp import pages, work
 from egosrag.mcp.served import Once, Served
-from egosrag.mcp.server import create_server, http_app
+from egosrag.mcp.server import Handlers, create_server, http_app
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.serve.protocol import server_config
 from egosrag.settings import Settings
@@ -149,6 +153,39 @@ def test_a_session_of_another_role_is_not_continued(settings: Settings) -> None:
         error = host.error("say_to_role", line="Hello.", role="juno", session="s")
         assert error.startswith("session 's' belongs to Edda, not to Juno")
         assert host.error("remember", note="It rains.", role="juno", session="s") == error
+
+
+@pytest.mark.parametrize(("protocol", "kinds"), [("2025-03-26", ["text"]), ("2025-06-18", ["text", "resource_link"])])
+def test_older_clients_get_no_kind_of_content_that_they_do_not_know(
+    protocol: str, kinds: list[str], settings: Settings
+) -> None:
+    async def ignored(*args: object, **options: object) -> None: ...
+
+    context = SimpleNamespace(session=SimpleNamespace(report_progress=ignored), protocol_version=protocol)
+    handlers = Handlers(served_tools(settings, [], ["sample:edda"], []))
+    request = CallToolRequestParams(name="search_manual", arguments={"query": "lighthouse", "limit": 1})
+    result = anyio.run(handlers.call_tool, context, request)
+    assert [content.type for content in result.content] == kinds
+
+
+def test_a_call_that_takes_too_long_ends_and_says_so_until_then(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "ANSWER_TIMEOUT_S", 1)
+    monkeypatch.setattr(work, "KEEP_ALIVE_S", 0.2)
+    served, _ = scripted(
+        served_tools(settings, [Path("edda")], [], []), "word " * 2000, max_new_tokens=4000, context_window=16000
+    )
+    monkeypatch.setattr("egosrag.mcp.tools.check_cancelled", lambda: (time.sleep(0.05), check_cancelled()))
+    steps: list[str | None] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        steps.append(message)
+
+    with connected(create_server(served)) as host:
+        result = host.do("call_tool", "say_to_role", {"line": "Tell me all."}, progress_callback=note)
+    assert (result.is_error, result.content[0].text) == (True, "no result within 1 seconds: try again, or ask for less")
+    assert steps.count("edda is reading") > 2
 
 
 @pytest.fixture
