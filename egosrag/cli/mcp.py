@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,11 +13,13 @@ from egosrag.cli.options import Adapter, Config, Embedder, Model, Set, Store, Te
 from egosrag.cli.serve import check_name, named_index, run
 from egosrag.console import Progress
 from egosrag.errors import SettingsError
+from egosrag.samples import PREFIX
 
 if TYPE_CHECKING:
-    from egosrag.mcp.served import Manual, Served
+    from egosrag.mcp.served import Served
     from egosrag.settings import Settings
 
+T = TypeVar("T")
 EXAMPLES = (
     "egosrag mcp --doc manual.pdf --role edda.json",
     "egosrag mcp --index car=runs/manual --model qwen2.5-1.5b",
@@ -35,7 +37,8 @@ def mcp(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]PATH",
-            help="Document or folder to answer from, or sample:manual.en, as a manual of its own; repeatable.",
+            help="Document or folder to answer from, or sample:manual.en, as a manual of its own; with the NAME of an "
+            "index, it shows the pages of that one. Repeatable.",
         ),
     ] = None,
     index: Annotated[
@@ -87,37 +90,52 @@ def served_tools(settings: Settings, roles: Sequence[Path], documents: Sequence[
     Args:
         settings: the settings.
         roles: role cards, each under the name of its file.
-        documents: ``[NAME=]PATH`` of each document or folder.
+        documents: ``[NAME=]PATH`` of each document or folder; those with the name of an index show its pages.
         indexes: ``[NAME=]PLACE`` of each index.
 
     Raises:
-        SettingsError: two manuals or two roles have the same name.
+        SettingsError: two have the same name.
         RoleError, SourceError, StoreError: a card, a document or an index cannot be found or read.
     """
     from egosrag import assemble
-    from egosrag.mcp.served import Manual, Once, Served
+    from egosrag.mcp.served import Manual, Once, Served, files_of_index
     from egosrag.rag.documents.load import find_files
     from egosrag.rag.index.manual_index import open_store
     from egosrag.roles.files import load_role
-    from egosrag.samples import PREFIX, document_path, role_path
+    from egosrag.samples import role_path
 
     progress = Progress()
     chat = Once(lambda: assemble.chat_model(settings))
-    manuals: dict[str, Manual] = {}
-    cards: dict[str, Path] = {}
-    for argument in documents:
-        name, path = named_index(argument)
-        if name == path.rstrip("/").rsplit("/", 1)[-1]:  # not named: without prefix and suffix
-            name = name.removeprefix(PREFIX) if name.startswith(PREFIX) else document_path(path).stem
-        check_name(name, manuals, "manuals")
-        manuals[name] = Manual(settings, chat, files=find_files([path]), progress=progress)
-    for argument in indexes:
-        name, place = named_index(argument)
-        open_store(place).read_manifest()
-        check_name(name, manuals, "manuals")
-        manuals[name] = Manual(settings, chat, index=place, progress=progress)
-    for card in roles:
+    files = {name: find_files([path]) for name, path in _by_name(map(named_document, documents), "documents").items()}
+    places = _by_name(map(named_index, indexes), "indexes")
+    manuals = {
+        name: Manual(settings, chat, files=found, progress=progress)
+        for name, found in files.items()
+        if name not in places
+    }
+    for name, place in places.items():
+        shown = files_of_index(open_store(place).read_manifest(), files.get(name, {}))
+        manuals[name] = Manual(settings, chat, files=shown, index=place)
+    cards = _by_name(((path.stem.removeprefix(PREFIX), path) for path in roles), "roles")
+    for card in cards.values():
         load_role(card, notify=progress.note)
-        check_name(card.stem, cards, "roles")
-        cards[card.stem] = role_path(card)
-    return Served(settings, chat, manuals, cards, progress)
+    return Served(settings, chat, manuals, {name: role_path(card) for name, card in cards.items()}, progress)
+
+
+def named_document(argument: str) -> tuple[str, str]:
+    """The name and the path of ``--doc [NAME=]PATH``; NAME is by default the file's without its suffix."""
+    name, path = named_index(argument)
+    if path != argument:
+        return name, path
+    if path.startswith(PREFIX):
+        return path.removeprefix(PREFIX), path
+    place = Path(path).resolve()
+    return (place.name if place.is_dir() else place.stem), path
+
+
+def _by_name(named: Iterable[tuple[str, T]], what: str) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, value in named:
+        check_name(name, found, what)
+        found[name] = value
+    return found

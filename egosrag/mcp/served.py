@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from egosrag import assemble
 from egosrag.caller import Caller, Cancelled, calling, check_cancelled
 from egosrag.console import Reporter
-from egosrag.errors import EgosRagError
+from egosrag.errors import EgosRagError, SourceError
 from egosrag.mcp.schema import InvalidArguments
+from egosrag.rag.documents.load import file_hash
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from egosrag.rag.answer.engine import ManualEngine
+    from egosrag.rag.index.storage import Manifest
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -69,8 +71,8 @@ class Manual:
     Args:
         settings: the settings.
         model: the chat model, loaded when it is needed.
-        files: the documents by source name, whose pages can be shown as pictures; empty for an index.
-        index: the folder or the address of an existing index, in place of documents.
+        files: the documents by source name, whose pages can be shown as pictures.
+        index: the folder or the address of an existing index; without one, the documents are indexed.
         progress: receives the progress of indexing.
     """
 
@@ -104,6 +106,21 @@ class Manual:
             SourceError, ModelError, StoreError: a document, the model or the index cannot be used.
         """
         return self._engine.get()()
+
+
+def files_of_index(manifest: Manifest, files: Mapping[str, Path]) -> dict[str, Path]:
+    """The documents of an index among some files, recognised by their contents, by source name in the index.
+
+    Raises:
+        SourceError: none of them is one.
+    """
+    by_hash = {file_hash(path): path for path in files.values()}
+    found = {source: by_hash[digest] for source, digest in manifest.files.items() if digest in by_hash}
+    if files and not found:
+        raise SourceError(
+            f"{', '.join(files)}: not a document of the index, or it has changed since: give the one that was indexed"
+        )
+    return found
 
 
 @dataclass(frozen=True)

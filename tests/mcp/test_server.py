@@ -24,6 +24,7 @@ from egosrag.mcp import pages, work
 from egosrag.mcp.served import Once, Served
 from egosrag.mcp.server import Handlers, create_server, http_app
 from egosrag.models.scripted import ScriptedChatModel
+from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.serve.protocol import server_config
 from egosrag.settings import Settings
 from tests.conftest import SAMPLES, Run
@@ -48,14 +49,21 @@ def test_without_manuals_or_roles_their_tools_are_not_offered(settings: Settings
         assert [tool.name for tool in host.do("list_tools").tools] == ["ask_manual", "search_manual"]
 
 
-def test_names_are_those_of_files_and_folders_or_given(settings: Settings, tmp_path: Path) -> None:
+def test_names_are_those_of_files_and_folders_or_given(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "handbooks").mkdir()
     for name in ("a.txt", "b.txt"):
         (tmp_path / "handbooks" / name).write_text("The lamp is lit at dusk.")
     file = str(tmp_path / "handbooks" / "a.txt")
     served = served_tools(settings, [], ["sample:manual.en", file, f"lamp={file}", str(tmp_path / "handbooks")], [])
     assert list(served.manuals) == ["manual.en", "a", "lamp", "handbooks"]
-    with pytest.raises(SettingsError, match="two manuals would be named 'a': write NAME=PLACE"):
+    (tmp_path / "v1.2").mkdir()
+    (tmp_path / "v1.2" / "c.txt").write_text("The lamp is lit at dusk.")
+    monkeypatch.chdir(tmp_path / "v1.2")
+    assert list(served_tools(settings, [], ["."], []).manuals) == ["v1.2"]
+    assert list(served_tools(settings, [Path("sample:edda")], [], []).roles) == ["edda"]
+    with pytest.raises(SettingsError, match="two documents would be named 'a': write NAME=PLACE"):
         served_tools(settings, [], [file, file], [])
 
 
@@ -99,6 +107,21 @@ def test_a_document_that_has_changed_is_not_shown_as_the_old_one(settings: Setti
         with pytest.raises(MCPError, match=r"manual\.pdf has changed since it was indexed") as error:
             host.do("read_resource", uri)
         assert error.value.code == -32603
+
+
+def test_the_documents_of_an_index_show_its_pages(settings: Settings, tmp_path: Path) -> None:
+    car = tmp_path / "car.pdf"
+    car.write_bytes((SAMPLES / "manual.en.pdf").read_bytes())
+    ManualIndex.build([car], tmp_path / "index")
+    car.rename(tmp_path / "moved.pdf")
+    documents, indexes = [f"car={tmp_path / 'moved.pdf'}"], [f"car={tmp_path / 'index'}"]
+    with connected(create_server(served_tools(settings, [], documents, indexes))) as host:
+        (passage,) = host.fields("search_manual", query="front hood", limit=1)["passages"]
+        assert (passage["source"], passage["page_type"]) == ("car.pdf", "image/png")
+        (content,) = host.do("read_resource", passage["page_uri"]).contents
+        assert content.mime_type == "image/png"
+    with pytest.raises(SourceError, match=r"manual\.zh\.pdf: not a document of the index, or it has changed"):
+        served_tools(settings, [], ["car=sample:manual.zh"], indexes)
 
 
 def test_a_long_list_of_pages_comes_in_parts(
