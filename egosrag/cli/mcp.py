@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -25,6 +29,7 @@ EXAMPLES = (
     "egosrag mcp --index car=runs/manual --model qwen2.5-1.5b",
     "egosrag mcp --doc sample:manual.en --http --port 8080",
 )
+_LEAVE_S = 1.5  # seconds; hosts end a server that takes two
 _SAMPLE_DOCUMENTS, _SAMPLE_ROLES = ("sample:manual.en", "sample:manual.zh"), ("edda", "gu", "juno", "luo")
 
 
@@ -81,7 +86,20 @@ def mcp(
     if http:
         run(http_app(served), [*served.manuals, *served.roles], "127.0.0.1", port, "/mcp")
     else:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread waits for standard input, and cannot be interrupted
         anyio.run(serve_stdio, served)
+        leave()
+
+
+def leave() -> NoReturn:
+    """End the process. Calls have a moment to store what was said; what is still being loaded is not waited for."""
+    end = time.monotonic() + _LEAVE_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def served_tools(settings: Settings, roles: Sequence[Path], documents: Sequence[str], indexes: Sequence[str]) -> Served:
@@ -100,7 +118,6 @@ def served_tools(settings: Settings, roles: Sequence[Path], documents: Sequence[
     from egosrag import assemble
     from egosrag.mcp.served import Manual, Once, Served, files_of_index
     from egosrag.rag.documents.load import find_files
-    from egosrag.rag.index.manual_index import open_store
     from egosrag.roles.files import load_role
     from egosrag.samples import role_path
 
@@ -114,6 +131,8 @@ def served_tools(settings: Settings, roles: Sequence[Path], documents: Sequence[
         if name not in places
     }
     for name, place in places.items():
+        from egosrag.rag.index.manual_index import open_store  # as slow to import as all the rest together
+
         shown = files_of_index(open_store(place).read_manifest(), files.get(name, {}))
         manuals[name] = Manual(settings, chat, files=shown, index=place)
     cards = _by_name(((path.stem.removeprefix(PREFIX), path) for path in roles), "roles")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from egosrag.errors import SourceError
@@ -17,8 +17,10 @@ from egosrag.mcp.schema import InvalidArguments, Link
 from egosrag.mcp.served import Manual, Served
 from egosrag.rag.documents.load import file_hash
 from egosrag.rag.documents.page_view import Picture, render_page
-from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.text.encoding import without_surrogates
+
+if TYPE_CHECKING:
+    from egosrag.rag.index.manual_index import ManualIndex
 
 TEMPLATE = "egosrag://manuals/{manual}/{source}/{page}{?quote}"
 PICTURE, TEXT = "image/png", "text/plain"

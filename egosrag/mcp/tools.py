@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -30,7 +30,9 @@ from egosrag.mcp.schema import (
 )
 from egosrag.mcp.served import Served, chosen
 from egosrag.schema import Answer, AnswerProgress, Reply
-from egosrag.sessions.conversation import Conversation
+
+if TYPE_CHECKING:
+    from egosrag.sessions.conversation import Conversation
 
 R = TypeVar("R")
 Report = Callable[[str], None]

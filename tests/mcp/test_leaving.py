@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import anyio
 
 from egosrag.sessions.catalog import archive_of
 from egosrag.sessions.store import open_store
-from tests.mcp.client import Connection, connected, program
+from tests.mcp.client import PROGRAM, Connection, connected, program
 
 SOON = 5.0  # seconds
 
@@ -66,9 +69,10 @@ def _stops(pieces: Path) -> None:
         time.sleep(0.6)
 
 
-def test_standard_output_carries_the_protocol_alone_and_its_end_ends_the_program(tmp_path: Path) -> None:
-    pieces = tmp_path / "pieces"
-    command = program(tmp_path, "-m", "tests.mcp.slow_server", str(tmp_path / "talk.sqlite"), str(pieces))
+@contextmanager
+def raw(folder: Path, *words: str) -> Iterator[Raw]:
+    """A server to which lines are written, after the handshake."""
+    command = program(folder, *words)
     with subprocess.Popen(
         [command.command, *command.args],
         env=command.env,
@@ -77,28 +81,60 @@ def test_standard_output_carries_the_protocol_alone_and_its_end_ends_the_program
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as server:
-        assert server.stdin and server.stdout and server.stderr
-
-        def send(**message: object) -> None:
-            server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")  # type: ignore[union-attr]
-            server.stdin.flush()  # type: ignore[union-attr]
-
+    ) as process:
+        server = Raw(process)
         client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
-        send(id=1, method="initialize", params=client)
-        assert json.loads(server.stdout.readline())["result"]["serverInfo"]["name"] == "egosrag"
-        send(method="notifications/initialized")
-        server.stdin.write("this is no JSON\n")
-        send(id=2, method="tools/call", params={"name": "say_to_role", "arguments": {"line": "A quick word."}})
-        answers = []
-        while not (answers and answers[-1].get("id") == 2):
-            answers.append(json.loads(server.stdout.readline()))
-        assert answers[-1]["result"]["structuredContent"]["speaker"] == "Edda"
+        server.send(id=1, method="initialize", params=client)
+        assert server.receive()["result"]["serverInfo"]["name"] == "egosrag"
+        server.send(method="notifications/initialized")
+        try:
+            yield server
+        finally:
+            process.kill()
+
+
+class Raw(NamedTuple):
+    process: subprocess.Popen[str]
+
+    def write(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def send(self, **message: object) -> None:
+        self.write(json.dumps({"jsonrpc": "2.0", **message}))
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout
+        message: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return message
+
+
+def test_standard_output_carries_the_protocol_alone_and_its_end_ends_the_program(tmp_path: Path) -> None:
+    pieces = tmp_path / "pieces"
+    with raw(tmp_path, "-m", "tests.mcp.slow_server", str(tmp_path / "talk.sqlite"), str(pieces)) as server:
+        server.write("this is no JSON")
+        server.send(id=2, method="tools/call", params={"name": "say_to_role", "arguments": {"line": "A quick word."}})
+        while (answer := server.receive()).get("id") != 2:
+            assert answer["jsonrpc"] == "2.0"
+        assert answer["result"]["structuredContent"]["speaker"] == "Edda"
         pieces.unlink()
-        send(id=3, method="tools/call", params={"name": "say_to_role", "arguments": {"line": "Tell me all."}})
+        server.send(id=3, method="tools/call", params={"name": "say_to_role", "arguments": {"line": "Tell me all."}})
         wait_until(lambda: written(pieces) > 2)
-        out, err = server.communicate(timeout=SOON * 2)  # closes its input in the middle of a reply
-        for line in filter(None, out.splitlines()):
-            assert json.loads(line)["jsonrpc"] == "2.0"
-        assert "noise of a library" in err and "noise of a child" in err
-        assert server.returncode == 0, err
+        out, err = server.process.communicate(timeout=30)  # closes its input in the middle of a reply
+    for line in filter(None, out.splitlines()):
+        assert json.loads(line)["jsonrpc"] == "2.0"
+    assert "noise of a library" in err and "noise of a child" in err
+    assert server.process.returncode == 0, err
+
+
+def test_a_host_need_not_wait_until_everything_is_loaded(tmp_path: Path) -> None:
+    with raw(tmp_path, *PROGRAM, "--role", "edda") as server:
+        assert server.process.communicate(timeout=30)[0] == ""
+    assert server.process.returncode == 0
+
+
+def test_ctrl_c_ends_it(tmp_path: Path) -> None:
+    with raw(tmp_path, *PROGRAM, "--role", "edda") as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == -signal.SIGINT
