@@ -49,6 +49,20 @@ def test_without_manuals_or_roles_their_tools_are_not_offered(settings: Settings
         assert [tool.name for tool in host.do("list_tools").tools] == ["ask_manual", "search_manual"]
 
 
+def test_chinese_manuals_and_roles(settings: Settings) -> None:
+    with connected(create_server(served_tools(settings, [Path("gu")], ["车=sample:manual.zh"], []))) as host:
+        answer = host.fields("ask_manual", question="空调滤芯在哪里？", manual="车")
+        (citation,) = answer["citations"]
+        assert (citation["source"], citation["page"]) == ("manual.zh.pdf", 14)
+        assert citation["page_uri"].startswith("egosrag://manuals/%E8%BD%A6/manual.zh.pdf/14?quote=")
+        assert host.do("read_resource", citation["page_uri"]).contents[0].mime_type == "image/png"
+        assert host.fields("ask_manual", question="怎样打开天窗？")["refused"]
+        assert host.fields("search_manual", query="空调滤芯", limit=1)["passages"][0]["page"] == 14
+        assert host.fields("remember", note="小满怕打雷")["notes"] == ["小满怕打雷。"]
+        reply = host.fields("say_to_role", line="你害怕什么？")
+        assert (reply["speaker"], reply["reply"]) == ("顾青禾", "小友，我害怕打雷。")
+
+
 def test_names_are_those_of_files_and_folders_or_given(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
