@@ -1,7 +1,7 @@
 """The data types shared by all packages, as frozen pydantic models.
 
-Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``), ``Persona``, ``Turn``, ``Scene``,
-``Reply`` with its ``Ledger``.
+Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``, over a timeline of ``Point``),
+``Persona``, ``Turn``, ``Scene``, ``Reply`` with its ``Ledger``.
 Manual QA (report section 6): ``Page``, ``Passage``, ``Citation``, ``Answer``.
 Both: ``Usage`` and ``Timing``.
 
@@ -59,6 +59,7 @@ class Statement(_Frozen):
 
     text: str
     evidence: tuple[Evidence, ...] = ()
+    until: Evidence | None = Field(default=None, description="the later place that says that it is so no longer")
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +73,14 @@ class DialogueLine(_Frozen):
     speaker: str
     text: str
     evidence: tuple[Evidence, ...] = ()
+
+
+class Point(_Frozen):
+    """A chapter, a dated entry or a file in the order of a role's sources; it ends where the next point starts."""
+
+    label: str
+    source: str
+    start: int = Field(description="of its first character, in characters of the cleaned source text")
 
 
 class Persona(_Frozen):
@@ -155,6 +164,8 @@ class Role(BaseModel):
     alternate_greetings: tuple[str, ...] = ()
     nickname: str | None = Field(default=None, description="the text for {{char}}; the name when absent")
     lorebook: Lorebook | None = None
+    timeline: tuple[Point, ...] = Field(default=(), description="the points of the sources, in order")
+    as_of: str | None = Field(default=None, description="label of the last point that is known; everything when absent")
 
     @field_validator("background", "personality", "speaking_style", "relations", mode="before")
     @classmethod

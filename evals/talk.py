@@ -161,7 +161,12 @@ def _right(case: Case, reply: str, wordings: Sequence[str]) -> bool:
         return contains(reply, wordings) or any(word in reply for word in wordings)
     if case.family == "identity":
         return bool(reply.strip()) and stance(reply, case.role.name, case.language) != BROKE
-    return stance(reply, case.role.name, case.language) != BROKE and bool(_DECLINED.search(reply.replace("’", "'")))
+    return stance(reply, case.role.name, case.language) != BROKE and declines(reply)
+
+
+def declines(reply: str) -> bool:
+    """Whether a reply says that something is not known, remembered or to be said."""
+    return bool(_DECLINED.search(reply.replace("’", "'")))
 
 
 def measure(model: Any, todo: Sequence[Case], settings: Settings, records: Records, workers: int) -> list[Record]:

@@ -145,7 +145,7 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
             f"egosrag.{room}"
             for room in ("assemble", "schema", "errors", "text", "prompts", "console", "models", "traits", "parallel")
         }
-        | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions", "egosrag.egos"},
+        | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions", "egosrag.egos", "egosrag.roles"},
         # Weights are loaded as the models load them; the embedder learns from passages as the index cuts them.
         "finetune": {
             f"egosrag.{room}"

@@ -43,6 +43,8 @@ class ConversationSetup:
         lore: files of lorebooks, added to the card's own; of several roles only the first one has them.
         greeting: the greeting that begins: 0 the card's first, from 1 on the alternate ones.
         earlier: turns that were said elsewhere before, for a new session with one role.
+        until: the point of the sources as of which the roles speak, such as "chapter 5"; None: as the session was
+            opened before.
         sampling: how the replies are sampled, by the names of ``load_chat_model``, and ``stop`` strings; over the
             settings.
     """
@@ -54,6 +56,7 @@ class ConversationSetup:
     lore: Sequence[str | Path] = ()
     greeting: int = 0
     earlier: Sequence[Turn] = ()
+    until: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -167,6 +170,7 @@ def conversation(
             reviser=reviser_for(model),
             sampling=call_sampling(model, settings.sampling, setup.sampling),
             unknown=settings.unknown,
+            until=setup.until,
             **notify,
         )
 
@@ -201,12 +205,15 @@ def _card_and_sources(
         return card, None
     from egosrag.egos.extract.dynamic import bare_role
     from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.roles.points import timeline_of
 
     strategy = settings.strategy or ("dynamic" if card else "static")
     if card and strategy == "static":
         raise SettingsError(f"{file} is a card already: leave the sources out, or search them (strategy dynamic)")
     texts = _read_texts(setup.sources)
     role = card or bare_role(texts, str(setup.name))
+    if not role.timeline:
+        role = role.model_copy(update={"timeline": timeline_of(texts)})
     if strategy == "dynamic":
         index = ManualIndex.cached(
             setup.sources,
@@ -267,8 +274,9 @@ def source_search(index: ManualIndex, top_k: int = 5) -> Callable[[str], list[Ev
 
 def _read_texts(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     from egosrag.rag.documents.load import find_files, read_text
+    from egosrag.roles.points import in_order
 
-    return [(source, read_text(path)) for source, path in find_files(paths).items()]
+    return in_order([(source, read_text(path)) for source, path in find_files(paths).items()])
 
 
 def _index_of(role: str | Path) -> Path:

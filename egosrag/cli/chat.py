@@ -32,6 +32,7 @@ from egosrag.cli.options import (
     Store,
     Strategy,
     Template,
+    Until,
     load_settings,
 )
 from egosrag.console import Progress, print_json, stdin_lines
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "egosrag chat --role edda",
     "egosrag chat --role edda.json --session monday --set temperature=0.7",
+    'egosrag chat --role gatsby.json --until "chapter 5"',
     "egosrag chat --source novel.txt --name Gatsby --strategy dynamic",
     'echo "Who are you?" | egosrag chat --role edda.json --json',
 )
@@ -56,6 +58,7 @@ def chat(
     persona: Persona = None,
     lore: Lore = None,
     greeting: Greeting = 0,
+    until: Until = None,
     session: SessionName = None,
     store: Store = None,
     model: Model = None,
@@ -95,7 +98,13 @@ def chat(
     )
     first, others = (role[0], role[1:]) if role else (None, [])
     setup = assemble.ConversationSetup(
-        sources=source or (), name=name, others=others, persona=persona, lore=lore or (), greeting=greeting
+        sources=source or (),
+        name=name,
+        others=others,
+        persona=persona,
+        lore=lore or (),
+        greeting=greeting,
+        until=until,
     )
     with assemble.conversation(settings, first, session, setup=setup, progress=Progress()) as conversation:
         talk(conversation, as_json=as_json)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from egosrag.cli.options import Config, Debug, load_settings
+from egosrag.cli.options import Config, Debug, Store, load_settings
 from egosrag.console import print_json
 
 if TYPE_CHECKING:
     from egosrag.settings import Settings
 
-EXAMPLES = ("egosrag doctor", "egosrag doctor --json")
+EXAMPLES = ("egosrag doctor", "egosrag doctor --json", "egosrag doctor --session monday")
 State = Literal["ok", "missing", "note"]
 CORE = ("torch", "transformers", "peft", "langchain-core", "langgraph", "llama-index-core", "faiss-cpu")
 EXTRAS = {
@@ -43,15 +43,52 @@ class Finding(NamedTuple):
 
 
 def doctor(
+    session: Annotated[
+        str | None, typer.Option(help="Report how much of each prompt of a conversation was cached, and why not more.")
+    ] = None,
+    store: Store = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     config: Config = None,
     debug: Debug = False,
 ) -> None:
     """Check the installation: versions, device, models, API keys.
 
-    For what is missing, print the command that fixes it.
+    For what is missing, print the command that fixes it. With --session, report the prompt cache of a conversation
+    instead: "again" counts the tokens of the prompt before that had to be computed again.
     """
+    if session is not None:
+        report_session(load_settings(config, store=store), session, as_json)
+        return
     raise typer.Exit(0 if report(load_settings(config), as_json) else 1)
+
+
+def report_session(settings: Settings, session: str, as_json: bool) -> None:
+    """Print the use of the prompt cache by the replies of a session.
+
+    Raises:
+        SessionError: there is no such session.
+        StoreError: the store cannot be used.
+    """
+    from egosrag.egos.cache_use import CAUSES
+    from egosrag.sessions.catalog import cache_uses_of
+    from egosrag.sessions.store import open_store
+
+    with open_store(settings.session_store) as opened:
+        uses = cache_uses_of(opened, session)
+    if as_json:
+        print_json([{**use.model_dump(), "share": round(use.share, 3)} for use in uses])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("reply", "prompt", "cached", "share", "again", "first token", "why"):
+        table.add_column(column, justify="left" if column == "why" else "right")
+    for number, use in enumerate(uses, 1):
+        first = "" if use.first_token_s is None else f"{use.first_token_s:.1f} s"
+        counts = (number, use.prompt, use.cached, f"{use.share:.0%}", use.lost, first, CAUSES[use.cause])
+        table.add_row(*map(str, counts))
+    Console(highlight=False, markup=False).print(table)
 
 
 def report(settings: Settings, as_json: bool) -> bool:

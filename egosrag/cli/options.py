@@ -112,6 +112,14 @@ Lore = Annotated[
     ),
 ]
 Greeting = Annotated[int, typer.Option(help="Greeting of the card: 0 the first, from 1 on the alternate ones.")]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        help='Point of its sources as of which the role speaks: "chapter 5", a title, a date or a file; what comes '
+        'later is unknown to it. "" for the end.',
+        show_default="as the session remembers, else the end",
+    ),
+]
 SessionName = Annotated[str | None, typer.Option(help="Conversation to start or to continue.", show_default="new")]
 Store = Annotated[str | None, typer.Option(help="Session store: an SQLite file or a postgresql:// URL.")]
 History = Annotated[

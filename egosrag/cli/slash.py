@@ -26,6 +26,7 @@ HELP = """\
 /delete N          delete turn N
 /greeting [M]      before the first line: begin with greeting M; without M, list the greetings
 /persona [TEXT]    who you are from now on: "Ann: a sailor from Hull"; without TEXT, show it
+/until [POINT]     as of which point of its sources the role speaks, such as chapter 5; "-" for their end
 /note [TEXT]       author's note, a hint that stays near the end of the prompt; "-" removes it; without TEXT, show it
 /lore              list the lorebook entries that the last line activated
 /search WORDS      list the turns that contain all of the words
@@ -65,6 +66,7 @@ def run(conversation: Conversation, line: str, show: ShowReply) -> str:
         "impersonate": conversation.impersonate,
         "greeting": lambda: _greeting(conversation, rest),
         "persona": lambda: _persona(conversation, rest),
+        "until": lambda: _until(conversation, rest),
         "note": lambda: _note(conversation, rest),
         "lore": lambda: _lore(conversation),
         "search": lambda: _search(conversation, rest),
@@ -129,6 +131,12 @@ def _greeting(conversation: Conversation, rest: str) -> None:
     conversation.choose(int(rest) - 1, turns[0].id if turns else None)
     turn = conversation.turns()[0]
     print(f"{turn.speaker}: {turn.text}")
+
+
+def _until(conversation: Conversation, rest: str) -> None:
+    if rest.strip():
+        conversation.set_until("" if rest.strip() == "-" else rest)
+    print(conversation.role.as_of or "the end")
 
 
 def _persona(conversation: Conversation, rest: str) -> None:

@@ -8,7 +8,8 @@ with the next seed. So are an empty one of a model that samples, and a question 
 second speech is taken as it is. The stream is held back only while it may still become such a repetition.
 
 An answer to a question of fact that the model did not read from the prompt (``grounding``) is replaced: the role says
-that it does not know, in the model's own words. Such an answer is held back until that is decided.
+that it does not know, in the model's own words. So is the answer to "Are you an AI?" that says yes (``character``): the
+role says who it is. Such answers are held back until that is decided.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
-from egosrag.egos import grounding
+from egosrag.egos import character, grounding
 from egosrag.egos.repeats import repeatable_texts
 from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Count, Step
@@ -124,7 +125,8 @@ class Generate(Step[Composed, Reply]):
         answers = composed.speaker == composed.view.role.name and not composed.said
         reviser = self.reviser if answers and turns and turns[-1].speaker != composed.speaker else None
         judged = answers and self.judges_answers and grounding.is_question_of_fact(composed)
-        streams = reviser is None and not judged
+        asked_who = answers and self.reviser is None and character.is_asked_whether_machine(composed)
+        streams = reviser is None and not judged and not asked_who
         filtered = reviser is None and not composed.said
         stops, limit = sampling.get("stop") or (), sampling.get("max_new_tokens")
         if reviser is not None:  # a draft is revised whole: the limits are of the text that is said
@@ -135,22 +137,34 @@ class Generate(Step[Composed, Reply]):
                 yield text
         evades = judged and grounding.states_nothing(draft.text)
         if (again := self._sampled_again(draft, sampling, evades)) is not None:
-            draft = _Draft(composed, started=draft.started, usage=draft.usage)
+            draft = _Draft(composed, before=draft)
             for text in self._attempt(draft, config, again):
                 if streams:
                     yield text
-        if judged and grounding.is_invented(self.model, composed, draft.text):
-            opening = load("unknown", composed.view.language).text()
-            draft = _Draft(composed, started=draft.started, usage=draft.usage, opening=opening)
-            for _ in self._attempt(draft, config, sampling):
-                pass
-            draft.shorten()
+        language = composed.view.language
+        if asked_who and character.says_it_is_machine(draft.text, turns[-1].text):
+            opening = load("identity", language).text(name=composed.view.role.name)
+            draft = self._begun_with(opening, draft, config, sampling)
+            if character.names_machine(draft.text):
+                draft.text = opening + ("。" if language == "zh" else ".")
+        elif judged and grounding.is_invented(self.model, composed, draft.text):
+            draft = self._begun_with(load("unknown", language).text(), draft, config, sampling)
         elif not streams:
             draft.revise(reviser)
         if not streams:
             draft.limit(stops, limit, self.count)
             yield draft.text
         yield draft.reply()
+
+    def _begun_with(
+        self, opening: str, before: _Draft, config: RunnableConfig | None, sampling: dict[str, Any]
+    ) -> _Draft:
+        """A draft in place of ``before`` that begins with ``opening``, to the end of that sentence."""
+        draft = _Draft(before.composed, before=before, opening=opening)
+        for _ in self._attempt(draft, config, sampling):
+            pass
+        draft.shorten()
+        return draft
 
     def _sampled_again(self, draft: _Draft, sampling: dict[str, Any], evades: bool) -> dict[str, Any] | None:
         """The sampling of a second attempt; None where the first one is taken: it answers and repeats nothing."""
@@ -215,8 +229,7 @@ class _Draft:
         composed: Composed,
         texts: Sequence[str] = (),
         *,
-        started: float | None = None,
-        usage: Usage | None = None,
+        before: _Draft | None = None,
         opening: str = "",
     ) -> None:
         self.composed = composed
@@ -224,8 +237,10 @@ class _Draft:
         self.shortened = False
         self.cut_off = False
         self.repetition = RepetitionFilter(texts)
-        self.started = time.perf_counter() if started is None else started
-        self.usage = usage or Usage()  # of all calls
+        self.started: float = before.started if before else time.perf_counter()
+        self.usage: Usage = before.usage if before else Usage()  # of all calls
+        # Of the first call: a second one finds the same prompt cached.
+        self.cached: int | None = before.cached if before else None
         self.last_usage = Usage()  # of the call that this text is from
         self.decoder = QuoteDecoder(composed.prefix, composed.speakers)
         self.text = ""
@@ -263,6 +278,8 @@ class _Draft:
             stop = mark if mark[0] not in ",，;；" else ("。" if mark[0] in "，；" else ".")
             self.text = self.text[: end.start()] + stop
             self.shortened = True
+        elif self.text[-1:] in (",", "，", ";", "；"):  # 'I don't know," he said.'
+            self.text = self.text[:-1] + ("." if self.text[-1] in ",;" else "。")
 
     def limit(self, stops: Sequence[str], tokens: int | None, count: Count) -> None:
         """Applies the limits of a call to a text that is not as the model wrote it."""
@@ -287,6 +304,7 @@ class _Draft:
         """Adds the tokens of one call."""
         self.last_usage = usage
         self.usage = self.usage + usage
+        self.cached = usage.cached_tokens if self.cached is None else self.cached
 
     def revise(self, reviser: Reviser | None) -> None:
         """Replaces the text by the revised one; a draft that was cut off is passed to the reviser as empty."""
@@ -311,7 +329,7 @@ class _Draft:
 
     def reply(self) -> Reply:
         """The finished reply."""
-        spent = {"reply": self.last_usage.completion_tokens, "cached": self.last_usage.cached_tokens}
+        spent = {"reply": self.last_usage.completion_tokens, "cached": self.cached or 0}
         return Reply(
             speaker=self.composed.speaker,
             text=self.text,

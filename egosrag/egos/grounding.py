@@ -22,6 +22,7 @@ from langchain_core.messages import AIMessage
 from egosrag.egos.view import Composed
 from egosrag.models.traits import unbound
 from egosrag.text.named_items import invented_items
+from egosrag.text.numbers import number_values, spelled_numbers
 from egosrag.text.sentences import sentence_spans
 
 MIN_INFORMATION = 0.8
@@ -110,9 +111,15 @@ def is_invented(model: Any, composed: Composed, text: str) -> bool:
         return False
     judged = _beginning(text, composed.view.language)
     prompt = "\n".join(str(message.text) for message in composed.messages) + composed.prefix
-    if invented_items(judged, prompt):
+    if invented_items(judged, prompt) or _invented_numbers(judged, prompt):
         return True
     return information(model, composed, text) < MIN_INFORMATION
+
+
+def _invented_numbers(text: str, prompt: str) -> list[str]:
+    """The numbers in English words from ten to ninety-nine that the prompt does not have; others are idioms too."""
+    have = number_values(prompt)
+    return [written for written, value in spelled_numbers(text) if len(value) == 2 and value not in have]
 
 
 def _beginning(text: str, language: str) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, cast
 
 from langchain_core.runnables import Runnable
@@ -22,6 +22,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from egosrag.caller import Cancelled
+from egosrag.egos.cache_use import cache_use, fingerprint
 from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
 from egosrag.egos.generate import Generate
 from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
@@ -34,9 +35,10 @@ from egosrag.egos.view import Composed, ConversationView
 from egosrag.errors import ModelError, SessionError
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.tokens import context_window, count_tokens
-from egosrag.models.traits import traits_of
+from egosrag.models.traits import model_key, traits_of
 from egosrag.presets import Unknown
-from egosrag.schema import Reply, Role, Turn
+from egosrag.roles.timeline import role_until, sources_until
+from egosrag.schema import Point, Reply, Role, Turn
 from egosrag.text import macros
 
 Sources = Sequence[tuple[str, str]]
@@ -106,7 +108,7 @@ class Pipeline:
         extract: makes the card of ``sources`` at the first line (static Extract).
         sources: (name, text) pairs for ``extract``.
         lookup: searches the role's sources for every line (dynamic Extract).
-        raw_sources: the role's sources as they are, in place of a card.
+        raw: makes the text of ``sources`` that is in the prompt in place of a card.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Pipeline:
         extract: Runnable[tuple[Sources, str], Role] | None = None,
         sources: Sources = (),
         lookup: Lookup | None = None,
-        raw_sources: str = "",
+        raw: Callable[[Sources], str] | None = None,
     ) -> None:
         self.organize = organize
         self.generate = generate
@@ -126,7 +128,13 @@ class Pipeline:
         self.extract = extract
         self.sources = sources
         self.lookup = lookup
-        self.raw_sources = raw_sources
+        self._raw = cache(raw) if raw else None
+
+    def raw_sources(self, timeline: Sequence[Point], until: str) -> str:
+        """The role's sources as they are, up to the end of a point, in place of a card; empty where there is a card."""
+        if self._raw is None or not self.sources:
+            return ""
+        return self._raw(tuple(sources_until(self.sources, timeline, until)))
 
     def graph(self, checkpointer: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State, TurnContext]:
         """The graph of one line, over a store."""
@@ -156,7 +164,7 @@ class Pipeline:
             return {}
         assert self.extract is not None
         role = self.extract.invoke((self.sources, turn.view.role.name), config)
-        turn.view = replace(turn.view, role=role)
+        turn.view = replace(turn.view, role=role_until(role, turn.view.until))
         return {"role": role.model_dump(mode="json")}
 
     def _organize(self, state: State, *, runtime: Context) -> State:
@@ -185,7 +193,12 @@ class Pipeline:
         status: Literal["complete", "interrupted"] = "complete" if reply.text else "interrupted"
         turn = Turn(speaker=reply.speaker, text=reply.text, id=state["answer"], status=status, at=now())
         runtime.context.view = runtime.context.view.with_turn(turn)
-        return {"turns": [turn.model_dump()], "scenes": [], "pending": False}
+        assert runtime.context.composed is not None
+        model, parts = model_key(self.generate.model), fingerprint(runtime.context.composed)
+        before = state.get("prompt") or {"model": "", "parts": []}
+        use = cache_use(turn.id, reply, parts, before["parts"], same_model=before["model"] == model)
+        stored: State = {"prompt": {"model": model, "parts": parts}, "uses": [use.model_dump()]}
+        return {**stored, "turns": [turn.model_dump()], "scenes": [], "pending": False}
 
     def _summarize(self, state: State, *, runtime: Context) -> State:
         turn, config = runtime.context, get_config()
@@ -257,7 +270,7 @@ def build_pipeline(
         extract=sources.extract,
         sources=sources.texts,
         lookup=lookup,
-        raw_sources="" if sources.extract else raw_sources(sources.texts, window * 3 // 5, count, notify),
+        raw=None if sources.extract else lambda texts: raw_sources(texts, window * 3 // 5, count, notify),
     )
 
 

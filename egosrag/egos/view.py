@@ -45,6 +45,7 @@ class ConversationView:
         lore: entries of the role's lorebook that the last lines activate.
         seed: of the random choices of macros.
         note: the author's note of the conversation.
+        until: the point of the role's sources as of which it speaks, in the user's words; empty: it knows all of them.
     """
 
     role: Role
@@ -60,6 +61,7 @@ class ConversationView:
     lore: tuple[LoreEntry, ...] = ()
     seed: str = ""
     note: str = ""
+    until: str = ""
 
     @cached_property
     def language(self) -> str:

@@ -197,8 +197,8 @@ class ApiChatModel(ChatOpenAI):
     def _for_background(self) -> ApiChatModel:
         """This model with connections of its own: those of a client belong to one event loop.
 
-        Without LangChain's time limit for a chunk, since the caller has a limit: it is an ``asyncio.wait_for``, which in
-        Python 3.11 loses a cancellation that comes together with a chunk.
+        Without LangChain's time limit for a chunk, since the caller has a limit. LangChain uses ``asyncio.wait_for``,
+        which in Python 3.11 loses a cancellation that comes together with a chunk.
         """
         if self._in_background is None:
             update: dict[str, Any] = {"stream_chunk_timeout": None}
@@ -244,6 +244,7 @@ class ApiChatModel(ChatOpenAI):
         choices = chunk.get("choices") or [{}]
         if not chunk.get("choices") and not chunk.get("usage") and (message := _message_in(chunk)):
             raise self._one_line_error(_ErrorInReply(message))
+        chunk = _with_cached_tokens(chunk)
         converted = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         if converted is None:
             return None
@@ -306,6 +307,16 @@ class _ErrorInReply(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+def _with_cached_tokens(chunk: dict[str, Any]) -> dict[str, Any]:
+    """A chunk with DeepSeek's count of cached tokens under OpenAI's name for it."""
+    usage = chunk.get("usage")
+    if not isinstance(usage, dict) or usage.get("prompt_tokens_details"):
+        return chunk
+    hits = usage.get("prompt_cache_hit_tokens")
+    details = {"prompt_tokens_details": {"cached_tokens": hits}} if isinstance(hits, int) else {}
+    return {**chunk, "usage": {**usage, **details}}
 
 
 def _message_in(body: Any) -> str:

@@ -28,3 +28,10 @@ def traits_of(model: Any) -> Traits:
     """
     traits = getattr(unbound(model), "traits", None)
     return traits if isinstance(traits, Traits) else _UNSTATED
+
+
+def model_key(model: Any) -> str:
+    """What tells a model from another: its class, its name or folder, and its adapter."""
+    own = unbound(model)
+    names = (str(getattr(own, name, "") or "") for name in ("model", "model_name", "adapter"))
+    return " ".join([type(own).__name__, *filter(None, names)])

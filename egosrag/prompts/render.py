@@ -24,6 +24,7 @@ USER = {"en": "Me", "zh": "我"}
 """The speaker's name of a user without a persona."""
 _USER_IN_CARD = {"en": "the user", "zh": "用户"}  # {{user}} in a card, without a persona
 _USER_IN_GREETING = {"en": "you", "zh": "你"}  # {{user}} in a greeting, without a persona
+_EARLIER = {"en": "Earlier: ", "zh": "从前："}  # before a statement that is so no longer
 _INNER_MARKS = {"en": str.maketrans({'"': "'"}), "zh": str.maketrans({"“": "‘", "”": "’", '"': "'"})}
 
 
@@ -192,7 +193,8 @@ def card(
     scope = macro_scope(role, language, persona, situation=situation)
 
     def joined(statements: Iterable[Statement]) -> str:
-        return _joined((one_line(macros.fill(s.text, scope)) for s in statements), language)
+        texts = ((_EARLIER[language] if s.until else "", one_line(macros.fill(s.text, scope))) for s in statements)
+        return _joined((before + text for before, text in texts if text), language)
 
     def spoken(line: DialogueLine) -> str:
         speaker = macros.fill(line.speaker, scope if persona else replace(scope, user=USER[language]))

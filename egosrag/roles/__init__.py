@@ -10,5 +10,7 @@ Read in this order:
 5. ``notes``: post-history instructions, depth prompt and author's note.
 6. ``lorebook``: load lorebooks, and select the entries that the lines of a conversation activate; ``lore_formats``: the
    formats of other programs; ``lore_rules``: when an entry is activated.
-7. ``personas``: who talks with a role, and the saved personas of a user.
+7. ``points``: chapters, dates and files as points in the order of a role's sources; ``timeline``: the card as it is
+   known at one of them.
+8. ``personas``: who talks with a role, and the saved personas of a user.
 """

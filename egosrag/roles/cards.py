@@ -257,5 +257,5 @@ def _fields_from_extension(data: dict[str, Any], texts: dict[str, str]) -> dict[
         and not (key == "description" and texts["scenario"])
     }
     extra = {key: value for key, value in (role.model_extra or {}).items() if key != ORIGINAL_CARD}
-    language = {"language": role.language} if role.language else {}
-    return extra | language | {field: getattr(role, field) for field in unchanged}
+    kept = {name: getattr(role, name) for name in ("language", "timeline", "as_of") if getattr(role, name)}
+    return extra | kept | {field: getattr(role, field) for field in unchanged}

@@ -42,6 +42,7 @@ class Archive(BaseModel):
     swipes: tuple[Swipes, ...] = ()
     note: str = Field(default="", description="the author's note of the conversation")
     persona: Persona | None = Field(default=None, description="who talks with the roles")
+    until: str = Field(default="", description="the point of their sources as of which the roles speak; empty: the end")
 
     @property
     def record(self) -> Record:

@@ -11,6 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Overwrite
 
+from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.prompts.render import USER
@@ -105,7 +106,22 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
         swipes=record.swipes,
         note=str(stored.get("note") or ""),
         persona=Persona.model_validate(stored["persona"]) if stored.get("persona") else None,
+        until=str(stored.get("until") or ""),
     )
+
+
+def cache_uses_of(store: BaseCheckpointSaver[Any], session: str) -> tuple[CacheUse, ...]:
+    """The use of the prompt cache by each reply of a session that is still in its record, oldest first.
+
+    Raises:
+        SessionError: there is no such session, or it is empty.
+    """
+    stored = session_graph(store).get_state(session_config(session)).values
+    if not stored.get("turns"):
+        raise SessionError(f"there is no conversation in session {session!r}: see egosrag sessions list")
+    record = Record.of(stored)
+    known = {turn.id for turn in record.turns}
+    return tuple(CacheUse.model_validate(row) for row in stored.get("uses") or () if row["turn"] in known)
 
 
 def _role_names(stored: Mapping[str, Any], record: Record) -> list[str]:
@@ -144,6 +160,8 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         values["persona"] = persona.model_dump()
     if archive.note:
         values["note"] = archive.note
+    if archive.until:
+        values["until"] = archive.until
     if len(names) == 1:
         values["role"] = archive.roles[0].model_dump(mode="json")
     with exclusive(store, session):

@@ -28,6 +28,7 @@ from egosrag.models.sampling import TalkSampling
 from egosrag.models.traits import unbound
 from egosrag.presets import Unknown
 from egosrag.prompts import render
+from egosrag.roles.timeline import role_until
 from egosrag.schema import Persona, Reply, Role, Scene, Turn
 from egosrag.sessions.actions import Actions, last_reply
 from egosrag.sessions.catalog import archive_of
@@ -60,9 +61,12 @@ class Conversation(Actions):
             settings of its own (:func:`egosrag.models.sampling.talk_sampling`).
         unknown: "decline": where the model answers a question of fact with an invention, the role says that it does not
             know (:mod:`egosrag.egos.grounding`); "invent": the invention stays.
+        until: the point of the role's sources as of which it speaks, such as "chapter 5" (:mod:`egosrag.roles.points`);
+            absent: as the session was opened before, else the role knows all of them.
         notify: receives, in one line, what memory could not keep in the prompt; the log by default.
 
     Raises:
+        RoleError: the sources of the role have no such point.
         SessionError: the session's name is empty, it belongs to another role, or dynamic memory has no search.
     """
 
@@ -82,6 +86,7 @@ class Conversation(Actions):
         reviser: Reviser | None = None,
         sampling: TalkSampling | None = None,
         unknown: Unknown = "decline",
+        until: str | None = None,
         notify: Callable[[str], None] = _log.warning,
     ) -> None:
         self.model = model
@@ -112,6 +117,7 @@ class Conversation(Actions):
         self._composed: Composed | None = None
         values = self.thread.values()
         self.note = str(values.get("note") or "")
+        self.until = str(values.get("until") or "") if until is None else until.strip()
         if persona is None and values.get("persona"):
             self.persona = Persona.model_validate(values["persona"])
         stored = values.get("name", self.name)
@@ -119,6 +125,7 @@ class Conversation(Actions):
             raise SessionError(
                 f"session {session!r} belongs to {stored}, not to {self.name}: give another session's name"
             )
+        self.set_until(self.until)
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -186,6 +193,18 @@ class Conversation(Actions):
         """Sets the author's note of the session, a hint that stays near the end of the prompt; "" removes it."""
         self.note = text.strip()
         self._store_settings({"note": self.note})
+
+    def set_until(self, point: str) -> None:
+        """Sets the point of the sources as of which the role speaks from now on; "" for their end.
+
+        Raises:
+            RoleError: the sources have no such point.
+        """
+        for card in self._own_cards():
+            self._as_of(card, point.strip())
+        self.until = point.strip()
+        if self.until != str(self.thread.values().get("until") or ""):
+            self._store_settings({"until": self.until})
 
     def set_persona(self, persona: Persona | None) -> None:
         """Sets who talks with the role from now on, None for nobody in particular; earlier lines keep their name."""
@@ -368,6 +387,8 @@ class Conversation(Actions):
             settings["persona"] = self.persona.model_dump()
         if self.note:
             settings["note"] = self.note
+        if self.until:
+            settings["until"] = self.until
         return settings
 
     def _store_settings(self, settings: State) -> None:
@@ -378,24 +399,29 @@ class Conversation(Actions):
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView:
         """The stored values and their record as a view for the steps."""
         role = self._card
-        if values.get("role") and not role.model_fields_set - {"name", "language"}:
+        if values.get("role") and not role.model_fields_set - {"name", "language", "timeline"}:
             role = Role.model_validate(values["role"])  # the session's own card, extracted or imported
         ids = [turn.id for turn in record.turns]
         # A first turn that was deleted, or is not on this branch, evicts nothing: all turns are visible again.
         evicted = ids[: ids.index(values["first"])] if values.get("first") in ids else []
         return self.pipeline.memory.apply(
             ConversationView(
-                role=role,
+                role=self._as_of(role, self.until),
                 turns=record.turns,
                 scenes=record.scenes,
                 user=self.persona.name if self.persona else "",
                 evicted=frozenset(evicted),
-                raw_sources=self.pipeline.raw_sources,
+                raw_sources=self.pipeline.raw_sources(role.timeline, self.until),
                 persona=self.persona,
                 seed=ids[0] if ids else self._seed,
                 note=self.note,
+                until=self.until,
             )
         )
+
+    def _as_of(self, card: Role, point: str) -> Role:
+        """The card as it is known at the end of a point; in a scene, a card without points is known as a whole."""
+        return card if len(self._own_cards()) > 1 and not card.timeline else role_until(card, point)
 
     def _greeting(self) -> Greeting | None:
         """The greeting of the card, or of the first card that has one."""

@@ -127,7 +127,7 @@ class GroupChat(Conversation):
         speaker = values.get("speaker")
         role = next((role for role in self.roles if role.name == speaker), self.roles[0])
         others = tuple(name for name in self._speakers() if name != role.name)
-        return replace(super()._view(values, record), role=role, others=others)
+        return replace(super()._view(values, record), role=self._as_of(role, self.until), others=others)
 
 
 def _aliases(roles: Sequence[Role]) -> tuple[re.Pattern[str], dict[str, str]]:

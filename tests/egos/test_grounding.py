@@ -40,6 +40,7 @@ def talk(role: Role, *responses: str, known: Sequence[str] = (), **settings: Any
         (TIM, "What's your dog called?", 'Rex. He is a good dog."', '!"', "I don't know!"),
         (WUKONG, "你今年多大了？", "俺今年五百岁。”", "，师父。俺五百岁。”", "这我不知道，师父。"),
         (TIM, "How old are you?", 'I am 40."', ', but I think I am 40."', "I don't know."),
+        (TIM, "How old are you?", 'I am 40."', '," he said.', "I don't know."),
         (WUKONG, "你爹叫什么名字？", "俺爹叫李明。”", "，不过他姓李。”", "这我不知道。"),
         (WUKONG, "你喜欢听谁的歌？", "周杰伦的。”", "。”", "这我不知道。"),
     ],
@@ -149,3 +150,8 @@ def test_inventions_stay_where_they_are_wished_for() -> None:
     conversation, model = talk(TIM, 'I am 40."', unknown="invent")
     assert conversation.say("How old are you?").text == "I am 40."
     assert not model.judged
+
+
+def test_numbers_in_words_that_the_prompt_does_not_have_are_inventions() -> None:
+    conversation, _ = talk(TIM, "I'm seventy-five years old.\"", '."')
+    assert conversation.say("How old are you?").text == "I don't know."

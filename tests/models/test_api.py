@@ -19,6 +19,7 @@ from egosrag.models import load_chat_model
 from egosrag.models.api import ApiChatModel
 from egosrag.models.sampling import talk_sampling
 from egosrag.models.tokens import context_window, count_tokens
+from egosrag.models.usage import usage_of
 
 ASK = [SystemMessage("You are Tim."), HumanMessage('Me: "Who are you?"'), AIMessage('Tim: "')]
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "prompt_tokens_details": {"cached_tokens": 5}}
@@ -429,3 +430,13 @@ def delta(fields: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     """An event of a stream with these fields of the delta."""
     base = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     return {**base, "choices": [{"index": 0, "delta": fields, "finish_reason": reason}]}
+
+
+def test_deepseeks_count_of_cached_tokens_is_read(api: Make, server: Server) -> None:
+    counts = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    own = {"prompt_cache_hit_tokens": 7, "prompt_cache_miss_tokens": 2}
+    said = [delta({"content": "Yes."}), delta({}, "stop")]
+    for usage, cached in ((counts | own, 7), (USAGE | own, 5), (counts | {"prompt_cache_hit_tokens": None}, 0)):
+        server.events = [*said, {**delta({}), "choices": [], "usage": usage}]
+        found = usage_of(api().invoke(ASK[:2]))
+        assert (found.prompt_tokens, found.cached_tokens) == (9, cached)

@@ -8,6 +8,7 @@ Read in this order:
 - ``evidence``: parses a model's statements and finds the sentence that supports each; quotes sentences of sources.
 - ``mentions``: whether a place of a source is about the role where it is not named.
 - ``relations``: relations to others, and whether a text says them in other words.
+- ``superseded``: statements that a later place of the sources says are so no longer.
 - ``headings``: the heading of a card that a statement's own words decide.
 - ``descriptions``: sentences that describe the role in so many words, which need no model.
 - ``claims``: names and numbers of a statement that its evidence does not support.

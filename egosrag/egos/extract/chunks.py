@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from egosrag.schema import Point
 from egosrag.text.language import language_of
 from egosrag.text.names import mention_pattern
 from egosrag.text.sentences import sentence_spans
@@ -59,7 +61,12 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def split_sources(
-    sources: Sequence[tuple[str, str]], budget: int, count: Callable[[str], int], *, paragraphs: bool = False
+    sources: Sequence[tuple[str, str]],
+    budget: int,
+    count: Callable[[str], int],
+    *,
+    paragraphs: bool = False,
+    timeline: Sequence[Point] = (),
 ) -> list[Chunk]:
     """The sources in chunks of at most ``budget`` tokens each, split between sentences where one fits.
 
@@ -69,19 +76,23 @@ def split_sources(
         count: number of tokens of a text.
         paragraphs: end a chunk with a paragraph where one ends in its second half, so that a speech is not torn from
             the words that say whose it is.
+        timeline: a chunk ends where one of these points starts, if the text before it since the last one is longer
+            than a chunk, so that no chunk has the end of a chapter and the beginning of the next.
     """
     chunks: list[Chunk] = []
-    for number, (_, text) in enumerate(sources):
+    for number, (name, text) in enumerate(sources):
         whole = _stripped(text, 0, len(text))
         if whole[1] > whole[0] and len(text) < budget * 8 and count(text) <= budget:
             chunks.append(_chunk(number, text, *whole))
             continue
         longest = _characters(text, budget, count)
         spans = [part for span in source_sentences(text) for part in _halved(span, longest)]
+        borders = _borders([point.start for point in timeline if point.source == name], longest)
         at = 0
         while at < len(spans):
             last = at
-            while last + 1 < len(spans) and spans[last + 1][1] - spans[at][0] <= longest:
+            limit = min(spans[at][0] + longest, next(iter(borders[bisect_right(borders, spans[at][0]) :]), len(text)))
+            while last + 1 < len(spans) and spans[last + 1][1] <= limit:
                 last += 1
             while last > at and count(text[spans[at][0] : spans[last][1]]) > budget:
                 last -= max(1, (last - at) // 8)
@@ -90,6 +101,11 @@ def split_sources(
             chunks.append(_chunk(number, text, spans[at][0], spans[last][1]))
             at = last + 1
     return chunks
+
+
+def _borders(starts: Sequence[int], longest: int) -> list[int]:
+    """Those of the starts that have more than ``longest`` characters between them and the start before."""
+    return [start for before, start in zip(starts, starts[1:], strict=False) if start - before > longest]
 
 
 def _paragraph_end(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) -> int:

@@ -15,6 +15,8 @@ from egosrag.egos.extract.evidence import content_terms
 from egosrag.egos.step import Step
 from egosrag.egos.view import ConversationView
 from egosrag.errors import RoleError, SourceError
+from egosrag.roles.points import timeline_of
+from egosrag.roles.timeline import evidence_until
 from egosrag.schema import Evidence, Role
 from egosrag.text.language import language_of, one_line
 from egosrag.text.names import mention_pattern
@@ -39,11 +41,16 @@ class Lookup(Step[ConversationView, tuple[Evidence, ...]]):
         self.budget = budget
 
     def run(self, value: ConversationView, config: RunnableConfig | None = None) -> tuple[Evidence, ...]:
-        """The hits for the last turn of ``value``: first for its text alone, then for the role's name and its text."""
+        """The hits for the last turn of ``value``: first for its text alone, then for the role's name and its text.
+
+        A role that is as of a chapter gets what the sources say until then.
+        """
         line = value.turns[-1].text if value.turns else ""
         selected: list[Evidence] = []
         remaining = self.budget
-        for hit in (*self.search(line), *self.search(f"{value.role.name} {line}")):
+        known = evidence_until(value.role)
+        hits = map(known, (*self.search(line), *self.search(f"{value.role.name} {line}")))
+        for hit in filter(None, hits):
             if any(hit.source == p.source and hit.start < p.end and p.start < hit.end for p in selected):
                 continue  # the windows of an index overlap
             place = self._shortened(hit, line, min(remaining, max(self.budget // 3, 1)))
@@ -110,7 +117,7 @@ def raw_sources(
 
 
 def bare_role(sources: Sequence[tuple[str, str]], name: str) -> Role:
-    """A card with only a name, in the language of the sources.
+    """A card with only a name, in the language of the sources, and the points in their order.
 
     Raises:
         RoleError: the name is empty.
@@ -122,4 +129,4 @@ def bare_role(sources: Sequence[tuple[str, str]], name: str) -> Role:
     if not any(mention_pattern(name).search(text) for _, text in sources):
         raise SourceError(f"no source names {name}: give the name as the sources write it")
     language = language_of("\n".join(text[:20_000] for _, text in sources))
-    return Role.model_validate({"name": name, "language": language})
+    return Role(name=name, language=language, timeline=timeline_of(sources))

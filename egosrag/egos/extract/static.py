@@ -4,7 +4,8 @@ The sources are read in passages of a few paragraphs: from more at once a small 
 story, which shows a person more than it describes one, each chapter is also asked one question at a time. A model
 whose prompts say what is known already (``$known``) reads chunks that fill its window, one after the other, and the
 card is refined from chunk to chunk. A statement is kept only with the sentence that supports it
-(``source[start:end] == quote``). Sentences that describe the role and that the model skipped are quoted, so that the
+(``source[start:end] == quote``), and the card with the chapters, dates or files of the sources
+(:mod:`egosrag.roles.timeline`). Sentences that describe the role and that the model skipped are quoted, so that the
 card of a role that the sources describe is never empty.
 """
 
@@ -36,14 +37,16 @@ from egosrag.egos.extract.evidence import (
 from egosrag.egos.extract.headings import fitting_heading
 from egosrag.egos.extract.mentions import Mentions
 from egosrag.egos.extract.questions import CHAPTER_PASSAGES, answers, form_of_address
+from egosrag.egos.extract.superseded import mark_superseded
 from egosrag.egos.reviser import Reviser
 from egosrag.egos.step import Step
 from egosrag.errors import RoleError, SourceError
 from egosrag.models.continuation import written_lines
 from egosrag.models.tokens import context_window, count_tokens
-from egosrag.models.traits import traits_of
+from egosrag.models.traits import model_key, traits_of
 from egosrag.prompts import load, render
-from egosrag.schema import Evidence, Role, Statement
+from egosrag.roles.points import timeline_of
+from egosrag.schema import Evidence, Point, Role, Statement
 from egosrag.text.language import language_of, one_line
 from egosrag.text.names import mention_pattern
 
@@ -110,14 +113,15 @@ class Extract(Step[tuple[Sources, str], Role]):
         if not any(mention_pattern(name).search(text) for _, text in sources):
             raise SourceError(f"no source names {name}: give the name as the sources write it")
         count = partial(count_tokens, self.model)
-        chunks = split_sources(sources, self._chunk_tokens(name), count, paragraphs=not self.refines)
+        timeline = timeline_of(sources)
+        chunks = split_sources(sources, self._chunk_tokens(name), count, paragraphs=not self.refines, timeline=timeline)
         reading = select_chunks(chunks, name, self.max_chunks)
-        chapters = [] if self.refines else self._chapters(sources, chunks, name, count)
+        chapters = [] if self.refines else self._chapters(sources, chunks, name, count, timeline)
         step = f"reading about {name}"
         if len(reading) < len(chunks):
             step += f" ({len(reading)} of {len(chunks)} chunks, those that name {name} most often)"
         found = self._read(reading, chapters, sources, name, step, config)
-        return self._card(sources, name, found)
+        return self._card(sources, name, found, timeline)
 
     def _chunk_tokens(self, name: str) -> int:
         """Tokens of a passage, or of a chunk: of the window 65 % of what the instructions leave it."""
@@ -126,7 +130,12 @@ class Extract(Step[tuple[Sources, str], Role]):
         return min(CHUNK_TOKENS if self.refines else PASSAGE_TOKENS, max(64, int(remaining * 0.65)))
 
     def _chapters(
-        self, sources: Sources, passages: Sequence[Chunk], name: str, count: Callable[[str], int]
+        self,
+        sources: Sources,
+        passages: Sequence[Chunk],
+        name: str,
+        count: Callable[[str], int],
+        timeline: Sequence[Point],
     ) -> list[Chunk]:
         """The chapters of the stories among the sources; a story of one passage is read whole without questions."""
         long = {chunk.source for chunk in passages if chunk.start > 0}
@@ -136,7 +145,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         budget = min(CHAPTER_PASSAGES * PASSAGE_TOKENS, int(remaining * 0.65))
         if not stories or budget < PASSAGE_TOKENS:
             return []
-        chunks = split_sources(sources, budget, count, paragraphs=True)
+        chunks = split_sources(sources, budget, count, paragraphs=True, timeline=timeline)
         chapters = [chunk for chunk in chunks if chunk.source in stories]
         return select_chunks(chapters, name, max(1, self.max_chunks // CHAPTER_PASSAGES))
 
@@ -199,7 +208,7 @@ class Extract(Step[tuple[Sources, str], Role]):
             lines.append(line)
         return "\n".join(lines)
 
-    def _card(self, sources: Sources, name: str, found: list[FoundStatement]) -> Role:
+    def _card(self, sources: Sources, name: str, found: list[FoundStatement], timeline: tuple[Point, ...]) -> Role:
         language = language_of("\n".join(text[:20_000] for _, text in sources))
         dialogue = role_lines(sources, name, self.dialogue_lines)
         if self.reviser is not None:
@@ -210,9 +219,13 @@ class Extract(Step[tuple[Sources, str], Role]):
             found = [*found, *(item for item in descriptions(sources, name) if not _overlaps(item, covered))]
             if not any(item.label == "background" for item in found):
                 found += direct_statements(sources, name)
+        found = mark_superseded(found, timeline)
+        order = timeline if len(timeline) > 1 else ()
         while True:
             lists = {key: [f.statement for f in found if f.label == key] for key in LABELS[language]}
-            role = Role.model_validate({"name": name, "language": language, **lists, "sample_dialogue": dialogue})
+            role = Role.model_validate(
+                {"name": name, "language": language, **lists, "sample_dialogue": dialogue, "timeline": order}
+            )
             size = count_tokens(self.model, render.card(role, language, prompts=self.prompts))
             if size <= context_window(self.model) * self.card_share or len(found) + len(dialogue) <= 1:
                 return role
@@ -222,12 +235,8 @@ class Extract(Step[tuple[Sources, str], Role]):
                 found.remove(min(found, key=lambda f: (len(f.statement.evidence), f.score)))
 
     def _key(self, chunks: Sequence[Chunk], sources: Sources, name: str) -> str:
-        model = [
-            type(self.model).__name__,
-            *(str(getattr(self.model, k, "")) for k in ("model", "model_name", "adapter")),
-        ]
         plan = [(chunk.source, chunk.start, chunk.end) for chunk in chunks]
-        return sha256(json.dumps([model, name, list(map(list, sources)), plan]).encode()).hexdigest()
+        return sha256(json.dumps([model_key(self.model), name, list(map(list, sources)), plan]).encode()).hexdigest()
 
 
 def _supported(
