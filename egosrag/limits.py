@@ -72,8 +72,8 @@ CONCURRENT_REQUESTS = 32
 # --- seconds ---------------------------------------------------------------------------------------------------------
 
 ANSWER_TIMEOUT_S = 600.0
-"""Seconds of one answer of ``egosrag serve``, from the first look at its prompt to the last summary; then it ends with
-the reason "length", or with status 503 where nothing was generated yet."""
+"""Seconds of one answer of ``egosrag serve`` or ``egosrag mcp``, from the first look at its prompt to the last summary;
+then it ends with the reason "length", or with status 503 or an error where nothing was generated yet."""
 
 REQUEST_TIMEOUT_S = 30.0
 """Seconds in which a request to ``egosrag serve`` must have arrived whole."""

@@ -48,6 +48,14 @@ def the_follow_up_is_answered_on_the_page_of_the_question(out: str) -> None:
     assert "How fast may I drive with it? -> " in out
 
 
+def the_page_of_the_answer_comes_over_the_protocol(out: str) -> None:
+    tools, answer, page, reply = out.splitlines()
+    assert tools == "ask_manual search_manual say_to_role remember"
+    assert "CR2032" in answer
+    assert page == "manual.en.pdf 2 image/png"
+    assert reply
+
+
 def each_statement_has_its_place_in_the_page(out: str) -> None:
     page = read_text(SAMPLES / "edda.en.html")
     places = re.findall(r"^(.*?)  \[(.*)\]$", out, re.M)
@@ -85,6 +93,7 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "ask_a_manual.py": a_citation_stands_on_its_page,
     "manual_in_langchain.py": the_retriever_finds_the_page_that_the_chain_cites,
     "manual_in_llamaindex.py": the_follow_up_is_answered_on_the_page_of_the_question,
+    "manual_over_mcp.py": the_page_of_the_answer_comes_over_the_protocol,
     "role_from_a_page.py": each_statement_has_its_place_in_the_page,
     "long_conversation.py": scenes_stand_for_old_turns_and_the_record_is_whole,
     "two_roles.py": who_is_named_replies,
@@ -95,11 +104,13 @@ SHOWS: dict[str, Callable[[str], None]] = {
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_it_shows_what_it_is_there_to_show(
-    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
+    if "mcp" in file.stem:
+        pytest.importorskip("mcp", reason="the SDK is in the extra mcp")
     runpy.run_path(str(file), run_name="__main__")
-    SHOWS[file.name](capsys.readouterr().out)
+    SHOWS[file.name](capfd.readouterr().out)
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)

@@ -45,6 +45,7 @@ LAYERS = {
     "egosrag.assemble": 7,
     "egosrag.cli": 9,
     "egosrag.serve": 8,
+    "egosrag.mcp": 8,
     "egosrag.host": 8,
 }
 STEPS = {"egosrag.egos." + step for step in ("extract.static", "extract.dynamic", "generate", "organize", "summarize")}

@@ -4,7 +4,7 @@ Read ``models`` (chat models), then ``manuals`` (indexes and the manual QA engin
 conversations with their store, memory and sources).
 """
 
-from egosrag.assemble.manuals import build_index, manual, manual_index
+from egosrag.assemble.manuals import CurrentManual, build_index, manual, manual_index
 from egosrag.assemble.models import chat_model, extract_model, reviser_for, sample
 from egosrag.assemble.roles import (
     ConversationSetup,
@@ -17,6 +17,7 @@ from egosrag.assemble.roles import (
 
 __all__ = [
     "ConversationSetup",
+    "CurrentManual",
     "build_index",
     "chat_model",
     "conversation",

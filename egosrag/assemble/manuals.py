@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egosrag.assemble.models import chat_model
 from egosrag.console import Reporter
+from egosrag.errors import StoreError
 from egosrag.parallel import Backend, executor_for
 from egosrag.postgres import redact_url
 from egosrag.settings import Settings
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
     from egosrag.rag.answer.engine import ManualEngine
     from egosrag.rag.index.manual_index import ManualIndex
+
+_log = logging.getLogger(__name__)
 
 
 def build_index(
@@ -112,6 +117,40 @@ def manual(
         answers=settings.answers,
         reranker=reranker,
     )
+
+
+class CurrentManual:
+    """The engine of a stored index for as long as a server runs: a rebuilt index is reopened at the next question.
+
+    Questions that come in meanwhile are answered from the old one.
+
+    Args:
+        settings: the settings.
+        index: the folder or the address of the index.
+        model: a loaded model.
+
+    Raises:
+        ModelError, StoreError: the index cannot be used.
+    """
+
+    def __init__(self, settings: Settings, index: str, model: BaseChatModel) -> None:
+        self._open: Callable[[], ManualEngine] = lambda: manual(settings, index=index, model=model)
+        self._index = index
+        self._engine = self._open()
+        self._reopening = threading.Lock()
+
+    @property
+    def engine(self) -> ManualEngine:
+        """The engine of the index as it is now."""
+        if self._reopening.acquire(blocking=False):
+            try:
+                if not self._engine.index.is_current(self._index):
+                    self._engine = self._open()
+            except StoreError as error:  # a build that is not finished, or no database: the next question tries again
+                _log.warning("%s", error)
+            finally:
+                self._reopening.release()
+        return self._engine
 
 
 class _RecordingReporter(Reporter):

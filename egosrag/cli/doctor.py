@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 EXAMPLES = ("egosrag doctor", "egosrag doctor --json", "egosrag doctor --session monday")
 State = Literal["ok", "missing", "note"]
 CORE = ("torch", "transformers", "peft", "langchain-core", "langgraph", "llama-index-core", "faiss-cpu")
-EXTRAS = {"app": "streamlit", "finetune": "datasets", "evals": "matplotlib", "postgres": "psycopg"}
+EXTRAS = {
+    "app": "streamlit",
+    "finetune": "datasets",
+    "evals": "matplotlib",
+    "serve": "fastapi",
+    "mcp": "mcp",
+    "postgres": "psycopg",
+}
 SERVERS = {"Ollama": 11434, "llama-server": 8080, "LM Studio": 1234}
 _SERVER_TIMEOUT_S = 0.3
 KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}

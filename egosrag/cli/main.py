@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from egosrag.cli import ask, card, chat, demo, doctor, extract, index, models, personas, serve, sessions
+from egosrag.cli import ask, card, chat, demo, doctor, extract, index, mcp, models, personas, serve, sessions
 from egosrag.cli.options import Debug, DebugFlag, examples
 from egosrag.errors import EgosRagError
 
@@ -32,6 +32,7 @@ app.command(epilog=examples(*extract.EXAMPLES))(extract.extract)
 app.command(epilog=examples(*card.EXAMPLES))(card.card)
 app.command(epilog=examples(*chat.EXAMPLES))(chat.chat)
 app.command(epilog=examples(*serve.EXAMPLES))(serve.serve)
+app.command(epilog=examples(*mcp.EXAMPLES))(mcp.mcp)
 app.command(epilog=examples(*doctor.EXAMPLES))(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(sessions.app, name="sessions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ from egosrag.errors import SettingsError
 from egosrag.postgres import is_postgres_url
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from egosrag.serve.backends import Backend
     from egosrag.settings import Settings
@@ -75,7 +75,7 @@ def serve(
     )
     served = served_models(settings, role or (), index or ())
     app = create_app(served, Guard(known, Limits()), origins=allow_origin or (), user_is_session=user_sessions)
-    run(app, list(served), host, port)
+    run(app, list(served), host, port, "/v1")
 
 
 def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[str]) -> dict[str, Backend]:
@@ -98,8 +98,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
     served: dict[str, Backend] = {}
 
     def add(name: str, model: Backend) -> None:
-        if not name or name in served:
-            raise SettingsError(f"two models would be named {name!r}: give the index another name, or rename the file")
+        check_name(name, served, "models")
         served[name] = model
 
     add(settings.model.rstrip("/").rsplit("/", 1)[-1], ModelBackend(chat, settings.sampling))
@@ -113,7 +112,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
 
 
 def named_index(argument: str) -> tuple[str, str]:
-    """The served name and the index of ``--index [NAME=]PLACE``; NAME is by default the folder's or the URL's."""
+    """The served name and the place of ``[NAME=]PLACE``; NAME is by default the folder's, the file's or the URL's."""
     name, equals, place = argument.partition("=")
     if equals and "/" not in name:  # in a URL, = can only come after the host
         return name, place
@@ -121,14 +120,30 @@ def named_index(argument: str) -> tuple[str, str]:
     return (fragment or "manual" if is_postgres_url(url) else argument.rstrip("/").rsplit("/", 1)[-1]), argument
 
 
-def run(app: FastAPI, names: Sequence[str], host: str, port: int) -> None:
+def check_name(name: str, taken: Container[str], what: str) -> None:
+    """Check that something can be served under a name.
+
+    Args:
+        name: the name.
+        taken: the names that are served already.
+        what: what has these names, for the message.
+
+    Raises:
+        SettingsError: the name is empty, or taken.
+    """
+    if not name or name in taken:
+        raise SettingsError(f"two {what} would be named {name!r}: write NAME=PLACE, or rename the file of a role")
+
+
+def run(app: ASGIApp, names: Sequence[str], host: str, port: int, path: str) -> None:
     """Serve until the process is stopped; running requests then have some seconds to finish.
 
     Args:
         app: the application.
-        names: of the models, for the message that it has started.
+        names: of what is served, for the message that it has started.
         host: address to listen at.
         port: port to listen at; 0 takes a free one.
+        path: of the API, for the message.
 
     Raises:
         SettingsError: it cannot listen at the address.
@@ -145,6 +160,6 @@ def run(app: FastAPI, names: Sequence[str], host: str, port: int) -> None:
     gc.freeze()  # what is loaded stays: the garbage collector need not look at it again
     server = server_config(app, timeout_graceful_shutdown=_SHUTDOWN_S)
     actual_port = listening.getsockname()[1]
-    print(f"serves {', '.join(names)} at http://{host}:{actual_port}/v1", file=sys.stderr, flush=True)
+    print(f"serves {', '.join(names)} at http://{host}:{actual_port}{path}", file=sys.stderr, flush=True)
     with suppress(KeyboardInterrupt):  # raised again after a graceful shutdown
         uvicorn.Server(server).run(sockets=[listening])

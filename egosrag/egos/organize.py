@@ -203,6 +203,11 @@ class Organize(Step[ConversationView, Composed]):
         """Tokens of the window for what is looked up in a long card for each line."""
         return min(self.window // 8, 1000)
 
+    def note_fits(self, view: ConversationView) -> bool:
+        """Whether the author's note of a conversation is in its prompts whole."""
+        text = render.note_block(view.note, view.macro_scope, view.language, self.prompts)
+        return any(part.text == text for parts in self._placed(view, 0).values() for part in parts)
+
     def card_report(self, role: Role, persona: Persona | None = None) -> str:
         """What of a card fits the window, in one line; empty where all of it does."""
         view = ConversationView(role=role, persona=persona, user=persona.name if persona else "")

@@ -5,9 +5,8 @@ Each answers a request as an iterator of text chunks that ends with a :class:`Fi
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +16,6 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_mess
 
 from egosrag import assemble
 from egosrag.caller import check_cancelled
-from egosrag.errors import StoreError
 from egosrag.limits import LINE_CHARACTERS, TOKEN_SESSIONS
 from egosrag.models.continuation import continue_prefix
 from egosrag.models.sampling import call_sampling
@@ -36,9 +34,7 @@ from egosrag.text.language import language_of
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from egosrag.rag.answer.engine import ManualEngine
 
-_log = logging.getLogger(__name__)
 _FINISH_REASONS = {"length": "length", "interrupted": "length"}  # our stop reasons in OpenAI's words; others: "stop"
 
 
@@ -191,34 +187,18 @@ class ManualBackend:
     """Indexed documents: the user's last message is the question, the earlier messages its history.
 
     A stream whose options have ``include_sources`` begins with the pages found.
-
-    A rebuilt index is reopened at the next question; questions that come in meanwhile are answered from the old one.
     """
 
     kind = "manual"
 
     def __init__(self, settings: Settings, index: str, model: BaseChatModel) -> None:
-        self._open: Callable[[], ManualEngine] = lambda: assemble.manual(settings, index=index, model=model)
-        self._index = index
-        self._engine = self._open()
-        self._reopening = threading.Lock()
-
-    def _current_engine(self) -> ManualEngine:
-        if self._reopening.acquire(blocking=False):
-            try:
-                if not self._engine.index.is_current(self._index):
-                    self._engine = self._open()
-            except StoreError as error:  # a build that is not finished, or no database: the next question tries again
-                _log.warning("%s", error)
-            finally:
-                self._reopening.release()
-        return self._engine
+        self._manual = assemble.CurrentManual(settings, index, model)
 
     def answer(self, request: ChatRequest, session: str) -> Iterator[AnswerProgress | str | Finish]:
         """See :class:`Backend`."""
         question, earlier = request.question()
         _check_length(request.messages)
-        engine, tokens = self._current_engine(), request.sampling.get("max_new_tokens")
+        engine, tokens = self._manual.engine, request.sampling.get("max_new_tokens")
         limited = _LimitedText(engine.model, request.stop, tokens)
         sources = request.stream and request.stream_options and request.stream_options.include_sources
         with closing(engine.stream(question, _question_history(earlier), max_new_tokens=tokens)) as stream:  # type: ignore[type-var]

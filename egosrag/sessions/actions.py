@@ -1,4 +1,4 @@
-"""What users do with a conversation beside saying lines: continue a reply, draft their own line, retry, branch, rename.
+"""What users do with a conversation beside saying lines: continue a reply, draft a line, retry, branch, remember.
 
 A continued reply is generated beside the graph of a line: the stored reply stays as it is until its longer text is
 written in its place, so that nothing is lost when the model fails or the process is killed.
@@ -19,6 +19,10 @@ from egosrag.sessions.catalog import archive_of, restore
 from egosrag.sessions.manage import Found, branch_of, found_in, free_name, rename_session
 from egosrag.sessions.records import Record
 from egosrag.sessions.thread import SessionThread
+from egosrag.text.encoding import without_surrogates
+from egosrag.text.language import language_of, one_line
+
+_SENTENCE_END = tuple('.!?…。！？"”’」』)）')
 
 
 class Talk(Protocol):
@@ -27,7 +31,10 @@ class Talk(Protocol):
     session: str
     thread: SessionThread
     pipeline: Pipeline
+    note: str
 
+    @property
+    def name(self) -> str: ...  # noqa: D102
     @property
     def cards(self) -> tuple[Role, ...]: ...  # noqa: D102
     @property
@@ -156,6 +163,38 @@ class Actions:
             raise SessionError("nothing was said yet: say a line first")
         with self.thread.exclusive():
             self.thread.put({"pinned": pinned})
+
+    def remember(self: Talk, fact: str) -> list[str]:
+        """Adds a fact to the author's note, which is in every prompt whatever has been summarized or evicted.
+
+        Args:
+            fact: one sentence; it becomes one line of the note. One that is there already is not added again.
+
+        Returns:
+            All lines of the note.
+
+        Raises:
+            SessionError: the fact is empty, the note would be too long for the prompt, or the role is still answering.
+        """
+        fact = one_line(without_surrogates(fact))
+        if not fact:
+            raise SessionError("there is nothing to remember: write a sentence")
+        if not fact.endswith(_SENTENCE_END):
+            fact += "。" if language_of(fact) == "zh" else "."
+        with self.thread.exclusive():
+            values = self.thread.values()
+            lines = str(values.get("note") or self.note).splitlines()
+            if fact not in lines:
+                lines.append(fact)
+            note = "\n".join(lines)
+            view = replace(self._view(values, Record.of(values)), note=note)
+            if not self.pipeline.organize.note_fits(view):
+                raise SessionError(
+                    "the notes of this conversation would be too long for the prompt: shorten them first"
+                )
+            self.thread.put({"name": self.name, "names": list(self._speakers()), "note": note})
+        self.note = note
+        return lines
 
     def search(self: Talk, words: str) -> list[Found]:
         """The turns that contain all of the words, in any case.

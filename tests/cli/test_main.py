@@ -12,7 +12,7 @@ from tests.conftest import SAMPLES, Run
 
 MANUAL = str(SAMPLES / "manual.en.pdf")
 EDDA = str(SAMPLES / "edda.en.json")
-COMMANDS = ["demo", "index", "ask", "extract", "chat", "card", "doctor", "serve"]
+COMMANDS = ["demo", "index", "ask", "extract", "chat", "card", "doctor", "serve", "mcp"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
