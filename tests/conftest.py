@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -13,9 +14,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["LANGSMITH_TRACING"] = "false"
-# `make test` runs on every processor already, and threads of a tiny model wait for each other; real models need them.
-if not os.environ.get("EGOSRAG_TEST_REAL"):
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +23,11 @@ from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 from tests.postgres import Server, running
+
+# Before anything imports torch. `make test` runs on every processor already, and threads of
+# a tiny model wait for each other; real models need them.
+if not os.environ.get("EGOSRAG_TEST_REAL"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "egosrag" / "data" / "samples"
@@ -37,6 +40,20 @@ settings.load_profile("same-examples")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-golden", action="store_true", help="write tests/golden anew instead of comparing")
+
+
+def pytest_sessionstart() -> None:
+    """The imports of the collection make a million objects that stay: no run of the garbage collector looks at them.
+
+    Each would take half a second, and Streamlit starts one whenever a page was drawn.
+    """
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
