@@ -24,8 +24,8 @@ from pytest_socket import socket_allow_hosts
 
 from tests.postgres import Server, running
 
-# Before anything imports torch. `make test` runs on every processor already, and threads of
-# a tiny model wait for each other; real models need them.
+# Before anything imports torch: `make test` runs on every processor already, and the threads of a tiny model would only
+# wait for each other. Real models need them.
 if not os.environ.get("EGOSRAG_TEST_REAL"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionstart() -> None:
     """The imports of the collection make a million objects that stay: no run of the garbage collector looks at them.
 
-    Each would take half a second, and Streamlit starts one whenever a page was drawn.
+    A full one would take half a second, and those during the collection a fifth of its time.
     """
     gc.disable()
 
