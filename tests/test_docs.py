@@ -137,7 +137,7 @@ def help_of(*words: str) -> str:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(sys, "argv", [*words[1:], "--help"])
         with pytest.raises(SystemExit) as exit_:
-            runpy.run_module(words[1], run_name="__main__")
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     assert exit_.value.code in (0, None)
     return printed.getvalue()
 
