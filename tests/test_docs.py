@@ -142,6 +142,7 @@ def help_of(*words: str) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:'.*' found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize(("block", "command", "shown"), every_command(runs=False), ids=label)
 def test_a_command_that_cannot_run_here_names_what_exists(block: Block, command: str, shown: str) -> None:
     words = shlex.split(command.split("|")[-1])
