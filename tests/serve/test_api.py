@@ -298,7 +298,7 @@ def test_too_many_requests_are_429(start: Start) -> None:
 
 def test_an_answer_over_the_time_limit_ends(start: Start) -> None:
     slow = Slow()
-    url = start({"m": slow}, (), Limits(seconds=0.3))
+    url = start({"m": slow}, (), Limits(seconds=1.0))
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
     with httpx.stream("POST", url + "/chat/completions", json=body) as response:
         events = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: {")]
