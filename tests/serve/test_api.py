@@ -289,7 +289,8 @@ def test_too_many_requests_are_429(start: Start) -> None:
     url = start({"m": slow}, (), Limits(at_once=1))
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
     with httpx.stream("POST", url + "/chat/completions", json=body) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()  # the connection ends with it
+        next(lines)
         busy = httpx.post(url + "/chat/completions", json=body)
         assert busy.status_code == 429
         assert busy.headers["retry-after"]
