@@ -63,11 +63,11 @@ def _choose(name: str) -> None:
 
 def _label(t: Translations, choice: ModelChoice | None, name: str) -> str:
     if choice is None or not choice.size:
-        return name
+        short = model_choices.short_name(name)
+        return f"{short} · {choice.program}" if choice and choice.program else short
     size, memory = f"{choice.size / 1e9:.1f}", f"{choice.memory / 1e9:.1f}"
     text = t("shared.model_here" if choice.here else "shared.model_to_get", size=size, memory=memory)
-    short = name.replace("\\", "/").rpartition("/")[2] if choice.kind == "file" else name
-    return f"{short} · {text}"
+    return f"{model_choices.short_name(name)} · {text}"
 
 
 def model_note(page: PageContext) -> None:
@@ -78,7 +78,7 @@ def model_note(page: PageContext) -> None:
     absent = next((c for c in choices if c.name == name and not c.here), None)
     with st.container(key="model-note"), errors_shown():
         if not absent:
-            st.caption(t(f"model.{ability}", name=escape(name)))
+            st.caption(t(f"model.{ability}", name=escape(model_choices.short_name(name))))
         if ability == "toy" or absent or background_jobs().find(page.visitor.key, JOB):
             _show_download(page, absent or model_choices.recommended(choices, model_choices.free_memory()))
 

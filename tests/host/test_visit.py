@@ -9,18 +9,28 @@ from pathlib import Path
 import pytest
 
 from egosrag.console import Reporter
-from egosrag.errors import EgosRagError, SessionError
+from egosrag.errors import EgosRagError, ModelError, SessionError
 from egosrag.host import conversations, document_chats, messages, trash, visits
 from egosrag.host.document_chats import DocumentChat
 from egosrag.host.jobs import Jobs
 from egosrag.host.markup import cited_markup, markup
-from egosrag.host.model_choices import ModelChoice, ability, model_choices, recommended, suggested_name
+from egosrag.host.model_choices import (
+    ModelChoice,
+    ability,
+    load_chosen,
+    model_choices,
+    recommended,
+    short_name,
+    suggested_name,
+)
 from egosrag.host.portraits import drawn_portrait
 from egosrag.host.times import local_time
 from egosrag.host.visitors import Visitor, new_token, visitor_of
+from egosrag.models import load_chat_model
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Answer, Citation
 from egosrag.settings import Settings
+from tests.apps.model_server import model_server
 
 
 @pytest.fixture
@@ -189,6 +199,29 @@ def test_models_have_their_size_and_a_wrong_name_a_suggestion(settings: Settings
     best = recommended(choices, free_memory=10**10)
     assert best and best.name == "qwen2.5-1.5b" and recommended(choices, free_memory=10**8) is None
     assert ability("big", [ModelChoice("big", "file", 5 * 10**9)]) == "able"
+
+
+def test_models_of_servers_on_this_machine_are_found_and_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with model_server() as named, model_server() as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", named.address)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret")
+        monkeypatch.setenv("EGOSRAG_APP_MODEL_PORTS", f"{other.server_port}, {named.server_port}, x")
+        found = [choice for choice in model_choices(settings) if choice.kind == "server"]
+        name = f"openai:slow@{other.address}"
+        assert {"openai:slow", name} <= {choice.name for choice in found}
+        assert f"openai:slow@{named.address}" not in {choice.name for choice in found}, "it has a shorter name"
+        assert (short_name(name), short_name("a/b.gguf"), short_name("a/b")) == ("slow", "b.gguf", "a/b")
+        assert suggested_name("slow", found) == "openai:slow"
+        model = load_chosen(Settings.load(model=name))
+        assert model.invoke("Hello").text.strip() == "Sit down, sailor."
+        assert model.openai_api_key.get_secret_value() == "none", "the key is for the server of OPENAI_BASE_URL"
+        for wrong in (f"openai:fast@{other.address}", "openai:slow@http://127.0.0.1:9/v1"):
+            with pytest.raises(ModelError, match="start it, or choose another"):
+                load_chosen(Settings.load(model=wrong))
+        with pytest.raises(ModelError, match="not on this machine"):
+            load_chat_model("openai:slow@https://evil.example/v1")
 
 
 def test_errors_are_in_chinese_where_they_are_known_and_else_say_so() -> None:
