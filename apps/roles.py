@@ -9,7 +9,7 @@ from apps.parts.jobs import background_jobs, show_job
 from apps.parts.remember import remembered
 from apps.parts.shared_model import model_of, model_queue
 from egosrag.console import Reporter
-from egosrag.host import card_editor, cards, conversations, lorebooks
+from egosrag.host import card_editor, cards, conversation_catalog, conversations, lorebooks
 from egosrag.host.jobs import in_turns
 from egosrag.host.portraits import portrait
 
@@ -38,7 +38,7 @@ def _show_upload(page: parts.PageContext) -> None:
             _select_added(page, cards.add_upload(page.visitor, card))
     if file := parts.upload_one(page, t("roles.conversation"), ["json", "jsonl"], key=f"conversation {number}"):
         with parts.errors_shown():
-            st.session_state["session"] = conversations.import_conversation(page.settings, page.visitor, file)
+            st.session_state["session"] = conversation_catalog.import_conversation(page.settings, page.visitor, file)
             st.session_state["added"] = number + 1
             st.switch_page("roleplay.py")
 

@@ -9,7 +9,7 @@ from apps.parts.display import errors_shown, show_html
 from apps.parts.model_picker import model_note
 from apps.parts.uploads import upload_one
 from egosrag import EgosRagError
-from egosrag.host import cards, conversations
+from egosrag.host import cards, conversation_catalog, conversations
 from egosrag.host.portraits import portrait
 
 COLUMNS = 2
@@ -73,6 +73,6 @@ def _show_import(page: PageContext) -> None:
         start_conversation(page, [cards.add_upload(page.visitor, card).id])
         st.rerun()
     if file := upload_one(page, t("roles.conversation"), ["json", "jsonl"], key=f"gallery conversation {number}"):
-        st.session_state["session"] = conversations.import_conversation(page.settings, page.visitor, file)
+        st.session_state["session"] = conversation_catalog.import_conversation(page.settings, page.visitor, file)
         st.session_state["galleries"] = number + 1
         st.rerun()

@@ -10,7 +10,7 @@ import pytest
 
 from egosrag.console import Reporter
 from egosrag.errors import EgosRagError, ModelError, SessionError
-from egosrag.host import conversations, document_chats, messages, trash, visits
+from egosrag.host import conversation_catalog, conversations, document_chats, messages, trash, visits
 from egosrag.host.document_chats import DocumentChat
 from egosrag.host.jobs import Jobs
 from egosrag.host.markup import cited_markup, markup
@@ -62,16 +62,16 @@ def talk(settings: Settings, visitor: Visitor, *, compared: bool = False) -> str
 
 def test_a_deleted_conversation_comes_back_as_it_was(settings: Settings, visitor: Visitor) -> None:
     session = talk(settings, visitor)
-    conversations.pin_conversation(settings, visitor, session)
-    conversations.choose_note(visitor, session, "It rains.")
+    conversation_catalog.pin_conversation(settings, visitor, session)
+    conversations.choose(visitor, session, note="It rains.")
     before = conversations.load_transcript(settings, visitor, session)
     deleted = trash.discard_conversation(settings, visitor, session)
-    assert conversations.list_conversations(settings, visitor) == []
+    assert conversation_catalog.list_conversations(settings, visitor) == []
     assert [one.name for one in trash.list_deleted(visitor, "conversation")] == ["Edda"]
     assert trash.list_deleted(visitor, "documents") == []
     assert trash.bring_back(settings, visitor, deleted.id) == session
     assert conversations.load_transcript(settings, visitor, session) == before
-    assert conversations.list_conversations(settings, visitor)[0].pinned
+    assert conversation_catalog.list_conversations(settings, visitor)[0].pinned
     with pytest.raises(SessionError):
         trash.bring_back(settings, visitor, deleted.id)
 
@@ -88,8 +88,8 @@ def test_others_can_neither_delete_nor_bring_back(settings: Settings, visitor: V
 
 def test_a_comparison_is_in_no_list(settings: Settings, visitor: Visitor) -> None:
     talk(settings, visitor, compared=True)
-    assert conversations.list_conversations(settings, visitor) == []
-    assert conversations.search_conversations(settings, visitor, "who") == []
+    assert conversation_catalog.list_conversations(settings, visitor) == []
+    assert conversation_catalog.search_conversations(settings, visitor, "who") == []
 
 
 def test_a_question_is_stored_before_its_answer(visitor: Visitor) -> None:
