@@ -10,7 +10,7 @@ import pytest
 
 from egosrag.console import Reporter
 from egosrag.errors import EgosRagError, ModelError, SessionError
-from egosrag.host import conversation_catalog, conversations, document_chats, messages, trash, visits
+from egosrag.host import conversation_catalog, conversations, document_chats, trash, visits
 from egosrag.host.document_chats import DocumentChat
 from egosrag.host.jobs import Jobs
 from egosrag.host.markup import cited_markup, markup
@@ -222,11 +222,3 @@ def test_models_of_servers_on_this_machine_are_found_and_used(
                 load_chosen(Settings.load(model=wrong))
         with pytest.raises(ModelError, match="not on this machine"):
             load_chat_model("openai:slow@https://evil.example/v1")
-
-
-def test_errors_are_in_chinese_where_they_are_known_and_else_say_so() -> None:
-    assert messages.translated("boat.txt is empty: choose a file with content", "zh") == (
-        "“boat.txt”是空文件，请选择有内容的文件"
-    )
-    assert messages.translated("something new", "zh").endswith("something new")
-    assert messages.translated("something new", "en") == "something new"
