@@ -28,7 +28,7 @@ def main() -> None:
         key = remembered("role of both", next(iter(labels)), labels)
         role = st.selectbox(t("compare.role"), labels, format_func=labels.get, key=key)
         restart = st.button(t("compare.restart"))
-    with parts.errors_shown():
+    with st.container(key="wide"), parts.errors_shown():
         sessions = _sessions(page, role, restart)
         columns = st.columns(2, gap="large")
         sides = [_side(page, side, column) for side, column in zip(SIDES, columns, strict=True)]

@@ -22,7 +22,10 @@ def main() -> None:
     t = page.t
     names = [t("roles.view"), t("roles.upload"), t("roles.extract")]
     # A new key after each added role resets the tabs to the first one, which shows the card.
-    view, upload, extract = st.tabs(names, key=f"tabs {st.session_state.get('added', 0)}")
+    number = st.session_state.get("added", 0)
+    extracting = background_jobs().find(page.visitor.key, "extract")
+    first = st.session_state.setdefault(f"tab {number}", "extract" if extracting else "view")
+    view, upload, extract = st.tabs(names, key=f"tabs {number}", default=t(f"roles.{first}"))
     with upload, parts.errors_shown():
         _show_upload(page)
     with extract, parts.errors_shown():

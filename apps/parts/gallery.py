@@ -26,6 +26,11 @@ def gallery(page: PageContext) -> None:
         for column, stored in zip(columns, roles[start : start + COLUMNS], strict=False):
             with column, errors_shown():
                 _show_card(page, stored)
+    with st.container(horizontal=True, key="more"):
+        if st.button(t("gallery.make"), key="make role", icon=":material/edit_note:"):
+            number = st.session_state["added"] = st.session_state.get("added", 0) + 1  # the tabs begin anew
+            st.session_state[f"tab {number}"] = "extract"
+            st.switch_page("roles.py")
     with st.expander(t("gallery.scene"), icon=":material/groups:"):
         _show_scene(page)
     with st.expander(t("gallery.import"), icon=":material/upload:"), errors_shown():

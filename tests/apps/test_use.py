@@ -510,17 +510,17 @@ def test_extraction_goes_on_after_a_reload_and_can_be_cancelled(use: Use) -> Non
     use.choose_model("openai:slow")
     for cancelled in (True, False):
         use.open("roles", "She is afraid of fog.")
-        tab(use, "Extract")
+        tab(use, "Make from a text")
         find(use.driver, '[class*="st-key-extract-name"] input').send_keys("Tim")
         find(use.driver, '[class*="st-key-extract-text"] textarea').send_keys("Tim bakes bread in Hull every day.")
-        press(use.driver, "Extract the role")
+        press(use.driver, "Make the role")
         wait_for_texts(use.driver, "Reading about Tim")
         use.driver.refresh()
         if not cancelled:
             wait_for_texts(use.driver, "Tim bakes bread.")
             continue
         wait_for_texts(use.driver, "She is afraid of fog.")
-        tab(use, "Extract")
+        tab(use, "Make from a text")
         wait_for_texts(use.driver, "Reading about Tim")
         click(use.driver, '[class*="st-key-cancel-extract"] button')
         until(lambda: use.has('[class*="st-key-extract-name"] input'))

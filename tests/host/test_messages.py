@@ -91,8 +91,8 @@ def test_every_message_behind_the_pages_has_a_translation() -> None:
         ),
         ("no provider for x:y: use a folder, or PROVIDER:NAME of LangChain", "无法识别模型 x:y："),
         (
-            "qwen cannot be fetched now: the hub answered with status 404; the mirror ended early: the same command goes "
-            "on where this one stopped, and EGOSRAG_HUB_MIRROR names a mirror of the hub",
+            "qwen cannot be fetched now: the hub answered with status 404; the mirror ended early: the same command "
+            "goes on where this one stopped, and EGOSRAG_HUB_MIRROR names a mirror of the hub",
             "现在无法下载 qwen：模型站点返回了状态码 404；镜像站点提前中断。",
         ),
         ("something new", "出错了。程序的英文说明：something new"),
