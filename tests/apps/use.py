@@ -22,8 +22,10 @@ class Use:
         model: the server of the model; without a slow one, the embedded model replies.
     """
 
-    def __init__(self, driver: Any, address: str, model: ModelServer) -> None:
-        self.driver, self.address, self.model = driver, address, model
+    def __init__(self, driver: Any, address: str, model: ModelServer | None = None) -> None:
+        self.driver, self.address = driver, address
+        if model:
+            self.model = model
 
     def open(self, page: str = "", *texts: str) -> None:
         self.driver.get(f"{self.address}/{page}")
