@@ -53,6 +53,7 @@ def _show_extract(page: parts.PageContext) -> None:
         _select_added(page, stored)
     if jobs.find(page.visitor.key, "extract"):
         return
+    st.caption(t("roles.extract_lead"))
     with st.form(f"extract {number}", border=False):
         name = st.text_input(t("roles.name"), max_chars=80, help=t("roles.name_help"), key=f"extract name {number}")
         files = parts.upload_several(page, t("roles.files"), TEXT_EXTENSIONS, key=f"extract files {number}")

@@ -164,9 +164,13 @@ def load_chosen(settings: Settings) -> Any:
     program here.
 
     Raises:
-        ModelError: it cannot be loaded, or its server does not answer.
+        ModelError: it is not here yet, it cannot be loaded, or its server does not answer.
     """
     model, address = split_name(settings.model)
+    if model in entries() and not entries()[model].is_here(settings.models_dir):
+        raise ModelError(
+            f"{model} is not on this computer yet: get it with the button in the sidebar, or choose another"
+        )
     configured = Settings.load().model
     if address and settings.model != configured and settings.model not in {choice.name for choice in _served()}:
         raise ModelError(f"no server at {address} has the model {model}: start it, or choose another model")
