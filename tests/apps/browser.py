@@ -123,13 +123,15 @@ def wait_for_texts(driver: Any, *texts: str) -> None:
 
 def press(driver: Any, name: str) -> None:
     """Click the button with this label or icon."""
-    css = f"//button[normalize-space()='{name}' and not(@disabled)]"
-    until(lambda: driver.find_elements("xpath", css))
-    driver.execute_script("arguments[0].click()", driver.find_elements("xpath", css)[0])
+    xpath = f"//button[normalize-space()='{name}' and not(@disabled)]"
+    script = "const e = document.evaluate(arguments[0], document, null, 9).singleNodeValue; e?.click(); return !!e"
+    until(lambda: driver.execute_script(script, xpath))
 
 
 def click(driver: Any, css: str) -> None:
-    driver.execute_script("arguments[0].click()", find(driver, css))
+    """Click an element as soon as it is there; in one step, as the page may be drawn anew at any moment."""
+    script = "const e = document.querySelector(arguments[0]); e?.click(); return !!e"
+    until(lambda: driver.execute_script(script, css))
 
 
 def requests_to_other_hosts(driver: Any) -> list[str]:
