@@ -22,7 +22,7 @@ def conversation_settings(page: PageContext, transcript: Transcript) -> Settings
         st.session_state.setdefault(key, transcript.note)
         st.text_area(
             t("roleplay.note"), key=key, height=90, help=t("roleplay.note_help"), max_chars=4000,
-            on_change=lambda: conversations.choose_note(page.visitor, session, st.session_state[key]),
+            on_change=lambda: conversations.choose(page.visitor, session, note=st.session_state[key]),
         )  # fmt: skip
     with st.expander(t("lorebooks.edit"), icon=":material/auto_stories:"):
         lorebook_picker(page, session)

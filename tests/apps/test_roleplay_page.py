@@ -14,7 +14,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 import streamlit
 from streamlit.testing.v1 import AppTest
 
-from egosrag.host import cards, conversations, visits
+from egosrag.host import cards, conversation_catalog, conversations, visits
 from egosrag.host.visitors import Visitor, visitor_of
 from egosrag.schema import Role
 from egosrag.settings import Settings
@@ -150,7 +150,7 @@ def test_a_conversation_is_downloaded_and_deleted(open_page: Open) -> None:
         "Download to read (Markdown)",
     }
     press(page, "delete")
-    assert shown(page) == [] and conversations.list_conversations(Settings.load(), visitor()) == []
+    assert shown(page) == [] and conversation_catalog.list_conversations(Settings.load(), visitor()) == []
     press(page, "undo deletion")
     assert shown(page) == [GREETING, "Who are you?", "One."]
 
