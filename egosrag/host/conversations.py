@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from egosrag import assemble
+from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.view import ConversationView, PromptPart, RecalledTurn
-from egosrag.errors import SessionError
+from egosrag.errors import RoleError, SessionError
 from egosrag.host import cards
 from egosrag.host.choices import choices_of, store_choices
 from egosrag.host.lorebooks import list_lorebooks
@@ -23,8 +24,10 @@ from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
 from egosrag.roles.files import load_role
 from egosrag.schema import Ledger, LoreEntry, Persona, Reply, Role, Scene, Turn
-from egosrag.sessions.catalog import archive_of
+from egosrag.sessions import manage
+from egosrag.sessions.catalog import archive_of, memories_of
 from egosrag.sessions.greetings import greeting_of
+from egosrag.sessions.memories import Memory
 from egosrag.sessions.records import Record
 from egosrag.sessions.store import open_store
 from egosrag.settings import Settings
@@ -41,12 +44,14 @@ __all__ = [
     "PromptView",
     "Transcript",
     "Turn",
+    "change_memory",
     "choices_of",
     "choose",
     "is_compared",
     "load_transcript",
     "new_session",
     "open_conversation",
+    "points_of",
     "prompt_view",
     "role_ids",
     "title_of",
@@ -67,6 +72,8 @@ class Transcript(NamedTuple):
         greetings: what a role may say first, while nothing is stored; the first one is shown.
         persona: who talks with the roles.
         note: the author's note.
+        memories: what the conversation remembers, line by line.
+        until: the point of the role's sources as of which it speaks; empty: their end.
     """
 
     session: str
@@ -75,6 +82,8 @@ class Transcript(NamedTuple):
     greetings: tuple[Turn, ...] = ()
     persona: Persona | None = None
     note: str = ""
+    memories: tuple[Memory, ...] = ()
+    until: str = ""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -121,6 +130,7 @@ class PromptView(NamedTuple):
         turn_id: id of the turn with the reply.
         first_token_s: seconds until its first text.
         tokens_per_second: of the reply after its first text; 0: not measured.
+        use: how much of the prompt was cached, and why not more.
     """
 
     parts: tuple[PromptPart, ...]
@@ -131,6 +141,7 @@ class PromptView(NamedTuple):
     turn_id: str = ""
     first_token_s: float = 0.0
     tokens_per_second: float = 0.0
+    use: CacheUse | None = None
 
     @property
     def cached_share(self) -> float:
@@ -192,7 +203,9 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
             persona = chosen_persona(visitor, chosen.persona, archive.persona)
             names = tuple(role.name for role in archive.roles)
             note = archive.note if chosen.note is None else chosen.note
-            return Transcript(session, names, archive.record, persona=persona, note=note)
+            until = archive.until if chosen.until is None else chosen.until
+            memories = tuple(memories_of(store, session))
+            return Transcript(session, names, archive.record, (), persona, note, memories, until)
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
     persona = chosen_persona(visitor, chosen.persona, None)
     greeting = next(filter(None, (greeting_of(role, persona, session) for role in roles)), None)
@@ -201,7 +214,34 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
     # The ids stay the same when a page is run again, which identifies its widgets by them.
     greetings = (Turn(speaker=speaker, text=text, id=f"greeting {number}") for number, text in enumerate(said))
     names = tuple(role.name for role in roles)
-    return Transcript(session, names, Record(), tuple(greetings), persona, chosen.note or "")
+    return Transcript(session, names, Record(), tuple(greetings), persona, chosen.note or "", (), chosen.until or "")
+
+
+def points_of(visitor: Visitor, session: str) -> list[str]:
+    """The points of the sources of a session's only role, in order; none where it has no card with several.
+
+    Raises:
+        SessionError: the session belongs to another visitor.
+    """
+    ids = role_ids(visitor, session)
+    try:
+        timeline = load_role(cards.find(visitor, ids[0]).path).timeline if len(ids) == 1 else ()
+    except RoleError:  # the role was deleted: the conversation can still be read
+        return []
+    return [point.label for point in timeline] if len(timeline) > 1 else []
+
+
+def change_memory(
+    settings: Settings, visitor: Visitor, session: str, memory_id: str, *, text: str = "", pin: bool = False
+) -> None:
+    """Correct, forget (without a text) or pin one line of what a conversation remembers.
+
+    Raises:
+        SessionError: the session belongs to another visitor, or there is no such line.
+    """
+    role_ids(visitor, session)
+    with open_store(settings.session_store) as store:
+        manage.change_memory(store, session, memory_id, text=text, pin=pin)
 
 
 @contextmanager
@@ -228,7 +268,7 @@ def open_conversation(
         card, setup = first.path, assemble.ConversationSetup(sources=first.sources)
     else:
         card, setup = first.path, assemble.ConversationSetup(others=[role.path for role in others])
-    setup = replace(setup, lore=lore)
+    setup = replace(setup, lore=lore, until=chosen.until if points_of(visitor, session) else None)
     with assemble.conversation(settings, card, session, model, setup=setup) as conversation:
         persona = chosen_persona(visitor, chosen.persona, conversation.persona)
         if persona != conversation.persona:
@@ -249,7 +289,15 @@ def prompt_view(conversation: Conversation, reply: Reply) -> PromptView | None:
     writing = reply.timing.total_s - first
     speed = (reply.usage.completion_tokens - 1) / writing if writing > 0 and reply.usage.completion_tokens > 1 else 0.0
     return PromptView(
-        composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore, turn_id, first, speed
+        composed.sections,
+        view.recalled,
+        view.visible_scenes,
+        reply.ledger,
+        view.lore,
+        turn_id,
+        first,
+        speed,
+        conversation.last_use,
     )
 
 
@@ -260,6 +308,7 @@ class Change(TypedDict, total=False):
     lorebooks: Sequence[str]
     model: str
     note: str
+    until: str
 
 
 def choose(visitor: Visitor, session: str, **changed: Unpack[Change]) -> None:

@@ -168,9 +168,7 @@ def load_chosen(settings: Settings) -> Any:
     """
     model, address = split_name(settings.model)
     if model in entries() and not entries()[model].is_here(settings.models_dir):
-        raise ModelError(
-            f"{model} is not on this computer yet: get it in the sidebar, or choose another"
-        )
+        raise ModelError(f"{model} is not on this computer yet: get it in the sidebar, or choose another")
     configured = Settings.load().model
     if address and settings.model != configured and settings.model not in {choice.name for choice in _served()}:
         raise ModelError(f"no server at {address} has the model {model}: start it, or choose another model")

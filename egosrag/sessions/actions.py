@@ -6,7 +6,7 @@ written in its place, so that nothing is lost when the model fails or the proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,7 +42,7 @@ class Talk(Protocol):
     def memories(self) -> list[Memory]: ...  # noqa: D102
     def remember(self, fact: str, turn_ids: Sequence[str] = ()) -> Memory: ...  # noqa: D102
     def _set_pins(self, pins: tuple[Pin, ...]) -> None: ...
-    def _rewrite(self, change: Callable[[Record], Record]) -> None: ...
+    def _change_memory(self, memory_id: str, text: str) -> None: ...
     def _speakers(self) -> tuple[str, ...]: ...
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView: ...
     def stream_again(self, turn_id: str | None = None) -> Iterator[str | Reply]: ...  # noqa: D102

@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
+from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.memory import Kind
 from egosrag.egos.organize import History
 from egosrag.egos.pipeline import MemorySettings, RoleSources, TurnContext, build_pipeline
@@ -200,6 +201,12 @@ class Conversation(Actions, Memories):
     def pins(self) -> tuple[Pin, ...]:
         """The facts that stay in every prompt."""
         return tuple(Pin.model_validate(row) for row in self.thread.values().get("pins") or ())
+
+    @property
+    def last_use(self) -> CacheUse | None:
+        """How much of the last reply's prompt was cached, and why not more; None before the first reply."""
+        rows = self.thread.values().get("uses") or ()
+        return CacheUse.model_validate(rows[-1]) if rows else None
 
     def _set_pins(self, pins: tuple[Pin, ...]) -> None:
         self._check_pins(self.view, pins)

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from langgraph.types import Overwrite
+
+from egosrag.egos.state import State
 from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
 from egosrag.roles.data import write_atomically
 from egosrag.schema import Pin, Scene, Turn
-from egosrag.sessions.records import Record
 from egosrag.text.encoding import decode_bytes, without_surrogates
 from egosrag.text.language import language_of, one_line
 
@@ -114,18 +116,12 @@ class Memories:
         return memory if memory.pinned else self.remember(memory.text, [turn.id for turn in memory.turns])
 
     def edit_memory(self: Talk, memory_id: str, text: str) -> None:
-        """Replaces the text of a line; a scene keeps its turns.
+        """Replaces the text of a line, which keeps its turns.
 
         Raises:
             SessionError: there is no such line, the text is empty, or the role is still answering.
         """
-        new = pin_of(text)
-        if _named(self.memories(), memory_id).pinned:
-            with self.thread.exclusive():
-                changed = {"id": new.id, "text": new.text}
-                self._set_pins(tuple(p.model_copy(update=changed) if p.id == memory_id else p for p in self.pins))
-            return
-        self._rewrite(lambda record: _with_scene(record, memory_id, new.text))
+        self._change_memory(memory_id, pin_of(text).text)
 
     def forget(self: Talk, memory_id: str) -> None:
         """Removes a line from every later prompt. The turns of a scene do not come back; the record keeps them.
@@ -133,11 +129,31 @@ class Memories:
         Raises:
             SessionError: there is no such line, or the role is still answering.
         """
-        if _named(self.memories(), memory_id).pinned:
-            with self.thread.exclusive():
-                self._set_pins(tuple(pin for pin in self.pins if pin.id != memory_id))
-            return
-        self._rewrite(lambda record: _with_scene(record, memory_id, ""))
+        self._change_memory(memory_id, "")
+
+    def _change_memory(self: Talk, memory_id: str, text: str) -> None:
+        _named(self.memories(), memory_id)
+        with self.thread.exclusive():
+            self.thread.put(changed(self.thread.values(), memory_id, text))
+
+
+def changed(values: Mapping[str, Any], memory_id: str, text: str) -> State:
+    """What a session stores after one line of its memory was changed.
+
+    Args:
+        values: its stored values.
+        memory_id: of the line.
+        text: the new text; empty: the line is forgotten.
+    """
+    pins = [Pin.model_validate(row) for row in values.get("pins") or ()]
+    if any(pin.id == memory_id for pin in pins):
+        new = pin_of(text).id if text else ""
+        kept = (pin if pin.id != memory_id else Pin(id=new, text=text, turn_ids=pin.turn_ids) for pin in pins)
+        return {"pins": [pin.model_dump() for pin in kept if pin.text]}
+    scenes = (Scene.model_validate(row) for row in values.get("scenes") or ())
+    rows = [(s.model_copy(update={"text": text}) if _scene_id(s) == memory_id else s).model_dump() for s in scenes]
+    update: Any = {"scenes": Overwrite(rows)}
+    return cast("State", update)
 
 
 def _named(memories: Sequence[Memory], memory_id: str) -> Memory:
@@ -150,12 +166,6 @@ def _named(memories: Sequence[Memory], memory_id: str) -> Memory:
 def _scene_id(scene: Scene) -> str:
     key = json.dumps([scene.epoch, scene.turn_ids, scene.text])
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-def _with_scene(record: Record, scene_id: str, text: str) -> Record:
-    """The record with another text for one scene; with an empty one it replaces its turns by nothing."""
-    scenes = tuple(s.model_copy(update={"text": text}) if _scene_id(s) == scene_id else s for s in record.scenes)
-    return record.model_copy(update={"scenes": scenes})
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
