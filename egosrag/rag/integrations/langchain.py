@@ -27,21 +27,26 @@ Question = str | Mapping[str, Any]
 
 
 class ManualRetriever(BaseRetriever):
-    """The passages of a manual as documents; metadata: source, page, section, start, end and score."""
+    """The passages of a manual as documents; metadata: source, page, section, start, end and score.
+
+    ``top_k`` may also be given to a single call: ``retriever.invoke(question, top_k=3)``.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     retriever: Retriever
     top_k: int = 5
 
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_k: int | None = None
+    ) -> list[Document]:
         return [
             Document(
                 id=hit.passage.id,
                 page_content=hit.passage.text,
                 metadata={**hit.passage.model_dump(exclude={"id", "text"}), "score": hit.score},
             )
-            for hit in self.retriever.search(query, self.top_k)
+            for hit in self.retriever.search(query, self.top_k if top_k is None else top_k)
         ]
 
 
