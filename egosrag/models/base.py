@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 
 def by_own_names(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a model or a call with LangChain's ``max_tokens`` as our ``max_new_tokens``, which goes before it."""
+    """Arguments of a model or a call with LangChain's ``max_tokens`` as our ``max_new_tokens``, which has priority."""
     own = {name: value for name, value in arguments.items() if name != "max_tokens"}
     if arguments.get("max_tokens") is not None:
         own.setdefault("max_new_tokens", arguments["max_tokens"])
