@@ -19,18 +19,16 @@ from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langgraph.runtime import Runtime
 
-from egosrag.egos.memory import Recall, TurnSearch
+from egosrag.egos.memory import ASSISTANT, Recall, TurnSearch, assistant_view, tokens_of_turns
 from egosrag.egos.step import cached_count
 from egosrag.egos.summarize import KEEP_TURNS, Summarize
 from egosrag.egos.view import ConversationView
 from egosrag.models.tokens import context_window, count_tokens
 from egosrag.prompts import render
-from egosrag.schema import Role, Scene, Turn
+from egosrag.schema import Scene, Turn
 from egosrag.text.language import language_of
 
 CONVERSATION_SHARE = 0.75  # of the model's window: the rest is for the system prompt and the tools
-_MESSAGE_TOKENS = 8  # of the chat template, for each message
-_ASSISTANT = {"en": "Assistant", "zh": "助手"}
 _log = logging.getLogger(__name__)
 
 
@@ -130,8 +128,7 @@ class SessionMemory(AgentMiddleware[MemoryState, Any, Any]):
         return render.recalled_block([found.turn for found in self._recall.invoke(up_to_line)], view.language)
 
     def _fits(self, view: ConversationView, share: float = 1.0) -> bool:
-        texts = [*(turn.text for turn in view.visible_turns), *(scene.text for scene in view.visible_scenes)]
-        return sum(self._count(text) + _MESSAGE_TOKENS for text in texts) <= self._window * share
+        return tokens_of_turns(view, self._count) <= self._window * share
 
 
 def _groups(messages: Sequence[AnyMessage]) -> list[_Group]:
@@ -148,15 +145,13 @@ def _groups(messages: Sequence[AnyMessage]) -> list[_Group]:
 
 def _turn(messages: Sequence[AnyMessage], number: int, language: str) -> Turn:
     first = messages[0]
-    speaker = render.USER[language] if isinstance(first, HumanMessage) else first.name or _ASSISTANT[language]
+    speaker = render.USER[language] if isinstance(first, HumanMessage) else first.name or ASSISTANT[language]
     text = " ".join(text for message in messages if (text := str(message.text).strip()))
     return Turn(id=first.id or str(number), speaker=speaker, text=text)
 
 
 def _view(groups: Sequence[_Group], scenes: Sequence[Scene]) -> ConversationView:
-    turns = tuple(group.turn for group in groups)
-    language = language_of(turns[0].text) if turns else "en"
-    return ConversationView(Role(name=_ASSISTANT[language], language=language), turns, tuple(scenes))
+    return assistant_view([group.turn for group in groups], scenes)
 
 
 def _stored(scene: Scene, groups: Sequence[_Group]) -> dict[str, Any]:
