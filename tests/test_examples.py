@@ -48,6 +48,26 @@ def the_follow_up_is_answered_on_the_page_of_the_question(out: str) -> None:
     assert "How fast may I drive with it? -> " in out
 
 
+def both_tools_answer_with_the_quote_and_its_page(out: str) -> None:
+    answer, cited, *other = out.splitlines()
+    assert [answer, cited] == other
+    number, quote = re.fullmatch(r'\[1\] manual\.en\.pdf, p\. (\d+): "(.*)"', cited).groups()  # type: ignore[union-attr]
+    assert bare(quote) in manual_page("en", int(number))
+
+
+def scenes_keep_what_was_said_and_every_message_is_there(out: str) -> None:
+    messages, scenes = out.splitlines()
+    assert messages == "10 messages"
+    assert "Oslo" in scenes
+    assert "4711" in scenes
+
+
+def the_block_keeps_what_left_the_queue(out: str) -> None:
+    assert "Earlier:\n1. " in out
+    assert "Oslo" in out
+    assert "4711" in out
+
+
 def the_page_of_the_answer_comes_over_the_protocol(out: str) -> None:
     tools, answer, page, reply = out.splitlines()
     assert tools == "ask_manual search_manual say_to_role remember"
@@ -93,6 +113,9 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "ask_a_manual.py": a_citation_stands_on_its_page,
     "manual_in_langchain.py": the_retriever_finds_the_page_that_the_chain_cites,
     "manual_in_llamaindex.py": the_follow_up_is_answered_on_the_page_of_the_question,
+    "manual_as_a_tool.py": both_tools_answer_with_the_quote_and_its_page,
+    "memory_in_langchain.py": scenes_keep_what_was_said_and_every_message_is_there,
+    "memory_in_llamaindex.py": the_block_keeps_what_left_the_queue,
     "manual_over_mcp.py": the_page_of_the_answer_comes_over_the_protocol,
     "role_from_a_page.py": each_statement_has_its_place_in_the_page,
     "long_conversation.py": scenes_stand_for_old_turns_and_the_record_is_whole,

@@ -13,6 +13,8 @@ The steps are handed a model and values, never settings, and do not import each 
 - ``repeats``: the texts that a reply must not only repeat.
 - ``summarize``: replaces old turns by scenes.
 - ``memory``: static and dynamic memory: when turns are summarized, evicted from the prompt or recalled.
+- ``middleware``: static and dynamic memory for the messages of a LangChain agent; ``memory_block``: static
+  memory for those of a LlamaIndex agent.
 - ``cache_use``: how much of a prompt came from the cache, and why the rest did not.
 - ``pipeline``: the steps as one LangGraph graph, with the state that a session stores.
 

@@ -17,15 +17,18 @@ from typing import Any, Literal, Protocol
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.egos.organize import Organize
-from egosrag.egos.step import Step
+from egosrag.egos.step import Count, Step
 from egosrag.egos.summarize import KEEP_TURNS, Summarize
 from egosrag.egos.view import ConversationView, RecalledTurn
-from egosrag.schema import Turn
+from egosrag.schema import Role, Scene, Turn
+from egosrag.text.language import language_of
 
 Kind = Literal["static", "dynamic", "both", "none"]
 RECALLED_TURNS = 10  # most turns that are recalled for one line
 EVICTION_TARGET = 0.6  # share of the budget that the prompt takes after an eviction: evictions are few and large
 SPENT_SHARE = 0.9  # of the budget: from here on turns are summarized or evicted before the next line, which needs some
+ASSISTANT = {"en": "Assistant", "zh": "助手"}
+_MESSAGE_TOKENS = 8  # of a chat template, for each message
 _log = logging.getLogger(__name__)
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -177,6 +180,18 @@ class Memory:
             self.notify(f"the {len(ids)} oldest turns are left out of this one prompt; the record keeps them")
             view = view.without(ids)
         return replace(view, recalled=self.recall.invoke(view, config)) if self.recall else view
+
+
+def assistant_view(turns: Sequence[Turn], scenes: Sequence[Scene] = ()) -> ConversationView:
+    """A conversation with an assistant of another program, who has no card; in the language of its beginning."""
+    language = language_of(turns[0].text) if turns else "en"
+    return ConversationView(Role(name=ASSISTANT[language], language=language), tuple(turns), tuple(scenes))
+
+
+def tokens_of_turns(view: ConversationView, count: Count) -> int:
+    """Tokens of the turns and scenes that a prompt shows, each a message, without a card and instructions."""
+    texts = [*(turn.text for turn in view.visible_turns), *(scene.text for scene in view.visible_scenes)]
+    return sum(count(text) + _MESSAGE_TOKENS for text in texts)
 
 
 def dates(turns: Sequence[Turn], language: str) -> dict[str, str]:

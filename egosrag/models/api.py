@@ -122,6 +122,8 @@ class ApiChatModel(ChatOpenAI):
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
         if payload.get("temperature", 0) is None:
             del payload["temperature"]
+        if stop == [] and "stop" in payload:  # none of those given may be sent: not the model's own either
+            del payload["stop"]
         extra = {name: payload.pop(name, getattr(self, name)) for name in _BESIDE_THE_PROTOCOL}
         if extra := {name: value for name, value in extra.items() if value is not None}:
             if "repetition_penalty" in extra:
@@ -139,6 +141,11 @@ class ApiChatModel(ChatOpenAI):
                 extra = payload.get("extra_body") or {}
                 payload["extra_body"] = {**extra, "continue_final_message": True, "add_generation_prompt": False}
         return payload
+
+    def _stops(self, stop: list[str] | None) -> list[str]:
+        """The stop strings of a call: its own, or else the model's."""
+        stops = self.stop if stop is None else stop
+        return [stops] if isinstance(stops, str) else list(stops or ())
 
     @property
     def server(self) -> str:
@@ -160,7 +167,7 @@ class ApiChatModel(ChatOpenAI):
         if current_caller() is not None:  # who may leave at any time, also while the server reads the prompt
             yield from iterate_cancellable(lambda: self._for_background()._astream(messages, stop, None, **kwargs))
             return
-        reply = _ReplyStream(messages, stop, self)
+        reply = _ReplyStream(messages, self._stops(stop), self)
         try:
             # No run_manager: LangChain reports the chunks that are yielded here.
             for received in super()._stream(reply.messages, reply.stops, None, **kwargs):
@@ -180,7 +187,7 @@ class ApiChatModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        reply = _ReplyStream(messages, stop, self)
+        reply = _ReplyStream(messages, self._stops(stop), self)
         try:
             async for received in super()._astream(reply.messages, reply.stops, None, **kwargs):
                 for ready in reply.feed(received):
@@ -339,12 +346,12 @@ class _ReplyStream:
         filter: removes the echo, and ends the reply at a stop string.
     """
 
-    def __init__(self, messages: list[BaseMessage], stop: list[str] | None, model: ApiChatModel) -> None:
+    def __init__(self, messages: list[BaseMessage], stops: list[str], model: ApiChatModel) -> None:
         last = messages[-1] if messages else None
         prefix = str(last.text) if isinstance(last, AIMessage) and model.prefix_style == "none" else ""
         self.messages = request_prefix(messages[:-1], prefix) if prefix else messages
-        self.stops = (sendable_stops(prefix, stop) if stop and prefix else stop) or None
-        self.filter = EchoFilter(prefix, stop or ())
+        self.stops = sendable_stops(prefix, stops) if prefix else stops
+        self.filter = EchoFilter(prefix, stops)
         self._model, self._server = model.model_name, model.server
         self._reason = ""  # until the server gives one
         self._usage = TokenCounts()
@@ -352,6 +359,7 @@ class _ReplyStream:
         self._half = ""
         self._refusal = ""
         self._thinks = False
+        self._parsed: Any = None  # of structured output
 
     def feed(self, received: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
         """Take a chunk from the server; the chunks of the reply that became certain with it."""
@@ -368,6 +376,7 @@ class _ReplyStream:
                 # The server's cache is shared by all callers of this process, so they do not learn what was in it.
                 cached = 0 if cache_key() else usage.cached_tokens
                 self._usage = TokenCounts(usage.prompt_tokens, usage.completion_tokens, cached)
+            self._parsed = message.additional_kwargs.get("parsed", self._parsed)
             if message.tool_call_chunks:
                 yield received
                 return
@@ -395,4 +404,7 @@ class _ReplyStream:
         reason = "stop" if self.filter.closed else self._reason
         if not reason:
             raise ModelError(f"{self._server} closed the connection in the middle of a reply: check that it still runs")
-        return last_chunk(rest, reason, self._model, self._usage)
+        last = last_chunk(rest, reason, self._model, self._usage)
+        if self._parsed is not None:
+            last.message.additional_kwargs["parsed"] = self._parsed
+        return last

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, ModelProfile
-from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import ModelProfile
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
+from egosrag.models.base import InProcessChatModel, by_own_names
 from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
 from egosrag.models.runtime.llama_cpp import GgufTokenizer, LlamaServer, open_server
 from egosrag.models.sampling import TalkSampling
@@ -28,7 +28,7 @@ _SAMPLING = ("max_new_tokens", "min_p", "repetition_penalty", "seed", "temperatu
 _SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 
 
-class GgufChatModel(BaseChatModel):
+class GgufChatModel(InProcessChatModel):
     """A GGUF file by llama.cpp (``pip install 'egosrag[gguf]'``), as a LangChain chat model.
 
     A trailing ``AIMessage`` is a prefix (prefill): the reply is what comes after it. ``stop`` strings are found in the
@@ -58,7 +58,6 @@ class GgufChatModel(BaseChatModel):
     top_k: int = Field(0, ge=0, description="0 for all")
     min_p: float = Field(0.0, ge=0, le=1, description="leave out tokens less likely than this share of the likeliest")
     repetition_penalty: float = Field(1.0, gt=0)
-    max_new_tokens: int = Field(256, ge=1)
     kv_cache_mb: int = Field(512, ge=0, description="MiB of main memory for prefixes kept for later calls; 0 for none")
     seed: int | None = Field(None, description="the same seed and call give the same reply")
 
@@ -88,11 +87,6 @@ class GgufChatModel(BaseChatModel):
         return self._server.tokenizer
 
     @property
-    def continues_prefix(self) -> bool:
-        """A trailing AIMessage is continued."""
-        return True
-
-    @property
     def traits(self) -> Traits:
         """Those of any chat model: a GGUF file states none. Without a template there are no turns."""
         return Traits(single_turn=not self.template)
@@ -107,14 +101,6 @@ class GgufChatModel(BaseChatModel):
         if isinstance(messages, str):
             return count_text(self.tokenizer, messages)
         return len(encode(self.tokenizer, messages, template=self.template))
-
-    def get_num_tokens(self, text: str) -> int:
-        """Tokens of a text, by the file's tokenizer."""
-        return self.count_tokens(text)
-
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Tokens of the prompt that the messages make; tools are not supported and not counted."""
-        return self.count_tokens(messages)
 
     def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
         """The log-likelihood in nats of the tokens of ``text`` as the reply to ``messages``.
@@ -137,7 +123,7 @@ class GgufChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", "adapter", "template", "context_window", *_SAMPLING)
+        names = ("model", "adapter", "template", "context_window", "stop", *_SAMPLING)
         return {name: getattr(self, name) for name in names}
 
     def _resolve_model_profile(self) -> ModelProfile:
@@ -149,9 +135,8 @@ class GgufChatModel(BaseChatModel):
 
     def _sampling(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The model's sampling parameters, with those of one call."""
-        if "max_tokens" in arguments:  # LangChain's own name for it
-            arguments = {"max_new_tokens": arguments["max_tokens"], **arguments}
-        unknown = sorted(arguments.keys() - set(_SAMPLING) - {"max_tokens", "stream"})
+        arguments = by_own_names(arguments)
+        unknown = sorted(arguments.keys() - set(_SAMPLING) - {"stream"})
         if unknown:
             raise ModelError(f"unknown setting {', '.join(unknown)}: a call takes {', '.join(_SAMPLING)}")
         return {name: arguments.get(name, getattr(self, name)) for name in _SAMPLING}
@@ -188,7 +173,7 @@ class GgufChatModel(BaseChatModel):
             ids, self._request(sampling), window=self._window, max_new_tokens=sampling["max_new_tokens"]
         )
         usage, reason = UnreportedUsage(generation), "length"
-        stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
+        stop_filter = StopFilter([*self._stops(stop), *([] if self.template else ["\n"])])
         thoughts = ThoughtFilter(thinking=self._ends_with_thoughts(ids))
         with closing(self._server.generate(generation)) as pieces:
             for piece in pieces:
@@ -210,23 +195,3 @@ class GgufChatModel(BaseChatModel):
     def _ends_with_thoughts(self, ids: list[int]) -> bool:
         """Whether a prompt ends with the opening tag of thoughts: some chat templates write it themselves."""
         return self.tokenizer.decode(ids[-8:]).rstrip().endswith("<think>")
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        # Token by token, so that a cancelled task stops the work; the inherited method would let its thread run on.
-        stream: AsyncIterator[ChatGenerationChunk] = self._astream(messages, stop, run_manager, **kwargs)
-        return await agenerate_from_stream(stream)

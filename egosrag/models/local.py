@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, ModelProfile
-from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import ModelProfile
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError
+from egosrag.models.base import InProcessChatModel, by_own_names
 from egosrag.models.runtime.checkpoint import open_adapter, open_engine
 from egosrag.models.runtime.engine import Engine
 from egosrag.models.runtime.sampling import Sampling
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SAMPLING = frozenset(f.name for f in fields(Sampling))
 
 
-class LocalChatModel(BaseChatModel):
+class LocalChatModel(InProcessChatModel):
     """A checkpoint in this process (report 5.1), as a LangChain chat model.
 
     A trailing ``AIMessage`` is a prefix (prefill): the reply is what comes after it. ``stop`` strings are found in the
@@ -63,7 +63,6 @@ class LocalChatModel(BaseChatModel):
     top_k: int = Field(0, ge=0, description="0 for all")
     min_p: float = Field(0.0, ge=0, le=1, description="0 for all")
     repetition_penalty: float = Field(1.0, gt=0)
-    max_new_tokens: int = Field(256, ge=1)
     kv_cache_mb: int = Field(512, ge=0, description="MiB of KV caches kept for later calls; 0 keeps none")
     seed: int | None = Field(
         None, description="the same seed and call give the same reply; in 16 bits, where no other call has left a cache"
@@ -103,11 +102,6 @@ class LocalChatModel(BaseChatModel):
         return self._eos_ids
 
     @property
-    def continues_prefix(self) -> bool:
-        """A trailing AIMessage is continued."""
-        return True
-
-    @property
     def traits(self) -> Traits:
         """What the checkpoint's folder states, and the adapter's over it."""
         return self._traits
@@ -122,14 +116,6 @@ class LocalChatModel(BaseChatModel):
         if isinstance(messages, str):
             return count_text(self.tokenizer, messages)
         return len(encode(self.tokenizer, messages, template=self.template))
-
-    def get_num_tokens(self, text: str) -> int:
-        """Tokens of a text, by the checkpoint's tokenizer."""
-        return self.count_tokens(text)
-
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Tokens of the prompt that the messages make; tools are not supported and not counted."""
-        return self.count_tokens(messages)
 
     def log_likelihoods(self, messages: Sequence[BaseMessage], text: str) -> list[float]:
         """The log-likelihood in nats of each token of ``text`` as the reply to ``messages``.
@@ -158,7 +144,7 @@ class LocalChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", "adapter", "template", "dtype", "device", "context_window", *sorted(_SAMPLING))
+        names = ("model", "adapter", "template", "dtype", "device", "context_window", "stop", *sorted(_SAMPLING))
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -174,9 +160,8 @@ class LocalChatModel(BaseChatModel):
 
     def _sampling(self, arguments: dict[str, Any]) -> Sampling:
         """The model's sampling parameters, with those of one call."""
-        if "max_tokens" in arguments:  # LangChain's own name for it
-            arguments = {"max_new_tokens": arguments["max_tokens"], **arguments}
-        unknown = sorted(arguments.keys() - _SAMPLING - {"max_tokens", "stream"})
+        arguments = by_own_names(arguments)
+        unknown = sorted(arguments.keys() - _SAMPLING - {"stream"})
         if unknown:
             raise ModelError(f"unknown setting {', '.join(unknown)}: a call takes {', '.join(sorted(_SAMPLING))}")
         own = Sampling(**{name: getattr(self, name) for name in _SAMPLING})
@@ -196,7 +181,7 @@ class LocalChatModel(BaseChatModel):
             ids, sampling, adapter=self._adapter_name, window=self._window, cache_bytes=self.kv_cache_mb << 20
         )
         usage, reason = UnreportedUsage(generation), "length"
-        stop_filter = StopFilter([*(stop or []), *([] if self.template else ["\n"])])
+        stop_filter = StopFilter([*self._stops(stop), *([] if self.template else ["\n"])])
         detokenizer = Detokenizer(self._decode, ids)
         thoughts = ThoughtFilter(thinking=self._ends_with_thoughts(ids))
         with closing(self._engine.generate(generation)) as tokens:
@@ -225,23 +210,3 @@ class LocalChatModel(BaseChatModel):
     def _decode(self, ids: list[int]) -> str:
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        # Token by token, so that a cancelled task stops the work; the inherited method would let its thread run on.
-        stream: AsyncIterator[ChatGenerationChunk] = self._astream(messages, stop, run_manager, **kwargs)
-        return await agenerate_from_stream(stream)

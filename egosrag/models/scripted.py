@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, ModelProfile
-from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.language_models import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from egosrag.errors import ModelError, ScriptExhausted, WindowError
+from egosrag.models.base import InProcessChatModel, by_own_names
 from egosrag.models.streaming import StopFilter, TokenCounts, chunk, last_chunk
 from egosrag.traits import Traits
 
@@ -38,7 +38,7 @@ class ScriptedCall(NamedTuple):
     stop: tuple[str, ...]
 
 
-class ScriptedChatModel(BaseChatModel):
+class ScriptedChatModel(InProcessChatModel):
     """A chat model for tests and demonstrations.
 
     Each string of ``responses`` is the raw text that one call would generate after its prefix; stop strings,
@@ -55,7 +55,6 @@ class ScriptedChatModel(BaseChatModel):
 
     responses: list[str]
     context_window: int = Field(4096, ge=2, description="tokens of prompt and reply together")
-    max_new_tokens: int = Field(256, ge=1)
     chunk_size: int = Field(3, ge=1, description="characters of a streamed chunk")
 
     _calls: list[ScriptedCall] = PrivateAttr(default_factory=list)
@@ -84,11 +83,6 @@ class ScriptedChatModel(BaseChatModel):
         return list(self._calls)
 
     @property
-    def continues_prefix(self) -> bool:
-        """A trailing AIMessage is continued."""
-        return True
-
-    @property
     def traits(self) -> Traits:
         """As a model that was trained on single turns."""
         return Traits(single_turn=True)
@@ -98,14 +92,6 @@ class ScriptedChatModel(BaseChatModel):
         if isinstance(messages, str):
             return len(_TOKEN.findall(messages))
         return sum(4 + len(_TOKEN.findall(str(message.text))) for message in messages)
-
-    def get_num_tokens(self, text: str) -> int:
-        """Tokens of a text, by the rule of the class."""
-        return self.count_tokens(text)
-
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Tokens of the prompt that the messages make, by the rule of the class."""
-        return self.count_tokens(messages)
 
     @property
     def _llm_type(self) -> str:
@@ -120,11 +106,11 @@ class ScriptedChatModel(BaseChatModel):
             text_outputs=True,
         )
 
-    def _next(self, messages: list[BaseMessage], stop: list[str] | None) -> str:
+    def _next(self, messages: list[BaseMessage], stops: list[str]) -> str:
         last = messages[-1] if messages else None
         prefix = str(last.text) if isinstance(last, AIMessage) else None
         with self._lock:
-            self._calls.append(ScriptedCall(tuple(messages), prefix, tuple(stop or ())))
+            self._calls.append(ScriptedCall(tuple(messages), prefix, tuple(stops)))
             number = len(self._calls)
         if number > len(self.responses):
             raise ScriptExhausted(
@@ -146,11 +132,12 @@ class ScriptedChatModel(BaseChatModel):
                 f"the prompt has {prompt_tokens} tokens and the window of the script holds {self.context_window}:"
                 " shorten it"
             )
-        raw = self._next(messages, stop)
-        limit = min(remaining, kwargs.get("max_new_tokens", self.max_new_tokens))
+        stops = self._stops(stop)
+        raw = self._next(messages, stops)
+        limit = min(remaining, by_own_names(kwargs).get("max_new_tokens", self.max_new_tokens))
         tokens = list(_TOKEN.finditer(raw))
         generated = raw if len(tokens) <= limit else raw[: tokens[limit - 1].end()]
-        stop_filter = StopFilter(stop)
+        stop_filter = StopFilter(stops)
         streamed = ""
         for start in range(0, len(generated), self.chunk_size):
             if text := stop_filter.feed(generated[start : start + self.chunk_size]):
@@ -162,12 +149,3 @@ class ScriptedChatModel(BaseChatModel):
         reason = "stop" if stop_filter.hit is not None else "length" if generated != raw else "eos"
         completion_tokens = self.count_tokens(streamed + rest + (stop_filter.hit or ""))
         yield last_chunk(rest, reason, "scripted", TokenCounts(prompt_tokens, completion_tokens))
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -39,6 +40,7 @@ class Server(ThreadingHTTPServer):
     refuses: str
     barrier: threading.Barrier | None  # requests to be refused wait here for each other
     events: list[dict[str, Any]]
+    respond: Callable[[dict[str, Any]], list[dict[str, Any]]] | None  # a request to the events of its answer
     requests: list[dict[str, Any]]
     keys: list[str | None]
 
@@ -61,8 +63,8 @@ class Handler(BaseHTTPRequestHandler):
             refusal = {"error": {"message": f"Unrecognized request argument supplied: {self.server.refuses}"}}
             self._send(json.dumps(refusal).encode(), "application/json", status=400)
             return
-        if self.server.events:
-            events = "".join(f"data: {json.dumps(event)}\n\n" for event in self.server.events)
+        if own_events := self.server.respond(body) if self.server.respond else self.server.events:
+            events = "".join(f"data: {json.dumps(event)}\n\n" for event in own_events)
             self._send(f"{events}data: [DONE]\n\n".encode(), "text/event-stream")
             return
         lines = [self._event({"index": 0, "delta": {"content": chunk}}) for chunk in self.server.chunks]
@@ -87,19 +89,25 @@ class Handler(BaseHTTPRequestHandler):
         """Keep the test output clean."""
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serve() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.chunks, server.reason, server.stop_reason = ["I am", " Tim", "."], "stop", None
     server.status, server.error, server.drop = 200, "", False
     server.body, server.refuses, server.barrier, server.events = None, "", None, []
-    server.requests, server.keys = [], []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    server.requests, server.keys, server.respond = [], [], None
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve() as server:
+        yield server
 
 
 Make = Callable[..., ApiChatModel]

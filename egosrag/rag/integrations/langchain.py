@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import StructuredTool
 from pydantic import ConfigDict
 
 from egosrag.errors import SettingsError
+from egosrag.rag.integrations.tools import TOOL_DESCRIPTION, TOOL_NAME, cited_text
 from egosrag.rag.retrieval.search import Retriever
 from egosrag.schema import Answer, AnswerProgress
 
@@ -27,21 +30,26 @@ Question = str | Mapping[str, Any]
 
 
 class ManualRetriever(BaseRetriever):
-    """The passages of a manual as documents; metadata: source, page, section, start, end and score."""
+    """The passages of a manual as documents; metadata: source, page, section, start, end and score.
+
+    ``top_k`` may also be given to a single call: ``retriever.invoke(question, top_k=3)``.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     retriever: Retriever
     top_k: int = 5
 
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_k: int | None = None
+    ) -> list[Document]:
         return [
             Document(
                 id=hit.passage.id,
                 page_content=hit.passage.text,
                 metadata={**hit.passage.model_dump(exclude={"id", "text"}), "score": hit.score},
             )
-            for hit in self.retriever.search(query, self.top_k)
+            for hit in self.retriever.search(query, self.top_k if top_k is None else top_k)
         ]
 
 
@@ -124,3 +132,24 @@ def retriever(engine: ManualEngine) -> ManualRetriever:
 def runnable(engine: ManualEngine) -> ManualRunnable:
     """The engine as a LangChain Runnable: a question, or a question with its history, to the ``Answer``."""
     return ManualRunnable(engine)
+
+
+def tool(engine: ManualEngine, *, name: str = TOOL_NAME, description: str = TOOL_DESCRIPTION) -> StructuredTool:
+    """The engine as a tool of an agent: the model reads the answer with its quotes, the artifact is the ``Answer``.
+
+    Args:
+        engine: the manual.
+        name: of the tool; one for each manual.
+        description: what the manual is about and when to ask it, for the model.
+    """
+
+    def ask(question: str) -> tuple[str, Answer]:
+        answer = engine.ask(question)
+        return cited_text(answer), answer
+
+    async def ask_in_a_thread(question: str) -> tuple[str, Answer]:
+        return await asyncio.to_thread(ask, question)
+
+    return StructuredTool.from_function(
+        ask, ask_in_a_thread, name=name, description=description, response_format="content_and_artifact"
+    )

@@ -17,8 +17,10 @@ from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine
 from llama_index.core.query_engine import CustomQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.tools import FunctionTool
 from pydantic import PrivateAttr
 
+from egosrag.rag.integrations.tools import TOOL_DESCRIPTION, TOOL_NAME, cited_text
 from egosrag.schema import Answer, AnswerProgress, Passage
 
 if TYPE_CHECKING:
@@ -73,6 +75,10 @@ class ManualQueryEngine(CustomQueryEngine):
         """The verified answer; ``metadata`` has ``refused``, ``mode`` and ``queries``."""
         answer = self._engine.ask(query_str)
         return Response(response=answer.answer, source_nodes=_source_nodes(answer), metadata=_metadata(answer))
+
+    async def acustom_query(self, query_str: str) -> Response:
+        """:meth:`custom_query`, in a thread."""
+        return await asyncio.to_thread(self.custom_query, query_str)
 
 
 class ManualChatEngine(BaseChatEngine):
@@ -199,3 +205,21 @@ def query_engine(engine: ManualEngine) -> ManualQueryEngine:
 def chat_engine(engine: ManualEngine) -> ManualChatEngine:
     """The engine as a LlamaIndex chat engine, which keeps the history."""
     return ManualChatEngine(engine)
+
+
+def tool(engine: ManualEngine, *, name: str = TOOL_NAME, description: str = TOOL_DESCRIPTION) -> FunctionTool:
+    """The engine as a tool of a LlamaIndex agent: the model reads the answer with its quotes and their pages.
+
+    Args:
+        engine: the manual.
+        name: of the tool; one for each manual.
+        description: what the manual is about and when to ask it, for the model.
+    """
+
+    def ask(question: str) -> str:
+        return cited_text(engine.ask(question))
+
+    async def ask_in_a_thread(question: str) -> str:
+        return await asyncio.to_thread(ask, question)
+
+    return FunctionTool.from_defaults(ask, async_fn=ask_in_a_thread, name=name, description=description)
