@@ -10,7 +10,7 @@ import streamlit as st
 from apps.parts.context import PageContext
 from apps.parts.display import error_text, escape, show_error
 from apps.parts.jobs import background_jobs, show_job
-from apps.parts.remember import remembered
+from apps.parts.remember import remembered, store_changes
 from apps.parts.uploads import upload_several
 from egosrag import EgosRagError, ManualIndex
 from egosrag.host import manuals
@@ -49,6 +49,7 @@ def choose_documents(page: PageContext) -> Documents:
             known = manuals.list_documents(page.visitor, page.language)
             kept = [c for c in state["manual_pick"] if c not in samples and c not in new]
             state["manual_pick"] = [*kept, *new]  # an upload replaces the sample
+            store_changes(page.visitor)
         state["manual_pick"] = [c for c in state["manual_pick"] if c in known]
         names = {source: document.name for source, document in known.items()}
         with selection:

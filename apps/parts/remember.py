@@ -18,6 +18,12 @@ def restore(visitor: Visitor) -> None:
     state = st.session_state
     if _KEY not in state:
         state[_KEY] = visits.recall(visitor).get("widgets") or {}
+    store_changes(visitor)
+
+
+def store_changes(visitor: Visitor) -> None:
+    """Store what changed since the start of the run: where the page sets a value, a reload may come before the next."""
+    state = st.session_state
     changed = {key: state[key] for key in state[_KEY] if key in state and state[key] != state[_KEY][key]}
     if changed:
         state[_KEY] |= changed
