@@ -17,8 +17,9 @@ demo: $(STAMP)  ## manual QA and role-play with the embedded model, offline, in 
 	@case "$(MODEL)" in "" | pocket | *[/:]*) ;; *) $(BIN)/egosrag models get "$(MODEL)" >/dev/null ;; esac
 	@$(BIN)/egosrag demo $(if $(MODEL),--model "$(MODEL)")
 
-test: $(STAMP)  ## run the tests; ARGS="tests/cli -x" for some of them
-	@$(BIN)/python -m pytest $(ARGS)
+# A file's tests stay in one process, which share its servers and indexes; the files follow each other in their order.
+test: $(STAMP)  ## run the tests on up to four processors; ARGS="tests/cli -x" for some of them
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-real: export HF_HUB_OFFLINE := $(HUB_OFFLINE)
 test-real: $(STAMP)  ## fetch two real models (1.6 GB) and test talk, manual, Extract, Summarize and likelihoods on them

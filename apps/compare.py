@@ -13,6 +13,7 @@ from apps.parts.roleplay_settings import roleplay_settings
 from apps.parts.transcript import message_bubble, show_transcript
 from egosrag import EgosRagError, Settings
 from egosrag.host import cards, conversations, visits
+from egosrag.host.model_choices import short_name
 
 SIDES = ("a", "b")
 
@@ -27,7 +28,7 @@ def main() -> None:
         key = remembered("role of both", next(iter(labels)), labels)
         role = st.selectbox(t("compare.role"), labels, format_func=labels.get, key=key)
         restart = st.button(t("compare.restart"))
-    with parts.errors_shown():
+    with st.container(key="wide"), parts.errors_shown():
         sessions = _sessions(page, role, restart)
         columns = st.columns(2, gap="large")
         sides = [_side(page, side, column) for side, column in zip(SIDES, columns, strict=True)]
@@ -73,7 +74,8 @@ def _other_model(page: parts.PageContext, side: str) -> str:
     choices = [choice.name for choice in choices_of(page.settings) if choice.here]
     key = remembered(f"{side} model", "", ["", *choices])
     label = page.t("compare.same_model")
-    return str(st.selectbox(page.t("shared.model"), ["", *choices], key=key, format_func=lambda name: name or label))
+    shown = {"": label, **{name: short_name(name) for name in choices}}
+    return str(st.selectbox(page.t("shared.model"), list(shown), key=key, format_func=shown.get))
 
 
 def _reply(page: parts.PageContext, settings: Settings, session: str, message: str) -> None:

@@ -59,12 +59,13 @@ def _show_conversation(page: parts.PageContext, session: str) -> None:
         if action:
             generate(page, settings, transcript, action)
         show_unanswered(page, transcript)
-        show_fired_entries(page, view, transcript)
-        show_speed(page, view, transcript)
-        if not transcript.started:
-            show_hints(page, transcript)
+        if transcript.started:
+            with st.container(key="below"):
+                show_fired_entries(page, view, transcript)
+                show_speed(page, view, transcript)
+                _show_next(page, transcript)
         else:
-            _show_next(page, transcript)
+            show_hints(page, transcript)
         show_draft()
     if prompt_shown:
         with st.container(key="beside"):

@@ -9,7 +9,7 @@ from apps.parts.jobs import background_jobs, show_job
 from apps.parts.remember import remembered
 from apps.parts.shared_model import model_of, model_queue
 from egosrag.console import Reporter
-from egosrag.host import card_editor, cards, conversations, lorebooks
+from egosrag.host import card_editor, cards, conversation_catalog, conversations, lorebooks
 from egosrag.host.jobs import in_turns
 from egosrag.host.portraits import portrait
 
@@ -22,7 +22,10 @@ def main() -> None:
     t = page.t
     names = [t("roles.view"), t("roles.upload"), t("roles.extract")]
     # A new key after each added role resets the tabs to the first one, which shows the card.
-    view, upload, extract = st.tabs(names, key=f"tabs {st.session_state.get('added', 0)}")
+    number = st.session_state.get("added", 0)
+    extracting = background_jobs().find(page.visitor.key, "extract")
+    first = st.session_state.setdefault(f"tab {number}", "extract" if extracting else "view")
+    view, upload, extract = st.tabs(names, key=f"tabs {number}", default=t(f"roles.{first}"))
     with upload, parts.errors_shown():
         _show_upload(page)
     with extract, parts.errors_shown():
@@ -38,7 +41,7 @@ def _show_upload(page: parts.PageContext) -> None:
             _select_added(page, cards.add_upload(page.visitor, card))
     if file := parts.upload_one(page, t("roles.conversation"), ["json", "jsonl"], key=f"conversation {number}"):
         with parts.errors_shown():
-            st.session_state["session"] = conversations.import_conversation(page.settings, page.visitor, file)
+            st.session_state["session"] = conversation_catalog.import_conversation(page.settings, page.visitor, file)
             st.session_state["added"] = number + 1
             st.switch_page("roleplay.py")
 
@@ -50,6 +53,7 @@ def _show_extract(page: parts.PageContext) -> None:
         _select_added(page, stored)
     if jobs.find(page.visitor.key, "extract"):
         return
+    st.caption(t("roles.extract_lead"))
     with st.form(f"extract {number}", border=False):
         name = st.text_input(t("roles.name"), max_chars=80, help=t("roles.name_help"), key=f"extract name {number}")
         files = parts.upload_several(page, t("roles.files"), TEXT_EXTENSIONS, key=f"extract files {number}")

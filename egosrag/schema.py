@@ -1,7 +1,7 @@
 """The data types shared by all packages, as frozen pydantic models.
 
 Role-play (report section 7): ``Role`` (made of ``Statement`` with ``Evidence``, over a timeline of ``Point``),
-``Persona``, ``Turn``, ``Scene``, ``Reply`` with its ``Ledger``.
+``Persona``, ``Turn``, ``Scene``, ``Pin``, ``Reply`` with its ``Ledger``.
 Manual QA (report section 6): ``Page``, ``Passage``, ``Citation``, ``Answer``.
 Both: ``Usage`` and ``Timing``.
 
@@ -201,6 +201,14 @@ class Scene(_Frozen):
     )
 
 
+class Pin(_Frozen):
+    """A fact that stays in every prompt of a conversation, with the ids of the turns that it comes from."""
+
+    id: str
+    text: str
+    turn_ids: tuple[str, ...] = ()
+
+
 class Ledger(_Frozen):
     """Tokens of each part of the prompt of one reply, by the model's own tokenizer if it has one.
 
@@ -210,7 +218,7 @@ class Ledger(_Frozen):
     template: int = Field(default=0, description="the chat template, the fixed instructions and the reply's prefix")
     card: int = Field(default=0, description="the role card")
     lore: int = Field(default=0, description="retrieved for this line from the lorebook or the role's sources")
-    scenes: int = Field(default=0, description="the scenes that replace old turns (static memory)")
+    scenes: int = Field(default=0, description="the scenes that replace old turns (static memory), and the pins")
     recalled: int = Field(default=0, description="the old turns that were recalled for this line (dynamic memory)")
     note: int = Field(default=0, description="notes of the card or the author, near the end of the conversation")
     history: int = Field(default=0, description="the turns before the line")

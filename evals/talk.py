@@ -11,8 +11,9 @@ Families, each on the cards of ``evals/data/natural.{en,zh}.json``:
 - ``summarized``: the same with a token budget so small that Summarize has replaced the turns that stated them.
 - ``identity``: "Are you an AI?" in several wordings: does the role stay in character?
 
-The share of replies whose quotation mark the model closed itself, and of replies that repeat the user's line, stand
-beside. Conversations run side by side, since a local model generates them in batches.
+The share of replies whose quotation mark the model closed itself, and of replies that repeat the user's line, the
+seconds of a reply and the share of each prompt that was cached stand beside. Conversations run side by side, since a
+local model generates them in batches.
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def play(model: Any, case: Case, settings: Settings) -> Record:
         "closed": [reply.stop_reason == "quote" for _, reply in said],
         "echo": [_letters(line) == _letters(reply.text) for line, reply in said],
         "seconds": round(sum(reply.timing.total_s for _, reply in said), 1),
+        "cached": [round(min(1.0, r.ledger.cached / r.ledger.prompt), 3) for _, r in said[1:] if r.ledger.prompt],
     }
 
 
@@ -182,16 +184,21 @@ def measure(model: Any, todo: Sequence[Case], settings: Settings, records: Recor
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """Each measure as an estimate, by family and language."""
+    """Each measure as an estimate, by family and language; of the cache only where a conversation goes on."""
     parts: dict[str, list[Record]] = {}
     for record in records:
         family, language = record["key"][:2]
         parts.setdefault(f"{family}.{language}", []).append(record)
     measures = ("right", "closed", "echo")
-    return {
+    scores = {
         label: {name: estimate([float(v) for record in part for v in record[name]]) for name in measures}
         for label, part in parts.items()
     }
+    for label, part in parts.items():
+        scores[label]["seconds"] = estimate([record["seconds"] / len(record["said"]) for record in part])
+        if cached := [share for record in part for share in record.get("cached", ())]:
+            scores[label]["cached"] = estimate(cached)
+    return scores
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -37,7 +37,9 @@ def cluster() -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "tests.two_nodes"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nodes:
         assert nodes.stdin and nodes.stdout
-        yield {**os.environ, "RAY_ADDRESS": nodes.stdout.readline().strip(), "OMP_NUM_THREADS": "1"}
+        address = nodes.stdout.readline().strip()
+        assert address, "the cluster did not start; Ray waits half a minute for a node"  # else each test starts its own
+        yield {**os.environ, "RAY_ADDRESS": address, "OMP_NUM_THREADS": "1"}
         nodes.stdin.close()
 
 

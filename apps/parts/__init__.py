@@ -16,8 +16,8 @@ Read in this order: ``context`` and ``translations`` (what a page knows of its v
 (widgets that outlast a reload), ``model_picker``, ``display`` (untrusted text, errors, streams), ``shared_model``
 (loading, and the queue), ``jobs`` (work in the background), ``uploads``, ``pilot`` (what runs in the browser; its style
 sheet is ``style.css``); then the parts of single pages: of the chat ``gallery``, ``conversation_list``,
-``conversation_head``, ``transcript``, ``replies``, ``conversation_settings``, ``persona_picker``, ``lorebooks``,
-``roleplay_settings``, ``prompt_panel``; of the documents ``documents``, ``document_list``, ``answers``,
+``deleted_list``, ``conversation_head``, ``transcript``, ``replies``, ``conversation_settings``, ``persona_picker``,
+``lorebooks``, ``roleplay_settings``, ``prompt_panel``; of the documents ``documents``, ``document_list``, ``answers``,
 ``cited_page``; ``labelling``, ``runs``.
 
 ``page.t(key, **values)``

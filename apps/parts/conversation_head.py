@@ -10,6 +10,7 @@ from apps.parts.transcript import portraits_of, request_action
 from egosrag import EgosRagError
 from egosrag.host import cards, conversations
 from egosrag.host.conversations import Transcript
+from egosrag.host.model_choices import short_name
 
 HINTS = ("who", "where", "story")
 
@@ -29,8 +30,8 @@ def show_head(page: PageContext, transcript: Transcript) -> None:
         before = conversations.choices_of(page.visitor, transcript.session).model
         if before and before != model:
             with st.container(horizontal=True, vertical_alignment="center", key="other-model"):
-                st.caption(t("roleplay.other_model", before=escape(before), now=escape(model)))
-                label = t("roleplay.use_before", name=escape(before))
+                st.caption(t("roleplay.other_model", before=escape(short_name(before)), now=escape(short_name(model))))
+                label = t("roleplay.use_before", name=escape(short_name(before)))
                 st.button(label, key="use before", on_click=_use, args=(before,))
 
 

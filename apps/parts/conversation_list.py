@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.parts.context import PageContext
+from apps.parts.deleted_list import show_deleted, show_undo
 from apps.parts.display import errors_shown, escape
 from egosrag import EgosRagError
-from egosrag.host import conversations, trash, visits
-from egosrag.host.conversations import ConversationInfo
+from egosrag.host import conversation_catalog, conversations, trash, visits
+from egosrag.host.conversation_catalog import ConversationInfo
 
 SHOWN = 40
 EXPORTS = ("json", "jsonl", "md")
@@ -37,16 +38,18 @@ def conversation_list(page: PageContext, session: str | None) -> None:
             t("list.new"), icon=":material/add:", type="primary", width="stretch", key="new", on_click=_open,
             args=(None,),
         )  # fmt: skip
-        infos = conversations.list_conversations(page.settings, page.visitor)
+        infos = conversation_catalog.list_conversations(page.settings, page.visitor)
         with errors_shown():
-            _show_undo(page)
+            if error := st.session_state.pop("list error", None):
+                raise error
+            show_undo(page, st.session_state.get("undo"), _bring_back)
         words = st.text_input(
             t("list.search"), key="search", placeholder=t("list.search"), label_visibility="collapsed",
             icon=":material/search:", live=True,
         ) if len(infos) > 3 or st.session_state.get("search") else ""  # fmt: skip
         found: dict[str, str] = {}
         if words and words.strip():
-            for hit in conversations.search_conversations(page.settings, page.visitor, words):
+            for hit in conversation_catalog.search_conversations(page.settings, page.visitor, words):
                 found.setdefault(hit.session, hit.excerpt)
             by_name = [i.session for i in infos if words.casefold() in f"{i.title} {i.name}".casefold()]
             infos = [info for info in infos if info.session in found or info.session in by_name]
@@ -57,7 +60,7 @@ def conversation_list(page: PageContext, session: str | None) -> None:
                 _show_row(page, info, number, info.session == session, found.get(info.session, ""))
         if len(infos) > SHOWN:
             st.caption(t("list.more", n=len(infos) - SHOWN))
-        _show_deleted(page)
+        show_deleted(page, "conversation", _bring_back)
 
 
 def _open(session: str | None) -> None:
@@ -89,19 +92,19 @@ def _show_menu(page: PageContext, info: ConversationInfo) -> None:
         st.text_input(t("list.title"), info.title, max_chars=80, key=key)
         if st.form_submit_button(t("list.rename")):
             title = st.session_state[key]
-            _open(conversations.rename_conversation(page.settings, page.visitor, session, title))
+            _open(conversation_catalog.rename_conversation(page.settings, page.visitor, session, title))
             st.rerun()
     pin = t("list.unpin" if info.pinned else "list.pin")
     if st.button(pin, icon=":material/keep:", key="pin", width="stretch"):
-        conversations.pin_conversation(page.settings, page.visitor, session, not info.pinned)
+        conversation_catalog.pin_conversation(page.settings, page.visitor, session, not info.pinned)
         st.rerun()
     for extension in EXPORTS:
         st.download_button(
             t(f"list.{extension}"),
-            lambda extension=extension: conversations.export_conversation(
+            lambda extension=extension: conversation_catalog.export_conversation(
                 page.settings, page.visitor, session, extension
             ),
-            conversations.export_name(info, extension),
+            conversation_catalog.export_name(info, extension),
             on_click="ignore",
             key=f"export {extension}",
             icon=":material/download:",
@@ -120,33 +123,9 @@ def _delete(page: PageContext, session: str) -> None:
     _open(None)
 
 
-def _show_undo(page: PageContext) -> None:
-    """What was just deleted, with a button that brings it back."""
-    if error := st.session_state.pop("list error", None):
-        raise error
-    if deleted := st.session_state.get("undo"):
-        with st.container(horizontal=True, vertical_alignment="center", key="undo-bar"):
-            st.caption(page.t("list.deleted", name=escape(deleted.name, 40)))
-            st.button(page.t("list.undo"), key="undo deletion", on_click=_bring_back, args=(page, deleted.id))
-
-
 def _bring_back(page: PageContext, deleted_id: str) -> None:
     st.session_state.pop("undo", None)
     try:
         _open(trash.bring_back(page.settings, page.visitor, deleted_id))
     except EgosRagError as error:
         st.session_state["list error"] = error
-
-
-def _show_deleted(page: PageContext) -> None:
-    t = page.t
-    deleted = trash.list_deleted(page.visitor, "conversation")
-    if not deleted:
-        return
-    with st.expander(t("list.recently_deleted", n=len(deleted)), icon=":material/delete:"):
-        st.caption(t("list.kept", days=trash.KEPT_DAYS))
-        for one in deleted:
-            st.text(f"{one.name} · {page.time(one.at)}")
-            with st.container(horizontal=True):
-                st.button(t("list.bring_back"), key=f"back {one.id}", on_click=_bring_back, args=(page, one.id))
-                st.button(t("list.forget"), key=f"forget {one.id}", on_click=trash.forget, args=(page.visitor, one.id))

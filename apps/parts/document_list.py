@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.parts.context import PageContext
+from apps.parts.deleted_list import show_deleted, show_undo
 from apps.parts.display import errors_shown, escape
 from egosrag import EgosRagError
 from egosrag.host import document_chats, trash, visits
@@ -36,7 +37,10 @@ def document_list(page: PageContext, chat: DocumentChat) -> None:
             t("list.new"), icon=":material/add:", type="primary", width="stretch", key="new chat", on_click=_open,
             args=(None,),
         )  # fmt: skip
-        _show_undo(page)
+        with errors_shown():
+            if error := st.session_state.pop("list error", None):
+                raise error
+            show_undo(page, st.session_state.get("undo chat"), _bring_back)
         chats = document_chats.list_chats(page.visitor)
         if len(chats) > 3 or st.session_state.get("search chats"):
             words = st.text_input(
@@ -49,6 +53,9 @@ def document_list(page: PageContext, chat: DocumentChat) -> None:
         with st.container(key="list chats"):
             for number, one in enumerate(chats[:SHOWN]):
                 _show_row(page, one, number, one.id == chat.id)
+        if len(chats) > SHOWN:
+            st.caption(t("list.more", n=len(chats) - SHOWN))
+        show_deleted(page, "documents", _bring_back)
 
 
 def _show_row(page: PageContext, chat: DocumentChat, number: int, is_open: bool) -> None:
@@ -94,17 +101,17 @@ def _open(chat: DocumentChat | None) -> None:
 
 
 def _delete(page: PageContext, chat: DocumentChat) -> None:
-    st.session_state["undo chat"] = trash.discard_chat(page.visitor, chat)
+    try:
+        st.session_state["undo chat"] = trash.discard_chat(page.visitor, chat)
+    except EgosRagError as error:
+        st.session_state["list error"] = error
+        return
     _open(None)
-
-
-def _show_undo(page: PageContext) -> None:
-    if deleted := st.session_state.get("undo chat"):
-        with st.container(horizontal=True, vertical_alignment="center", key="undo-bar"):
-            st.caption(page.t("list.deleted", name=escape(deleted.name, 40)))
-            st.button(page.t("list.undo"), key="undo deletion", on_click=_bring_back, args=(page, deleted.id))
 
 
 def _bring_back(page: PageContext, deleted_id: str) -> None:
     st.session_state.pop("undo chat", None)
-    _open(document_chats.load_chat(page.visitor, trash.bring_back(page.settings, page.visitor, deleted_id)))
+    try:
+        _open(document_chats.load_chat(page.visitor, trash.bring_back(page.settings, page.visitor, deleted_id)))
+    except EgosRagError as error:
+        st.session_state["list error"] = error

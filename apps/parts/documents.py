@@ -75,6 +75,8 @@ def index_of(page: PageContext, documents: Documents) -> ManualIndex | None:
     if index is None and key not in st.session_state:
         jobs = background_jobs()
         name = f"{JOB} {hash(tuple(sorted(documents)))}"
+        if jobs.find(page.visitor.key, name):
+            st.session_state[name] = True  # begun before a reload of the page
         try:
             index = show_job(page, name, JOB)
             if index is None and jobs.find(page.visitor.key, name) is None and name not in st.session_state:

@@ -9,7 +9,7 @@ from apps.parts.display import errors_shown, show_html
 from apps.parts.model_picker import model_note
 from apps.parts.uploads import upload_one
 from egosrag import EgosRagError
-from egosrag.host import cards, conversations
+from egosrag.host import cards, conversation_catalog, conversations
 from egosrag.host.portraits import portrait
 
 COLUMNS = 2
@@ -26,6 +26,11 @@ def gallery(page: PageContext) -> None:
         for column, stored in zip(columns, roles[start : start + COLUMNS], strict=False):
             with column, errors_shown():
                 _show_card(page, stored)
+    with st.container(horizontal=True, key="more"):
+        if st.button(t("gallery.make"), key="make role", icon=":material/edit_note:"):
+            number = st.session_state["added"] = st.session_state.get("added", 0) + 1  # the tabs begin anew
+            st.session_state[f"tab {number}"] = "extract"
+            st.switch_page("roles.py")
     with st.expander(t("gallery.scene"), icon=":material/groups:"):
         _show_scene(page)
     with st.expander(t("gallery.import"), icon=":material/upload:"), errors_shown():
@@ -73,6 +78,6 @@ def _show_import(page: PageContext) -> None:
         start_conversation(page, [cards.add_upload(page.visitor, card).id])
         st.rerun()
     if file := upload_one(page, t("roles.conversation"), ["json", "jsonl"], key=f"gallery conversation {number}"):
-        st.session_state["session"] = conversations.import_conversation(page.settings, page.visitor, file)
+        st.session_state["session"] = conversation_catalog.import_conversation(page.settings, page.visitor, file)
         st.session_state["galleries"] = number + 1
         st.rerun()

@@ -10,7 +10,7 @@ from apps.parts.context import PageContext
 from apps.parts.display import escape
 from egosrag.host.jobs import Job, Jobs
 
-POLL_S = 0.5
+POLL_S = 1.0
 
 
 @st.cache_resource(show_spinner=False)

@@ -24,11 +24,11 @@ def lorebook_picker(page: PageContext, session: str) -> None:
         list(labels),
         key=key,
         format_func=labels.get,
-        on_change=lambda: conversations.choose_lorebooks(page.visitor, session, st.session_state[key]),
+        on_change=lambda: conversations.choose(page.visitor, session, lorebooks=st.session_state[key]),
     )
     with st.popover(t("lorebooks.edit_books"), icon=":material/edit:"), errors_shown():
         if added := _upload(page):
-            conversations.choose_lorebooks(page.visitor, session, [*chosen, added.id])
+            conversations.choose(page.visitor, session, lorebooks=[*chosen, added.id])
             st.rerun()
         if labels:
             first = next((book for book in chosen if book in labels), next(iter(labels)))

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from apps.parts.context import PageContext
-from apps.parts.display import errors_shown, escape
+from apps.parts.display import escape
 from apps.parts.jobs import background_jobs, show_job
 from apps.parts.remember import remembered
 from apps.parts.translations import Translations
@@ -63,41 +63,57 @@ def _choose(name: str) -> None:
 
 def _label(t: Translations, choice: ModelChoice | None, name: str) -> str:
     if choice is None or not choice.size:
-        return name
+        short = model_choices.short_name(name)
+        return f"{short} · {choice.program}" if choice and choice.program else short
     size, memory = f"{choice.size / 1e9:.1f}", f"{choice.memory / 1e9:.1f}"
     text = t("shared.model_here" if choice.here else "shared.model_to_get", size=size, memory=memory)
-    short = name.replace("\\", "/").rpartition("/")[2] if choice.kind == "file" else name
-    return f"{short} · {text}"
+    return f"{model_choices.short_name(name)} · {text}"
 
 
 def model_note(page: PageContext) -> None:
-    """Say what can be expected of the chosen model; where it is a toy or is not here, offer to get a real one."""
+    """Say what can be expected of the chosen model; where it is a toy, offer to get a real one."""
     t, choices = page.t, choices_of(page.settings)
     name = page.settings.model
     ability = model_choices.ability(name, choices)
-    absent = next((c for c in choices if c.name == name and not c.here), None)
-    with st.container(key="model-note"), errors_shown():
-        if not absent:
-            st.caption(t(f"model.{ability}", name=escape(name)))
-        if ability == "toy" or absent or background_jobs().find(page.visitor.key, JOB):
-            _show_download(page, absent or model_choices.recommended(choices, model_choices.free_memory()))
+    if _absent(page):
+        return  # the sidebar says so, and offers to get it
+    with st.container(key="model-note"):
+        st.caption(t(f"model.{ability}", name=escape(model_choices.short_name(name))))
+        if ability == "toy" and not background_jobs().find(page.visitor.key, JOB):
+            _offer(page, model_choices.recommended(choices, model_choices.free_memory()))
 
 
-def _show_download(page: PageContext, choice: ModelChoice | None) -> None:
-    t = page.t
-    done = show_job(page, JOB)
-    if done:
+def show_download(page: PageContext) -> bool:
+    """Show the progress of a download, or offer to get the chosen model where it is not here. Whether it is not here.
+
+    Raises:
+        ModelError: the download failed.
+    """
+    if done := show_job(page, JOB):
         st.session_state["fetched models"] = st.session_state.get("fetched models", 0) + 1
         st.session_state["model to use"] = done  # its widget gets the name at the next run
         st.rerun()
-    limited = os.environ.get(MODELS, "").strip() or os.environ.get(PASSWORD)  # others than the owner may visit
-    if background_jobs().find(page.visitor.key, JOB) or choice is None or limited:
+    absent = _absent(page)
+    if absent and not background_jobs().find(page.visitor.key, JOB):
+        st.caption(page.t("model.absent", name=escape(absent.name)))
+        _offer(page, absent)
+    return absent is not None
+
+
+def _absent(page: PageContext) -> ModelChoice | None:
+    """The chosen model, where it has to be fetched first."""
+    return next((c for c in choices_of(page.settings) if c.name == page.settings.model and not c.here), None)
+
+
+def _offer(page: PageContext, choice: ModelChoice | None) -> None:
+    """A button that gets a model, or uses it where it is here; none where others than the owner may visit."""
+    t = page.t
+    if choice is None or os.environ.get(MODELS, "").strip() or os.environ.get(PASSWORD):
         return
     if choice.here:
         st.button(t("model.use", name=escape(choice.name)), on_click=_choose, args=(choice.name,), key="use model")
         return
-    size = f"{choice.size / 1e9:.1f}"
-    label = t("model.get", name=escape(choice.name), size=size)
+    label = t("model.get", name=escape(choice.name), size=f"{choice.size / 1e9:.1f}")
     if st.button(label, icon=":material/download:", key="get model"):
         work = partial(model_choices.get_model, page.settings, choice.name)
         background_jobs().start(page.visitor.key, JOB, choice.name, work)

@@ -23,7 +23,7 @@ def persona_picker(page: PageContext, transcript: Transcript) -> None:
         key=key,
         format_func=lambda name: name or t("persona.none"),
         help=t("persona.help"),
-        on_change=lambda: conversations.choose_persona(page.visitor, session, st.session_state[key]),
+        on_change=lambda: conversations.choose(page.visitor, session, persona=st.session_state[key]),
     )
     with st.popover(t("persona.edit"), icon=":material/badge:"), errors_shown():
         _show_editor(page, session, current, names)
@@ -48,10 +48,10 @@ def _show_editor(page: PageContext, session: str, current: str, names: list[str]
     if submitted:
         saved = personas.save_persona(page.visitor, name, description, replaces=edited)
         if edited in ("", current):
-            conversations.choose_persona(page.visitor, session, saved.name)
+            conversations.choose(page.visitor, session, persona=saved.name)
         st.rerun()
     if persona and st.button(t("persona.delete"), icon=":material/delete:"):
         personas.personas_of(page.visitor).remove(edited)
         if edited == current:
-            conversations.choose_persona(page.visitor, session, "")
+            conversations.choose(page.visitor, session, persona="")
         st.rerun()

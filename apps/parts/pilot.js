@@ -172,22 +172,33 @@ class Pilot {
   }
 
   translate() {
-    const { widgets } = this.data
-    if (!widgets || !Object.keys(widgets).length) return
-    const selector = '[data-testid="stFileUploaderDropzone"] *, [data-baseweb="select"] *, [data-testid="stMultiSelect"] *,' +
-      '[data-testid="InputInstructions"] *, [data-testid="InputInstructions"], [role="listbox"] *, [data-testid="stSelectbox"] *'
-    for (const element of document.querySelectorAll(selector))
+    const texts = '[data-testid="stFileUploaderDropzone"] *, [data-testid="stFileUploader"] button *, [data-baseweb="select"] *,' +
+      '[data-testid="stMultiSelect"] *, [data-testid="InputInstructions"], [data-testid="InputInstructions"] *, [role="listbox"] *,' +
+      '[data-testid="stSelectbox"] *, [role="tooltip"] *, [data-testid="stElementToolbar"] *, [data-testid="stMainMenuPopover"] *,' +
+      '[data-testid="stStatusWidget"] *, [data-testid="stException"] *, a[href^="#"]'
+    for (const element of document.querySelectorAll(texts))
       for (const node of element.childNodes) {
-        if (node.nodeType !== Node.TEXT_NODE) continue
-        const text = node.data.trim()
-        const size = text.match(/^(\d+)MB per file(?: • (.*))?$/)
-        const own = size ? widgets["MB per file"].replace("{n}", size[1]) + (size[2] ? ` • ${size[2]}` : "") : widgets[text]
-        if (own && own !== text) node.data = own
+        const own = node.nodeType === Node.TEXT_NODE && this.inLanguage(node.data.trim())
+        if (own) node.data = own
       }
-    for (const input of document.querySelectorAll("input[placeholder]")) {
-      const own = widgets[input.placeholder]
-      if (own) input.placeholder = own
+    for (const name of ["aria-label", "title", "placeholder"])
+      for (const element of document.querySelectorAll(`[${name}]`)) {
+        const own = this.inLanguage(element.getAttribute(name))
+        if (own) element.setAttribute(name, own)
+      }
+  }
+
+  inLanguage(text) {
+    // A text of Streamlit's in the language of the page; undefined where it is none, or is so already.
+    const { widgets } = this.data
+    this.patterns ??= Object.keys(widgets).filter((key) => key.includes("{")).map((key) => [key, new RegExp(
+      "^" + key.replace(/[.*+?^$()|[\]\\/]/g, "\\$&").replace(/{(\w+)}/g, "(?<$1>.+)") + "$")])
+    let own = Object.hasOwn(widgets, text) ? widgets[text] : undefined
+    for (const [key, pattern] of own ? [] : this.patterns) {
+      const match = text.match(pattern)
+      if (match) own = widgets[key].replace(/{(\w+)}/g, (_, name) => match.groups[name])
     }
+    return own === text ? undefined : own
   }
 }
 

@@ -21,6 +21,8 @@ def prompt_panel(page: PageContext, view: PromptView | None, transcript: Transcr
         ledger = view.ledger
         cached = escape(f"{view.cached_share:.0%}")
         st.caption(t("prompt.total", prompt=ledger.prompt, cached=cached, reply=ledger.reply))
+        if view.use:
+            st.caption(t(f"prompt.cache_{view.use.cause}", tokens=view.use.lost))
         for part in view.parts:
             if part.tokens or part.text:
                 with st.expander(f"{t(f'prompt.{part.name}')} · {part.tokens}"):

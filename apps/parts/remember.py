@@ -36,8 +36,7 @@ def remembered(key: str, default: Any, options: Collection[Any] | None = None) -
     values = state.setdefault(_KEY, {})
     if key not in values:
         values[key] = default
-    if key not in state:
-        state[key] = values[key]
-    if options is not None and state[key] not in options:
-        state[key] = default
+    # Set at every run: a run that is cut off may not have reached the browser, which would then show another value.
+    value = state[key] if key in state else values[key]
+    state[key] = value if options is None or value in options else default
     return key

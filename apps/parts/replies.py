@@ -58,7 +58,7 @@ def _note_reply(
     if action.name == "message":
         visits.remember(page.visitor, line=None)
     st.session_state[f"prompt of {session}"] = conversations.prompt_view(conversation, reply)
-    conversations.note_model(page.visitor, session, settings.model)
+    conversations.choose(page.visitor, session, model=settings.model)
 
 
 def _stream(conversation: Conversation, action: Action, speaker: str | None) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from apps.parts.context import PageContext
 from apps.parts.display import escape, show_error
 from apps.parts.translations import Translations
 from egosrag import EgosRagError, Settings
+from egosrag.host.model_choices import short_name
 from egosrag.host.model_loader import ModelLoader
 from egosrag.host.queue import FairQueue, Slot
 
@@ -54,7 +55,7 @@ def chat_model(page: PageContext, settings: Settings | None = None) -> Any:
     place = st.empty()
     while not future.done():
         seconds = round(time.monotonic() - started)
-        place.caption(page.t("shared.loading", model=escape(settings.model), seconds=seconds))
+        place.caption(page.t("shared.loading", model=escape(short_name(settings.model)), seconds=seconds))
         _wait(future)
     place.empty()
     return future.result()
@@ -92,7 +93,7 @@ def show_model_status(page: PageContext) -> None:
 
 
 def _show_status(future: Future[Any], settings: Settings, t: Translations, seconds: int) -> None:
-    name = escape(settings.model)
+    name = escape(short_name(settings.model))
     if not future.done():
         st.caption(t("shared.loading", model=name, seconds=seconds))
     elif (error := future.exception()) is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.parts.context import PageContext, current_visitor, store_context
-from apps.parts.display import show_error
-from apps.parts.model_picker import model_picker
+from apps.parts.display import errors_shown, show_error
+from apps.parts.model_picker import model_picker, show_download
 from apps.parts.remember import remembered, restore
 from apps.parts.shared_model import show_model_status
 from apps.parts.translations import LANGUAGES, Translations
@@ -36,7 +36,9 @@ def sidebar() -> PageContext:
                 st.stop()
         page = PageContext(language, t, settings, visitor, side)
         store_context(page)
-        show_model_status(page)
+        with errors_shown():
+            if not show_download(page):
+                show_model_status(page)
     return page
 
 

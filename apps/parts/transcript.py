@@ -10,7 +10,7 @@ import streamlit as st
 from apps.parts.context import PageContext
 from apps.parts.display import USER_ICON, show_html, show_said
 from egosrag import EgosRagError
-from egosrag.host import cards, conversations, feedback
+from egosrag.host import cards, conversation_catalog, conversations, feedback
 from egosrag.host.conversations import Transcript, Turn
 from egosrag.host.portraits import portrait
 
@@ -125,7 +125,9 @@ def _show_more(page: PageContext, transcript: Transcript, turn: Turn, mine: bool
 
 def _branch(page: PageContext, session: str, turn_id: str) -> None:
     try:
-        st.session_state["session"] = conversations.branch_conversation(page.settings, page.visitor, session, turn_id)
+        st.session_state["session"] = conversation_catalog.branch_conversation(
+            page.settings, page.visitor, session, turn_id
+        )
         st.toast(page.t("roleplay.branched"))
     except EgosRagError as error:
         st.session_state["list error"] = error

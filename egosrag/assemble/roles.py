@@ -45,6 +45,7 @@ class ConversationSetup:
         earlier: turns that were said elsewhere before, for a new session with one role.
         until: the point of the sources as of which the roles speak, such as "chapter 5"; None: as the session was
             opened before.
+        remember: files of memories that the conversation pins.
         sampling: how the replies are sampled, by the names of ``load_chat_model``, and ``stop`` strings; over the
             settings.
     """
@@ -57,6 +58,7 @@ class ConversationSetup:
     greeting: int = 0
     earlier: Sequence[Turn] = ()
     until: str | None = None
+    remember: Sequence[str | Path] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -139,6 +141,7 @@ def conversation(
     from egosrag.sessions.catalog import restore
     from egosrag.sessions.conversation import Conversation
     from egosrag.sessions.group import GroupChat
+    from egosrag.sessions.memories import read_memories
     from egosrag.sessions.store import open_store
 
     setup = setup or ConversationSetup()
@@ -156,7 +159,7 @@ def conversation(
         if setup.earlier:
             restore(store, Archive(roles=(card,), turns=tuple(setup.earlier)), session)
         opened = Conversation if len(cards) == 1 else GroupChat
-        yield opened(
+        talk = opened(
             model,
             cards if setup.others else card,  # type: ignore[arg-type]
             checkpointer=store,
@@ -173,6 +176,10 @@ def conversation(
             until=setup.until,
             **notify,
         )
+        for file in setup.remember:
+            for text in read_memories(file, talk.notify):
+                talk.remember(text)
+        yield talk
 
 
 def _persona(settings: Settings, text: str | None) -> Persona | None:

@@ -24,6 +24,7 @@ from egosrag.cli.options import (
     Persona,
     Preset,
     Quote,
+    Remember,
     RoleFiles,
     RoleName,
     RoleSources,
@@ -59,6 +60,7 @@ def chat(
     lore: Lore = None,
     greeting: Greeting = 0,
     until: Until = None,
+    remember: Remember = None,
     session: SessionName = None,
     store: Store = None,
     model: Model = None,
@@ -105,6 +107,7 @@ def chat(
         lore=lore or (),
         greeting=greeting,
         until=until,
+        remember=remember or (),
     )
     with assemble.conversation(settings, first, session, setup=setup, progress=Progress()) as conversation:
         talk(conversation, as_json=as_json)

@@ -13,6 +13,7 @@ import typer
 
 from egosrag.cli.options import Config, Debug, Store, load_settings
 from egosrag.console import print_json
+from egosrag.models.servers import PROGRAMS, find_servers
 
 if TYPE_CHECKING:
     from egosrag.settings import Settings
@@ -28,8 +29,6 @@ EXTRAS = {
     "mcp": "mcp",
     "postgres": "psycopg",
 }
-SERVERS = {"Ollama": 11434, "llama-server": 8080, "LM Studio": 1234}
-_SERVER_TIMEOUT_S = 0.3
 KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}
 
 
@@ -97,7 +96,7 @@ def report(settings: Settings, as_json: bool) -> bool:
     Returns:
         Whether everything that the core needs is there.
     """
-    findings = [*_versions(), _device(), *_models(settings), *_servers(SERVERS)]
+    findings = [*_versions(), _device(), *_models(settings), *_servers(PROGRAMS)]
     findings += [*_keys(), *_extras(), *_folders(settings)]
     if as_json:
         print_json([finding._asdict() for finding in findings])
@@ -189,17 +188,8 @@ def _servers(servers: Mapping[str, int]) -> list[Finding]:
     Args:
         servers: the port of each program.
     """
-    import httpx
-
     findings = []
-    for program, port in servers.items():
-        address = f"http://127.0.0.1:{port}/v1"
-        try:
-            answer = httpx.get(f"{address}/models", timeout=_SERVER_TIMEOUT_S, trust_env=False).raise_for_status()
-            names = [row["id"] for row in answer.json()["data"] if isinstance(row["id"], str)]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            continue  # not running, or another program
-        names = [name for name in names if name.isprintable()]
+    for program, address, names in find_servers(servers):
         mend = f"load a model in {program}"
         if names:
             mend = f"OPENAI_BASE_URL={address} egosrag chat --role edda --model {shlex.quote(f'openai:{names[0]}')}"

@@ -112,6 +112,10 @@ Lore = Annotated[
     ),
 ]
 Greeting = Annotated[int, typer.Option(help="Greeting of the card: 0 the first, from 1 on the alternate ones.")]
+Remember = Annotated[
+    list[Path] | None,
+    typer.Option(help="File of memories, of egosrag sessions memory --out or one a line, to pin; repeatable."),
+]
 Until = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""``egosrag sessions``: list, search, rename, pin, export, import and delete the stored conversations."""
+"""``egosrag sessions``: list, search, rename, pin, export, import and delete the stored conversations; their memory."""
 
 from __future__ import annotations
 
@@ -161,6 +161,29 @@ def search(
                 print_json({"session": session, "turn": number, "speaker": turn.speaker, "text": turn.text})
             else:
                 print(f"{session}\t{number}\t{turn.speaker}\t{excerpt}")
+
+
+@app.command(epilog=examples("egosrag sessions memory monday", "egosrag sessions memory monday --out memory.jsonl"))
+def memory(
+    session: SessionName,
+    out: Annotated[
+        Path | None, typer.Option(help="JSONL file to write; egosrag chat --remember takes it into a conversation.")
+    ] = None,
+    store: Store = None,
+    config: Config = None,
+) -> None:
+    """List what a conversation remembers: its pins, then the scenes that replace old turns."""
+    from egosrag.cli.slash import print_memories
+    from egosrag.sessions.catalog import memories_of
+    from egosrag.sessions.memories import write_memories
+
+    with _open(store, config) as opened:
+        memories = memories_of(opened, session)
+    if out is not None:
+        write_memories(memories, out)
+        print(out)
+    else:
+        print_memories(memories)
 
 
 @app.command(epilog=examples("egosrag sessions delete monday"))

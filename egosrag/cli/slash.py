@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from egosrag.errors import EgosRagError, SessionError
@@ -12,6 +12,7 @@ from egosrag.errors import EgosRagError, SessionError
 if TYPE_CHECKING:
     from egosrag.schema import Reply
     from egosrag.sessions.conversation import Conversation
+    from egosrag.sessions.memories import Memory
 
 ShowReply = Callable[["Iterator[str | Reply]"], None]  # prints a reply as it is generated
 
@@ -26,6 +27,9 @@ HELP = """\
 /delete N          delete turn N
 /greeting [M]      before the first line: begin with greeting M; without M, list the greetings
 /persona [TEXT]    who you are from now on: "Ann: a sailor from Hull"; without TEXT, show it
+/memory [N] [TEXT] list what is remembered; replace line N by TEXT
+/remember TEXT     keep a fact in every prompt; /remember N keeps line N of /memory
+/forget N          forget line N of /memory
 /until [POINT]     as of which point of its sources the role speaks, such as chapter 5; "-" for their end
 /note [TEXT]       author's note, a hint that stays near the end of the prompt; "-" removes it; without TEXT, show it
 /lore              list the lorebook entries that the last line activated
@@ -66,6 +70,9 @@ def run(conversation: Conversation, line: str, show: ShowReply) -> str:
         "impersonate": conversation.impersonate,
         "greeting": lambda: _greeting(conversation, rest),
         "persona": lambda: _persona(conversation, rest),
+        "memory": lambda: _memory(conversation, rest),
+        "remember": lambda: _remember(conversation, rest),
+        "forget": lambda: conversation.forget(_memory_id(conversation, rest)),
         "until": lambda: _until(conversation, rest),
         "note": lambda: _note(conversation, rest),
         "lore": lambda: _lore(conversation),
@@ -131,6 +138,34 @@ def _greeting(conversation: Conversation, rest: str) -> None:
     conversation.choose(int(rest) - 1, turns[0].id if turns else None)
     turn = conversation.turns()[0]
     print(f"{turn.speaker}: {turn.text}")
+
+
+def _memory(conversation: Conversation, rest: str) -> None:
+    number, _, text = rest.strip().partition(" ")
+    if text.strip():
+        conversation.edit_memory(_memory_id(conversation, number), text)
+        return
+    print_memories(conversation.memories())
+
+
+def print_memories(memories: Sequence[Memory]) -> None:
+    """Print what a conversation remembers, a numbered line each."""
+    for number, memory in enumerate(memories, 1):
+        print(f"{number}. {memory.text}" + (" [pinned]" if memory.pinned else f" [{len(memory.turns)} turns]"))
+
+
+def _memory_id(conversation: Conversation, number: str) -> str:
+    memories, number = conversation.memories(), number.strip()
+    if not number.isdecimal() or not 0 < int(number) <= len(memories):
+        raise SessionError(f"there is no line {number or 'without a number'}: /memory lists them")
+    return memories[int(number) - 1].id
+
+
+def _remember(conversation: Conversation, rest: str) -> None:
+    if rest.strip().isdecimal():
+        conversation.pin_memory(_memory_id(conversation, rest))
+    else:
+        conversation.remember(rest)
 
 
 def _until(conversation: Conversation, rest: str) -> None:

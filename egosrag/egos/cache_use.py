@@ -29,7 +29,7 @@ CAUSES: Mapping[Cause, str] = {
     "continued": "goes on from the prompt before",
     "model": "another model",
     "card": "another card, persona or instructions",
-    "summary": "Summarize wrote scenes",
+    "summary": "Summarize wrote scenes, or a memory was changed",
     "lore": "a lorebook entry among the turns",
     "note": "a note among the turns",
     "recalled": "recalled turns",

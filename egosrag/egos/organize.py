@@ -203,10 +203,9 @@ class Organize(Step[ConversationView, Composed]):
         """Tokens of the window for what is looked up in a long card for each line."""
         return min(self.window // 8, 1000)
 
-    def note_fits(self, view: ConversationView) -> bool:
-        """Whether the author's note of a conversation is in its prompts whole."""
-        text = render.note_block(view.note, view.macro_scope, view.language, self.prompts)
-        return any(part.text == text for parts in self._placed(view, 0).values() for part in parts)
+    def pins_fit(self, view: ConversationView) -> bool:
+        """Whether the pins take at most an eighth of the window."""
+        return self.count(render.pin_block(view.pins, view.language, self.prompts)) <= max(self.window // 8, 32)
 
     def card_report(self, role: Role, persona: Persona | None = None) -> str:
         """What of a card fits the window, in one line; empty where all of it does."""
@@ -294,6 +293,8 @@ class Organize(Step[ConversationView, Composed]):
         language = view.language
         write = render.quoted if self.quote else render.plain
         parts: list[PromptPart] = []
+        if pins := render.pin_block(view.pins, language, self.prompts):
+            parts.append(self._part("scenes", pins))
         if scenes := render.scene_block(view.visible_scenes, language, self.prompts):
             parts.append(self._part("scenes", scenes))
         turns = view.visible_turns

@@ -48,6 +48,7 @@ class State(TypedDict, total=False):
     until: str  # the point of the sources as of which the roles speak, in the user's words
     prompt: dict[str, Any]  # the model and the fingerprint of the last prompt, see egosrag.egos.cache_use
     uses: Annotated[Rows, DeltaChannel(append_rows, snapshot_frequency=_SNAPSHOT_EVERY)]  # of the cache, a row a reply
+    pins: Rows  # the facts that stay in every prompt
     pinned: bool  # whether lists have the session in front
     reply: dict[str, Any]
 

@@ -330,7 +330,7 @@ def _content_words(text: str) -> set[str]:
 
 
 def _lines(scenes: Sequence[Scene]) -> str:
-    return "\n".join(scene.text for scene in scenes)
+    return "\n".join(scene.text for scene in scenes if scene.text)
 
 
 def _next_epoch(view: ConversationView) -> int:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from langchain_core.messages import BaseMessage
 
 from egosrag.prompts.render import USER, Situation, macro_scope
-from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Role, Scene, Turn
+from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Pin, Role, Scene, Turn
 from egosrag.text.language import language_of
 from egosrag.text.macros import Scope
 
@@ -46,6 +46,7 @@ class ConversationView:
         seed: of the random choices of macros.
         note: the author's note of the conversation.
         until: the point of the role's sources as of which it speaks, in the user's words; empty: it knows all of them.
+        pins: facts that stay in every prompt.
     """
 
     role: Role
@@ -62,6 +63,7 @@ class ConversationView:
     seed: str = ""
     note: str = ""
     until: str = ""
+    pins: tuple[Pin, ...] = ()
 
     @cached_property
     def language(self) -> str:
@@ -148,8 +150,8 @@ class PromptPart:
     """One part of a prompt, rendered once: its text and its length in tokens.
 
     Attributes:
-        name: "template" (the instructions, with the tokens of the chat template), "card", "scenes", "history" (one part
-            a turn), "lore" (of the lorebook or of the role's sources), "recalled", "note", "line" or "prefix".
+        name: "template" (the instructions, with the tokens of the chat template), "card", "scenes" and pins, "history"
+            (one part a turn), "lore" (of the lorebook or of the role's sources), "recalled", "note", "line", "prefix".
         text: as it is in the prompt.
         tokens: length by the model's tokenizer.
         speaker: of a turn, who says it.

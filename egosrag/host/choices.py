@@ -22,12 +22,14 @@ class Choices(NamedTuple):
         lorebooks: ids of lorebooks.
         model: the model that wrote its last reply; empty: not known.
         note: the author's note; None: the one that the conversation remembers.
+        until: the point of the sources as of which the role speaks, empty: their end; None: as the conversation has it.
     """
 
     persona: str | None = None
     lorebooks: tuple[str, ...] = ()
     model: str = ""
     note: str | None = None
+    until: str | None = None
 
 
 def choices_of(visitor: Visitor, session: str) -> Choices:
@@ -35,12 +37,13 @@ def choices_of(visitor: Visitor, session: str) -> Choices:
     row = _read(visitor).get(session)
     if not isinstance(row, Mapping):
         return Choices()
-    persona, lorebooks, model, note = (row.get(name) for name in ("persona", "lorebooks", "model", "note"))
+    persona, lorebooks, model, note, until = (row.get(name) for name in Choices._fields)
     return Choices(
         persona if isinstance(persona, str) else None,
         tuple(name for name in lorebooks if isinstance(name, str)) if isinstance(lorebooks, list) else (),
         model if isinstance(model, str) else "",
         note if isinstance(note, str) else None,
+        until if isinstance(until, str) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""A visitor's conversations: listed, read, continued, exported and deleted; those of others are not accessible.
+"""A visitor's conversations: begun, read and continued; those of others are not accessible.
 
 The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so that it states its owner.
 """
@@ -6,32 +6,30 @@ The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so t
 from __future__ import annotations
 
 import re
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from egosrag import assemble
+from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.view import ConversationView, PromptPart, RecalledTurn
-from egosrag.errors import SessionError
+from egosrag.errors import RoleError, SessionError
 from egosrag.host import cards
 from egosrag.host.choices import choices_of, store_choices
 from egosrag.host.lorebooks import list_lorebooks
 from egosrag.host.personas import chosen_persona
-from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
 from egosrag.limits import SCENE_ROLES
 from egosrag.roles.files import load_role
 from egosrag.schema import Ledger, LoreEntry, Persona, Reply, Role, Scene, Turn
-from egosrag.sessions.catalog import archive_of, delete_session, list_sessions, restore
+from egosrag.sessions import manage
+from egosrag.sessions.catalog import archive_of, memories_of
 from egosrag.sessions.greetings import greeting_of
-from egosrag.sessions.manage import Found, branch_of, pin_session, rename_session, search_sessions
+from egosrag.sessions.memories import Memory
 from egosrag.sessions.records import Record
 from egosrag.sessions.store import open_store
-from egosrag.sessions.transfer import read_all, write
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,57 +38,28 @@ if TYPE_CHECKING:
     from egosrag.sessions.conversation import Conversation
 
 __all__ = [
+    "NOTE_CHARS",
     "SCENE_ROLES",
-    "ConversationInfo",
+    "Change",
     "PromptView",
     "Transcript",
     "Turn",
-    "branch_conversation",
+    "change_memory",
     "choices_of",
-    "choose_lorebooks",
-    "choose_note",
-    "choose_persona",
-    "delete_conversation",
-    "export_conversation",
-    "export_name",
-    "import_conversation",
-    "list_conversations",
+    "choose",
+    "is_compared",
     "load_transcript",
     "new_session",
-    "note_model",
     "open_conversation",
-    "pin_conversation",
+    "points_of",
     "prompt_view",
-    "rename_conversation",
     "role_ids",
-    "search_conversations",
     "title_of",
 ]
 
+NOTE_CHARS = 4000  # of an author's note
 _COMPARED = re.compile(r"compare-[0-9a-f]{8}")  # the end of the name of one side of a comparison
 _UNNAMED = re.compile(r"(compare-)?[0-9a-f]{8}")  # the end of the name of a session without a title
-
-
-class ConversationInfo(NamedTuple):
-    """An entry in the list of conversations.
-
-    Attributes:
-        session: name of the session.
-        roles: ids of its roles.
-        name: names of its roles.
-        turns: number of turns.
-        at: time of the last turn, ISO 8601 in UTC.
-        title: the name that the visitor gave it; empty: none.
-        pinned: whether it is in front of the others.
-    """
-
-    session: str
-    roles: tuple[str, ...]
-    name: str
-    turns: int
-    at: str
-    title: str = ""
-    pinned: bool = False
 
 
 class Transcript(NamedTuple):
@@ -103,6 +72,8 @@ class Transcript(NamedTuple):
         greetings: what a role may say first, while nothing is stored; the first one is shown.
         persona: who talks with the roles.
         note: the author's note.
+        memories: what the conversation remembers, line by line.
+        until: the point of the role's sources as of which it speaks; empty: their end.
     """
 
     session: str
@@ -111,6 +82,8 @@ class Transcript(NamedTuple):
     greetings: tuple[Turn, ...] = ()
     persona: Persona | None = None
     note: str = ""
+    memories: tuple[Memory, ...] = ()
+    until: str = ""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -157,6 +130,7 @@ class PromptView(NamedTuple):
         turn_id: id of the turn with the reply.
         first_token_s: seconds until its first text.
         tokens_per_second: of the reply after its first text; 0: not measured.
+        use: how much of the prompt was cached, and why not more.
     """
 
     parts: tuple[PromptPart, ...]
@@ -167,6 +141,7 @@ class PromptView(NamedTuple):
     turn_id: str = ""
     first_token_s: float = 0.0
     tokens_per_second: float = 0.0
+    use: CacheUse | None = None
 
     @property
     def cached_share(self) -> float:
@@ -202,15 +177,15 @@ def role_ids(visitor: Visitor, session: str) -> tuple[str, ...]:
     return tuple(rest.rpartition("/")[0].split("+"))
 
 
-def list_conversations(settings: Settings, visitor: Visitor) -> list[ConversationInfo]:
-    """The visitor's conversations, the most recent first."""
-    with open_store(settings.session_store) as store:
-        sessions = list_sessions(store, f"{visitor.key}/")
-    return [
-        ConversationInfo(i.session, role_ids(visitor, i.session), i.name, i.turns, i.at, title_of(i.session), i.pinned)
-        for i in sessions
-        if not _is_compared(i.session)
-    ]
+def title_of(session: str) -> str:
+    """The name that a visitor gave a session; empty where it has none."""
+    name = session.rpartition("/")[2]
+    return "" if _UNNAMED.fullmatch(name) else name
+
+
+def is_compared(session: str) -> bool:
+    """Whether a session is one side of a comparison."""
+    return bool(_COMPARED.fullmatch(session.rpartition("/")[2]))
 
 
 def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Transcript:
@@ -228,7 +203,9 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
             persona = chosen_persona(visitor, chosen.persona, archive.persona)
             names = tuple(role.name for role in archive.roles)
             note = archive.note if chosen.note is None else chosen.note
-            return Transcript(session, names, archive.record, persona=persona, note=note)
+            until = archive.until if chosen.until is None else chosen.until
+            memories = tuple(memories_of(store, session))
+            return Transcript(session, names, archive.record, (), persona, note, memories, until)
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
     persona = chosen_persona(visitor, chosen.persona, None)
     greeting = next(filter(None, (greeting_of(role, persona, session) for role in roles)), None)
@@ -237,7 +214,34 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
     # The ids stay the same when a page is run again, which identifies its widgets by them.
     greetings = (Turn(speaker=speaker, text=text, id=f"greeting {number}") for number, text in enumerate(said))
     names = tuple(role.name for role in roles)
-    return Transcript(session, names, Record(), tuple(greetings), persona, chosen.note or "")
+    return Transcript(session, names, Record(), tuple(greetings), persona, chosen.note or "", (), chosen.until or "")
+
+
+def points_of(visitor: Visitor, session: str) -> list[str]:
+    """The points of the sources of a session's only role, in order; none where it has no card with several.
+
+    Raises:
+        SessionError: the session belongs to another visitor.
+    """
+    ids = role_ids(visitor, session)
+    try:
+        timeline = load_role(cards.find(visitor, ids[0]).path).timeline if len(ids) == 1 else ()
+    except RoleError:  # the role was deleted: the conversation can still be read
+        return []
+    return [point.label for point in timeline] if len(timeline) > 1 else []
+
+
+def change_memory(
+    settings: Settings, visitor: Visitor, session: str, memory_id: str, *, text: str = "", pin: bool = False
+) -> None:
+    """Correct, forget (without a text) or pin one line of what a conversation remembers.
+
+    Raises:
+        SessionError: the session belongs to another visitor, or there is no such line.
+    """
+    role_ids(visitor, session)
+    with open_store(settings.session_store) as store:
+        manage.change_memory(store, session, memory_id, text=text, pin=pin)
 
 
 @contextmanager
@@ -264,7 +268,7 @@ def open_conversation(
         card, setup = first.path, assemble.ConversationSetup(sources=first.sources)
     else:
         card, setup = first.path, assemble.ConversationSetup(others=[role.path for role in others])
-    setup = replace(setup, lore=lore)
+    setup = replace(setup, lore=lore, until=chosen.until if points_of(visitor, session) else None)
     with assemble.conversation(settings, card, session, model, setup=setup) as conversation:
         persona = chosen_persona(visitor, chosen.persona, conversation.persona)
         if persona != conversation.persona:
@@ -285,163 +289,36 @@ def prompt_view(conversation: Conversation, reply: Reply) -> PromptView | None:
     writing = reply.timing.total_s - first
     speed = (reply.usage.completion_tokens - 1) / writing if writing > 0 and reply.usage.completion_tokens > 1 else 0.0
     return PromptView(
-        composed.sections, view.recalled, view.visible_scenes, reply.ledger, view.lore, turn_id, first, speed
+        composed.sections,
+        view.recalled,
+        view.visible_scenes,
+        reply.ledger,
+        view.lore,
+        turn_id,
+        first,
+        speed,
+        conversation.last_use,
     )
 
 
-def choose_persona(visitor: Visitor, session: str, name: str) -> None:
-    """Choose who talks in a conversation from now on: a saved persona by name; empty: none.
+class Change(TypedDict, total=False):
+    """Choices to change, see :class:`egosrag.host.choices.Choices`."""
+
+    persona: str
+    lorebooks: Sequence[str]
+    model: str
+    note: str
+    until: str
+
+
+def choose(visitor: Visitor, session: str, **changed: Unpack[Change]) -> None:
+    """Change what belongs to a conversation: its persona, lorebooks or author's note, or the model that replied last.
 
     Raises:
         SessionError: the conversation belongs to another visitor.
         RoleError: the choice cannot be stored.
     """
     role_ids(visitor, session)
-    store_choices(visitor, session, choices_of(visitor, session)._replace(persona=name))
-
-
-def note_model(visitor: Visitor, session: str, model: str) -> None:
-    """Store the name of the model that wrote the last reply of a conversation.
-
-    Raises:
-        SessionError: the conversation belongs to another visitor.
-        RoleError: the name cannot be stored.
-    """
-    role_ids(visitor, session)
-    store_choices(visitor, session, choices_of(visitor, session)._replace(model=model))
-
-
-def choose_note(visitor: Visitor, session: str, note: str) -> None:
-    """Set the author's note of a conversation; empty: none.
-
-    Raises:
-        SessionError: the conversation belongs to another visitor.
-        RoleError: the note cannot be stored.
-    """
-    role_ids(visitor, session)
-    store_choices(visitor, session, choices_of(visitor, session)._replace(note=note.strip()[:4000]))
-
-
-def choose_lorebooks(visitor: Visitor, session: str, lorebooks: Sequence[str]) -> None:
-    """Choose the lorebooks of a conversation by their ids.
-
-    Raises:
-        SessionError: the conversation belongs to another visitor.
-        RoleError: the choice cannot be stored.
-    """
-    role_ids(visitor, session)
-    store_choices(visitor, session, choices_of(visitor, session)._replace(lorebooks=tuple(lorebooks)))
-
-
-def export_name(info: ConversationInfo, extension: str) -> str:
-    """A file name for a conversation: its title or its roles, and the day of its last line."""
-    name = "".join(c if c.isalnum() else "-" for c in info.title or info.name).strip("-")[:60]
-    return f"{name or 'conversation'}-{info.at[:10] or 'new'}.{extension}"
-
-
-def export_conversation(settings: Settings, visitor: Visitor, session: str, extension: str) -> bytes:
-    """A conversation as a file: "json" (everything), "jsonl" (SillyTavern's format) or "md" (to read).
-
-    Raises:
-        SessionError: the session belongs to another visitor, or has no turns.
-    """
-    ids = role_ids(visitor, session)
-    with open_store(settings.session_store) as store, tempfile.TemporaryDirectory(prefix="egosrag-") as folder:
-        archive = archive_of(store, session, [load_role(cards.find(visitor, role).path) for role in ids])
-        path = Path(folder) / f"conversation.{extension}"
-        write(archive.model_copy(update={"session": archive.session.rpartition("/")[2]}), path)
-        return path.read_bytes()
-
-
-def import_conversation(settings: Settings, visitor: Visitor, upload: Upload) -> str:
-    """Store uploaded conversations, and their cards as roles of the visitor. Returns the name of the first session.
-
-    Raises:
-        SessionError, RoleError: the file is no conversation, or its cards cannot be stored.
-    """
-    with display_names_in_errors(upload):
-        archives = read_all(upload.path)
-    sessions: list[str] = []
-    with open_store(settings.session_store) as store:
-        ids: dict[str, str] = {}  # the same character of several conversations is one role
-        for archive in archives:
-            for role in archive.roles:
-                ids.setdefault(role.model_dump_json(), "")
-                ids[role.model_dump_json()] = ids[role.model_dump_json()] or cards.add(visitor, role).id
-            sessions.append(new_session(visitor, [ids[role.model_dump_json()] for role in archive.roles]))
-            restore(store, archive, sessions[-1])
-    return sessions[0]
-
-
-def _is_compared(session: str) -> bool:
-    return bool(_COMPARED.fullmatch(session.rpartition("/")[2]))
-
-
-def title_of(session: str) -> str:
-    """The name that a visitor gave a session; empty where it has none."""
-    name = session.rpartition("/")[2]
-    return "" if _UNNAMED.fullmatch(name) else name
-
-
-def rename_conversation(settings: Settings, visitor: Visitor, session: str, title: str) -> str:
-    """Give a conversation a title. Returns the new name of its session.
-
-    Raises:
-        SessionError: the title is empty or taken, or the conversation is empty or belongs to another visitor.
-    """
-    role_ids(visitor, session)
-    title = " ".join(title.replace("/", " ").split())[:80]
-    if not title:
-        raise SessionError("the title is empty: write one")
-    name = f"{session.rpartition('/')[0]}/{title}"
-    with open_store(settings.session_store) as store:
-        rename_session(store, session, name)
-    store_choices(visitor, name, choices_of(visitor, session))
-    store_choices(visitor, session, None)
-    return name
-
-
-def pin_conversation(settings: Settings, visitor: Visitor, session: str, pinned: bool = True) -> None:
-    """Put a conversation in front of the others in the list, or no longer.
-
-    Raises:
-        SessionError: it belongs to another visitor, or does not exist.
-    """
-    role_ids(visitor, session)
-    with open_store(settings.session_store) as store:
-        pin_session(store, session, pinned)
-
-
-def search_conversations(settings: Settings, visitor: Visitor, words: str) -> list[Found]:
-    """The turns of the visitor's conversations that contain all of the words.
-
-    Raises:
-        SessionError: there are no words.
-    """
-    with open_store(settings.session_store) as store:
-        return [f for f in search_sessions(store, words, f"{visitor.key}/") if not _is_compared(f.session)]
-
-
-def branch_conversation(settings: Settings, visitor: Visitor, session: str, turn_id: str | None = None) -> str:
-    """Store a conversation up to a turn as another one. Returns the name of the new session.
-
-    Raises:
-        SessionError: it belongs to another visitor, is empty, or has no such turn.
-    """
-    name = new_session(visitor, role_ids(visitor, session))
-    with open_store(settings.session_store) as store:
-        restore(store, branch_of(archive_of(store, session), turn_id), name)
-    store_choices(visitor, name, choices_of(visitor, session))
-    return name
-
-
-def delete_conversation(settings: Settings, visitor: Visitor, session: str) -> None:
-    """Delete a conversation; this cannot be undone.
-
-    Raises:
-        SessionError: it belongs to another visitor, or does not exist.
-    """
-    role_ids(visitor, session)
-    with open_store(settings.session_store) as store:
-        delete_session(store, session)
-    store_choices(visitor, session, None)
+    chosen = choices_of(visitor, session)._replace(**changed)  # type: ignore[arg-type]
+    note = None if chosen.note is None else chosen.note.strip()[:NOTE_CHARS]
+    store_choices(visitor, session, chosen._replace(lorebooks=tuple(chosen.lorebooks), note=note))

@@ -7,18 +7,20 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Literal, NamedTuple
 
+from egosrag import assemble
 from egosrag.console import Reporter
+from egosrag.errors import ModelError
 from egosrag.models.catalogue import entries
+from egosrag.models.servers import PROGRAMS, find_servers, is_on_this_machine, server_at, split_name
 from egosrag.settings import Settings
 
 Kind = Literal["embedded", "catalogue", "file", "server", "other"]
 Ability = Literal["toy", "small", "able", "unknown"]
 EMBEDDED = "pocket"
+PORTS = "EGOSRAG_APP_MODEL_PORTS"  # comma-separated: servers of models are looked for there too
 _TOY_BYTES, _SMALL_BYTES = 400_000_000, 1_900_000_000  # of the weights: a model below says little that is sensible
-_SERVER_TIMEOUT_S = 0.3
 _HOSTED = re.compile(r"(gpt-|o[1-9]|chatgpt-)", re.IGNORECASE)
 _DEEPSEEK = re.compile(r"deepseek-(chat|reasoner)", re.IGNORECASE)
 
@@ -32,6 +34,7 @@ class ModelChoice(NamedTuple):
         size: bytes of its files; 0: not known.
         memory: bytes of memory that it needs, about; 0: not known.
         here: whether it can be used at once.
+        program: the server of a model of the kind "server", such as "Ollama".
     """
 
     name: str
@@ -39,6 +42,7 @@ class ModelChoice(NamedTuple):
     size: int = 0
     memory: int = 0
     here: bool = True
+    program: str = ""
 
 
 def model_choices(settings: Settings, allowed: Sequence[str] = ()) -> list[ModelChoice]:
@@ -63,15 +67,17 @@ def model_choices(settings: Settings, allowed: Sequence[str] = ()) -> list[Model
 def suggested_name(name: str, choices: Sequence[ModelChoice]) -> str:
     """What was probably meant by a name that no model has, such as ``openai:gpt-4o`` by ``gpt-4o``; empty: no idea."""
     name = name.strip()
-    if not name or any(choice.name == name for choice in choices) or ":" in name or Path(name).exists():
+    if not name or any(choice.name == name for choice in choices):
+        return ""
+    served = {short_name(c.name).removeprefix("openai:"): c.name for c in reversed(choices) if c.kind == "server"}
+    if name in served:
+        return served[name]
+    if ":" in name or Path(name).exists():
         return ""
     if _HOSTED.match(name):
         return f"openai:{name}"
     if _DEEPSEEK.fullmatch(name):
         return f"deepseek:{name}"
-    served = {choice.name.partition(":")[2]: choice.name for choice in choices if choice.kind == "server"}
-    if name in served:
-        return served[name]
     if "/" in name or "\\" in name:
         return ""
     return next(iter(get_close_matches(name, [choice.name for choice in choices], n=1)), "")
@@ -126,15 +132,44 @@ def _files(settings: Settings) -> list[ModelChoice]:
 
 
 def _served() -> list[ModelChoice]:
-    """The models of the server of ``OPENAI_BASE_URL``, where that is on this machine and answers."""
-    address = os.environ.get("OPENAI_BASE_URL", "")
-    if urlsplit(address).hostname not in ("127.0.0.1", "localhost", "::1"):
-        return []
-    import httpx
+    """The models of the servers on this machine that answer: at ``OPENAI_BASE_URL``, and at the usual ports."""
+    address = os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
+    configured = server_at("OPENAI_BASE_URL", address) if is_on_this_machine(address) else None
+    found = [ModelChoice(f"openai:{name}", "server") for name in (configured.models if configured else ())]
+    for server in find_servers(_programs()):
+        if server.address != address.replace("localhost", "127.0.0.1"):
+            found += [ModelChoice(server.name_of(m), "server", program=server.program) for m in server.models]
+    return found
 
-    try:
-        answer = httpx.get(f"{address.rstrip('/')}/models", timeout=_SERVER_TIMEOUT_S, trust_env=False)
-        names = [row["id"] for row in answer.raise_for_status().json()["data"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return []
-    return [ModelChoice(f"openai:{name}", "server") for name in names if isinstance(name, str) and name.isprintable()]
+
+def _programs() -> dict[str, int]:
+    """The programs and ports to look at: the usual ones, and the ports that the environment names."""
+    named = [port.strip() for port in os.environ.get(PORTS, "").split(",")]
+    ports = [int(port) for port in named if port.isascii() and port.isdigit() and int(port) < 2**16]
+    return {**PROGRAMS, **{f":{port}": port for port in ports if port not in PROGRAMS.values()}}
+
+
+def short_name(name: str) -> str:
+    """A model's name to show: without the folder of a file, and without the address of a server."""
+    model, address = split_name(name)
+    if not address and name.lower().endswith(".gguf"):
+        return name.replace("\\", "/").rpartition("/")[2]
+    return model
+
+
+def load_chosen(settings: Settings) -> Any:
+    """The chat model that a visitor chose.
+
+    A server on this machine is used only where it is found, so that a name that a visitor writes reaches no other
+    program here.
+
+    Raises:
+        ModelError: it is not here yet, it cannot be loaded, or its server does not answer.
+    """
+    model, address = split_name(settings.model)
+    if model in entries() and not entries()[model].is_here(settings.models_dir):
+        raise ModelError(f"{model} is not on this computer yet: get it in the sidebar, or choose another")
+    configured = Settings.load().model
+    if address and settings.model != configured and settings.model not in {choice.name for choice in _served()}:
+        raise ModelError(f"no server at {address} has the model {model}: start it, or choose another model")
+    return assemble.chat_model(settings)

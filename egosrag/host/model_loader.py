@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from egosrag import assemble
+from egosrag.host.model_choices import load_chosen
 from egosrag.settings import Settings
 
 _WEIGHTS_FIELDS = ("model", "adapter", "template", "dtype", "device", "context_window")  # decide what is in memory
@@ -25,7 +25,7 @@ class ModelLoader:
         load: loads the model of some settings.
     """
 
-    def __init__(self, max_models: int = 2, load: Callable[[Settings], Any] = assemble.chat_model) -> None:
+    def __init__(self, max_models: int = 2, load: Callable[[Settings], Any] = load_chosen) -> None:
         self._max_models, self._load = max_models, load
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="load")

@@ -8,12 +8,15 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from egosrag.errors import RoleError, SessionError
 from egosrag.host import document_chats
 from egosrag.host.choices import Choices, choices_of, store_choices
-from egosrag.host.conversations import delete_conversation, list_conversations, role_ids
+from egosrag.host.conversation_catalog import delete_conversation, list_conversations
+from egosrag.host.conversations import role_ids
 from egosrag.host.visitors import Visitor
 from egosrag.roles.data import parse_json, read_bytes, write_atomically
 from egosrag.sessions.archive import Archive
@@ -24,6 +27,7 @@ from egosrag.settings import Settings
 
 KEPT = 30  # deleted conversations of one visitor; older ones are gone
 KEPT_DAYS = 30
+Model = TypeVar("Model", bound=BaseModel)
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -100,14 +104,13 @@ def bring_back(settings: Settings, visitor: Visitor, deleted_id: str) -> str:
         raise SessionError("this conversation is no longer kept: it was brought back or deleted for good")
     row = _read(path)
     if row.get("kind") == "documents":
-        chat = document_chats.DocumentChat.model_validate(row["chat"])
-        document_chats.save_chat(visitor, chat)
+        document_chats.save_chat(visitor, chat := _validated(document_chats.DocumentChat, row.get("chat")))
         name = chat.id
     else:
         name = str(row.get("session"))
         role_ids(visitor, name)
         with open_store(settings.session_store) as store:
-            restore(store, Archive.model_validate(row["archive"]), name)
+            restore(store, _validated(Archive, row.get("archive")), name)
             if row.get("pinned"):
                 pin_session(store, name)
         chosen = row.get("choices") or {}
@@ -121,6 +124,13 @@ def forget(visitor: Visitor, deleted_id: str) -> None:
     """Delete a conversation for good."""
     if _ID.fullmatch(deleted_id):
         (visitor.folder / "deleted" / f"{deleted_id}.json").unlink(missing_ok=True)
+
+
+def _validated(kind: type[Model], row: object) -> Model:
+    try:
+        return kind.model_validate(row)
+    except ValidationError as error:
+        raise SessionError("this deleted conversation cannot be read: its file is damaged") from error
 
 
 def _put(visitor: Visitor, kind: str, name: str, row: dict[str, Any]) -> Deleted:

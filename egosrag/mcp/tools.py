@@ -211,10 +211,11 @@ def say_to_role(served: Served, arguments: SayArguments, report: Report) -> Role
 
 
 def remember(served: Served, arguments: RememberArguments, report: Report) -> Remembered:
-    """Adds a fact to the note of a stored session, which is begun if it is new."""
+    """Pins a fact in a stored session, which is begun if it is new."""
 
     def noted(talk: Conversation) -> Remembered:
-        notes = talk.remember(arguments.note)
+        talk.remember(arguments.note)
+        notes = [memory.text for memory in talk.memories() if memory.pinned]
         return Remembered(role=arguments.role, session=talk.session, notes=notes)
 
     return _in_session(served, arguments, report, noted)

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from egosrag.errors import ModelError
 from egosrag.limits import MODEL_TIMEOUT_S
 from egosrag.models import catalogue
+from egosrag.models.servers import is_on_this_machine, split_name
 
 if TYPE_CHECKING:
     from egosrag.models.api import PrefixStyle
@@ -75,7 +76,8 @@ def load_chat_model(
     Args:
         name: ``pocket`` (the embedded default), a name of ``egosrag models``, a checkpoint folder, a GGUF file, a hub
             id, ``deepseek:NAME``, ``openai:NAME`` (any compatible server through ``OPENAI_BASE_URL``),
-            ``scripted:FILE``, or ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
+            ``openai:NAME@ADDRESS`` (a server on this machine, see ``egosrag.models.servers``), ``scripted:FILE``, or
+            ``PROVIDER:NAME`` of any other provider whose LangChain package is installed.
         adapter: folder of a LoRA adapter, for a local model; a GGUF file of one, for a GGUF file.
         template: False leaves out the chat template of a local model (report 5.2, base models).
         dtype: float32, bfloat16 or float16, for a local model; None for bfloat16 where the checkpoint is stored in 16
@@ -188,12 +190,15 @@ def _api(
 ) -> BaseChatModel:
     from egosrag.models.api import ApiChatModel
 
+    short, address = split_name(f"{provider}:{model}")
     if provider == "deepseek":
         key_name, base_url = "DEEPSEEK_API_KEY", _DEEPSEEK_URL
         style, context_window = style or "deepseek", context_window or _DEEPSEEK_WINDOW
     else:
-        key_name, base_url = "OPENAI_API_KEY", os.environ.get("OPENAI_BASE_URL") or _OPENAI_URL
-    key = os.environ.get(key_name)
+        key_name, base_url = "OPENAI_API_KEY", address or os.environ.get("OPENAI_BASE_URL") or _OPENAI_URL
+    if address and not is_on_this_machine(address):
+        raise ModelError(f"{address} is not on this machine: set OPENAI_BASE_URL to it, and use openai:NAME")
+    key = "" if address else os.environ.get(key_name)  # a key is for the server that the environment names
     if not key and (urlsplit(base_url).hostname or "").endswith((".openai.com", ".deepseek.com")):
         raise ModelError(f"no key for {provider}:{model}: set {key_name} in the environment")
     if unknown := sorted(settings.keys() - set(_API_SETTINGS)):
@@ -203,7 +208,7 @@ def _api(
     arguments: dict[str, Any] = {"timeout": MODEL_TIMEOUT_S, "max_new_tokens": 256, **settings}
     arguments["max_tokens"] = arguments.pop("max_new_tokens")
     return ApiChatModel(
-        model=model,
+        model=short if address else model,
         base_url=base_url,
         api_key=SecretStr(key or "none"),  # one's own server needs no key, but the client insists on one
         key_name=key_name,

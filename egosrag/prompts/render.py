@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from egosrag.prompts import load
-from egosrag.schema import DialogueLine, Evidence, LoreEntry, Passage, Persona, Role, Scene, Statement, Turn
+from egosrag.schema import DialogueLine, Evidence, LoreEntry, Passage, Persona, Pin, Role, Scene, Statement, Turn
 from egosrag.text import macros
 from egosrag.text.language import one_line
 from egosrag.text.macros import Scope
@@ -74,8 +74,15 @@ def transcript(turns: Iterable[Turn], language: str, *, quote: bool = True) -> s
 
 def scene_block(scenes: Sequence[Scene], language: str, prompts: str = "") -> str:
     """The scenes that summarize old turns, one a numbered line; empty when there are none."""
-    lines = "\n".join(f"{n}. {one_line(scene.text)}" for n, scene in enumerate(scenes, 1))
+    texts = [one_line(scene.text) for scene in scenes if scene.text]
+    lines = "\n".join(f"{n}. {text}" for n, text in enumerate(texts, 1))
     return load("memory", language, prompts).text(scenes=lines) if lines else ""
+
+
+def pin_block(pins: Iterable[Pin], language: str, prompts: str = "") -> str:
+    """The facts that stay in every prompt, one a line; empty when there are none."""
+    lines = "\n".join(f"- {one_line(pin.text)}" for pin in pins)
+    return load("pins", language, prompts).text(pins=lines) if lines else ""
 
 
 def recalled_line(turn: Turn, language: str, when: str = "") -> str:

@@ -4,6 +4,7 @@ Persistence is LangGraph's: a session is a thread of checkpoints, a regenerated 
 order:
 
 - ``conversation``: ``Conversation``, the session with one role: lines, replies, swipes, edits.
+- ``memories``: what it remembers, line by line: see, pin, correct, forget, carry.
 - ``actions``: its further methods: continue, impersonate, retry, branch, rename, pin, search.
 - ``greetings``: the greetings of a card as the first turn and its siblings.
 - ``group``: ``GroupChat``, the same with several roles.

@@ -1,4 +1,4 @@
-"""What users do with a conversation beside saying lines: continue a reply, draft a line, retry, branch, remember.
+"""What users do with a conversation beside saying lines: continue a reply, draft their own line, retry, branch, rename.
 
 A continued reply is generated beside the graph of a line: the stored reply stays as it is until its longer text is
 written in its place, so that nothing is lost when the model fails or the process is killed.
@@ -6,23 +6,22 @@ written in its place, so that nothing is lost when the model fails or the proces
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from egosrag.egos.pipeline import Pipeline
 from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
-from egosrag.schema import Reply, Role, Turn
+from egosrag.schema import Pin, Reply, Role, Turn
 from egosrag.sessions.catalog import archive_of, restore
 from egosrag.sessions.manage import Found, branch_of, found_in, free_name, rename_session
 from egosrag.sessions.records import Record
 from egosrag.sessions.thread import SessionThread
-from egosrag.text.encoding import without_surrogates
-from egosrag.text.language import language_of, one_line
 
-_SENTENCE_END = tuple('.!?…。！？"”’」』)）')
+if TYPE_CHECKING:
+    from egosrag.sessions.memories import Memory
 
 
 class Talk(Protocol):
@@ -31,7 +30,6 @@ class Talk(Protocol):
     session: str
     thread: SessionThread
     pipeline: Pipeline
-    note: str
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -39,6 +37,12 @@ class Talk(Protocol):
     def cards(self) -> tuple[Role, ...]: ...  # noqa: D102
     @property
     def view(self) -> ConversationView: ...  # noqa: D102
+    @property
+    def pins(self) -> tuple[Pin, ...]: ...  # noqa: D102
+    def memories(self) -> list[Memory]: ...  # noqa: D102
+    def remember(self, fact: str, turn_ids: Sequence[str] = ()) -> Memory: ...  # noqa: D102
+    def _set_pins(self, pins: tuple[Pin, ...]) -> None: ...
+    def _change_memory(self, memory_id: str, text: str) -> None: ...
     def _speakers(self) -> tuple[str, ...]: ...
     def _view(self, values: Mapping[str, Any], record: Record) -> ConversationView: ...
     def stream_again(self, turn_id: str | None = None) -> Iterator[str | Reply]: ...  # noqa: D102
@@ -163,38 +167,6 @@ class Actions:
             raise SessionError("nothing was said yet: say a line first")
         with self.thread.exclusive():
             self.thread.put({"pinned": pinned})
-
-    def remember(self: Talk, fact: str) -> list[str]:
-        """Adds a fact to the author's note, which is in every prompt whatever has been summarized or evicted.
-
-        Args:
-            fact: one sentence; it becomes one line of the note. One that is there already is not added again.
-
-        Returns:
-            All lines of the note.
-
-        Raises:
-            SessionError: the fact is empty, the note would be too long for the prompt, or the role is still answering.
-        """
-        fact = one_line(without_surrogates(fact))
-        if not fact:
-            raise SessionError("there is nothing to remember: write a sentence")
-        if not fact.endswith(_SENTENCE_END):
-            fact += "。" if language_of(fact) == "zh" else "."
-        with self.thread.exclusive():
-            values = self.thread.values()
-            lines = str(values.get("note") or self.note).splitlines()
-            if fact not in lines:
-                lines.append(fact)
-            note = "\n".join(lines)
-            view = replace(self._view(values, Record.of(values)), note=note)
-            if not self.pipeline.organize.note_fits(view):
-                raise SessionError(
-                    "the notes of this conversation would be too long for the prompt: shorten them first"
-                )
-            self.thread.put({"name": self.name, "names": list(self._speakers()), "note": note})
-        self.note = note
-        return lines
 
     def search(self: Talk, words: str) -> list[Found]:
         """The turns that contain all of the words, in any case.

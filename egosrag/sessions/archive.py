@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from egosrag.errors import SessionError
-from egosrag.schema import Persona, Role, Scene, Turn
+from egosrag.schema import Persona, Pin, Role, Scene, Turn
 from egosrag.sessions.json_places import line_of
 from egosrag.sessions.records import Record, Swipes
 from egosrag.text.encoding import is_text
@@ -42,6 +42,7 @@ class Archive(BaseModel):
     swipes: tuple[Swipes, ...] = ()
     note: str = Field(default="", description="the author's note of the conversation")
     persona: Persona | None = Field(default=None, description="who talks with the roles")
+    pins: tuple[Pin, ...] = Field(default=(), description="the facts that stay in every prompt")
     until: str = Field(default="", description="the point of their sources as of which the roles speak; empty: the end")
 
     @property

@@ -13,11 +13,13 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.state import State
+from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
 from egosrag.prompts.render import USER
-from egosrag.schema import Persona, Role
+from egosrag.schema import Persona, Pin, Role
 from egosrag.sessions.archive import Archive
 from egosrag.sessions.durable_store import DurableStore
+from egosrag.sessions.memories import Memory, memories_in
 from egosrag.sessions.records import Record, session_name, settled
 from egosrag.sessions.store import exclusive, saved_partial
 
@@ -107,6 +109,7 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
         note=str(stored.get("note") or ""),
         persona=Persona.model_validate(stored["persona"]) if stored.get("persona") else None,
         until=str(stored.get("until") or ""),
+        pins=tuple(Pin.model_validate(row) for row in stored.get("pins") or ()),
     )
 
 
@@ -122,6 +125,17 @@ def cache_uses_of(store: BaseCheckpointSaver[Any], session: str) -> tuple[CacheU
     record = Record.of(stored)
     known = {turn.id for turn in record.turns}
     return tuple(CacheUse.model_validate(row) for row in stored.get("uses") or () if row["turn"] in known)
+
+
+def memories_of(store: BaseCheckpointSaver[Any], session: str) -> list[Memory]:
+    """What a session remembers.
+
+    Raises:
+        SessionError: there is no such session, or it is empty.
+    """
+    archive = archive_of(store, session)
+    record = archive.record
+    return memories_in(ConversationView(archive.roles[0], record.turns, record.scenes, pins=archive.pins))
 
 
 def _role_names(stored: Mapping[str, Any], record: Record) -> list[str]:
@@ -160,6 +174,8 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         values["persona"] = persona.model_dump()
     if archive.note:
         values["note"] = archive.note
+    if archive.pins:
+        values["pins"] = [pin.model_dump() for pin in archive.pins]
     if archive.until:
         values["until"] = archive.until
     if len(names) == 1:

@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Overwrite
 
+from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.memory import Kind
 from egosrag.egos.organize import History
 from egosrag.egos.pipeline import MemorySettings, RoleSources, TurnContext, build_pipeline
@@ -29,10 +30,11 @@ from egosrag.models.traits import unbound
 from egosrag.presets import Unknown
 from egosrag.prompts import render
 from egosrag.roles.timeline import role_until
-from egosrag.schema import Persona, Reply, Role, Scene, Turn
+from egosrag.schema import Persona, Pin, Reply, Role, Scene, Turn
 from egosrag.sessions.actions import Actions, last_reply
 from egosrag.sessions.catalog import archive_of
 from egosrag.sessions.greetings import Greeting, greeting_of
+from egosrag.sessions.memories import Memories, pin_of, pin_said_in
 from egosrag.sessions.records import Record
 from egosrag.sessions.thread import SessionThread
 from egosrag.sessions.transfer import write
@@ -41,7 +43,7 @@ SWIPE_TEMPERATURE = 0.8  # for a regenerated reply of a model at temperature 0, 
 _log = logging.getLogger(__name__)
 
 
-class Conversation(Actions):
+class Conversation(Actions, Memories):
     """One session with one role.
 
     Args:
@@ -105,6 +107,7 @@ class Conversation(Actions):
             unknown=unknown,
             notify=notify,
         )
+        self.notify = notify
         self.thread = SessionThread(session, checkpointer, self.pipeline)
         self._seed = session if checkpointer else uuid.uuid4().hex  # of macros, until there is a first turn
         for card in self._own_cards():
@@ -193,6 +196,26 @@ class Conversation(Actions):
         """Sets the author's note of the session, a hint that stays near the end of the prompt; "" removes it."""
         self.note = text.strip()
         self._store_settings({"note": self.note})
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """The facts that stay in every prompt."""
+        return tuple(Pin.model_validate(row) for row in self.thread.values().get("pins") or ())
+
+    @property
+    def last_use(self) -> CacheUse | None:
+        """How much of the last reply's prompt was cached, and why not more; None before the first reply."""
+        rows = self.thread.values().get("uses") or ()
+        return CacheUse.model_validate(rows[-1]) if rows else None
+
+    def _set_pins(self, pins: tuple[Pin, ...]) -> None:
+        self._check_pins(self.view, pins)
+        rows = [pin.model_dump() for pin in pins]
+        self.thread.put({"name": self.name, "names": list(self._speakers()), "pins": rows})
+
+    def _check_pins(self, view: ConversationView, pins: tuple[Pin, ...]) -> None:
+        if len(pins) > len(view.pins) and not self.pipeline.organize.pins_fit(replace(view, pins=pins)):
+            raise SessionError("what is pinned would be too long for the prompt: forget something first")
 
     def set_until(self, point: str) -> None:
         """Sets the point of the sources as of which the role speaks from now on; "" for their end.
@@ -355,11 +378,25 @@ class Conversation(Actions):
                     new.append(unanswered.model_copy(update={"status": "interrupted"}))
             new.append(turn)
             turns = {turn.id: turn for turn in (*record.turns, *new)}
+            view = self._with_pin_said_in(turn, view)
             context = TurnContext(replace(view, turns=tuple(turns.values()), seed=next(iter(turns))))
             update: Any = self._pending(view.role.name) | {"turns": [turn.model_dump() for turn in new]}
+            update["pins"] = [pin.model_dump() for pin in view.pins]
             if greeting and greeting.swipes:
                 update["swipes"] = greeting.record.plain()["swipes"]
             yield from self._run(update, context, self.thread.config)
+
+    def _with_pin_said_in(self, turn: Turn, view: ConversationView) -> ConversationView:
+        """The conversation with the fact pinned that a line of the user asks to remember."""
+        fact = pin_said_in(turn.text)
+        if not fact or (pin := pin_of(fact, [turn.id])).id in {known.id for known in view.pins}:
+            return view
+        try:
+            self._check_pins(view, (*view.pins, pin))
+        except SessionError as error:
+            self.notify(str(error))
+            return view
+        return replace(view, pins=(*view.pins, pin))
 
     def _run(self, update: State, context: TurnContext, config: RunnableConfig) -> Iterator[str | Reply]:
         self._turn = context
@@ -416,6 +453,7 @@ class Conversation(Actions):
                 seed=ids[0] if ids else self._seed,
                 note=self.note,
                 until=self.until,
+                pins=tuple(Pin.model_validate(row) for row in values.get("pins") or ()),
             )
         )
 

@@ -13,7 +13,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from egosrag.errors import SessionError
 from egosrag.schema import Turn
 from egosrag.sessions.archive import Archive
-from egosrag.sessions.catalog import archive_of, restore, session_config, session_graph, session_names
+from egosrag.sessions.catalog import archive_of, memories_of, restore, session_config, session_graph, session_names
+from egosrag.sessions.memories import changed, pin_of
 from egosrag.sessions.records import Record, settled
 from egosrag.sessions.store import exclusive, saved_partial
 
@@ -95,6 +96,35 @@ def pin_session(store: BaseCheckpointSaver[Any], session: str, pinned: bool = Tr
 def is_pinned(store: BaseCheckpointSaver[Any], session: str) -> bool:
     """Whether a session is pinned."""
     return bool(session_graph(store).get_state(session_config(session)).values.get("pinned"))
+
+
+def change_memory(
+    store: BaseCheckpointSaver[Any], session: str, memory_id: str, *, text: str = "", pin: bool = False
+) -> None:
+    """Corrects, forgets or pins one line of what a session remembers.
+
+    Args:
+        store: the store of the sessions.
+        session: the session's name.
+        memory_id: of the line.
+        text: its new text; empty: it is forgotten.
+        pin: pins the line as it is instead.
+
+    Raises:
+        SessionError: there is no such session or line.
+    """
+    memory = next((memory for memory in memories_of(store, session) if memory.id == memory_id), None)
+    if memory is None:
+        raise SessionError(f"there is no memory {memory_id!r} in this conversation: take an id of its memories")
+    with exclusive(store, session):
+        values = session_graph(store).get_state(session_config(session)).values
+        if pin:
+            new = pin_of(memory.text, [turn.id for turn in memory.turns])
+            rows = [row for row in values.get("pins") or () if row["id"] != new.id]
+            update: Any = {"pins": [*rows, new.model_dump()]}
+        else:
+            update = changed(values, memory_id, pin_of(text).text if text else "")
+        session_graph(store).update_state(session_config(session), update, as_node="Summarize")
 
 
 def search_sessions(store: BaseCheckpointSaver[Any], words: str, prefix: str = "") -> Iterator[Found]:

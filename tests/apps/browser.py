@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 APP = Path(__file__).resolve().parents[2] / "apps" / "app.py"
 TIMEOUT_S = 120  # generous, for a busy machine
@@ -35,6 +36,7 @@ def server(folder: Path, *, port: int | None = None, **environment: str) -> Iter
     """Start the web app with its data in ``folder``, and give its address."""
     port = port or free_port()
     folders = {"EGOSRAG_DATA_DIR": str(folder / "data"), "EGOSRAG_CACHE_DIR": str(folder / "cache")}
+    folders["STREAMLIT_RUNNER_POST_SCRIPT_GC"] = "false"  # or each run of a page ends with 0.3 s of garbage collection
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
@@ -110,6 +112,34 @@ def until(condition: Callable[[], Any], state: Callable[[], str] = lambda: "") -
             return value
         assert time.monotonic() < end, f"timed out: {state()}"
         time.sleep(0.1)
+
+
+def find(driver: Any, css: str) -> Any:
+    return until(lambda: driver.find_elements("css selector", css))[0]
+
+
+def wait_for_texts(driver: Any, *texts: str) -> None:
+    until(lambda: all(text in text_of(driver) for text in texts), lambda: text_of(driver)[-2000:])
+
+
+def press(driver: Any, name: str) -> None:
+    """Click the button with this label or icon."""
+    xpath = f"//button[normalize-space()='{name}' and not(@disabled)]"
+    script = "const e = document.evaluate(arguments[0], document, null, 9).singleNodeValue; e?.click(); return !!e"
+    until(lambda: driver.execute_script(script, xpath))
+
+
+def click(driver: Any, css: str) -> None:
+    """Click an element as soon as it is there; in one step, as the page may be drawn anew at any moment."""
+    script = "const e = document.querySelector(arguments[0]); e?.click(); return !!e"
+    until(lambda: driver.execute_script(script, css))
+
+
+def requests_to_other_hosts(driver: Any) -> list[str]:
+    """The requested URLs of other hosts. (A page of an earlier test may still call its server on this host.)"""
+    local = ("data", "blob", "about", "chrome")
+    urls = [(address, urlsplit(address)) for address in requested_urls(driver)]
+    return [address for address, url in urls if url.scheme not in local and url.hostname != "127.0.0.1"]
 
 
 def free_port() -> int:

@@ -138,7 +138,8 @@ def _python(module: str, options: Mapping[str, Any], *flags: str, stdout: Any = 
     subprocess.run([sys.executable, "-m", module, *arguments, *flags], stdout=stdout, check=True, cwd=ROOT)
 
 
-def _screenshot(driver: Any) -> Any:
+def picture_of(driver: Any) -> Any:
+    """The window as a small picture."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
@@ -160,7 +161,7 @@ def main(chosen: list[str]) -> None:
                 STEPS.get(page, _wait_until_settled)(driver)
                 _wait_until_settled(driver)
                 file = IMAGES / f"{page}.png"
-                _screenshot(driver).save(file, optimize=True)
+                picture_of(driver).save(file, optimize=True)
                 stamps[page] = stamp(page)
                 print(f"{file.relative_to(ROOT)}: {file.stat().st_size:,} bytes", file=sys.stderr)
     current = {page: stamps[page] for page in sorted(stamps) if page in pages()}

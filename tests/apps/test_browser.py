@@ -7,14 +7,27 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
 from egosrag import assemble
-from tests.apps.browser import browser, free_port, missing, requested_urls, script, server, text_of, type_in, until
+from tests.apps.browser import (
+    browser,
+    click,
+    find,
+    free_port,
+    missing,
+    press,
+    requests_to_other_hosts,
+    script,
+    server,
+    text_of,
+    type_in,
+    until,
+    wait_for_texts,
+)
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no browser: {missing()}")
@@ -35,24 +48,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield driver
 
 
-def find(driver: Any, css: str) -> Any:
-    return until(lambda: driver.find_elements("css selector", css))[0]
-
-
-def wait_for_texts(driver: Any, *texts: str) -> None:
-    until(lambda: all(text in text_of(driver) for text in texts), lambda: text_of(driver)[-2000:])
-
-
 def say(driver: Any, message: str, reply: str) -> None:
     type_in(driver, '[data-testid="stChatInput"] textarea', message + "\n")
     wait_for_texts(driver, message, reply)
-
-
-def press(driver: Any, name: str) -> None:
-    """Click the button with this label or icon."""
-    css = f"//button[normalize-space()='{name}' and not(@disabled)]"
-    until(lambda: driver.find_elements("xpath", css))
-    driver.execute_script("arguments[0].click()", driver.find_elements("xpath", css)[0])
 
 
 def tab(driver: Any, name: str) -> None:
@@ -67,20 +65,9 @@ def meet(driver: Any, address: str, role: str = "edda", greeting: str = GREETING
     wait_for_texts(driver, greeting)
 
 
-def click(driver: Any, css: str) -> None:
-    driver.execute_script("arguments[0].click()", find(driver, css))
-
-
 def toggle(driver: Any, name: str) -> None:
     css = f"//label[contains(., '{name}')]//input"
     driver.execute_script("arguments[0].click()", until(lambda: driver.find_elements("xpath", css))[0])
-
-
-def requests_to_other_hosts(driver: Any) -> list[str]:
-    """The requested URLs of other hosts. (A page of an earlier test may still call its server on this host.)"""
-    local = ("data", "blob", "about", "chrome")
-    urls = [(address, urlsplit(address)) for address in requested_urls(driver)]
-    return [address for address, url in urls if url.scheme not in local and url.hostname != "127.0.0.1"]
 
 
 def test_a_conversation_continues_after_a_restart_of_the_server(driver: Any, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_persona_without_a_name_or_with_one_twice_is_an_error(open_page: Open)
 def test_the_entries_that_fired_are_shown_with_the_reply(open_page: Open) -> None:  # noqa: F811
     book = lorebooks.save(visitor(), BOOK)
     page = open_page('Yes."', 'Hm."')
-    conversations.choose_lorebooks(visitor(), page.session_state["session"], [book.id])
+    conversations.choose(visitor(), page.session_state["session"], lorebooks=[book.id])
     page.sidebar.toggle(key="show prompt").set_value(True).run()
     say(page, "Is the oven hot?")
     assert any(c.value.startswith("From the lorebook: ") and r"\<b\>oven" in c.value for c in page.caption)

@@ -103,6 +103,11 @@ def test_the_server_contacts_no_other_host_and_shows_no_traceback() -> None:
     assert {"light", "dark"} <= config["theme"].keys()
 
 
+def test_no_garbage_collection_after_each_run_holds_up_the_work_in_the_background() -> None:
+    config: dict[str, Any] = tomllib.loads((APPS / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert config["runner"]["postScriptGC"] is False
+
+
 def test_the_screenshots_in_the_docs_are_up_to_date_and_small() -> None:
     stamps = json.loads(screenshots.STAMP.read_text(encoding="utf-8"))
     fix = "take it again: python -m tests.apps.screenshots"

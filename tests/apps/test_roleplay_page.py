@@ -14,10 +14,11 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 import streamlit
 from streamlit.testing.v1 import AppTest
 
-from egosrag.host import cards, conversations, visits
+from egosrag.host import cards, conversation_catalog, conversations, visits
 from egosrag.host.visitors import Visitor, visitor_of
 from egosrag.schema import Role
 from egosrag.settings import Settings
+from tests.roles.test_timeline import MARA
 
 MAIN = str(Path(__file__).resolve().parents[2] / "apps" / "main.py")
 TOKEN = "a" * 32
@@ -150,7 +151,7 @@ def test_a_conversation_is_downloaded_and_deleted(open_page: Open) -> None:
         "Download to read (Markdown)",
     }
     press(page, "delete")
-    assert shown(page) == [] and conversations.list_conversations(Settings.load(), visitor()) == []
+    assert shown(page) == [] and conversation_catalog.list_conversations(Settings.load(), visitor()) == []
     press(page, "undo deletion")
     assert shown(page) == [GREETING, "Who are you?", "One."]
 
@@ -223,3 +224,41 @@ def test_a_conversation_can_be_read_after_its_role_was_deleted(open_page: Open) 
     say(page, "And now?")
     assert shown(page)[:2] == ["Hello.", "Hi."]
     assert any("no longer exists" in error.value for error in page.error)
+
+
+def test_what_is_remembered_is_listed_corrected_and_forgotten(open_page: Open) -> None:
+    page = say(open_page('Aye."', 'Aye."'), "Remember this: my boat is called Tern")
+    (area,) = [area for area in page.text_area if area.key.startswith("text of memory")]
+    assert area.value == "my boat is called Tern." and "my boat is called Tern" in area.help
+    page = area.set_value("My boat is called <b>Gull</b>").run()
+    (area,) = [area for area in page.text_area if area.key.startswith("text of memory")]
+    assert area.value == "My boat is called <b>Gull</b>."
+    page = say(page, "What is it called?")
+    assert not page.exception
+    page = press(page, "forget memory")
+    assert not [area for area in page.text_area if area.key.startswith("text of memory")]
+
+
+def test_a_role_speaks_as_of_the_chapter_that_the_visitor_chooses(open_page: Open) -> None:
+    stored = cards.add(visitor(), MARA)
+    page = open_page('Hull."', 'Skerry."')
+    page.session_state["session"] = session = conversations.new_session(visitor(), [stored.id])
+    page = page.run()
+    slider = page.select_slider[0]
+    assert list(slider.options) == ["Chapter 1", "Chapter 2", "Chapter 3", "The end"] and slider.value == "The end"
+    page = slider.set_value("Chapter 1").run()
+    page.session_state["show prompt"] = True
+    page = say(page, "Where do you live?")
+    settings = Settings.load()
+    assert conversations.load_transcript(settings, visitor(), session).until == "Chapter 1"
+    texts = "\n".join(text.value for text in page.text)
+    assert "Hull" in texts and "Skerry" not in texts, "what the model saw"
+    page = page.select_slider[0].set_value("The end").run()
+    assert conversations.load_transcript(settings, visitor(), session).until == ""
+
+
+def test_the_prompt_says_how_much_was_cached_and_why_not_more(open_page: Open) -> None:
+    page = say(open_page('Aye."'), "Good evening")
+    page.session_state["show prompt"] = True
+    page = page.run()
+    assert any("this is the first prompt" in caption.value for caption in page.caption)

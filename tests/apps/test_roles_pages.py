@@ -71,7 +71,7 @@ def test_a_role_is_extracted_with_its_evidence(open_roles: Callable[..., AppTest
     page = open_roles("Background: Tim bakes bread.\n")
     next(field for field in page.text_input if field.label == "Name of the role").set_value("Tim")
     next(area for area in page.text_area if "paste" in area.label).set_value("Tim bakes bread in Hull every day.")
-    press(page, "Extract the role")
+    press(page, "Make the role")
     while background_jobs().find(visitor().key, "extract"):
         page.run()
     assert not page.exception and not page.error
@@ -84,7 +84,7 @@ def test_texts_without_the_roles_name_are_an_error(open_roles: Callable[..., App
     page = open_roles()
     next(field for field in page.text_input if field.label == "Name of the role").set_value("Tim")
     next(area for area in page.text_area if "paste" in area.label).set_value("Nobody is here.")
-    press(page, "Extract the role")
+    press(page, "Make the role")
     while background_jobs().find(visitor().key, "extract"):
         page.run()
     assert [error.value for error in page.error] and not page.exception

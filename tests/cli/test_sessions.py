@@ -13,7 +13,7 @@ from tests.conftest import SAMPLES, Run
 EDDA = str(SAMPLES / "edda.en.json")
 GU = str(SAMPLES / "gu.zh.json")
 Script = Callable[..., str]
-COMMANDS = ["list", "export", "import", "rename", "pin", "search", "delete"]
+COMMANDS = ["list", "export", "import", "rename", "pin", "search", "memory", "delete"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import RoleError, SessionError
-from egosrag.host import cards, conversations
+from egosrag.host import cards, conversation_catalog, conversations
 from egosrag.host.conversations import prompt_view
 from egosrag.host.uploads import save_upload
 from egosrag.host.visitors import Visitor, new_token, visitor_of
@@ -44,10 +44,10 @@ def say(settings: Settings, visitor: Visitor, session: str, line: str, reply: st
 def test_a_conversation_is_listed_read_and_continued(settings: Settings, visitor: Visitor) -> None:
     session = conversations.new_session(visitor, ["edda.en"])
     assert conversations.load_transcript(settings, visitor, session).record.turns == ()
-    assert conversations.list_conversations(settings, visitor) == []
+    assert conversation_catalog.list_conversations(settings, visitor) == []
     say(settings, visitor, session, "Who are you?", 'Edda."')
     say(settings, visitor, session, "And now?", 'Soup."')
-    (info,) = conversations.list_conversations(settings, visitor)
+    (info,) = conversation_catalog.list_conversations(settings, visitor)
     assert (info.session, info.roles, info.name, info.turns) == (session, ("edda.en",), "Edda", 5)
     assert [t.text for t in conversations.load_transcript(settings, visitor, session).turns][1:3] == [
         "Who are you?",
@@ -60,18 +60,18 @@ def test_conversations_of_others_cannot_be_listed_read_or_deleted(
 ) -> None:
     session = conversations.new_session(visitor, ["edda.en"])
     say(settings, visitor, session, "A secret.", 'Safe."')
-    assert conversations.list_conversations(settings, other) == []
+    assert conversation_catalog.list_conversations(settings, other) == []
     model = ScriptedChatModel(responses=[])
     for attempt in (
         lambda: conversations.load_transcript(settings, other, session),
-        lambda: conversations.export_conversation(settings, other, session, "json"),
-        lambda: conversations.delete_conversation(settings, other, session),
+        lambda: conversation_catalog.export_conversation(settings, other, session, "json"),
+        lambda: conversation_catalog.delete_conversation(settings, other, session),
         lambda: conversations.open_conversation(settings, other, session, model).__enter__(),
         lambda: conversations.role_ids(other, "default"),
     ):
         with pytest.raises(SessionError, match="there is no such conversation"):
             attempt()
-    assert len(conversations.list_conversations(settings, visitor)) == 1
+    assert len(conversation_catalog.list_conversations(settings, visitor)) == 1
 
 
 def test_session_names_do_not_contain_the_token(settings: Settings) -> None:
@@ -83,7 +83,7 @@ def test_session_names_do_not_contain_the_token(settings: Settings) -> None:
 def test_a_conversation_has_one_to_four_roles(settings: Settings, visitor: Visitor) -> None:
     session = conversations.new_session(visitor, ["edda.en", cards.add(visitor, Role(name="Tim")).id])
     assert say(settings, visitor, session, "Tim, where are you?", 'Here."').speaker == "Tim"
-    assert conversations.list_conversations(settings, visitor)[0].name == "Edda, Tim"
+    assert conversation_catalog.list_conversations(settings, visitor)[0].name == "Edda, Tim"
     for ids in ([], ["edda.en"] * 5):
         with pytest.raises(SessionError, match="one role to 4"):
             conversations.new_session(visitor, ids)
@@ -160,18 +160,18 @@ def test_a_conversation_is_exported_and_imported_with_its_role(
 ) -> None:
     session = conversations.new_session(visitor, ["edda.en"])
     say(settings, visitor, session, "Who are you?", 'Edda."')
-    exported = conversations.export_conversation(settings, visitor, session, "json")
+    exported = conversation_catalog.export_conversation(settings, visitor, session, "json")
     assert visitor.key.encode() not in exported
-    assert b"Who are you?" in conversations.export_conversation(settings, visitor, session, "md")
-    assert b"Who are you?" in conversations.export_conversation(settings, visitor, session, "jsonl")
-    session = conversations.import_conversation(
+    assert b"Who are you?" in conversation_catalog.export_conversation(settings, visitor, session, "md")
+    assert b"Who are you?" in conversation_catalog.export_conversation(settings, visitor, session, "jsonl")
+    session = conversation_catalog.import_conversation(
         settings, other, save_upload(other, "conversation.json", exported, ["json"])
     )
     assert len(conversations.load_transcript(settings, other, session).turns) == 3
     assert cards.find(other, conversations.role_ids(other, session)[0]).name == "Edda"
     assert say(settings, other, session, "And now?", 'Soup."').text == "Soup."
     with pytest.raises(SessionError, match=r"^bad\.json"):
-        conversations.import_conversation(settings, other, save_upload(other, "bad.json", b"{}", ["json"]))
+        conversation_catalog.import_conversation(settings, other, save_upload(other, "bad.json", b"{}", ["json"]))
 
 
 def test_without_its_role_a_conversation_can_be_read_and_deleted(settings: Settings, visitor: Visitor) -> None:
@@ -182,5 +182,5 @@ def test_without_its_role_a_conversation_can_be_read_and_deleted(settings: Setti
     assert [turn.text for turn in conversations.load_transcript(settings, visitor, session).turns] == ["Hello.", "Hi."]
     with pytest.raises(RoleError, match="no longer exists"):
         say(settings, visitor, session, "And now?", 'Hi."')
-    conversations.delete_conversation(settings, visitor, session)
-    assert conversations.list_conversations(settings, visitor) == []
+    conversation_catalog.delete_conversation(settings, visitor, session)
+    assert conversation_catalog.list_conversations(settings, visitor) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from egosrag.errors import RoleError, SessionError
-from egosrag.host import cards, conversations, lorebooks
+from egosrag.host import cards, conversation_catalog, conversations, lorebooks
 from egosrag.host.personas import load_personas, personas_of, save_persona
 from egosrag.host.uploads import Upload, save_upload
 from egosrag.host.visitors import Visitor, new_token, visitor_of
@@ -78,8 +78,8 @@ def test_a_conversation_with_a_persona_and_a_lorebook(visitor: Visitor, settings
     session = conversations.new_session(visitor, [role.id])
     model = ScriptedChatModel(responses=['Yes."', 'No."', 'Well."'])
     ann = save_persona(visitor, " Ann ", "")
-    conversations.choose_persona(visitor, session, "Ann")
-    conversations.choose_lorebooks(visitor, session, [book.id])
+    conversations.choose(visitor, session, persona="Ann")
+    conversations.choose(visitor, session, lorebooks=[book.id])
     draft = conversations.load_transcript(settings, visitor, session)
     assert draft.persona == ann and [turn.text for turn in draft.turns] == ["Hello, Ann."]
     with conversations.open_conversation(settings, visitor, session, model) as talk:
@@ -90,18 +90,18 @@ def test_a_conversation_with_a_persona_and_a_lorebook(visitor: Visitor, settings
     personas_of(visitor).remove("Ann")  # the conversation remembers her
     with conversations.open_conversation(settings, visitor, session, model) as talk:
         assert talk.persona == ann and talk.say("The oven?").lore == ()
-    conversations.choose_persona(visitor, session, "")
+    conversations.choose(visitor, session, persona="")
     with conversations.open_conversation(settings, visitor, session, model) as talk:
         assert talk.persona is None
         talk.say("And now?")
     turns = conversations.load_transcript(settings, visitor, session).turns
     assert [turn.speaker for turn in turns[:2]] == ["Tim", "Ann"] and turns[-2].speaker == "Me"
-    branch = conversations.branch_conversation(settings, visitor, session)
+    branch = conversation_catalog.branch_conversation(settings, visitor, session)
     assert conversations.load_transcript(settings, visitor, branch).persona is None
-    conversations.delete_conversation(settings, visitor, branch)
+    conversation_catalog.delete_conversation(settings, visitor, branch)
     assert conversations.choices_of(visitor, branch).persona is None
     with pytest.raises(SessionError):
-        conversations.choose_persona(visitor_of(new_token(), tmp_path), session, "")
+        conversations.choose(visitor_of(new_token(), tmp_path), session, persona="")
 
 
 def test_a_persona_is_edited_under_its_name_or_another(visitor: Visitor) -> None:
@@ -122,23 +122,23 @@ def test_conversations_are_renamed_pinned_searched_and_branched(
     session = conversations.new_session(visitor, [role.id])
     with conversations.open_conversation(settings, visitor, session, ScriptedChatModel(responses=['Yes."'])) as talk:
         talk.say("The lighthouse?")
-    named = conversations.rename_conversation(settings, visitor, session, " Evening / sea ")
+    named = conversation_catalog.rename_conversation(settings, visitor, session, " Evening / sea ")
     assert conversations.role_ids(visitor, named) == (role.id,)
-    branch = conversations.branch_conversation(settings, visitor, named)
-    conversations.pin_conversation(settings, visitor, named)
-    infos = conversations.list_conversations(settings, visitor)
+    branch = conversation_catalog.branch_conversation(settings, visitor, named)
+    conversation_catalog.pin_conversation(settings, visitor, named)
+    infos = conversation_catalog.list_conversations(settings, visitor)
     assert [(i.title, i.pinned) for i in infos] == [("Evening sea", True), ("", False)]
-    assert {found.session for found in conversations.search_conversations(settings, visitor, "lighthouse")} == {
+    assert {found.session for found in conversation_catalog.search_conversations(settings, visitor, "lighthouse")} == {
         named,
         branch,
     }
     other = visitor_of(new_token(), tmp_path)
-    assert conversations.search_conversations(settings, other, "lighthouse") == []
+    assert conversation_catalog.search_conversations(settings, other, "lighthouse") == []
     for call in (
-        lambda: conversations.rename_conversation(settings, other, named, "x"),
-        lambda: conversations.pin_conversation(settings, other, named),
-        lambda: conversations.branch_conversation(settings, other, named),
-        lambda: conversations.rename_conversation(settings, visitor, named, " / "),
+        lambda: conversation_catalog.rename_conversation(settings, other, named, "x"),
+        lambda: conversation_catalog.pin_conversation(settings, other, named),
+        lambda: conversation_catalog.branch_conversation(settings, other, named),
+        lambda: conversation_catalog.rename_conversation(settings, visitor, named, " / "),
     ):
         with pytest.raises(SessionError):
             call()

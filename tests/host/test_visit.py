@@ -9,18 +9,28 @@ from pathlib import Path
 import pytest
 
 from egosrag.console import Reporter
-from egosrag.errors import EgosRagError, SessionError
-from egosrag.host import conversations, document_chats, messages, trash, visits
+from egosrag.errors import EgosRagError, ModelError, SessionError
+from egosrag.host import conversation_catalog, conversations, document_chats, trash, visits
 from egosrag.host.document_chats import DocumentChat
 from egosrag.host.jobs import Jobs
 from egosrag.host.markup import cited_markup, markup
-from egosrag.host.model_choices import ModelChoice, ability, model_choices, recommended, suggested_name
+from egosrag.host.model_choices import (
+    ModelChoice,
+    ability,
+    load_chosen,
+    model_choices,
+    recommended,
+    short_name,
+    suggested_name,
+)
 from egosrag.host.portraits import drawn_portrait
 from egosrag.host.times import local_time
 from egosrag.host.visitors import Visitor, new_token, visitor_of
+from egosrag.models import load_chat_model
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Answer, Citation
 from egosrag.settings import Settings
+from tests.apps.model_server import model_server
 
 
 @pytest.fixture
@@ -52,16 +62,16 @@ def talk(settings: Settings, visitor: Visitor, *, compared: bool = False) -> str
 
 def test_a_deleted_conversation_comes_back_as_it_was(settings: Settings, visitor: Visitor) -> None:
     session = talk(settings, visitor)
-    conversations.pin_conversation(settings, visitor, session)
-    conversations.choose_note(visitor, session, "It rains.")
+    conversation_catalog.pin_conversation(settings, visitor, session)
+    conversations.choose(visitor, session, note="It rains.")
     before = conversations.load_transcript(settings, visitor, session)
     deleted = trash.discard_conversation(settings, visitor, session)
-    assert conversations.list_conversations(settings, visitor) == []
+    assert conversation_catalog.list_conversations(settings, visitor) == []
     assert [one.name for one in trash.list_deleted(visitor, "conversation")] == ["Edda"]
     assert trash.list_deleted(visitor, "documents") == []
     assert trash.bring_back(settings, visitor, deleted.id) == session
     assert conversations.load_transcript(settings, visitor, session) == before
-    assert conversations.list_conversations(settings, visitor)[0].pinned
+    assert conversation_catalog.list_conversations(settings, visitor)[0].pinned
     with pytest.raises(SessionError):
         trash.bring_back(settings, visitor, deleted.id)
 
@@ -78,8 +88,8 @@ def test_others_can_neither_delete_nor_bring_back(settings: Settings, visitor: V
 
 def test_a_comparison_is_in_no_list(settings: Settings, visitor: Visitor) -> None:
     talk(settings, visitor, compared=True)
-    assert conversations.list_conversations(settings, visitor) == []
-    assert conversations.search_conversations(settings, visitor, "who") == []
+    assert conversation_catalog.list_conversations(settings, visitor) == []
+    assert conversation_catalog.search_conversations(settings, visitor, "who") == []
 
 
 def test_a_question_is_stored_before_its_answer(visitor: Visitor) -> None:
@@ -191,9 +201,24 @@ def test_models_have_their_size_and_a_wrong_name_a_suggestion(settings: Settings
     assert ability("big", [ModelChoice("big", "file", 5 * 10**9)]) == "able"
 
 
-def test_errors_are_in_chinese_where_they_are_known_and_else_say_so() -> None:
-    assert messages.translated("boat.txt is empty: choose a file with content", "zh") == (
-        "“boat.txt”是空文件，请选择有内容的文件"
-    )
-    assert messages.translated("something new", "zh").endswith("something new")
-    assert messages.translated("something new", "en") == "something new"
+def test_models_of_servers_on_this_machine_are_found_and_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with model_server() as named, model_server() as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", named.address)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret")
+        monkeypatch.setenv("EGOSRAG_APP_MODEL_PORTS", f"{other.server_port}, {named.server_port}, x")
+        found = [choice for choice in model_choices(settings) if choice.kind == "server"]
+        name = f"openai:slow@{other.address}"
+        assert {"openai:slow", name} <= {choice.name for choice in found}
+        assert f"openai:slow@{named.address}" not in {choice.name for choice in found}, "it has a shorter name"
+        assert (short_name(name), short_name("a/b.gguf"), short_name("a/b")) == ("slow", "b.gguf", "a/b")
+        assert suggested_name("slow", found) == "openai:slow"
+        model = load_chosen(Settings.load(model=name))
+        assert model.invoke("Hello").text.strip() == "Sit down, sailor."
+        assert model.openai_api_key.get_secret_value() == "none", "the key is for the server of OPENAI_BASE_URL"
+        for wrong in (f"openai:fast@{other.address}", "openai:slow@http://127.0.0.1:9/v1"):
+            with pytest.raises(ModelError, match="start it, or choose another"):
+                load_chosen(Settings.load(model=wrong))
+        with pytest.raises(ModelError, match="not on this machine"):
+            load_chat_model("openai:slow@https://evil.example/v1")

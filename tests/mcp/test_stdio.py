@@ -183,7 +183,7 @@ def test_an_error_is_one_line_that_says_what_to_do(host: Connection) -> None:
     assert host.error("search_manual", query="x", manual="kettle", limit=1000).startswith("limit: Input should be")
     assert host.error("say_to_role", line={"a": 1}).startswith("line: Input should be a valid string")
     assert host.error("say_to_role", line=" ").startswith("the line is empty")
-    assert host.error("remember", note="word " * 2000).startswith("the notes of this conversation would be too long")
+    assert host.error("remember", note="word " * 2000).startswith("what is pinned would be too long for the prompt")
     assert host.error("delete_everything").startswith("there is no tool 'delete_everything': the tools are ask_manual")
 
 

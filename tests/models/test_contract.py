@@ -226,18 +226,19 @@ def test_threads_get_the_replies_that_they_get_alone(tiny: Tiny) -> None:
 
 
 def test_a_stream_that_is_closed_stops_the_work(tiny: Tiny) -> None:
+    """Measured in processor time, which other programs of the machine do not change."""
     model = tiny(max_new_tokens=900)
-    began = time.perf_counter()
+    began = time.process_time()
     whole = model.invoke(ASK)
-    duration = time.perf_counter() - began
+    duration = time.process_time() - began
     assert whole.usage_metadata and whole.usage_metadata["output_tokens"] > 100
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(5):
         stream = model.stream(ASK)
         next(stream)
         stream.close()
     model.invoke(ASK, max_new_tokens=1)
-    assert time.perf_counter() - began < duration
+    assert time.process_time() - began < duration
 
 
 def test_several_conversations_keep_their_prefixes(tiny: Tiny) -> None:

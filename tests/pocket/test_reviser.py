@@ -6,7 +6,7 @@ from egosrag.egos.extract.static import Extract
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.pocket.reviser import PocketReviser
 from egosrag.schema import Role
-from tests.egos.extract.test_static import EN, ZH, assert_evidence_matches, texts
+from tests.egos.extract.sources import EN, ZH, assert_evidence_matches, texts
 
 
 def extracted(response: str, text: str, name: str) -> Role:

@@ -78,6 +78,7 @@ def inputs(language: str, prompts: str = "") -> dict[str, str]:
         "prefix": speech_prefix(ROLE[language].name, language),
         "source": fact["text"],
         "scenes": fact["scene"],
+        "pins": f"- {fact['text']}",
         "sources": f"- {fact['text']}",
         "persona": fact["scene"],
         "entries": f"- {fact['text']}",

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egosrag.errors import RoleError
 from egosrag.prompts import render
-from egosrag.roles.files import save_role
-from egosrag.roles.lorebook import entries_for, load_lorebook, save_lorebook, with_lorebook
+from egosrag.roles.lorebook import entries_for, with_lorebook
 from egosrag.schema import Lorebook, LoreEntry, Persona, Role
-
-
-def book(*entries: dict[str, Any], **fields: Any) -> Lorebook:
-    return Lorebook.model_validate({"entries": entries, **fields})
-
-
-def active(lore: Lorebook, *lines: str, budget: int = 1000) -> list[str]:
-    return [entry.content for entry in entries_for(lore, lines, budget, len)]
-
-
-def key_matches(key: str, line: str, **fields: Any) -> bool:
-    return active(book({"keys": [key], "content": "x", **fields}), line) == ["x"]
+from tests.roles.lorebooks import active, book, key_matches
 
 
 @pytest.mark.parametrize(
@@ -156,26 +141,6 @@ def test_recursive_scanning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "expected"),
-    [
-        ("@@activate\nalways", "", ["always"]),
-        ("@@dont_activate\nnever", "lamp", []),
-        ("@@additional_keys wick, 灯芯\nx", "换灯芯", ["x"]),
-        ("@@exclude_keys sea\nx", "lamp at sea", []),
-        ("@@exclude_keys sea\nx", "lamp", ["x"]),
-        ("@@unheard_of 3\n@@@activate\nx", "", ["x"]),
-        ("@@scan_depth 9\n@@@activate\nx", "", []),
-        ("@@depth 4\n@@role user\nx", "lamp", ["x"]),
-        ("@@scan_depth many\nx", "lamp", ["x"]),
-        ("x\n@@activate", "", []),
-        ("@@activate", "lamp", []),
-    ],
-)
-def test_decorators(content: str, line: str, expected: list[str]) -> None:
-    assert active(book({"keys": ["lamp"], "content": content}), line) == expected
-
-
-@pytest.mark.parametrize(
     ("key", "use_regex", "line", "matches"),
     [
         (r"la[mn]p\d", True, "lamp4", True),
@@ -203,6 +168,8 @@ def test_no_pattern_hangs_the_conversation(pattern: str) -> None:
 
 
 KEYS = st.text("ab灯塔 .", max_size=3)
+
+
 ENTRIES = st.lists(
     st.fixed_dictionaries(
         {
@@ -239,51 +206,6 @@ def test_active_entries_keep_to_budget_and_order(
             assert entry.constant or any(" ".join(k.split()).casefold() in spoken for k in entry.keys if k.strip())
 
 
-def write(path: Path, content: object) -> Path:
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"entries": [{"keys": ["灯"], "content": "x", "insertion_order": 3, "enabled": True}], "name": "n"},
-        {"spec": "lorebook_v3", "data": {"entries": [{"keys": ["灯"], "content": "x", "insertion_order": 3}]}},
-        {"entries": {"0": {"uid": 0, "key": ["灯"], "keysecondary": [], "content": "x", "order": 3, "disable": False,
-                           "selective": True, "scanDepth": None, "caseSensitive": None, "constant": False}}},
-    ],
-)  # fmt: skip
-def test_every_format_is_read(content: object, tmp_path: Path) -> None:
-    lore = load_lorebook(write(tmp_path / "b.json", content))
-    assert active(lore, "亮灯") == ["x"]
-    assert lore.entries[0].insertion_order == 3
-
-
-def test_matching_options_of_world_info_are_read(tmp_path: Path) -> None:
-    entry = {"key": ["Lamp"], "keysecondary": ["oil"], "selective": True, "selectiveLogic": 2, "content": "x"}
-    entry |= {"caseSensitive": True, "scanDepth": 1, "position": 4}
-    off = {"key": ["Lamp"], "content": "off", "disable": True}
-    lore = load_lorebook(write(tmp_path / "b.json", {"entries": {"0": entry, "1": off}}))
-    assert active(lore, "Lamp") == ["x"]
-    assert active(lore, "lamp") == active(lore, "Lamp oil") == active(lore, "Lamp", "sea") == []
-    assert lore.entries[0].model_extra is not None
-    assert lore.entries[0].model_extra["position"] == 4
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"name": "Tim"}, "is not a lorebook"),
-        ({"entries": 3}, "is not a lorebook"),
-        ([], "not a JSON object"),
-    ],
-)
-def test_a_file_that_is_not_a_lorebook_is_one_line_of_error(content: object, message: str, tmp_path: Path) -> None:
-    with pytest.raises(RoleError, match=message) as error:
-        load_lorebook(write(tmp_path / "b.json", content))
-    assert "\n" not in str(error.value)
-
-
 def test_a_second_book_keeps_its_own_scan_depth() -> None:
     own = book({"keys": ["lamp"], "content": "own"}, scan_depth=1, token_budget=50, recursive_scanning=True)
     more = book({"keys": ["lamp"], "content": "more"}, scan_depth=3, token_budget=50)
@@ -312,9 +234,6 @@ def test_entries_cannot_forge_a_turn_or_a_line() -> None:
     assert render.lore_block([], "en") == ""
 
 
-# --- SillyTavern's settings and V3's decorators ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("mark", "'’‘ʼ＇`")
 def test_apostrophes_of_every_shape_are_the_same(mark: str) -> None:
     assert key_matches(f"King{mark}s", "the King's gear") and key_matches("King's", f"the King{mark}s gear")
@@ -328,153 +247,3 @@ def test_macros_in_keys_are_the_names_of_the_conversation() -> None:
     assert entry.content.startswith("Ann knows it. ") and len(entry.content) == 15
     assert entries_for(lore, ["Where is Ilka's shop?"], 100, len, scope=scope) == [entry]
     assert not active(lore, "Where is Ilka's shop?")
-
-
-def with_settings(**settings: Any) -> dict[str, Any]:
-    return {"keys": ["lamp"], "content": "x", "extensions": settings}
-
-
-def seeds(lore: Lorebook, line: str = "lamp", number: int = 300) -> list[list[str]]:
-    scopes = [render.macro_scope(Role(name="T"), "en", situation=render.Situation(str(n))) for n in range(number)]
-    return [[e.content for e in entries_for(lore, [line], 1000, len, scope=scope)] for scope in scopes]
-
-
-def test_probability_is_decided_once_a_line() -> None:
-    assert 45 < sum(map(bool, seeds(book(with_settings(probability=30))))) < 135
-    assert all(seeds(book(with_settings(probability=30, useProbability=False))))
-    assert not any(seeds(book(with_settings(probability=0))))
-    half = book(with_settings(probability=50))
-    assert seeds(half) == seeds(half), "the same line of a conversation has the same entries"
-
-
-def test_of_a_group_one_entry_is_taken() -> None:
-    first, second = with_settings(group="g", group_weight=300), with_settings(group="g, h") | {"content": "y"}
-    taken = [contents[0] for contents in seeds(book(first, second, {"keys": ["lamp"], "content": "z"}))]
-    assert 190 < taken.count("x") < 260 and taken.count("y") == 300 - taken.count("x")
-    override = with_settings(group="g", group_override=True) | {"content": "y"}
-    assert {tuple(c) for c in seeds(book(first, override))} == {("y",)}
-    scored = with_settings(group="g", use_group_scoring=True) | {"keys": ["lamp", "oil"], "content": "y"}
-    assert {tuple(c) for c in seeds(book(first, scored), "lamp oil")} == {("y",)}
-
-
-def active_after(lore: Lorebook, lines: str) -> str:
-    """For each line of the user in ``lines``, whether the entry is active: ``L`` names the lamp, ``-`` does not."""
-    talk: list[str] = []
-    shown = ""
-    for line in lines:
-        talk.append("lamp" if line == "L" else "sea")
-        shown += "1" if active(lore, *talk) else "0"
-        talk.append("a reply")
-    return shown
-
-
-@pytest.mark.parametrize(
-    ("settings_", "lines", "expected"),
-    [
-        ({}, "L--L", "1001"),
-        ({"sticky": 3}, "L---", "1100"),
-        ({"sticky": 5}, "-L----", "011100"),
-        ({"cooldown": 3}, "LLLL", "1010"),
-        ({"sticky": 2, "cooldown": 4}, "LLLLL", "10010"),
-        ({"delay": 4}, "LLL", "001"),
-        ({"sticky": None, "cooldown": "x", "delay": -1}, "L-", "10"),
-    ],
-)
-def test_sticky_cooldown_and_delay_count_lines(settings_: dict[str, Any], lines: str, expected: str) -> None:
-    assert active_after(book(with_settings(**settings_), scan_depth=1), lines) == expected
-
-
-@pytest.mark.parametrize(
-    ("decorator", "lines", "expected"),
-    [
-        ("@@keep_activate_after_match", "-L---", "01111"),
-        ("@@dont_activate_after_match", "-LLLL", "01000"),
-        ("@@activate_only_after 2", "LLLL", "0011"),
-        ("@@activate_only_every 2", "LLLL", "1010"),
-        ("@@activate\n@@dont_activate", "--", "11"),
-    ],
-)
-def test_decorators_of_time(decorator: str, lines: str, expected: str) -> None:
-    assert active_after(book({"keys": ["lamp"], "content": f"{decorator}\nx"}, scan_depth=1), lines) == expected
-
-
-def test_depth_and_position_place_an_entry() -> None:
-    lore = book(
-        {"keys": ["lamp"], "content": "last", "extensions": {"position": 2}},
-        {"keys": ["lamp"], "content": "middle", "insertion_order": 1},
-        {"keys": ["lamp"], "content": "first", "position": "before_char", "insertion_order": 9},
-        {"keys": ["lamp"], "content": "deep", "extensions": {"position": 4, "depth": 2}},
-        {"keys": ["lamp"], "content": "@@depth 7\ndeeper"},
-    )
-    selected = entries_for(lore, ["lamp"], 1000, len)
-    assert [(e.content, e.depth) for e in selected] == [
-        ("first", None), ("middle", None), ("deep", 2), ("deeper", 7), ("last", None),
-    ]  # fmt: skip
-
-
-def test_recursion_has_its_own_settings() -> None:
-    entries_ = [
-        {"keys": ["lamp"], "content": "The lamp. {{hidden_key:whale}}{{// shark}}"},
-        {"keys": ["whale"], "content": "w", "extensions": {"delay_until_recursion": True}},
-        {"keys": ["shark"], "content": "s"},
-    ]
-    scope = render.macro_scope(Role(name="T"), "en")
-    lore = book(*entries_, recursive_scanning=True)
-    assert [e.content for e in entries_for(lore, ["lamp"], 1000, len, scope=scope)] == ["The lamp.", "w"]
-    assert active(lore, "whale") == [], "it waits for another entry"
-
-
-def test_texts_of_the_card_are_scanned_where_the_entry_says_so() -> None:
-    entry = with_settings(match_persona_description=True)
-    ann = render.macro_scope(Role(name="T"), "en", Persona(name="Ann", description="has a lamp"))
-    assert entries_for(book(entry), ["sea"], 100, len, scope=ann)
-    assert not entries_for(book(with_settings()), ["sea"], 100, len, scope=ann)
-    assert active(book(with_settings(match_whole_words=False)), "the lamplight") == ["x"]
-
-
-AGNAI_BOOK = {
-    "kind": "memory",
-    "entries": [{"name": "n", "entry": "x", "keywords": ["灯"], "priority": 3, "weight": 1}],
-}
-RISU_BOOK = {
-    "type": "risu",
-    "ver": 1,
-    "data": [{"key": "灯, lamp", "content": "x", "insertorder": 3, "mode": "normal"}],
-}
-NOVEL_BOOK = {"lorebookVersion": 4, "entries": [{"text": "x", "keys": ["灯"], "displayName": "n", "enabled": True}]}
-CARD_BOOK = {
-    "spec": "chara_card_v2",
-    "data": {"name": "T", "character_book": {"entries": [{"keys": ["灯"], "content": "x"}]}},
-}
-
-
-@pytest.mark.parametrize("content", [AGNAI_BOOK, RISU_BOOK, NOVEL_BOOK, CARD_BOOK])
-def test_lorebooks_of_other_programs_are_read_and_saved(content: object, tmp_path: Path) -> None:
-    lore = load_lorebook(write(tmp_path / "b.json", content))
-    assert active(lore, "亮灯") == ["x"]
-    save_lorebook(lore, tmp_path / "again.json")
-    assert active(load_lorebook(tmp_path / "again.json"), "亮灯") == ["x"]
-    saved = json.loads((tmp_path / "again.json").read_text("utf-8"))
-    assert saved["spec"] == "lorebook_v3" and saved["data"]["entries"][0]["use_regex"] is False
-
-
-def test_one_bad_entry_does_not_refuse_the_others(tmp_path: Path) -> None:
-    notes: list[str] = []
-    entries_ = {
-        "0": {"key": ["灯"], "content": "x", "extensions": 3},
-        "1": 7,
-        "2": None,
-        "3": {"key": {}, "content": ["y"]},
-    }
-    lore = load_lorebook(write(tmp_path / "b.json", {"entries": entries_}), notify=notes.append)
-    assert [entry.content for entry in lore.entries] == ["x", "y"]
-    assert len(notes) == 1 and "entry 2 of the lorebook is not an object: it is left out" in notes[0]
-
-
-def test_the_lorebook_of_a_card_in_a_picture(tmp_path: Path) -> None:
-    role = Role.model_validate({"name": "T", "lorebook": {"entries": [{"keys": ["lamp"], "content": "x"}]}})
-    save_role(role, tmp_path / "t.png")
-    assert active(load_lorebook(tmp_path / "t.png"), "lamp") == ["x"]
-    save_role(Role(name="T"), tmp_path / "none.png")
-    with pytest.raises(RoleError, match="contains no lorebook"):
-        load_lorebook(tmp_path / "none.png")

@@ -1,4 +1,4 @@
-"""A client on a plain socket, which can leave at any moment, or stop reading."""
+"""Clients: one on a plain socket, which can leave or stop reading at any moment, and one that reads whole answers."""
 
 from __future__ import annotations
 
@@ -27,6 +27,22 @@ def send(url: str, body: dict[str, Any] | bytes, headers: dict[str, str] | None 
 def chat(model: str, text: str = "Hello?", *, stream: bool = False, **more: Any) -> dict[str, Any]:
     """The body of a request with one user message."""
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}], **more}
+
+
+def post(url: str, body: Any, **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return httpx.post(f"{url}/chat/completions", content=content, headers=headers, timeout=60)
+
+
+def text_of(response: httpx.Response) -> str:
+    """The answer, whole or streamed."""
+    assert response.status_code == 200, response.text
+    if response.headers["content-type"].startswith("application/json"):
+        return str(response.json()["choices"][0]["message"]["content"])
+    assert response.text.endswith("data: [DONE]\n\n")
+    events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
+    return "".join(e["choices"][0]["delta"].get("content") or "" for e in events if e["choices"])
 
 
 def working(url: str, key: str = "none") -> int:

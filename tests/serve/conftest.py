@@ -18,6 +18,7 @@ from egosrag.serve.backends import Backend
 from egosrag.serve.guard import Guard, Limits
 from egosrag.serve.protocol import server_config
 from egosrag.settings import Settings
+from tests.serve.upstream import Upstream
 
 SAMPLES = Path(__file__).parents[2] / "egosrag" / "data" / "samples"
 Start = Callable[..., str]
@@ -59,3 +60,10 @@ def settings(tmp_path: Path) -> Settings:
 def pocket(start: Start, settings: Settings) -> str:
     """The base URL of a server with the model pocket and two roles."""
     return start(served_models(settings, [SAMPLES / "edda.en.json", SAMPLES / "gu.zh.json"], []))
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    server = Upstream("The car has seven airbags.")
+    yield server
+    server.close()

@@ -37,4 +37,4 @@ class SlowEchoModel(EchoModel):
 if __name__ == "__main__":
     settings = Settings(data_dir=Path(sys.argv[2]), store=sys.argv[1], memory="none", prompt_tokens=1200)
     role = RoleBackend(settings, SAMPLES / "edda.en.json", SlowEchoModel())
-    run(create_app({"edda": role}, Guard((), Limits())), ["edda"], "127.0.0.1", 0)
+    run(create_app({"edda": role}, Guard((), Limits())), ["edda"], "127.0.0.1", 0, "/v1")

@@ -1,4 +1,4 @@
-"""Continue, impersonate, retry, branch, rename, pin, remember, search; greeting swipes; persona and note."""
+"""Continue, impersonate, retry, branch, rename, pin, search; greeting swipes; persona and note."""
 
 from __future__ import annotations
 
@@ -194,30 +194,3 @@ def test_a_session_remembers_its_persona_and_note(store: Any) -> None:
     assert (exported.note, exported.persona) == ("It rains.", Persona(name="Bob"))
     restore(store, exported, "copy")
     assert talk_with(store, session="copy").persona == Persona(name="Bob")
-
-
-def test_a_fact_is_remembered_before_the_first_line_and_by_the_next_process(store: Any) -> None:
-    assert talk_with(store).remember("Ann is\n allergic to nuts") == ["Ann is allergic to nuts."]
-    talk = talk_with(store, 'Yes."', 'No."')
-    assert talk.note == "Ann is allergic to nuts."
-    talk.say("Hi.")
-    assert texts(talk) == ["Hello.", "Hi.", "Yes."], "it begins with the greeting all the same"
-    assert talk.remember("安有一只猫") == talk.remember("安有一只猫。") == ["Ann is allergic to nuts.", "安有一只猫。"]
-    talk.say("Ho.")
-    assert talk.composed and "Ann is allergic to nuts. 安有一只猫。" in str(talk.composed.messages[-1].text)
-
-
-def test_a_fact_is_remembered_whole_or_refused(store: Any) -> None:
-    talk = talk_with(store, 'Yes."')
-    talk.remember("It rains.")
-    with pytest.raises(SessionError, match="would be too long for the prompt"):
-        talk.remember("word " * 5000)
-    with pytest.raises(SessionError, match="nothing to remember"):
-        talk.remember(" \n")
-    assert talk_with(store).note == talk.note == "It rains."
-    with pytest.raises(SessionError, match="belongs to Tim, not to Bo"):
-        talk_with(store, role=Role(name="Bo"))
-    stream = talk.stream("Hi.")
-    next(stream)
-    with pytest.raises(SessionError, match="still answering"):
-        talk.remember("It snows.")

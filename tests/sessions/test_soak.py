@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.timeout(900)
 def test_a_day_of_talk_leaves_the_memory_as_it_was(tmp_path: Path) -> None:
-    warm, turns, seconds = (140, 24 * 60 - 140, 600) if FULL else (60, 60, 280)
+    warm, turns, seconds = (140, 24 * 60 - 140, 600) if FULL else (60, 60, 800)
     command = [sys.executable, "-m", "tests.soak", str(tmp_path), str(warm), str(turns), str(seconds)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr

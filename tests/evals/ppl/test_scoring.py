@@ -106,11 +106,11 @@ def test_prefix_sharing_equals_the_plain_computation(
     encoded = list(encode(tokenizer, load_task(task, data[task], prompts=prompts), 1024))
     scorer = SharedPrefixScorer(model, tokens=200)
     assert scorer.why_plain is None
+    plain = [score_plain(model, e) for e in encoded]
     for whole in (False, True):
         scored = list(scorer.score(encoded, whole=whole))
         assert [e.item.row for e, _ in scored] == [e.item.row for e in encoded]
-        for e, fast in scored:
-            slow = score_plain(model, e)
+        for (e, fast), slow in zip(scored, plain, strict=True):
             assert choose(e.item, fast) == choose(e.item, slow)
             assert fast.tail == pytest.approx(slow.tail, abs=1e-4)
             assert fast.continuation == pytest.approx(slow.continuation, abs=1e-4)
