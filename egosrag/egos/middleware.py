@@ -12,14 +12,13 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple, NotRequired, Required, cast
+from typing import Annotated, Any, NamedTuple, NotRequired, Required, TypedDict, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langgraph.graph.message import add_messages
 from langgraph.runtime import Runtime
-from typing_extensions import TypedDict
 
 from egosrag.egos.memory import ASSISTANT, Recall, TurnSearch, assistant_view, tokens_of_turns
 from egosrag.egos.step import cached_count
