@@ -3,10 +3,10 @@
 With all of them a trailing ``AIMessage`` is a prefix that is continued (prefill), and stop strings are left out of the
 reply. Read in this order: ``load`` (a name to a model), ``catalogue`` and ``download`` (models to fetch, and where they
 are), ``base`` (what models in this process share), ``local``, ``gguf``, ``api`` and ``scripted`` (the models),
-``servers`` (those that run on this machine),
-``runtime`` (how a model in this process generates), ``weights`` (what is loaded from files, and what is refused),
-``streaming`` (token ids to chunks, stop strings), ``continuation`` (a prefix with any LangChain model), ``sampling``
-(of conversations), ``tokens`` and ``usage`` (counts and context windows), ``traits`` (what a model was trained for).
+``servers`` (those that run on this machine), ``runtime`` (how a model in this process generates), ``weights`` (what is
+loaded from files, and what is refused), ``streaming`` (token ids to chunks, stop strings), ``continuation`` (a prefix
+with any LangChain model), ``sampling`` (of conversations), ``tokens`` and ``usage`` (counts and context windows),
+``traits`` (what a model was trained for).
 
 Heavy libraries are only imported once a model is loaded.
 """

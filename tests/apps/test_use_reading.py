@@ -21,7 +21,7 @@ def test_the_first_start_says_what_this_is_and_with_whom_one_talks(use: Use) -> 
     wait_for_texts(use.driver, "EGOS-RAG lets you", "pocket, a tiny demonstration model", "Get a real model")
     assert use.has(".card img") and "keeper of the lighthouse" in text_of(use.driver)
     use.meet()
-    assert use.is_visible(".head img") and use.is_visible(".head h1")
+    until(lambda: use.is_visible(".head img") and use.is_visible(".head h1"))
     assert "keeper of the lighthouse" in find(use.driver, ".head p").text
     use.click("hint-who")
     assert use.wait_for_messages(3)[1] == "Who are you?"
