@@ -12,11 +12,12 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple, NotRequired, cast
+from typing import Annotated, Any, NamedTuple, NotRequired, Required, TypedDict, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
+from langgraph.graph.message import add_messages
 from langgraph.runtime import Runtime
 
 from egosrag.egos.memory import ASSISTANT, Recall, TurnSearch, assistant_view, tokens_of_turns
@@ -32,9 +33,10 @@ CONVERSATION_SHARE = 0.75  # of the model's window: the rest is for the system p
 _log = logging.getLogger(__name__)
 
 
-class MemoryState(AgentState[Any]):
-    """The agent's state with the scenes; its messages are the whole record."""
+class _MemoryState(TypedDict):
+    """What this middleware reads of the agent's state, and adds to it; the messages are the whole record."""
 
+    messages: Required[Annotated[list[AnyMessage], add_messages]]
     memory_scenes: NotRequired[Annotated[list[dict[str, Any]], PrivateStateAttr]]
 
 
@@ -45,7 +47,7 @@ class _Group(NamedTuple):
     turn: Turn
 
 
-class SessionMemory(AgentMiddleware[MemoryState, Any, Any]):
+class SessionMemory(AgentMiddleware[AgentState[Any], Any, Any]):
     """Shows scenes in place of old messages once a conversation outgrows its share of the window.
 
     ``create_agent(model, tools, middleware=[SessionMemory(model)], checkpointer=...)``
@@ -59,7 +61,7 @@ class SessionMemory(AgentMiddleware[MemoryState, Any, Any]):
         notify: receives, in one line, what could not be summarized; the log by default.
     """
 
-    state_schema = MemoryState
+    state_schema = cast("type[AgentState[Any]]", _MemoryState)
 
     def __init__(
         self,
@@ -78,17 +80,17 @@ class SessionMemory(AgentMiddleware[MemoryState, Any, Any]):
         )
         self._recall = Recall(search, self._count, self._window // 5) if search is not None else None
 
-    def before_model(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+    def before_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """The new scenes of the state, where the conversation has outgrown its share of the window."""
         groups = _groups(state["messages"])
-        kept = _valid_scenes(state.get("memory_scenes") or [], groups)
+        kept = _valid_scenes(cast("_MemoryState", state).get("memory_scenes") or [], groups)
         view = _view(groups, kept)
         if self._fits(view) and not view.unsummarized_gaps:
             return None
         scenes = view.with_scenes(self._summarize.invoke(view)).scenes
         return {"memory_scenes": [_stored(scene, groups) for scene in scenes]}
 
-    async def abefore_model(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+    async def abefore_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """:meth:`before_model`, in a thread."""
         return await asyncio.to_thread(self.before_model, state, runtime)
 
@@ -106,7 +108,7 @@ class SessionMemory(AgentMiddleware[MemoryState, Any, Any]):
 
     def _shortened(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         groups = _groups(request.messages)
-        state = cast("MemoryState", request.state)
+        state = cast("_MemoryState", request.state)
         view = _view(groups, _valid_scenes(state.get("memory_scenes") or [], groups))
         hidden = {turn_id for scene in view.visible_scenes for turn_id in scene.turn_ids}
         if not hidden:
