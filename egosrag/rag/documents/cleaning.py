@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+from egosrag.caller import check_cancelled
 from egosrag.rag.documents.raw import Line, RawDocument, RawPage
 from egosrag.schema import Heading, Page
 from egosrag.text.sentences import sentence_spans
@@ -24,6 +25,7 @@ UNREADABLE = re.compile(r"[\ud800-\udfff\x00\ufffd]")
 _HYPHENATED = re.compile(r"\w+-\w+")
 _PROGRESS_STEP = 20  # pages
 _LARGE = 100  # pages
+_CHECKED_LINES = 5000  # of a paragraph, until the next look at the caller
 _LINE_END_HYPHEN = re.compile(r"[\x02\ufffe\u00ad](?=\s*$)")  # as PDFium and Word write it
 _COMPATIBILITY = re.compile(r"[\u2e80-\u2fdf\ufb00-\ufb06]")  # radicals and ligatures for ordinary letters
 _WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u303f]")
@@ -120,16 +122,12 @@ def _with_rest_of_sentence(page: Page, lines: Sequence[Line], following: Page, h
     if not full or _FINISHED.search(last) or "|" in last or is_heading or not goes_on:
         return page
     rest = first[slice(*sentence_spans(first)[0])].strip()
-    return page.model_copy(update={"text": _join(page.text, rest, hyphenated)})
+    return page.model_copy(update={"text": "".join(_join(page.text, rest, hyphenated))})
 
 
 def _clean_paragraph(text: str) -> str:
     """A paragraph, each line cleaned, as one line."""
-    lines = [clean_line(line) for line in text.split("\n")]
-    paragraph = lines[0]
-    for line in lines[1:]:
-        paragraph = _join(paragraph, line, Counter())
-    return paragraph
+    return _joined([clean_line(line) for line in text.split("\n")], Counter())
 
 
 def contents_entries(lines: Sequence[Line]) -> list[tuple[str, int]]:
@@ -270,32 +268,46 @@ def _clean_page(
         hyphenated: the words of the document that are written with a hyphen.
         path: (level, title) of the headings above the page; updated with the headings on it.
     """
-    section, text = " > ".join(title for _, title in path), ""
+    section = " > ".join(title for _, title in path)
     headings: list[Heading] = []
+    texts: list[str] = []
+    start = 0
     for line in _paragraphs(page.lines, wrapping, hyphenated):
         if line.level:
-            start = len(text) + 1 if text else 0
             headings.append(Heading(start=start, level=line.level, title=line.text))
             path[:] = [(n, t) for n, t in path if n < line.level] + [(line.level, line.text)]
-        text = f"{text}\n{line.text}" if text else line.text
-    return Page(source=source, page=page.number, text=text, section=section, headings=tuple(headings))
+        texts.append(line.text)
+        start += len(line.text) + 1
+    return Page(source=source, page=page.number, text="\n".join(texts), section=section, headings=tuple(headings))
 
 
 def _paragraphs(lines: Sequence[Line], wrapping: Wrapping, hyphenated: Counter[str]) -> Iterator[Line]:
     """The lines with wrapped ones joined; blank lines end a paragraph and are dropped."""
     edges = _block_edges(lines) if wrapping == "block" else [_edge(lines)] * len(lines)
-    paragraph: Line | None = None
-    last_width = 0  # of the last line of the paragraph
+    paragraph: list[Line] = []  # its lines: a log of 60 MB may be a single one
     for line, edge in zip(lines, edges, strict=True):
-        if wrapping != "none" and paragraph and line.text and _continues(paragraph, last_width, line, edge):
-            paragraph = Line(_join(paragraph.text, line.text, hyphenated))
+        if wrapping != "none" and paragraph and line.text and _continues(paragraph[-1], line, edge):
+            paragraph.append(line)
         else:
-            if paragraph and paragraph.text:
-                yield paragraph
-            paragraph = line
-        last_width = width(line.text)
-    if paragraph and paragraph.text:
-        yield paragraph
+            if paragraph and paragraph[0].text:
+                yield _paragraph(paragraph, hyphenated)
+            paragraph = [line]
+    if paragraph and paragraph[0].text:
+        yield _paragraph(paragraph, hyphenated)
+
+
+def _paragraph(lines: Sequence[Line], hyphenated: Counter[str]) -> Line:
+    return lines[0] if len(lines) == 1 else Line(_joined([line.text for line in lines], hyphenated))
+
+
+def _joined(lines: Sequence[str], hyphenated: Counter[str]) -> str:
+    """The lines of a paragraph as one."""
+    parts = [lines[0]]
+    for number, line in enumerate(lines[1:]):
+        if number % _CHECKED_LINES == 0:
+            check_cancelled()
+        parts[-1:] = _join(parts[-1], line, hyphenated)
+    return "".join(parts)
 
 
 def _edge(lines: Sequence[Line]) -> int:
@@ -316,31 +328,27 @@ def _block_edges(lines: Sequence[Line]) -> list[int]:
     return edges[: len(lines)]
 
 
-def _continues(paragraph: Line, last_width: int, line: Line, edge: int) -> bool:
+def _continues(last: Line, line: Line, edge: int) -> bool:
     """Whether a line continues a paragraph: the paragraph's last line is full and ends without a stop."""
-    if (
-        paragraph.level
-        or line.level
-        or not paragraph.text
-        or _LIST_ITEM.match(line.text)
-        or "|" in line.text
-        or "|" in paragraph.text
-    ):
+    if last.level or line.level or not last.text or _LIST_ITEM.match(line.text) or "|" in line.text or "|" in last.text:
         return False
-    return last_width >= max(0.75 * edge, 30) and not re.search(r"[。！？；：!?;:][”’」』）)\"']*$", paragraph.text)
+    return width(last.text) >= max(0.75 * edge, 30) and not re.search(r"[。！？；：!?;:][”’」』）)\"']*$", last.text)
 
 
-def _join(left: str, right: str, hyphenated: Counter[str]) -> str:
-    """Two lines as one: Chinese without a space; a word hyphenated at the line end loses its hyphen.
+def _join(left: str, right: str, hyphenated: Counter[str]) -> tuple[str, str]:
+    """Two lines with what is between them: Chinese without a space; a word hyphenated at the end loses its hyphen.
 
     Args:
         left: the first line.
         right: the second line.
         hyphenated: words that keep their hyphen.
+
+    Returns:
+        The first line as it is before the second one, and the second one.
     """
     broken = re.search(r"([^\W\d_]+)-$", left)
     after = re.match(r"[a-z]+", right)
     if broken and after:
-        return left + right if hyphenated[f"{broken.group(1)}-{after.group()}"] else left[:-1] + right
+        return left if hyphenated[f"{broken.group(1)}-{after.group()}"] else left[:-1], right
     tight = bool(left and right and (_WIDE.match(left[-1]) or _WIDE.match(right[0])))
-    return left + right if tight or not left or not right else f"{left} {right}"
+    return left if tight or not left or not right else f"{left} ", right

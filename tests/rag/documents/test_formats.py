@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from egosrag.rag.documents.load import load_pages, read_text
+from egosrag.caller import Caller, Cancelled, calling
+from egosrag.rag.documents.load import load_document, load_pages, read_text
 from egosrag.rag.documents.superscripts import subscript, superscript
 from egosrag.rag.documents.tables import table_lines
 
@@ -118,3 +119,27 @@ def test_superscripts_are_never_read_as_digits_of_the_number() -> None:
 def test_a_page_mark_inside_markdown_starts_a_page(tmp_path: Path) -> None:
     (tmp_path / "m.md").write_text("# A\n<!-- page 2 -->\nB.", encoding="utf-8")
     assert [(page.page, page.text) for page in load_pages([tmp_path / "m.md"])] == [(1, "A"), (2, "B.")]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "md"])
+def test_a_log_whose_lines_are_one_paragraph_is_joined_in_one_pass(suffix: str, tmp_path: Path) -> None:
+    """Each line was joined to all before it: 20,000 lines took two hours."""
+    line = "On day {n} the engine took {m} litres of oil and the lamp of the cabin was lit for a long-\n"
+    file = tmp_path / f"log.{suffix}"
+    file.write_text("".join(line.format(n=n, m=n % 97) for n in range(30_000)), encoding="utf-8")
+    (page,) = load_document(file, file.name)
+    assert page.text.startswith(
+        "On day 0 the engine took 0 litres of oil and the lamp of the cabin was lit for a long-"
+    )
+    assert page.text.count("On day") == 30_000 and "\n" not in page.text
+
+
+def test_joining_a_long_paragraph_ends_when_its_caller_leaves(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    file.write_text(
+        "On day one the engine took some oil and the lamp of the cabin was lit for long\n" * 9, encoding="utf-8"
+    )
+    caller = Caller()
+    caller.cancel()
+    with calling(caller), pytest.raises(Cancelled):
+        load_document(file, file.name)
