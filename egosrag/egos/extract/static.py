@@ -219,7 +219,7 @@ class Extract(Step[tuple[Sources, str], Role]):
             found = [*found, *(item for item in descriptions(sources, name) if not _overlaps(item, covered))]
             if not any(item.label == "background" for item in found):
                 found += direct_statements(sources, name)
-        found = mark_superseded(found, timeline)
+        found = mark_superseded(found, timeline, name)
         order = timeline if len(timeline) > 1 else ()
         while True:
             lists = {key: [f.statement for f in found if f.label == key] for key in LABELS[language]}

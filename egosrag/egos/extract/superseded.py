@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from egosrag.egos.extract.evidence import FoundStatement, content_terms
 from egosrag.schema import Point
 from egosrag.text.language import language_of
+from egosrag.text.names import mention_pattern
 
 _JOBS_ZH = "医生|老师|厨师|船长|水手|店主|掌柜|记者|律师|学生|军人|司机|农民|工人|护士|警察|经理|校长|队长|老板"
 # What one has one of at a time: the pattern's first group is what is new of it.
@@ -39,12 +40,13 @@ _NO_LONGER = {
 }
 
 
-def mark_superseded(found: Sequence[FoundStatement], timeline: Sequence[Point]) -> list[FoundStatement]:
+def mark_superseded(found: Sequence[FoundStatement], timeline: Sequence[Point], name: str) -> list[FoundStatement]:
     """The statements, those that a later one supersedes with its place as their ``until``.
 
     Args:
         found: statements with their places.
         timeline: the points of the sources; a later point, or a later place in it, is later.
+        name: of the role, of which alone the statements are compared.
     """
     order: dict[str, int] = {}
     for point in timeline:
@@ -57,15 +59,21 @@ def mark_superseded(found: Sequence[FoundStatement], timeline: Sequence[Point]) 
     placed = [item for item in found if item.statement.evidence]
     marked = {}
     for earlier in placed:
-        later = [item for item in placed if position(item) > position(earlier) and supersedes(item, earlier)]
+        later = [item for item in placed if position(item) > position(earlier) and supersedes(item, earlier, name)]
         if later:
             until = min(later, key=position).statement.evidence[0]
             marked[id(earlier)] = earlier.statement.model_copy(update={"until": until})
     return [FoundStatement(item.label, marked[id(item)], item.score) if id(item) in marked else item for item in found]
 
 
-def supersedes(later: FoundStatement, earlier: FoundStatement) -> bool:
-    """Whether a statement of a later place says that an earlier one is so no longer."""
+def supersedes(later: FoundStatement, earlier: FoundStatement, name: str) -> bool:
+    """Whether a statement of a later place says that an earlier one about the role is so no longer.
+
+    Args:
+        later: the statement of the later place.
+        earlier: the other one.
+        name: of the role.
+    """
     old, new = earlier.statement.text, later.statement.text
     language = language_of(old)
     if language_of(new) != language:
@@ -73,19 +81,22 @@ def supersedes(later: FoundStatement, earlier: FoundStatement) -> bool:
     shared = content_terms(old) & content_terms(new)
     if _NO_LONGER[language].search(new):
         return len(shared) >= max(2, len(content_terms(old)) // 2)
-    for name, pattern in _SINGLE[language].items():
-        new_value = _value(pattern, new)
-        old_value = _value(pattern, old)
-        if name == "work" and language == "en" and re.search(r"\bnow\b|becom|became", new):
-            old_value = old_value or ((match := _WORK_BEFORE.search(old)) and match[1])
+    named = mention_pattern(name)
+    for kind, pattern in _SINGLE[language].items():
+        new_value, old_value = _value(pattern, new, named), _value(pattern, old, named)
+        if kind == "work" and language == "en" and re.search(r"\bnow\b|becom|became", new):
+            old_value = old_value or _value(_WORK_BEFORE.pattern, old, named)
         if new_value and old_value and not _alike(new_value, old_value):
             return True
     return False
 
 
-def _value(pattern: str, text: str) -> str | None:
+def _value(pattern: str, text: str, named: re.Pattern[str]) -> str | None:
+    """What a statement says of the role by a pattern; None where it is said of somebody who is named before it."""
     match = re.search(pattern, text, re.IGNORECASE)
-    return next(group for group in match.groups() if group) if match else None
+    if not match or (named.search(text) and not named.search(text[: match.start()])):
+        return None
+    return next(group for group in match.groups() if group)
 
 
 def _alike(first: str, second: str) -> bool:
