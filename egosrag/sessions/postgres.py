@@ -67,7 +67,8 @@ class PostgresStore(DurableStore, PostgresSaver):
         tables = self._rows(
             "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS langgraph"
         )[0]
-        version = self._rows("SELECT version FROM egosrag_sessions")[0]["version"] if tables["ours"] else 0
+        stated = self._rows("SELECT version FROM egosrag_sessions") if tables["ours"] else []
+        version = stated[0]["version"] if stated else 0  # none yet: another process is setting it up
         if version > VERSION:
             raise too_new(f"the conversations at {redact_url(self._url)}", version)
         rows = self._rows("SELECT max(v) AS v FROM checkpoint_migrations") if tables["langgraph"] else [{"v": None}]

@@ -95,7 +95,8 @@ def test_concurrent_sessions_keep_the_order_of_their_turns(any_store: str) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert not failed
+    for error in failed:
+        raise error
     for n in range(count):
         said = [text for _, text, _ in stored_turns(any_store, f"s{n}")]
         assert said == [t for m in range(lines) for t in (f"line {n} {m}", f"This is the reply to line {n} {m}.")]
@@ -440,3 +441,15 @@ def test_turns_read_after_a_crash_stay_in_the_record(any_store: str, at: int, mo
     with open_store(any_store) as store:
         Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 9")
     assert [text for _, text, _ in stored_turns(any_store)] == [*texts, "line 9", "This is the reply to line 9."]
+
+
+def test_a_database_that_another_process_is_setting_up_is_opened(postgres: str) -> None:
+    """Its table is there before the row with its version: of 32 that opened at once, one met that moment."""
+    import psycopg
+
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE TABLE egosrag_sessions (version integer NOT NULL)")
+    with open_store(postgres) as store:
+        assert Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0").text
+    with psycopg.connect(postgres) as connection:
+        assert len(connection.execute("SELECT version FROM egosrag_sessions").fetchall()) == 1
