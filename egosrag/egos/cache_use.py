@@ -20,6 +20,8 @@ from egosrag.schema import Reply
 Cause = Literal["first", "continued", "model", "card", "summary", "lore", "note", "recalled", "turns", "cache"]
 Fingerprint = list[tuple[str, int, int]]
 """The parts of a prompt in its order: (name, CRC-32 of the text, tokens)."""
+Stored = list[tuple[str, int, int, int]]
+"""A fingerprint as a session stores it in each checkpoint: (name, CRC-32, tokens, number of parts)."""
 
 _CAUSES: Mapping[str, Cause] = {
     "template": "card", "card": "card", "scenes": "summary", "lore": "lore", "note": "note", "recalled": "recalled",
@@ -37,6 +39,7 @@ CAUSES: Mapping[Cause, str] = {
     "cache": "the cache no longer had it, or is not reported",
 }
 """The causes in words."""
+_BLOCK = 32  # parts
 _SLACK = 32  # tokens by which a cache may fall short of the shared beginning: it keeps whole blocks
 
 
@@ -81,6 +84,18 @@ def _print(part: PromptPart) -> tuple[str, int, int]:
     return name, zlib.crc32(part.text.encode("utf-8", "surrogatepass")), part.tokens
 
 
+def in_blocks(parts: Fingerprint) -> Stored:
+    """A fingerprint with its older parts in blocks, or a checkpoint would grow with each turn of the conversation."""
+    whole = max(0, len(parts) // _BLOCK - 1) * _BLOCK
+    blocks = [parts[n : n + _BLOCK] for n in range(0, whole, _BLOCK)] + [[part] for part in parts[whole:]]
+    return [(block[-1][0], _joint(block), sum(tokens for *_, tokens in block), len(block)) for block in blocks]
+
+
+def _joint(parts: Fingerprint) -> int:
+    """The CRC-32 of some parts together."""
+    return parts[0][1] if len(parts) == 1 else zlib.crc32(repr([(name, crc) for name, crc, _ in parts]).encode())
+
+
 def cache_use(
     turn: str, reply: Reply, now: Fingerprint, before: Sequence[Sequence[Any]], *, same_model: bool
 ) -> CacheUse:
@@ -90,35 +105,38 @@ def cache_use(
         turn: id of the reply.
         reply: its prompt and cached tokens, and the time to its first token.
         now: the fingerprint of its prompt.
-        before: that of the prompt before; empty where there is none.
+        before: that of the prompt before by ``in_blocks``; empty where there is none.
         same_model: whether the same model gave the reply before.
     """
     prompt, cached = reply.ledger.prompt, reply.ledger.cached
     use = CacheUse(turn=turn, prompt=prompt, cached=cached, first_token_s=reply.timing.first_token_s)
     if not before:
         return use
-    old, new = [(str(p[0]), int(p[1])) for p in before], [(name, crc) for name, crc, _ in now]
-    same = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    shared = sum(tokens for *_, tokens in now[:same])
-    cause = "model" if not same_model else _cause(old, new, same)
-    kept = sum(int(part[2]) for part in before) - shared
-    if cause == "continued":
+    shared = at = same = 0
+    new = ""  # name of the part of this prompt in which it differs
+    for name, crc, tokens, count in before:
+        block = now[at : at + count]
+        new = block[-1][0] if block else ""
+        if not block or (new, _joint(block)) != (name, crc):
+            break
+        shared, at, same = shared + tokens, at + count, same + 1
+    cause = "model" if not same_model else _cause([str(part[0]) for part in before], new, same)
+    if cause != "continued":
+        lost = max(0, sum(int(part[2]) for part in before) - cached)
+    else:
         missing = shared - cached
-        if missing > max(_SLACK, shared // 10):
-            return use.model_copy(update={"shared": shared, "lost": missing, "cause": "cache"})
-        return use.model_copy(update={"shared": shared, "cause": cause})
-    lost = shared + kept - min(cached, shared + kept)
+        lost = missing if missing > max(_SLACK, shared // 10) else 0
+        cause = "cache" if lost else cause
     return use.model_copy(update={"shared": shared, "lost": lost, "cause": cause})
 
 
-def _cause(old: Sequence[tuple[str, int]], new: Sequence[tuple[str, int]], same: int) -> Cause:
-    """Why two prompts part at the part with index ``same``."""
-    history = [n for n, (name, _) in enumerate(old) if name == "history"]
-    stays = [n for n, (name, _) in enumerate(old) if name in ("template", "card", "scenes")] + history[:-1]
+def _cause(old: Sequence[str], new: str, same: int) -> Cause:
+    """Why two prompts differ from part ``same`` of the old one on, where the new one has a part named ``new``."""
+    history = [n for n, name in enumerate(old) if name == "history"]
+    stays = [n for n, name in enumerate(old) if name in ("template", "card", "scenes")] + history[:-1]
     if same > max(stays, default=-1):  # behind the last turn but the line, everything is new with each line
         return "continued"
-    names = (old[same][0] if same < len(old) else "", new[same][0] if same < len(new) else "")
-    for name in names:
+    for name in (old[same], new):
         if name in _CAUSES:
             return _CAUSES[name]
     return "turns"

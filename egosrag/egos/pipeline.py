@@ -22,7 +22,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from egosrag.caller import Cancelled
-from egosrag.egos.cache_use import cache_use, fingerprint
+from egosrag.egos.cache_use import cache_use, fingerprint, in_blocks
 from egosrag.egos.extract.dynamic import Lookup, Search, raw_sources
 from egosrag.egos.generate import Generate
 from egosrag.egos.memory import Kind, Memory, Recall, TurnSearch
@@ -197,7 +197,7 @@ class Pipeline:
         model, parts = model_key(self.generate.model), fingerprint(runtime.context.composed)
         before = state.get("prompt") or {"model": "", "parts": []}
         use = cache_use(turn.id, reply, parts, before["parts"], same_model=before["model"] == model)
-        stored: State = {"prompt": {"model": model, "parts": parts}, "uses": [use.model_dump()]}
+        stored: State = {"prompt": {"model": model, "parts": in_blocks(parts)}, "uses": [use.model_dump()]}
         return {**stored, "turns": [turn.model_dump()], "scenes": [], "pending": False}
 
     def _summarize(self, state: State, *, runtime: Context) -> State:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from egosrag import Conversation, load_chat_model
 from egosrag.cli.main import app
-from egosrag.egos.cache_use import CacheUse, cache_use
+from egosrag.egos.cache_use import CacheUse, cache_use, in_blocks
 from egosrag.schema import Ledger, Lorebook, LoreEntry, Persona, Reply, Timing
 from egosrag.sessions.catalog import cache_uses_of
 from egosrag.sessions.store import open_store
@@ -26,7 +26,7 @@ SCENES, LORE, NOTE, RECALLED = ("scenes", 21, 30), ("lore", 22, 15), ("note", 23
 def use(before: list[Any], now: list[Any], cached: int, *, same_model: bool = True) -> CacheUse:
     ledger = Ledger(card=sum(tokens for *_, tokens in now), cached=cached)
     reply = Reply(speaker="Tim", text="", stop_reason="quote", ledger=ledger, timing=Timing(first_token_s=1.5))
-    return cache_use("t", reply, now, before, same_model=same_model)
+    return cache_use("t", reply, now, in_blocks(before), same_model=same_model)
 
 
 def test_a_prompt_that_goes_on_loses_nothing() -> None:
@@ -63,6 +63,17 @@ def test_a_beginning_that_is_the_same_and_was_not_cached() -> None:
     assert (found.cause, found.lost) == ("cache", 110)
     assert use([], [*HEAD, ONE, END], cached=0).cause == "first"
     assert use([*HEAD, ONE, END], [*HEAD, ONE, TWO, THREE, END], cached=0, same_model=False).cause == "model"
+
+
+def test_what_is_stored_of_a_long_prompt_stays_small_and_finds_the_same() -> None:
+    turns = [("history", n, 10) for n in range(300)]
+    before = [*HEAD, *turns, END]
+    assert len(in_blocks(before)) < 75 and sum(count for *_, count in in_blocks(before)) == len(before)
+    more = [("history", 1000, 10), ("history", 1001, 10)]
+    assert use(before, [*HEAD, *turns, *more, END], cached=3100).cause == "continued"
+    edited = [*turns[:7], ("history", 999, 10), *turns[8:]]
+    found = use(before, [*HEAD, *edited, *more, END], cached=170)
+    assert (found.cause, found.lost) == ("turns", 3103 - 170)
 
 
 BOOK = Lorebook(
