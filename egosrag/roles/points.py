@@ -11,6 +11,7 @@ from typing import NamedTuple
 from egosrag.errors import RoleError
 from egosrag.schema import Point
 from egosrag.text.language import one_line
+from egosrag.text.quantities import chinese_number
 
 _BODY = 40  # characters without white space between two headings; with fewer they are lines of a table of contents
 _LABEL = 80  # characters of a heading at most
@@ -25,7 +26,7 @@ _WORDS = {
     )
     for number, word in enumerate(words.split(), first)
 }  # fmt: skip
-_CHINESE = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
+_NUMERALS = "零〇一二两三四五六七八九十百千"
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 _NUMBER = rf"(?:\d{{1,4}}|[ivxlc]{{1,7}}|(?:{'|'.join(_WORDS)})(?:-\w+)?)"
@@ -33,7 +34,7 @@ _DIVISION = "part|book|volume|act"  # may hold chapters that are counted anew
 _CHAPTER = re.compile(
     rf"(?:the\s+)?(?P<kind>chapter|scene|letter|canto|episode|session|day|{_DIVISION})\s+(?:the\s+)?"
     rf"(?P<number>{_NUMBER})\b\.?(?:\s*$|\s*[:.—–-]\s*\S|\s+[A-Z\"“]).*"
-    r"|第\s*(?P<zh>[零〇一二两三四五六七八九十百千\d]+)\s*(?P<zh_kind>[章回节幕集折话卷部篇])(?:$|[\s:：、.·—-]).*"
+    rf"|第\s*(?P<zh>[{_NUMERALS}\d]+)\s*(?P<zh_kind>[章回节幕集折话卷部篇])(?:$|[\s:：、.·—-]).*"
     r"|(?:prologue|epilogue|interlude|preface|introduction)(?:$|\s*[:.—–-].*)|(?:序章?|楔子|引子|尾声|后记|前言)(?:$|[\s:：].*)",
     re.IGNORECASE,
 )
@@ -203,7 +204,7 @@ def _key(words: str) -> _Key:
         match = re.match(rf"(?:the\s+)?([a-z]+)(?:\s+(?:the\s+)?({_NUMBER})|[\s_-]?(\d+))\b", part)
         if match and not date and (number := _number(match[2] or match[3])):
             return _Key(match[1], number, None, text)
-        if match := re.search(r"第\s*([零〇一二两三四五六七八九十百千\d]+)\s*([章回节幕集折话卷部篇])", part):
+        if match := re.search(rf"第\s*([{_NUMERALS}\d]+)\s*([章回节幕集折话卷部篇])", part):
             return _Key(_KINDS.get(match[2], match[2]), _number(match[1]), None, text)
     return _Key("", None if date else _number(text), date, text)
 
@@ -226,7 +227,9 @@ def _number(text: str) -> int | None:
     text = text.strip()
     if text.isdecimal():
         return int(text)
-    return _roman(text) or _chinese(text) or _WORDS.get(text.casefold())
+    if text and not text.strip(_NUMERALS):
+        return int(chinese_number(text)) or None
+    return _roman(text) or _WORDS.get(text.casefold())
 
 
 def _roman(text: str) -> int | None:
@@ -235,18 +238,6 @@ def _roman(text: str) -> int | None:
         return None
     total = sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
     return total if total > 0 else None
-
-
-def _chinese(text: str) -> int | None:
-    total, digit = 0, 0
-    for character in text:
-        if character in _CHINESE:
-            digit = _CHINESE[character] + (digit * 10 if digit else 0)
-        elif unit := {"十": 10, "百": 100, "千": 1000}.get(character):
-            total, digit = total + (digit or 1) * unit, 0
-        else:
-            return None
-    return total + digit or None
 
 
 def _date(text: str) -> tuple[int, int, int] | None:
