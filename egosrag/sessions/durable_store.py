@@ -5,13 +5,18 @@ Older checkpoints serve two purposes: forks before the last reply, and rebuildin
 others are dropped from time to time, so that a store grows linearly with the conversation and not quadratically.
 
 Checkpoints are ordered by their ids. LangGraph makes an id of the clock, which may step back, or be behind the clock of
-another process; so a checkpoint whose id would not be the greatest of its session is stored under one that is. When a
-snapshot of a store is restored, its sessions continue from what the snapshot holds: processes that have read more than
-that notice it by the newest id, read the session again, and refuse to store a reply that they had begun before.
+another process; so a checkpoint whose id would not be the greatest of its session is stored under one that is. It gets
+that one when its own is first seen, which may be before it is stored: LangGraph stores what a step wrote while it still
+stores the checkpoint that the step began from.
+
+When a snapshot of a store is restored, its sessions continue from what the snapshot holds: processes that have read
+more than that notice it by the newest id, read the session again, and refuse to store a reply that they had begun
+before.
 """
 
 from __future__ import annotations
 
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,20 +42,26 @@ class HeldSession:
     Attributes:
         confirmed: the id of the newest checkpoint that is stored for certain; empty for none.
         newest: the greatest id that was given, also to a checkpoint whose write was not confirmed.
-        renamed: LangGraph's ids that were too small, each with the id under which its checkpoint is stored.
+        stored: the id under which a checkpoint is stored, by LangGraph's id of it; also of those that were read.
     """
 
     confirmed: str
     newest: str
-    renamed: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # LangGraph stores from several threads
 
-    def next_id(self, checkpoint: str) -> str:
-        """The id under which a new checkpoint is stored: its own one if that is the greatest so far."""
-        stored = checkpoint if checkpoint > self.newest else id_after(self.newest, checkpoint)
-        if stored != checkpoint:
-            self.renamed[checkpoint] = stored
-        self.newest = stored
-        return stored
+    def seen(self, checkpoint: str) -> None:
+        """Notes the id of a checkpoint that was read from the store."""
+        with self._lock:
+            self.stored.setdefault(checkpoint, checkpoint)
+
+    def stored_id(self, checkpoint: str) -> str:
+        """The id under which a checkpoint is stored; a new checkpoint's is the greatest so far."""
+        with self._lock:
+            if checkpoint not in self.stored:
+                self.newest = checkpoint if checkpoint > self.newest else id_after(self.newest, checkpoint)
+                self.stored[checkpoint] = self.stored[self.newest] = self.newest
+            return self.stored[checkpoint]
 
 
 class DurableStore(ABC):
@@ -74,7 +85,7 @@ class DurableStore(ABC):
             StoreUnavailable: the store does not answer.
         """
         with self._session_lock(session) as newest:
-            self._held[session] = HeldSession(confirmed=newest, newest=newest)
+            self._held[session] = HeldSession(newest, newest, {newest: newest})
             try:
                 yield
             finally:
@@ -139,23 +150,33 @@ class DurableStore(ABC):
         found = self.get_tuple(config)
         return set(found.checkpoint["channel_values"]) & set(_DELTA_CHANNELS) if found else set()
 
-    def _stored(self, config: RunnableConfig) -> RunnableConfig:
+    def _stored(self, config: RunnableConfig, *, writing: bool = False) -> RunnableConfig:
         """The config with the id under which its checkpoint is stored, which may be another than LangGraph's."""
         place = config["configurable"]
-        held = self._held.get(place.get("thread_id", ""))
-        stored = held.renamed.get(place.get("checkpoint_id", "")) if held else None
-        return {**config, "configurable": {**place, "checkpoint_id": stored}} if stored else config
+        held, checkpoint = self._held.get(place.get("thread_id", "")), place.get("checkpoint_id")
+        if not held or not checkpoint:
+            return config
+        stored = held.stored_id(checkpoint) if writing else held.stored.get(checkpoint, checkpoint)
+        return {**config, "configurable": {**place, "checkpoint_id": stored}}
+
+    def _seen(self, found: Any) -> Any:
+        """What was read, after its id was noted."""
+        place = found.config["configurable"] if found else {}
+        if held := self._held.get(place.get("thread_id", "")):
+            held.seen(place["checkpoint_id"])
+        return found
 
     # --- LangGraph's methods, each of which may be retried -----------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> Any:
         """As LangGraph's."""
         stored = self._stored(config)
-        return self._guarded(lambda: super(DurableStore, self).get_tuple(stored))  # type: ignore[misc]
+        return self._seen(self._guarded(lambda: super(DurableStore, self).get_tuple(stored)))  # type: ignore[misc]
 
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[Any]:
         """As LangGraph's, but read at once: no cursor stays open between two results."""
-        return iter(self._guarded(lambda: [*super(DurableStore, self).list(config, **options)]))  # type: ignore[misc]
+        found = self._guarded(lambda: [*super(DurableStore, self).list(config, **options)])  # type: ignore[misc]
+        return map(self._seen, found)
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
         """As LangGraph's, but the new checkpoint becomes the session's newest one whatever the clock says."""
@@ -163,7 +184,7 @@ class DurableStore(ABC):
         held = self._held.get(config["configurable"]["thread_id"])
         stored = self._stored(config)
         if held:
-            checkpoint = {**checkpoint, "id": held.next_id(checkpoint["id"])}
+            checkpoint = {**checkpoint, "id": held.stored_id(checkpoint["id"])}
         done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
         if held:
             held.confirmed = checkpoint["id"]
@@ -172,9 +193,9 @@ class DurableStore(ABC):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """As LangGraph's."""
+        """As LangGraph's; its checkpoint may be stored later."""
         put = super().put_writes  # type: ignore[misc]
-        stored = self._stored(config)
+        stored = self._stored(config, writing=True)
         self._guarded(lambda: put(stored, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:

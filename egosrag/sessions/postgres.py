@@ -144,14 +144,19 @@ class PostgresStore(DurableStore, PostgresSaver):
     def _check_not_lost(self, session: str) -> None:
         if session in self._lost:
             raise SessionBusy(
-                f"session {session!r} was continued elsewhere, or an older copy of it was restored, while its database"
-                " was unavailable: say the line again"
+                f"session {session!r} was continued elsewhere, or an older copy of it was restored, during this"
+                " reply: say the line again"
             )
 
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
-        """As LangGraph's, but refused in a session that others may have continued."""
+        """As LangGraph's, but refused in a session that others may have continued, or whose snapshot was restored."""
+        session = config["configurable"]["thread_id"]
         with self._reconnecting:  # else another thread could reconnect between the check and the write
-            self._check_not_lost(config["configurable"]["thread_id"])
+            held = self._held.get(session)
+            # A restored dump does not cut our connection, and takes no lock of ours.
+            if held and self._guarded(lambda: self._newest(session)) not in (held.confirmed, held.newest):
+                self._lost.add(session)
+            self._check_not_lost(session)
             return super().put(config, checkpoint, metadata, new_versions)
 
     def session_names(self) -> Sequence[str]:

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import id as checkpoint_id
@@ -18,7 +19,6 @@ from egosrag.sessions import sqlite as sqlite_store
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.durable_store import id_after
 from egosrag.sessions.store import open_store
-from tests.postgres import Server
 from tests.roles.cards import TIM
 from tests.sessions.child_process import EchoModel
 
@@ -73,6 +73,25 @@ def test_the_clock_steps_back_in_the_middle_of_a_reply(any_store: str, clock: Cl
     assert texts(any_store) == expected(2)
 
 
+@pytest.mark.parametrize("slow", ["put", "put_writes"])
+def test_a_line_is_kept_whichever_is_stored_first_its_checkpoint_or_what_a_step_wrote(
+    slow: str, any_store: str, clock: Clock
+) -> None:
+    for n, ahead in enumerate((HOUR, 0, 0)):
+        clock(ahead)
+        with open_store(any_store) as store:
+            at_once = getattr(store, slow)
+
+            def late(*values: Any, at_once: Callable[..., Any] = at_once) -> Any:
+                time.sleep(0.03)
+                return at_once(*values)
+
+            setattr(store, slow, late)
+            Conversation(EchoModel(), TIM, checkpointer=store, session="s").say(f"line {n}")
+        clock(0)
+        assert texts(any_store) == expected(n + 1)
+
+
 def test_swipes_edits_and_trimming_follow_a_wrong_clock(
     any_store: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,8 +143,9 @@ def test_a_restored_snapshot_is_continued(tmp_path: Path) -> None:
     assert texts(path) == expected(2)
 
 
+@pytest.mark.parametrize("connected", [True, False])
 def test_a_snapshot_that_is_restored_in_the_middle_of_a_reply_is_not_mixed_with_it(
-    postgres_server: Server, postgres: str
+    connected: bool, postgres: str
 ) -> None:
     say(postgres, "line 0")
     with open_store(postgres) as store:
@@ -133,11 +153,11 @@ def test_a_snapshot_that_is_restored_in_the_middle_of_a_reply_is_not_mixed_with_
         before = store.head("s")  # type: ignore[attr-defined]
         pieces = talk.stream("line 1")
         next(pieces)
-        store.conn.close()  # type: ignore[attr-defined]
-        postgres_server.run("SELECT 1")
         with open_store(postgres) as other:  # what a restored dump leaves of the session
             newer = [checkpoint for checkpoint in other._parents("s") if checkpoint > before]  # type: ignore[attr-defined]
             other._drop("s", newer)  # type: ignore[attr-defined]
+        if not connected:
+            store.conn.close()  # type: ignore[attr-defined]
         with pytest.raises(SessionBusy, match="an older copy of it was restored"):
             list(pieces)
     assert texts(postgres) == expected(1)
