@@ -26,7 +26,7 @@ from egosrag.text.numbers import LIST_MARKER
 from egosrag.text.quantities import without_quantities
 from egosrag.text.sentences import sentence_spans
 from egosrag.text.tables import header_above
-from egosrag.text.words import pairs, without_question_words, words
+from egosrag.text.words import is_content_word, pairs, without_question_words, words
 
 #: minimum share of a sentence's content, weighted by idf, that its quote must contain
 MIN_SUPPORT = 0.6
@@ -185,6 +185,12 @@ class CitationVerifier:
             header_above(page.text, start) or _question_above(page.text, start) or _list_introduction(page.text, start)
         )
         return f"{section_at(page, start)}\n{before}\n{quote}"
+
+    def is_below_named_heading(self, source: str, number: int, quote: str) -> bool:
+        """Whether the question has all words of the heading right above a quote, such as "child lock"."""
+        page = self._index.page(source, number)
+        heading = words(section_at(page, page.text.find(quote)).rsplit(" > ", 1)[-1])
+        return any(is_content_word(word) for word in heading) and self._asked[0].issuperset(heading)
 
     def verify(self, answer: str) -> list[VerifiedSentence]:
         """The sentences of an answer with their citations, in order."""

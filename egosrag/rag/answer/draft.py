@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 Unsupported = Literal["drop", "mark"]
-# Share of the overlap of the best excerpt that the quotes of the model's sentences must have to be about the question.
+# Share of the overlap of the best excerpt that the quotes of the model's sentences must have to be about the question;
+# and where they are below a heading that the question names: there the best excerpt may be about something else that
+# is done in the same way ("set").
 _RELEVANT_SHARE = 0.5
+_RELEVANT_SHARE_BELOW_HEADING = 0.25
 
 
 class Draft:
@@ -63,7 +66,7 @@ class Draft:
         self.usage = Usage()
         self._verifier = verifier
         self._overlap = overlap
-        self._required_overlap = _RELEVANT_SHARE * best_overlap
+        self._best_overlap = best_overlap
         self._mark = load("unsupported", language_of(question)).text() if unsupported == "mark" else None
         self._question = question
         self._question_words = frozenset(words(question))
@@ -140,8 +143,10 @@ class Draft:
         if not verdict and lacks_price(self._question, "\n".join(sentence.text for sentence in supported)):
             return False
         citations = [sentence.citation for sentence in supported if sentence.citation]
+        named = any(self._verifier.is_below_named_heading(c.source, c.page, c.quote) for c in citations)
+        share = _RELEVANT_SHARE_BELOW_HEADING if named else _RELEVANT_SHARE
         quotes = [self._verifier.in_context(c.source, c.page, c.quote) for c in citations]
-        return self._overlap.of("\n".join(quotes)) >= self._required_overlap
+        return self._overlap.of("\n".join(quotes)) >= share * self._best_overlap
 
     def answer(self) -> Answer:
         """The released text as an answer, each sentence with the index of its citation."""

@@ -89,6 +89,21 @@ def test_a_true_sentence_about_something_else_is_no_answer(manuals: dict[str, Ma
     assert "40秒" in answer.answer
 
 
+@pytest.mark.parametrize(
+    ("language", "question", "sentence"),
+    [
+        ("zh", "儿童锁怎么设置？", "用机械钥匙把锁槽转到水平位置，车门就只能从车外打开。"),  # 设定 is the tailgate's
+        ("en", "How do I set the child lock?", "Turn its slot with the mechanical key to the horizontal position."),
+    ],
+)
+def test_what_is_below_a_heading_that_the_question_names_is_an_answer(
+    manuals: dict[str, ManualIndex], language: str, question: str, sentence: str
+) -> None:
+    manual, _ = engine(manuals[language], sentence)
+    answer = manual.ask(question)
+    assert (answer.mode, answer.answer) == ("generated", sentence)
+
+
 def test_the_repeated_question_is_no_answer(manuals: dict[str, ManualIndex]) -> None:
     manual, _ = engine(manuals["zh"], "钥匙电池的型号。")
     assert "CR2032" in manual.ask("钥匙电池的型号是什么？").answer
