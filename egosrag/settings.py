@@ -118,6 +118,12 @@ class Settings(BaseModel):
         None, description="session store: an SQLite file or a postgresql:// URL; default: a file in data_dir"
     )
 
+    prompt_cache_mb: int = Field(
+        512,
+        ge=0,
+        description="MiB on disk for what `egosrag chat` and `ask` have read with GGUF models, so that the next start "
+        "need not read it again; 0 for none",
+    )
     hub_mirror: str | None = Field(
         None, description="address of a mirror of the Hugging Face hub, which `egosrag models get` tries after it"
     )
@@ -159,6 +165,11 @@ class Settings(BaseModel):
     def models_dir(self) -> Path:
         """The folder of the models that ``egosrag models`` fetched."""
         return self.data_dir / "models"
+
+    @property
+    def saved_prompts_dir(self) -> Path:
+        """The folder of the prompts that are saved between processes."""
+        return self.cache_dir / "prompts"
 
     @classmethod
     def load(cls, config: Path | None = None, **flags: Any) -> Self:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egosrag.errors import SourceError
+from egosrag.errors import ModelError, SourceError
 from egosrag.samples import FOLDER
 from egosrag.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from egosrag.models.runtime.prompt_files import SavedPrompts
     from egosrag.pocket.reviser import PocketReviser
 
 
@@ -43,8 +45,31 @@ def chat_model(settings: Settings) -> BaseChatModel:
         device=settings.device,
         context_window=settings.context_window,
         prefix_style=settings.prefix_style,
+        saved_prompts=_saved_prompts(settings),
         **generation,
     )
+
+
+def preload(settings: Settings) -> None:
+    """Begin to load a GGUF file in a thread, while this one imports the rest; :func:`chat_model` waits for it.
+
+    What is wrong with the file is an error of :func:`chat_model`.
+    """
+    from egosrag.models.catalogue import resolve
+
+    with suppress(ModelError):
+        name = resolve(settings.model, settings.models_dir)
+        if name.lower().endswith(".gguf"):
+            from egosrag.models.runtime.gguf_file import read_gguf
+            from egosrag.models.runtime.llama_cpp import preload as load
+
+            load(read_gguf(name), settings.adapter, settings.context_window, _saved_prompts(settings))
+
+
+def _saved_prompts(settings: Settings) -> SavedPrompts | None:
+    from egosrag.models.runtime.prompt_files import SavedPrompts
+
+    return SavedPrompts(settings.saved_prompts_dir, settings.prompt_cache_mb) if settings.prompt_cache_mb else None
 
 
 def extract_model(settings: Settings, chat: BaseChatModel | None = None) -> BaseChatModel:

@@ -56,6 +56,7 @@ def ask(
     settings = load_settings(
         config, pairs, model=model, adapter=adapter, template=template, top_k=top_k, embedder=embedder
     )
+    assemble.preload(settings)
     with Progress() as progress:
         engine = assemble.manual(settings, documents, index, progress)
     for line in stdin_lines() if question == "-" else [question]:

@@ -122,7 +122,7 @@ def served_tools(settings: Settings, roles: Sequence[Path], documents: Sequence[
     from egosrag.samples import role_path
 
     progress = Progress()
-    chat = Once(lambda: assemble.chat_model(settings))
+    chat = Once(lambda: assemble.chat_model(settings.model_copy(update={"prompt_cache_mb": 0})))
     files = {name: find_files([path]) for name, path in _by_name(map(named_document, documents), "documents").items()}
     places = _by_name(map(named_index, indexes), "indexes")
     manuals = {

@@ -94,7 +94,7 @@ def served_models(settings: Settings, roles: Sequence[Path], indexes: Sequence[s
     from egosrag.roles.files import load_role
     from egosrag.serve.backends import ManualBackend, ModelBackend, RoleBackend
 
-    chat = assemble.chat_model(settings)
+    chat = assemble.chat_model(settings.model_copy(update={"prompt_cache_mb": 0}))
     served: dict[str, Backend] = {}
 
     def add(name: str, model: Backend) -> None:

@@ -192,8 +192,10 @@ def delete(session: SessionName, store: Store = None, config: Config = None) -> 
 
     This cannot be undone.
     """
+    from egosrag.models.runtime.prompt_files import clear
     from egosrag.sessions.catalog import delete_session
 
     with _open(store, config) as opened:
         delete_session(opened, session)
+    clear(load_settings(config).saved_prompts_dir)  # they have what was said
     print(session)

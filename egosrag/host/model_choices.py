@@ -172,4 +172,5 @@ def load_chosen(settings: Settings) -> Any:
     configured = Settings.load().model
     if address and settings.model != configured and settings.model not in {choice.name for choice in _served()}:
         raise ModelError(f"no server at {address} has the model {model}: start it, or choose another model")
-    return assemble.chat_model(settings)
+    # Visitors may delete what they said; what this process has read is in its memory until it ends.
+    return assemble.chat_model(settings.model_copy(update={"prompt_cache_mb": 0}))

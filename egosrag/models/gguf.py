@@ -15,7 +15,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from egosrag.errors import ModelError
 from egosrag.models.base import InProcessChatModel, by_own_names
 from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
-from egosrag.models.runtime.llama_cpp import GgufTokenizer, LlamaServer, open_server
+from egosrag.models.runtime.llama_cpp import CACHE_MB, GgufTokenizer, LlamaServer, open_server
+from egosrag.models.runtime.prompt_files import SavedPrompts
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import StopFilter, UnreportedUsage, chunk, last_chunk
 from egosrag.models.tokens import check_length
@@ -58,7 +59,12 @@ class GgufChatModel(InProcessChatModel):
     top_k: int = Field(0, ge=0, description="0 for all")
     min_p: float = Field(0.0, ge=0, le=1, description="leave out tokens less likely than this share of the likeliest")
     repetition_penalty: float = Field(1.0, gt=0)
-    kv_cache_mb: int = Field(512, ge=0, description="MiB of main memory for prefixes kept for later calls; 0 for none")
+    kv_cache_mb: int = Field(
+        CACHE_MB, ge=0, description="MiB of main memory for prefixes kept for later calls; 0 for none"
+    )
+    saved_prompts: SavedPrompts | None = Field(
+        None, description="a folder for KV caches of prompts, kept for later processes, and its MiB at most"
+    )
     seed: int | None = Field(None, description="the same seed and call give the same reply")
 
     _file: GgufFile = PrivateAttr()
@@ -71,7 +77,11 @@ class GgufChatModel(InProcessChatModel):
         super().model_post_init(context)
         self._file = read_gguf(self.model)
         self._server, self._window = open_server(
-            self._file, adapter=self.adapter, window=self.context_window, cache_mb=self.kv_cache_mb
+            self._file,
+            adapter=self.adapter,
+            window=self.context_window,
+            cache_mb=self.kv_cache_mb,
+            saved=self.saved_prompts,
         )
         end = end_of_turn_id(self.tokenizer) if self.template and self.tokenizer.chat_template else None
         self._end_of_turn = None if end is None else str(self._file.added_tokens[end])

@@ -16,6 +16,7 @@ from egosrag.models.servers import is_on_this_machine, split_name
 
 if TYPE_CHECKING:
     from egosrag.models.api import PrefixStyle
+    from egosrag.models.runtime.prompt_files import SavedPrompts
 
 _PROVIDERS = ("deepseek", "openai", "scripted")
 _OPENAI_URL = "https://api.openai.com/v1"
@@ -69,6 +70,7 @@ def load_chat_model(
     device: str | None = None,
     context_window: int | None = None,
     prefix_style: PrefixStyle | None = None,
+    saved_prompts: SavedPrompts | None = None,
     **settings: Unpack[GenerationSettings],
 ) -> BaseChatModel:
     """Load a chat model; with all of them a trailing AIMessage is a prefix, and stop strings are left out of the reply.
@@ -85,6 +87,7 @@ def load_chat_model(
         device: as torch names it, for a local model.
         context_window: tokens of prompt and reply together; the model's own when None.
         prefix_style: how an ``openai:`` server continues a prefix, "vllm", "deepseek" or "none".
+        saved_prompts: where a GGUF file's KV caches of prompts are kept between processes; other models keep none.
         **settings: temperature, top_p, max_new_tokens and others, see ``GenerationSettings``.
 
     Raises:
@@ -94,7 +97,7 @@ def load_chat_model(
     provider, colon, rest = name.partition(":")
     try:
         if name.lower().endswith(".gguf") and (not colon or len(provider) == 1):  # or the letter of a drive
-            return _gguf(name, adapter, template, dtype, device, context_window, settings)
+            return _gguf(name, adapter, template, dtype, device, context_window, saved_prompts, settings)
         if not colon:
             from egosrag.models.local import LocalChatModel
 
@@ -135,6 +138,7 @@ def _gguf(
     dtype: str | None,
     device: str | None,
     context_window: int | None,
+    saved_prompts: SavedPrompts | None,
     settings: GenerationSettings,
 ) -> BaseChatModel:
     from egosrag.models.gguf import GgufChatModel
@@ -142,7 +146,8 @@ def _gguf(
     if dtype is not None or device is not None:
         raise ModelError(f"{file} is run by llama.cpp, in the file's own number format: leave out dtype and device")
     arguments: dict[str, Any] = {**settings}
-    return GgufChatModel(model=file, adapter=adapter, template=template, context_window=context_window, **arguments)
+    arguments |= {"adapter": adapter, "template": template, "context_window": context_window}
+    return GgufChatModel(model=file, saved_prompts=saved_prompts, **arguments)
 
 
 def _scripted(file: str, context_window: int | None, settings: GenerationSettings) -> BaseChatModel:

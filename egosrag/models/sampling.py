@@ -12,11 +12,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from langchain_core.runnables import RunnableBinding
-
-from egosrag.presets import Style
+if TYPE_CHECKING:
+    from egosrag.presets import Style
 
 
 class TalkSampling(TypedDict, total=False):
@@ -139,6 +138,8 @@ def gguf_sampling(file: str | Path, architecture: str) -> TalkSampling:
 
 def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:
     """The model inside ``bind`` and ``with_config``, and the bound arguments."""
+    from langchain_core.runnables import RunnableBinding  # a GGUF file is loaded while LangChain is imported
+
     bound: dict[str, Any] = {}
     while isinstance(model, RunnableBinding):
         bound = {**model.kwargs, **bound}

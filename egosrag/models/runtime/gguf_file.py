@@ -111,12 +111,13 @@ def _read(path: Path, name: str, version: int) -> GgufFile:
         fields = reader_class(path).fields
         arrays = {key for key, field in fields.items() if field.types[0].name == "ARRAY"}
         metadata = {key: field.contents() for key, field in fields.items() if key not in arrays}
-        tokens = _contents(fields, "tokenizer.ggml.tokens")
-        types = _contents(fields, "tokenizer.ggml.token_type") or [1] * len(tokens)
+        tokens = fields.get("tokenizer.ggml.tokens")
+        types = _contents(fields, "tokenizer.ggml.token_type") or [1] * (len(tokens.data) if tokens else 0)
         named = {metadata.get(f"tokenizer.ggml.{special}_token_id") for special in _SPECIAL_NAMES}
         special = {n for n, kind in enumerate(types) if kind in _SPECIAL_TYPES or n in named}
         added = special | {n for n, kind in enumerate(types) if kind == _USER_DEFINED_TYPE}
-        return GgufFile(path, name, version, metadata, {n: AddedToken(tokens[n], n in special) for n in sorted(added)})
+        texts = {n: tokens.contents(n) for n in sorted(added)} if tokens else {}  # a few dozen of 150,000
+        return GgufFile(path, name, version, metadata, {n: AddedToken(text, n in special) for n, text in texts.items()})
     except Exception as error:  # of any kind: the offsets of a damaged file point anywhere
         with path.open("rb") as file:
             fault = "is damaged or cut off: download it again" if file.read(4) == b"GGUF" else "is not a GGUF file"
@@ -135,6 +136,8 @@ def _reader_class() -> type[GGUFReader]:
     except ImportError as error:
         raise ModelError(f"GGUF files need another package: {INSTALL}") from error
 
+    size_at = struct.Struct("<Q").unpack_from
+
     class Reader(GGUFReader):
         """The package's reader with arrays read at once: one by one, a vocabulary of 150,000 takes seconds."""
 
@@ -150,12 +153,13 @@ def _reader_class() -> type[GGUFReader]:
                 array = self._get(offset, self.gguf_scalar_to_np[kind], count)
                 if len(array) < count:
                     raise ValueError("an array goes beyond the end of the file")
-                return 12 + array.nbytes, list(array[:, None]), list(values), types
+                # Rows of a memory map take ten times as long as those of an array.
+                return 12 + array.nbytes, list(array.view(np.ndarray)[:, None]), list(values), types
             data, strings = memoryview(self.data.view(np.ndarray).data), []
-            for _ in values:
-                (size,) = struct.unpack_from("<Q", data, offset)
-                strings.append(data[offset + 8 : offset + 8 + size])
-                offset += 8 + size
+            for _ in values:  # a third of a million steps: each name that it looks up counts
+                start = offset + 8
+                offset = start + size_at(data, offset)[0]
+                strings.append(data[start:offset])
             return offset - orig_offs, strings, list(values), types
 
     return Reader

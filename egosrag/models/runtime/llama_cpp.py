@@ -9,6 +9,7 @@ key that only this process has.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -29,7 +30,7 @@ from egosrag.caller import POLL_S, cache_key, check_cancelled, current_caller
 from egosrag.errors import ModelError, WindowError
 from egosrag.models.runtime.gguf_file import INSTALL, GgufFile, read_gguf
 from egosrag.models.runtime.kv_cache import common_prefix_length
-from egosrag.prompts.templates import render_chat
+from egosrag.models.runtime.prompt_files import PromptFiles, SavedPrompts
 
 if TYPE_CHECKING:
     import httpx
@@ -39,6 +40,9 @@ SLOTS = 4
 
 DEFAULT_WINDOW = 8192
 """Tokens of the context window, where none is given and the file allows more: llama.cpp allocates it all at once."""
+
+CACHE_MB = 512
+"""MiB of main memory for prefixes that do not fit into the KV cache."""
 
 _CACHE_TOKENS = 16_384  # of the KV cache that the slots share
 # A prompt takes over a slot with which it shares this part of itself. With less it takes the least recently used one:
@@ -123,6 +127,8 @@ class GgufTokenizer:
         self, chat: Sequence[Mapping[str, str]], tokenize: bool = False, add_generation_prompt: bool = False
     ) -> str:
         """The text of a conversation by the file's chat template."""
+        from egosrag.prompts.templates import render_chat  # a file is loaded while LangChain is imported
+
         assert not tokenize, "prompts.encode does it"
         return render_chat(self.chat_template or "", chat, add_generation_prompt=add_generation_prompt, **self._names)
 
@@ -144,16 +150,23 @@ class LlamaServer:
         server: xllamacpp's.
         cache_tokens: tokens of the KV cache that all slots share.
         key: of the server's own port.
+        files: prompts of earlier processes, and where those of this one are saved when it ends; None for none.
 
     Attributes:
         name: what the user called the file, for errors.
         tokenizer: the file's.
     """
 
-    def __init__(self, file: GgufFile, server: Any, *, cache_tokens: int, key: str) -> None:
+    def __init__(
+        self, file: GgufFile, server: Any, *, cache_tokens: int, key: str, files: PromptFiles | None = None
+    ) -> None:
         self.name = file.name
-        self.tokenizer = GgufTokenizer(file, partial(_post, _client(server.listening_address, key)))
+        self._post = partial(_post, _client(server.listening_address, key))
+        self.tokenizer = GgufTokenizer(file, self._post)
         self._server = server
+        self._files = files
+        self._used = False  # by a first prompt
+        self._shared = False  # by callers who may not learn of each other's prompts
         self._freed = threading.Condition()
         self._free_tokens = cache_tokens
         self._running: set[int] = set()  # identities of the generations
@@ -186,6 +199,7 @@ class LlamaServer:
         """Yield the reply as it comes, whole characters only. Close the iterator to stop."""
         events: SimpleQueue[dict[str, Any] | ModelError | None] = SimpleQueue()
         own = self._own_prefix(generation.ids) if cache_key() else None
+        self._take_over_saved(generation.ids)
         self._acquire(generation)
         threading.Thread(target=self._run, args=(generation, events), name="llama.cpp").start()
         try:
@@ -225,6 +239,26 @@ class LlamaServer:
             raise ModelError(f"llama.cpp cannot score a text with {self.name}: {_message(answer)}")
         stated = answer["choices"][0]["logprobs"]
         return float(stated["content"][0]["logprob"]) if stated else None
+
+    def _take_over_saved(self, prompt: list[int]) -> None:
+        """Read what an earlier process saved of the first prompt into the slot that llama.cpp will choose for it."""
+        with self._freed:
+            first, self._used = not self._used, True
+            self._shared |= bool(cache_key())
+        if first and self._files and not self._shared and (path := self._files.best_for(prompt)):
+            try:
+                self._post("/slots/0?action=restore", {"filename": path.name})
+            except ModelError:
+                path.unlink(missing_ok=True)
+
+    def save_prompts(self) -> None:
+        """Save the prompts of this process for later ones, unless several callers share it."""
+        if self._files and self._used and not self._shared:
+            for number in range(SLOTS):
+                path = self._files.slot(number)
+                with suppress(Exception):  # a cache: whatever fails, the prompt is read again
+                    self._post(f"/slots/{number}?action=save", {"filename": path.name})
+                    self._files.keep(path)
 
     def _own_prefix(self, prompt: list[int]) -> int:
         """Ids with which ``prompt`` and an earlier prompt of the same caller begin, and remembers this one.
@@ -299,7 +333,12 @@ def _next(events: SimpleQueue[Any]) -> Any:
 
 
 def open_server(
-    file: GgufFile, *, adapter: str | None = None, window: int | None = None, cache_mb: int = 512
+    file: GgufFile,
+    *,
+    adapter: str | None = None,
+    window: int | None = None,
+    cache_mb: int = CACHE_MB,
+    saved: SavedPrompts | None = None,
 ) -> tuple[LlamaServer, int]:
     """The server of a GGUF file, loaded or shared.
 
@@ -308,6 +347,7 @@ def open_server(
         adapter: a GGUF file of a LoRA adapter; a file with an adapter is loaded beside the one without.
         window: tokens of prompt and reply together; ``DEFAULT_WINDOW`` when None, never above the file's own.
         cache_mb: MiB of main memory for the prefixes that do not fit into the KV cache.
+        saved: where prompts are saved between processes; None for nowhere.
 
     Returns:
         The server, and the window.
@@ -322,15 +362,37 @@ def open_server(
     window = min(window or DEFAULT_WINDOW, file.window or DEFAULT_WINDOW)
     cache_tokens = max(window, min(_CACHE_TOKENS, SLOTS * window))
     lora = None if adapter is None else _read_adapter(adapter, file)
-    key = (*_identity(file), *(_identity(lora) if lora else ()), cache_tokens, cache_mb)
+    key = (*_identity(file), *(_identity(lora) if lora else ()), cache_tokens, cache_mb, saved)
     with _LOADING:
         server = _SERVERS.get(key)
         if server is None:
+            save_prompts()
             _LAST_SERVER.clear()
-            server = _load(file, lora, cache_tokens, cache_mb)
+            server = _load(file, lora, cache_tokens, cache_mb, saved)
             _SERVERS[key] = server
         _LAST_SERVER[:] = [server]
     return server, window
+
+
+def preload(
+    file: GgufFile, adapter: str | None = None, window: int | None = None, saved: SavedPrompts | None = None
+) -> None:
+    """Begin to load a file in a thread; :func:`open_server` with the same arguments waits for it.
+
+    Args:
+        file: its header.
+        adapter: as for :func:`open_server`, which raises what is wrong.
+        window: as for :func:`open_server`.
+        saved: as for :func:`open_server`.
+    """
+    _import_xllamacpp()  # here: an import in the thread would wait for those of the caller
+
+    def load() -> None:
+        with suppress(ModelError):
+            open_server(file, adapter=adapter, window=window, saved=saved)
+
+    thread = threading.Thread(target=load, name="preload", daemon=True)
+    thread.start()
 
 
 def _identity(file: GgufFile) -> tuple[str, int]:
@@ -349,7 +411,16 @@ def _read_adapter(adapter: str, base: GgufFile) -> GgufFile:
     return file
 
 
-def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: int) -> LlamaServer:
+@atexit.register
+def save_prompts() -> None:
+    """Save the prompts of the loaded files, those that save any."""
+    for server in list(_SERVERS.values()):
+        server.save_prompts()
+
+
+def _load(
+    file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: int, saved: SavedPrompts | None
+) -> LlamaServer:
     xllamacpp = _import_xllamacpp()
     key = secrets.token_urlsafe(32)
     params = xllamacpp.CommonParams()
@@ -361,6 +432,12 @@ def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: in
     params.ui = params.endpoint_slots = params.warmup = False
     params.n_ctx, params.n_parallel, params.kv_unified = cache_tokens, SLOTS, True
     params.n_batch = params.n_ubatch = _BATCH
+    files = None
+    if saved:
+        model = (*_identity(file), *(_identity(lora) if lora else ()), xllamacpp.__version__)
+        with suppress(OSError):  # no disk, no cache
+            files = PromptFiles(saved, model)
+            params.slot_save_path = f"{files.folder}{os.sep}"
     params.cache_ram_mib = cache_mb
     params.cache_prompt = cache_mb > 0
     params.slot_prompt_similarity = _SAME_CONVERSATION
@@ -373,7 +450,7 @@ def _load(file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: in
         raise ModelError(
             f"llama.cpp cannot load {where}: it is damaged, too new for the installed xllamacpp, or too large"
         ) from error
-    return LlamaServer(file, server, cache_tokens=cache_tokens, key=key)
+    return LlamaServer(file, server, cache_tokens=cache_tokens, key=key, files=files)
 
 
 def _processors() -> int:
