@@ -19,6 +19,10 @@ Language = Literal["en", "zh"]
 StopReason = Literal["quote", "eos", "stop", "length", "speaker", "interrupted"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -277,6 +281,9 @@ class Passage(_Frozen):
     end: int
     text: str
     section: str = ""
+    metadata: dict[str, Any] | None = Field(
+        default=None, exclude_if=_is_none, description="of the document of another library that the passage was"
+    )
 
 
 class Citation(_Frozen):
