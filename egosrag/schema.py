@@ -19,8 +19,8 @@ Language = Literal["en", "zh"]
 StopReason = Literal["quote", "eos", "stop", "length", "speaker", "interrupted"]
 
 
-def _is_none(value: object) -> bool:
-    return value is None
+def _is_absent(value: object) -> bool:
+    return value in (None, "")
 
 
 class _Frozen(BaseModel):
@@ -211,6 +211,10 @@ class Pin(_Frozen):
     id: str
     text: str
     turn_ids: tuple[str, ...] = ()
+    value: dict[str, Any] | None = Field(
+        default=None, exclude_if=_is_absent, description="what another program stored, of which ``text`` is the line"
+    )
+    at: str = Field(default="", exclude_if=_is_absent, description="when another program stored it, ISO 8601")
 
 
 class Ledger(_Frozen):
@@ -282,7 +286,7 @@ class Passage(_Frozen):
     text: str
     section: str = ""
     metadata: dict[str, Any] | None = Field(
-        default=None, exclude_if=_is_none, description="of the document of another library that the passage was"
+        default=None, exclude_if=_is_absent, description="of the document of another library that the passage was"
     )
 
 
