@@ -21,7 +21,8 @@ from egosrag.egos.state import State
 from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
 from egosrag.roles.data import write_atomically
-from egosrag.schema import Pin, Scene, Turn
+from egosrag.schema import Pin, Role, Scene, Turn
+from egosrag.sessions.records import Record
 from egosrag.text.encoding import decode_bytes, without_surrogates
 from egosrag.text.language import language_of, one_line
 
@@ -81,6 +82,13 @@ def memories_in(view: ConversationView) -> list[Memory]:
 
     pins = [Memory(pin.id, pin.text, True, of(pin.turn_ids)) for pin in view.pins]
     return [*pins, *(Memory(_scene_id(s), s.text, False, of(s.turn_ids)) for s in view.visible_scenes if s.text)]
+
+
+def memories_stored(values: Mapping[str, Any]) -> list[Memory]:
+    """What the stored values of a session remember; see :func:`memories_in`."""
+    record = Record.of(values)
+    pins = tuple(Pin.model_validate(row) for row in values.get("pins") or ())
+    return memories_in(ConversationView(Role(name=values["name"]), record.turns, record.scenes, pins=pins))
 
 
 class Memories:

@@ -28,18 +28,17 @@ from langgraph.store.base import (
 from langgraph.store.memory import InMemoryStore
 
 from egosrag.egos.state import now
-from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
 from egosrag.rag.index.bm25 import Bm25
-from egosrag.schema import Pin, Role
+from egosrag.schema import Pin
 from egosrag.sessions.catalog import session_config, session_graph, session_names
-from egosrag.sessions.memories import Memory, memories_in, pin_of, scenes_changed
-from egosrag.sessions.records import Record
+from egosrag.sessions.memories import Memory, memories_stored, pin_of, scenes_changed
 from egosrag.sessions.store import exclusive
 from egosrag.text.words import ANALYZERS, without_question_words
 
 ROOT = "memories"
 MAX_PINS = 200  # of a session: each of its checkpoints stores them all
+MAX_LINE = 1000  # characters: it is in every prompt
 _TEXTS = ("text", "content", "memory")  # where programs write the sentence of a memory; the first that is there
 Namespace = tuple[str, ...]
 
@@ -80,8 +79,8 @@ class SessionMemoryStore(BaseStore):
         """See :class:`langgraph.store.base.BaseStore`; what is read is what was there before the puts.
 
         Raises:
-            SessionError: a value has no sentence, the session belongs to another role or another graph, it has too many
-                pins, or the namespace is not of a role and a session.
+            SessionError: a value has no sentence or a long text, the session belongs to another role or another graph,
+                it has too many pins, or the namespace is not of a role and a session.
             SessionBusy: the session's role is answering.
         """
         todo = list(ops)
@@ -133,7 +132,7 @@ class SessionMemoryStore(BaseStore):
             return []
         pins = {pin.id: pin for pin in _pins(state.values)}
         found: list[Item] = []
-        for memory in _memories(state.values):
+        for memory in memories_stored(state.values):
             pin = pins.get(memory.id) if memory.pinned else None
             at = (pin and pin.at) or next((turn.at for turn in reversed(memory.turns) if turn.at), state.created_at)
             value = _value(memory, pin)
@@ -199,7 +198,8 @@ class SessionMemoryStore(BaseStore):
 def _changed(values: Mapping[str, Any], puts: Sequence[PutOp], session: str) -> dict[str, Any]:
     """What a session stores after the puts."""
     pins = {pin.id: pin for pin in _pins(values)}
-    scenes = {memory.id: memory for memory in _memories(values) if not memory.pinned}
+    memories = memories_stored(values) if values else []
+    scenes = {memory.id: memory for memory in memories if not memory.pinned}
     forgotten: dict[str, str] = {}
     for put in puts:
         before = pins.get(put.key)
@@ -220,12 +220,6 @@ def _changed(values: Mapping[str, Any], puts: Sequence[PutOp], session: str) -> 
 
 def _pins(values: Mapping[str, Any]) -> tuple[Pin, ...]:
     return tuple(Pin.model_validate(row) for row in values.get("pins") or ())
-
-
-def _memories(values: Mapping[str, Any]) -> list[Memory]:
-    record = Record.of(values)
-    name = values.get("name") or "?"
-    return memories_in(ConversationView(Role(name=name), record.turns, record.scenes, pins=_pins(values)))
 
 
 def _value(memory: Memory, pin: Pin | None) -> dict[str, Any]:
@@ -257,11 +251,15 @@ def _line(value: Mapping[str, Any]) -> str:
     """The line of a value in the prompt.
 
     Raises:
-        SessionError: it has none.
+        SessionError: it has none, or a text that is too long for one.
     """
     sentence = _sentence(value)
     if not sentence or not sentence.strip():
         raise SessionError(f"what is remembered is a sentence: put it in the value as {_TEXTS[0]!r}")
+    if len(sentence) > MAX_LINE:
+        raise SessionError(
+            f"a sentence to remember has at most {MAX_LINE} characters, this one {len(sentence)}: cut it"
+        )
     return pin_of(sentence).text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore, GetOp, InvalidNamespaceError, PutOp
 from langgraph.store.memory import InMemoryStore
+from typer.testing import CliRunner
 
 from egosrag import Conversation
+from egosrag.cli.main import app
 from egosrag.errors import SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role
@@ -82,6 +85,15 @@ def test_it_is_there_for_another_process(any_store: str) -> None:
         item = SessionMemoryStore(opened).get(HERE, "boat")
     assert item and item.value == {"text": "The boat is called Tern."}
     assert before <= item.created_at <= datetime.now(UTC)
+
+
+def test_the_command_line_lists_it_before_the_first_line(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s.sqlite") as opened:
+        SessionMemoryStore(opened).put(HERE, "boat", {"text": "The boat is called Tern."})
+    listed = CliRunner().invoke(app, ["sessions", "memory", "s", "--store", str(tmp_path / "s.sqlite")])
+    assert "The boat is called Tern." in listed.output
+    other = CliRunner().invoke(app, ["sessions", "memory", "t", "--store", str(tmp_path / "s.sqlite")])
+    assert (other.exit_code, "there is no session 't'" in str(other.exception)) == (1, True)
 
 
 def test_a_line_that_the_user_corrects_keeps_its_key_and_its_other_fields(sessions: Any) -> None:
@@ -211,6 +223,7 @@ def test_other_namespaces_are_in_another_store() -> None:
         (("memories", "Tim"), {"text": "x"}, "is not of a role and a session"),
         (HERE, {"theme": "dark"}, "what is remembered is a sentence: put it in the value as 'text'"),
         (HERE, {"text": " "}, "what is remembered is a sentence"),
+        (HERE, {"text": "x" * 1001}, "at most 1000 characters, this one 1001"),
         (namespace_of("Juno", "s"), {"text": "x"}, "session 's' belongs to Tim, not to Juno"),
     ],
 )
