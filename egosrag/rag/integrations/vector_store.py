@@ -5,6 +5,8 @@ the lexical indexes beside the vectors, for :class:`egosrag.rag.answer.engine.Ma
 the page of a document's metadata.
 """
 
+# ruff: noqa: A002 - LangChain's stores name an argument "filter"
+
 from __future__ import annotations
 
 import logging
@@ -240,13 +242,7 @@ class ManualVectorStore(VectorStore):
 
     # --- search ------------------------------------------------------------------------------------------------------
 
-    def similarity_search(
-        self,
-        query: str,
-        k: int = 4,
-        filter: Filter | None = None,  # noqa: A002 - as LangChain's stores name it
-        **kwargs: Any,
-    ) -> list[Document]:
+    def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
         """The documents nearest to a query, best first.
 
         Args:
@@ -258,21 +254,13 @@ class ManualVectorStore(VectorStore):
         return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
 
     def similarity_search_with_score(
-        self,
-        query: str,
-        k: int = 4,
-        filter: Filter | None = None,  # noqa: A002
-        **kwargs: Any,
+        self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """See :meth:`similarity_search`; the score is the cosine, 1 for the same direction."""
         return [(document, score) for document, score, _ in self._nearest(self._embedder.question(query)[0], k, filter)]
 
     def similarity_search_by_vector(
-        self,
-        embedding: list[float],
-        k: int = 4,
-        filter: Filter | None = None,  # noqa: A002
-        **kwargs: Any,
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
         """See :meth:`similarity_search`, with the query's vector."""
         vector = np.asarray(embedding, dtype=np.float32)
@@ -284,7 +272,7 @@ class ManualVectorStore(VectorStore):
         k: int = 4,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
-        filter: Filter | None = None,  # noqa: A002
+        filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Documents that are near to a query and far from each other.
