@@ -97,7 +97,7 @@ class ManualVectorStore(VectorStore):
             return self._index
 
     def save(self, where: str | Path) -> None:
-        """Write the documents as an index: :meth:`load` and ``egosrag ask --index`` read it.
+        """Write the documents as an index, which :meth:`load` reads; also ``egosrag ask --index``, of a named embedder.
 
         Args:
             where: a folder, or ``postgresql://...#NAME``.
@@ -208,7 +208,9 @@ class ManualVectorStore(VectorStore):
         """Remove documents, add others, and write the pages anew of which they are."""
         self._matrix = self._index = None
         before = {name: self._passages[name] for name in removed if name in self._passages}
-        changed = {(passage.source, passage.page) for passage in before.values()}
+        changed = dict.fromkeys(
+            (passage.source, passage.page) for passage in before.values()
+        )  # in order, as a set is not
         for name in before.keys() - added.keys():
             del self._passages[name], self._vectors[name]
         last: dict[str, int] = {}
@@ -221,7 +223,7 @@ class ManualVectorStore(VectorStore):
                 page = old.page
             number = page or last.get(source, 0) + 1
             last[source] = max(number, last.get(source, 0))
-            changed.add((source, number))
+            changed[source, number] = None
             self._passages[name] = Passage(
                 id=name, source=source, page=number, start=0, end=len(text), text=text, metadata=metadata
             )

@@ -70,6 +70,7 @@ def test_a_document_without_a_page_is_the_next_one_of_its_source() -> None:
         ["one", "two", "three"], EMBEDDINGS, [{"source": "a"}, {"source": "a"}, {}], ids=["1", "2", "3"]
     )
     assert of_pages(made.index) == {("a", 1): "one", ("a", 2): "two", ("3", 1): "three"}
+    assert made.index.places == [("a", 1), ("a", 2), ("3", 1)], "in the order in which they came"
     made.add_texts(["more", "uno"], [{"source": "a"}, {"source": "a"}], ids=["4", "1"])
     assert of_pages(made.index) == {("a", 1): "uno", ("a", 2): "two", ("3", 1): "three", ("a", 3): "more"}
 
