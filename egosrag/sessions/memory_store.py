@@ -7,6 +7,7 @@ is pinned: the role has it in every prompt. What the conversation pins, or keeps
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 from langgraph.store.memory import InMemoryStore
+from pydantic_core import to_jsonable_python
 
 from egosrag.egos.state import now
 from egosrag.errors import SessionError
@@ -34,6 +36,7 @@ from egosrag.schema import Pin
 from egosrag.sessions.catalog import session_config, session_graph, session_names
 from egosrag.sessions.memories import Memory, memories_stored, pin_of, scenes_changed
 from egosrag.sessions.store import exclusive
+from egosrag.text.encoding import without_surrogates
 from egosrag.text.words import ANALYZERS, without_question_words
 
 ROOT = "memories"
@@ -55,6 +58,8 @@ def namespace_of(role: str, session: str) -> Namespace:
 
 class SessionMemoryStore(BaseStore):
     """The memories of sessions by ``namespace_of(role, session)``; of a role, by ``("memories", role)``.
+
+    It is for programs that may know all sessions of the checkpointer; a search without a session reads each of them.
 
     A pin that a graph did not put, or a scene, has the value ``{"text", "pinned", "from"}``. What a graph puts comes
     back as it was; its ``text``, ``content`` or ``memory`` is the sentence that the role knows. It creates the session
@@ -199,23 +204,35 @@ def _changed(values: Mapping[str, Any], puts: Sequence[PutOp], session: str) -> 
     """What a session stores after the puts."""
     pins = {pin.id: pin for pin in _pins(values)}
     memories = memories_stored(values) if values else []
-    scenes = {memory.id: memory for memory in memories if not memory.pinned}
-    forgotten: dict[str, str] = {}
+    turn_ids = {memory.id: tuple(turn.id for turn in memory.turns) for memory in memories}
+    scenes = {memory.id for memory in memories if not memory.pinned}
+    most = max(MAX_PINS, len(pins))
     for put in puts:
-        before = pins.get(put.key)
-        turn_ids = (
-            before.turn_ids if before else tuple(turn.id for turn in scenes[put.key].turns) if put.key in scenes else ()
-        )
-        if put.key in scenes:
-            forgotten[put.key] = ""
         if put.value is None:
             pins.pop(put.key, None)
-            continue
-        pins[put.key] = Pin(id=put.key, text=_line(put.value), turn_ids=turn_ids, value=dict(put.value), at=now())
-    if len(pins) > MAX_PINS:
+        else:
+            value, of = _plain(put.value), turn_ids.get(put.key, ())
+            key = without_surrogates(put.key)
+            pins[key] = Pin(id=key, text=_line(value), turn_ids=of, value=value, at=now())
+    if len(pins) > most:
         raise SessionError(f"session {session!r} has {MAX_PINS} pinned lines already: delete some first")
+    forgotten = dict.fromkeys(scenes & {put.key for put in puts}, "")
     update: Any = {"pins": [pin.model_dump() for pin in pins.values()]}
     return {**update, **(scenes_changed(values, forgotten) if forgotten else {})}
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A value as it is stored: JSON.
+
+    Raises:
+        SessionError: it cannot be JSON.
+    """
+    try:
+        plain = json.dumps(to_jsonable_python(value), ensure_ascii=False)
+    except ValueError as error:
+        raise SessionError(f"a value to remember is JSON, and this one is not ({error}): leave that out") from error
+    stored: dict[str, Any] = json.loads(without_surrogates(plain))
+    return stored
 
 
 def _pins(values: Mapping[str, Any]) -> tuple[Pin, ...]:

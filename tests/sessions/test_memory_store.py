@@ -119,6 +119,17 @@ def test_a_value_on_a_scene_stays_in_its_place(sessions: Any) -> None:
     assert scene.key not in [item.key for item in store.search(HERE, limit=99)]
 
 
+def test_values_are_stored_as_json(sessions: Any) -> None:
+    store = SessionMemoryStore(sessions)
+    day = datetime(2026, 5, 1, 8, 15, tzinfo=UTC)
+    store.put(HERE, "k\ud800", {"text": "We meet\nat \ud8008:15", "at": day, "who": ("Ann", "Tim"), "n": 1.5})
+    (item,) = store.search(HERE)
+    assert {**item.value, "text": ""} == {"text": "", "at": "2026-05-01T08:15:00Z", "who": ["Ann", "Tim"], "n": 1.5}
+    assert "\n- We meet at " in prompt(talk_with(sessions))
+    with pytest.raises(SessionError, match="a value to remember is JSON, and this one is not"):
+        store.put(HERE, "other", {"text": "x", "of": object()})
+
+
 def test_a_carried_conversation_takes_its_values_along(sessions: Any) -> None:
     store = SessionMemoryStore(sessions)
     store.put(HERE, "boat", {"text": "The boat is called Tern.", "by": "Ann"})
@@ -245,6 +256,8 @@ def test_the_limits_are_langgraphs_and_ours(memories: SessionMemoryStore) -> Non
     memories.put(HERE, "7", {"text": "Another fact."})
     with pytest.raises(SessionError, match="pinned lines already: delete some first"):
         memories.put(HERE, "more", {"text": "One more."})
+    memories.delete(HERE, "7")
+    memories.put(HERE, "more", {"text": "One more."})
 
 
 # --- in graphs and agents --------------------------------------------------------------------------------------------
