@@ -208,9 +208,7 @@ class ManualVectorStore(VectorStore):
         """Remove documents, add others, and write the pages anew of which they are."""
         self._matrix = self._index = None
         before = {name: self._passages[name] for name in removed if name in self._passages}
-        changed = dict.fromkeys(
-            (passage.source, passage.page) for passage in before.values()
-        )  # in order, as a set is not
+        changed = dict.fromkeys((passage.source, passage.page) for passage in before.values())  # a set has no order
         for name in before.keys() - added.keys():
             del self._passages[name], self._vectors[name]
         last: dict[str, int] = {}
