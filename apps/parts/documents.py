@@ -68,6 +68,15 @@ def _delete(page: PageContext, uploads: list[Upload]) -> None:
     st.session_state["manual_pick"] = [c for c in st.session_state["manual_pick"] if c not in deleted]
 
 
+def show_other_programs(page: PageContext, documents: Documents) -> None:
+    """Show, in the sidebar, the command by which other programs ask these documents."""
+    t = page.t
+    with page.side, st.expander(t("manual.programs"), icon=":material/hub:"):
+        st.caption(t("manual.programs_what"))
+        st.code(manuals.mcp_command(page.settings, list(documents.values())), language=None, wrap_lines=True)
+        st.caption(t("manual.programs_how"))
+
+
 def index_of(page: PageContext, documents: Documents) -> ManualIndex | None:
     """The index of the documents, and a line about each that cannot be read; None while it is built, or without any."""
     chosen = list(documents.values())

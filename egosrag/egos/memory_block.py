@@ -24,6 +24,7 @@ from egosrag.prompts import render
 from egosrag.schema import Scene, Turn
 from egosrag.text.language import language_of
 
+_ASSISTANTS = (MessageRole.ASSISTANT, MessageRole.CHATBOT, MessageRole.MODEL, MessageRole.TOOL, MessageRole.FUNCTION)
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,8 @@ class SessionMemoryBlock(BaseMemoryBlock[str]):
     def _turn(self, message: ChatMessage) -> Turn:
         text = (message.content or "").strip()
         language = language_of(self._turns[0].text if self._turns else text)
-        names = {MessageRole.USER: render.USER, MessageRole.ASSISTANT: ASSISTANT}
+        # What a tool answered is a part of what the assistant says, as in the middleware.
+        names = {MessageRole.USER: render.USER, **dict.fromkeys(_ASSISTANTS, ASSISTANT)}
         return Turn(speaker=names[message.role][language] if message.role in names else message.role.value, text=text)
 
     def _fits(self, view: ConversationView, share: float = 1.0) -> bool:

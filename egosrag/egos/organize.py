@@ -9,7 +9,7 @@ page shows are made from the parts. Whether a conversation fits is decided from 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -25,7 +25,7 @@ from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
 from egosrag.roles.notes import notes_of
-from egosrag.schema import Evidence, LoreEntry, Persona, Role, Turn
+from egosrag.schema import Evidence, LoreEntry, Persona, Pin, Role, Turn
 from egosrag.text import macros
 from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import one_line
@@ -205,7 +205,21 @@ class Organize(Step[ConversationView, Composed]):
 
     def pins_fit(self, view: ConversationView) -> bool:
         """Whether the pins take at most an eighth of the window."""
-        return self.count(render.pin_block(view.pins, view.language, self.prompts)) <= max(self.window // 8, 32)
+        return len(self._shown_pins(view)) == len(view.pins)
+
+    def _shown_pins(self, view: ConversationView) -> tuple[Pin, ...]:
+        """The pins that fit an eighth of the window, the first ones where there are more.
+
+        Others may come from another program, or from a model with a larger window.
+        """
+        budget = max(self.window // 8, 32)
+
+        def too_long(number: int) -> bool:
+            return self.count(render.pin_block(view.pins[:number], view.language, self.prompts)) > budget
+
+        if not too_long(len(view.pins)):
+            return view.pins
+        return view.pins[: bisect_left(range(len(view.pins) + 1), True, key=too_long) - 1]
 
     def card_report(self, role: Role, persona: Persona | None = None) -> str:
         """What of a card fits the window, in one line; empty where all of it does."""
@@ -293,7 +307,7 @@ class Organize(Step[ConversationView, Composed]):
         language = view.language
         write = render.quoted if self.quote else render.plain
         parts: list[PromptPart] = []
-        if pins := render.pin_block(view.pins, language, self.prompts):
+        if pins := render.pin_block(self._shown_pins(view), language, self.prompts):
             parts.append(self._part("scenes", pins))
         if scenes := render.scene_block(view.visible_scenes, language, self.prompts):
             parts.append(self._part("scenes", scenes))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from egosrag import assemble
@@ -15,6 +17,7 @@ from egosrag.host.visitors import Visitor
 from egosrag.rag.answer.decision import QUOTE_FROM
 from egosrag.rag.documents.page_view import PageView, page_view
 from egosrag.rag.documents.readers import READERS
+from egosrag.samples import PREFIX
 from egosrag.schema import Answer, AnswerProgress, Citation
 from egosrag.settings import Settings
 
@@ -47,6 +50,31 @@ def list_documents(visitor: Visitor, language: str) -> dict[str, Upload]:
     return {
         document.path.name: document for document in (*own, *(Upload(assemble.sample(name), name) for name in samples))
     }
+
+
+def mcp_command(settings: Settings, documents: Sequence[Upload]) -> str:
+    """The command that serves these documents as tools of other programs, with the model that answers here.
+
+    A visitor's own document has the name that they know: its path here is not theirs.
+    """
+    words, names = ["egosrag", "mcp"], set[str]()
+    for document in documents:
+        place = document.name
+        if document.name in SAMPLES.values():
+            place = PREFIX + document.name.rpartition(".")[0]
+        elif place.startswith(("-", PREFIX)):
+            place = f"./{place}"
+        name = stem = document.name.rpartition(".")[0].replace("=", "-") or document.name
+        number = 2
+        while name in names:
+            name, number = f"{stem}-{number}", number + 1
+        names.add(name)
+        words += ["--doc", place if name == stem and "=" not in place else f"{name}={place}"]
+    if settings.model != Settings.model_fields["model"].default:
+        words += ["--model", settings.model]
+    if settings.embedder and not Path(settings.embedder).exists():  # a folder of this machine is nobody else's
+        words += ["--embedder", settings.embedder]
+    return shlex.join(words)
 
 
 class IndexCache:

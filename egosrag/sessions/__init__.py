@@ -5,6 +5,7 @@ order:
 
 - ``conversation``: ``Conversation``, the session with one role: lines, replies, swipes, edits.
 - ``memories``: what it remembers, line by line: see, pin, correct, forget, carry.
+- ``memory_store``: the same for the graphs of other programs, as a LangGraph ``BaseStore``.
 - ``actions``: its further methods: continue, impersonate, retry, branch, rename, pin, search.
 - ``greetings``: the greetings of a card as the first turn and its siblings.
 - ``group``: ``GroupChat``, the same with several roles.

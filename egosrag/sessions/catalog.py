@@ -13,13 +13,12 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.state import State
-from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
 from egosrag.prompts.render import USER
 from egosrag.schema import Persona, Pin, Role
 from egosrag.sessions.archive import Archive
 from egosrag.sessions.durable_store import DurableStore
-from egosrag.sessions.memories import Memory, memories_in
+from egosrag.sessions.memories import Memory, memories_stored
 from egosrag.sessions.records import Record, session_name, settled
 from egosrag.sessions.store import exclusive, saved_partial
 
@@ -131,11 +130,12 @@ def memories_of(store: BaseCheckpointSaver[Any], session: str) -> list[Memory]:
     """What a session remembers.
 
     Raises:
-        SessionError: there is no such session, or it is empty.
+        SessionError: there is no such session.
     """
-    archive = archive_of(store, session)
-    record = archive.record
-    return memories_in(ConversationView(archive.roles[0], record.turns, record.scenes, pins=archive.pins))
+    stored = session_graph(store).get_state(session_config(session)).values
+    if not stored.get("name"):
+        raise SessionError(f"there is no session {session!r}: see egosrag sessions list")
+    return memories_stored(stored)
 
 
 def _role_names(stored: Mapping[str, Any], record: Record) -> list[str]:

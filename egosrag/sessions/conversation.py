@@ -129,6 +129,8 @@ class Conversation(Actions, Memories):
                 f"session {session!r} belongs to {stored}, not to {self.name}: give another session's name"
             )
         self.set_until(self.until)
+        if values.get("pins") and not self.pipeline.organize.pins_fit(self.view):
+            notify("not all that is pinned fits the prompt: the role knows the first lines, so forget some of them")
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -214,7 +216,8 @@ class Conversation(Actions, Memories):
         self.thread.put({"name": self.name, "names": list(self._speakers()), "pins": rows})
 
     def _check_pins(self, view: ConversationView, pins: tuple[Pin, ...]) -> None:
-        if len(pins) > len(view.pins) and not self.pipeline.organize.pins_fit(replace(view, pins=pins)):
+        longer = sum(len(pin.text) for pin in pins) > sum(len(pin.text) for pin in view.pins)
+        if longer and not self.pipeline.organize.pins_fit(replace(view, pins=pins)):
             raise SessionError("what is pinned would be too long for the prompt: forget something first")
 
     def set_until(self, point: str) -> None:

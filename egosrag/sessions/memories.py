@@ -21,7 +21,8 @@ from egosrag.egos.state import State
 from egosrag.egos.view import ConversationView
 from egosrag.errors import SessionError
 from egosrag.roles.data import write_atomically
-from egosrag.schema import Pin, Scene, Turn
+from egosrag.schema import Pin, Role, Scene, Turn
+from egosrag.sessions.records import Record
 from egosrag.text.encoding import decode_bytes, without_surrogates
 from egosrag.text.language import language_of, one_line
 
@@ -83,6 +84,13 @@ def memories_in(view: ConversationView) -> list[Memory]:
     return [*pins, *(Memory(_scene_id(s), s.text, False, of(s.turn_ids)) for s in view.visible_scenes if s.text)]
 
 
+def memories_stored(values: Mapping[str, Any]) -> list[Memory]:
+    """What the stored values of a session remember; see :func:`memories_in`."""
+    record = Record.of(values)
+    pins = tuple(Pin.model_validate(row) for row in values.get("pins") or ())
+    return memories_in(ConversationView(Role(name=values["name"]), record.turns, record.scenes, pins=pins))
+
+
 class Memories:
     """The methods of a conversation for what it remembers."""
 
@@ -119,7 +127,8 @@ class Memories:
         """Replaces the text of a line, which keeps its turns.
 
         Raises:
-            SessionError: there is no such line, the text is empty, or the role is still answering.
+            SessionError: there is no such line, the text is empty or too long for the prompt, or the role is still
+                answering.
         """
         self._change_memory(memory_id, pin_of(text).text)
 
@@ -134,7 +143,10 @@ class Memories:
     def _change_memory(self: Talk, memory_id: str, text: str) -> None:
         _named(self.memories(), memory_id)
         with self.thread.exclusive():
-            self.thread.put(changed(self.thread.values(), memory_id, text))
+            update = changed(self.thread.values(), memory_id, text)
+            if "pins" in update:
+                self._check_pins(self.view, tuple(Pin.model_validate(row) for row in update["pins"]))
+            self.thread.put(update)
 
 
 def changed(values: Mapping[str, Any], memory_id: str, text: str) -> State:
@@ -147,13 +159,23 @@ def changed(values: Mapping[str, Any], memory_id: str, text: str) -> State:
     """
     pins = [Pin.model_validate(row) for row in values.get("pins") or ()]
     if any(pin.id == memory_id for pin in pins):
-        new = pin_of(text).id if text else ""
-        kept = (pin if pin.id != memory_id else Pin(id=new, text=text, turn_ids=pin.turn_ids) for pin in pins)
+        kept = (_with_text(pin, text) if pin.id == memory_id else pin for pin in pins)
         return {"pins": [pin.model_dump() for pin in kept if pin.text]}
+    return scenes_changed(values, {memory_id: text})
+
+
+def scenes_changed(values: Mapping[str, Any], texts: Mapping[str, str]) -> State:
+    """What a session stores after the texts of scenes were changed, by their ids as memories; empty: forgotten."""
     scenes = (Scene.model_validate(row) for row in values.get("scenes") or ())
-    rows = [(s.model_copy(update={"text": text}) if _scene_id(s) == memory_id else s).model_dump() for s in scenes]
+    rows = [s.model_copy(update={"text": texts.get(_scene_id(s), s.text)}).model_dump() for s in scenes]
     update: Any = {"scenes": Overwrite(rows)}
     return cast("State", update)
+
+
+def _with_text(pin: Pin, text: str) -> Pin:
+    """A pin with another text; what another program stored keeps the key that this program knows."""
+    new = pin.id if pin.value is not None or not text else pin_of(text).id
+    return pin.model_copy(update={"id": new, "text": text})
 
 
 def _named(memories: Sequence[Memory], memory_id: str) -> Memory:

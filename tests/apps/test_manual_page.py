@@ -194,3 +194,13 @@ def test_a_chinese_question_about_the_chinese_manual(open_page: Open) -> None:
     assert not page.error
     assert "CR2032" in shown(page)[1]
     assert citation_buttons(page)
+
+
+def test_the_command_for_other_programs_fits_the_documents(open_page: Open) -> None:
+    label = "Use this manual from other programs"
+    page = open_page(manual_pick=["manual.en.pdf", "manual.zh.pdf"])
+    (note,) = (expander for expander in page.sidebar.expander if expander.label == label)
+    command = note.code[0].value
+    assert command.startswith("egosrag mcp --doc sample:manual.en --doc sample:manual.zh --model ")
+    page.multiselect[0].set_value([]).run()
+    assert label not in [expander.label for expander in page.sidebar.expander]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from egosrag import assemble
+from egosrag.cli.mcp import served_tools
 from egosrag.console import Reporter
 from egosrag.errors import SourceError, StoreError
 from egosrag.host import manuals
@@ -49,6 +51,30 @@ def test_two_documents_with_the_same_name_stay_two(visitor: Visitor) -> None:
     upload(visitor, "m.md", "Use SAE 40.")
     names = [u.name for u in manuals.list_documents(visitor, "en").values()]
     assert names.count("m.md") == 2
+
+
+def test_the_command_for_other_programs_serves_each_document(
+    visitor: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["my car's manual.md", "a=b.md", "-x.md", "oil.md"]
+    chosen = [upload(visitor, name, f"Use SAE 30: {name}.") for name in names]
+    chosen += [upload(visitor, "oil.md", "Use SAE 40."), *list(manuals.list_documents(visitor, "en").values())[-2:]]
+    settings = Settings(model="qwen2.5-1.5b", embedder="minilm")
+    program, command, *words = shlex.split(manuals.mcp_command(settings, chosen))
+    assert (program, command, words[-4:]) == ("egosrag", "mcp", ["--model", "qwen2.5-1.5b", "--embedder", "minilm"])
+    assert words[:-4:2] == ["--doc"] * 7
+    assert str(visitor.folder) not in " ".join(words)
+    monkeypatch.chdir(tmp_path)
+    for name in names:
+        Path(name).write_text("Use SAE 30.", encoding="utf-8")
+    served = served_tools(Settings(), (), words[1:-4:2], ())
+    assert list(served.manuals) == ["my car's manual", "a-b", "-x", "oil", "oil-2", "manual.en", "manual.zh"]
+
+
+def test_the_command_names_no_model_where_none_was_chosen() -> None:
+    assert manuals.mcp_command(Settings(), [Upload(assemble.sample("manual.en.pdf"), "manual.en.pdf")]) == (
+        "egosrag mcp --doc sample:manual.en"
+    )
 
 
 def test_an_index_is_built_once_and_the_least_recently_used_one_is_evicted(

@@ -107,6 +107,27 @@ def test_a_pin_is_in_the_prompt_of_its_own_line_and_survives_every_summary(store
     assert talk.composed and talk.composed.ledger.scenes > 0
 
 
+def test_a_correction_that_would_not_fit_is_refused_and_the_old_line_stays(store: Any) -> None:
+    talk = talk_with(store, window=420)
+    pin = talk.remember("My boat is called Tern")
+    with pytest.raises(SessionError, match="what is pinned would be too long for the prompt"):
+        talk.edit_memory(pin.id, "My boat is called Tern, " + "and it is old " * 60)
+    assert [memory.text for memory in talk.memories()] == ["My boat is called Tern."]
+    talk.edit_memory(pin.id, "My boat is Tern")
+
+
+def test_of_pins_from_a_larger_window_the_first_ones_are_shown(store: Any) -> None:
+    wide = talk_with(store)
+    for number in range(20):
+        wide.remember(f"Fact {number} is that it rained in the long street")
+    noted: list[str] = []
+    narrow = talk_with(store, window=420, notify=noted.append)
+    shown = prompt(narrow)
+    assert ("Fact 0 " in shown, "Fact 19 " in shown, "And now?" in shown) == (True, False, True)
+    assert noted == ["not all that is pinned fits the prompt: the role knows the first lines, so forget some of them"]
+    assert "Fact 19 " in prompt(talk_with(store))
+
+
 def test_pins_are_in_the_language_of_the_conversation(store: Any) -> None:
     talk = talk_with(store, role=WUKONG)
     talk.remember("师父怕打雷")

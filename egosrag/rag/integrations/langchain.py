@@ -20,7 +20,7 @@ from pydantic import ConfigDict
 from egosrag.errors import SettingsError
 from egosrag.rag.integrations.tools import TOOL_DESCRIPTION, TOOL_NAME, cited_text
 from egosrag.rag.retrieval.search import Retriever
-from egosrag.schema import Answer, AnswerProgress
+from egosrag.schema import Answer, AnswerProgress, Passage
 
 if TYPE_CHECKING:
     from egosrag.rag.answer.engine import ManualEngine
@@ -47,10 +47,15 @@ class ManualRetriever(BaseRetriever):
             Document(
                 id=hit.passage.id,
                 page_content=hit.passage.text,
-                metadata={**hit.passage.model_dump(exclude={"id", "text"}), "score": hit.score},
+                metadata={**metadata_of(hit.passage), "score": hit.score},
             )
             for hit in self.retriever.search(query, self.top_k if top_k is None else top_k)
         ]
+
+
+def metadata_of(passage: Passage) -> dict[str, Any]:
+    """What a document of a passage has as its metadata: its place, and what it was added with."""
+    return {**(passage.metadata or {}), **passage.model_dump(exclude={"id", "text", "metadata"})}
 
 
 class FromLlamaIndex(BaseRetriever):

@@ -1,4 +1,4 @@
-"""LangChain's standard tests of retrievers (``langchain-tests``), for the manual's."""
+"""LangChain's standard tests of retrievers and vector stores (``langchain-tests``), for the manual's."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from langchain_core.retrievers import BaseRetriever
-from langchain_tests.integration_tests import RetrieversIntegrationTests
+from langchain_core.vectorstores import VectorStore
+from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests
 
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.integrations.langchain import ManualRetriever
+from egosrag.rag.integrations.vector_store import ManualVectorStore
 from egosrag.rag.retrieval.search import Retriever
 from tests.conftest import SAMPLES
 
-for _test in vars(RetrieversIntegrationTests).values():
+for _test in [*vars(RetrieversIntegrationTests).values(), *vars(VectorStoreIntegrationTests).values()]:
     if iscoroutinefunction(_test):
         pytest.mark.asyncio(_test)
 
@@ -46,3 +48,9 @@ class TestManualRetriever(RetrieversIntegrationTests):
     @property
     def num_results_arg_name(self) -> str:
         return "top_k"
+
+
+class TestManualVectorStore(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self) -> VectorStore:
+        return ManualVectorStore(self.get_embeddings())
