@@ -10,7 +10,7 @@ import streamlit as st
 from apps.parts.translations import Translations
 from egosrag import Settings
 from egosrag.host.escape import escape_markdown
-from egosrag.host.times import local_time
+from egosrag.host.times import day_of, local_time
 from egosrag.host.visitors import COOKIE, Visitor, is_token, new_token, visitor_of
 
 _KEY = "page context"
@@ -41,6 +41,17 @@ class PageContext:
     def time(self, at: str) -> str:
         """A stored time in the visitor's time zone, short."""
         return local_time(at, st.context.timezone)
+
+    def day_heading(self, at: str, before: str | None) -> str | None:
+        """The heading of a day in a list of conversations, newest first; None below one of the same day.
+
+        Args:
+            at: the time of a conversation.
+            before: that of the one above it; None for the first.
+        """
+        day = day_of(at, st.context.timezone)
+        above = "today" if before is None else day_of(before, st.context.timezone)
+        return None if day == above else self.t(f"list.{day}")
 
 
 def page_context() -> PageContext:

@@ -56,7 +56,12 @@ def conversation_list(page: PageContext, session: str | None) -> None:
             if not infos:
                 st.caption(t("list.nothing"))
         with st.container(key="list conversations"):
+            unpinned = None
             for number, info in enumerate(infos[:SHOWN]):
+                if not info.pinned:
+                    if heading := page.day_heading(info.at, unpinned):
+                        st.caption(heading)
+                    unpinned = info.at
                 _show_row(page, info, number, info.session == session, found.get(info.session, ""))
         if len(infos) > SHOWN:
             st.caption(t("list.more", n=len(infos) - SHOWN))

@@ -51,7 +51,12 @@ def document_list(page: PageContext, chat: DocumentChat) -> None:
             if not chats:
                 st.caption(t("list.nothing"))
         with st.container(key="list chats"):
+            unpinned = None
             for number, one in enumerate(chats[:SHOWN]):
+                if not one.pinned:
+                    if heading := page.day_heading(one.at, unpinned):
+                        st.caption(heading)
+                    unpinned = one.at
                 _show_row(page, one, number, one.id == chat.id)
         if len(chats) > SHOWN:
             st.caption(t("list.more", n=len(chats) - SHOWN))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from streamlit.testing.v1 import AppTest
 from egosrag.host import cards, conversation_catalog, conversations, visits
 from egosrag.host.visitors import Visitor, visitor_of
 from egosrag.schema import Role
+from egosrag.sessions.catalog import archive_of, restore
+from egosrag.sessions.store import open_store
 from egosrag.settings import Settings
 from tests.roles.test_timeline import MARA
 
@@ -66,6 +69,23 @@ def press(page: AppTest, key: str) -> AppTest:
 def meet(page: AppTest, role: str) -> AppTest:
     """Begin a new conversation with a role of the gallery."""
     return press(press(page, "new"), f"talk {role}")
+
+
+def test_yesterdays_conversations_are_below_their_day(open_page: Open) -> None:
+    page = say(open_page("Good day."), "Hello")
+    meet(page, "edda")
+    say(page, "Good evening")
+    assert "Yesterday" not in [caption.value for caption in page.caption]
+    settings = Settings.load()
+    older = conversation_catalog.list_conversations(settings, visitor())[-1].session
+    with open_store(settings.session_store) as store:
+        archive = archive_of(store, older)
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        turns = tuple(turn.model_copy(update={"at": yesterday}) for turn in archive.turns)
+        store.delete_thread(older)
+        restore(store, archive.model_copy(update={"turns": turns}), older)
+    page.run()
+    assert "Yesterday" in [caption.value for caption in page.caption]
 
 
 def start_scene(page: AppTest, *roles: str) -> AppTest:

@@ -24,7 +24,7 @@ from egosrag.host.model_choices import (
     suggested_name,
 )
 from egosrag.host.portraits import drawn_portrait
-from egosrag.host.times import local_time
+from egosrag.host.times import day_of, local_time
 from egosrag.host.visitors import Visitor, new_token, visitor_of
 from egosrag.models import load_chat_model
 from egosrag.models.scripted import ScriptedChatModel
@@ -177,6 +177,12 @@ def test_times_are_those_of_the_reader() -> None:
     assert local_time("2026-03-04T18:30:00", "Asia/Shanghai", now) == "03-05"
     assert local_time("2025-03-04T08:30:00", None, now) == "2025-03-04"
     assert (local_time("", None), local_time("2026-03-05T18:30:00+00:00", "No/Where", now)) == ("", "18:30")
+
+
+def test_days_are_those_of_the_reader() -> None:
+    now = datetime(2026, 3, 5, 20, 0, tzinfo=UTC)  # the sixth in Shanghai
+    days = [day_of(at, "Asia/Shanghai", now) for at in ("2026-03-05T18:30", "2026-03-05T15:59", "2026-03-04T15:59", "")]
+    assert days == ["today", "yesterday", "earlier", "today"]
 
 
 def test_a_portrait_is_always_the_same_and_has_nothing_of_the_name() -> None:
