@@ -155,7 +155,7 @@ class ManualEngine:
         # 3. Let the model write; each sentence is verified as it is streamed.
         verdict = None
         if excerpt and decision is Decision.GENERATE:
-            hits = prompt_passages(self.index, evidence.passages)
+            hits = prompt_passages(self.index, evidence.to_read)
             messages, passages = compose_prompt(
                 self.model, question, history, hits, language, may_refuse=may_refuse(evidence)
             )
