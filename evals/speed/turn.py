@@ -26,19 +26,28 @@ from egosrag.sessions.conversation import Conversation
 from evals.speed.results import Json, Keep, finish
 from evals.speed.turn_peers import PEERS
 from evals.speed.turn_sessions import measure_sessions
-from evals.speed.turn_setup import STORES, InstantModel, StoreClock, instant_model, opened, place, sample_role, words
+from evals.speed.turn_setup import STORES, InstantModel, StoreClock, instant_model, opened, place, reference_ms, sample_role, words
 
 AROUND = 5  # turns before and after the stated one whose median is taken
 
 
 @dataclass
 class Spent:
-    """What single turns took, in milliseconds: the clock's, the processor's, the tokenizer's and waits of the store."""
+    """What single turns took, in milliseconds: of the clock and of the processor.
+
+    Attributes:
+        wall_ms: of the clock.
+        processor_ms: of this process's threads.
+        tokenizer_ms: the tokenizer's part of that.
+        store_wait_ms: for the disk, for locks, or for the server.
+        reference_ms: a million additions, after the turn: other work on the machine makes both slower.
+    """
 
     wall_ms: list[float] = field(default_factory=list)
     processor_ms: list[float] = field(default_factory=list)
     tokenizer_ms: list[float] = field(default_factory=list)
     store_wait_ms: list[float] = field(default_factory=list)
+    reference_ms: list[float] = field(default_factory=list)
 
     def around(self, turn: int) -> dict[str, float]:
         """The medians of the turns around turn number ``turn``, from 1."""
@@ -46,10 +55,10 @@ class Spent:
         return {name: statistics.median(values[part]) for name, values in vars(self).items()}
 
 
-def said(say: Callable[[str], Any], turns: int, clock: StoreClock, model: InstantModel) -> Spent:
-    """Say ``turns`` lines, each timed."""
+def said(say: Callable[[str], Any], at: Sequence[int], clock: StoreClock, model: InstantModel) -> Spent:
+    """Say lines up to the last of the turns ``at``, each timed."""
     spent, rng = Spent(), random.Random(7)
-    for _ in range(turns):
+    for number in range(1, max(at) + AROUND + 1):
         line = words(rng, 14) + "."
         clock.wait_s = model.tokenizer_s[0] = 0.0
         wall, processor = time.perf_counter(), time.process_time()
@@ -58,6 +67,8 @@ def said(say: Callable[[str], Any], turns: int, clock: StoreClock, model: Instan
         spent.wall_ms.append(1000 * (time.perf_counter() - wall))
         spent.tokenizer_ms.append(1000 * model.tokenizer_s[0])
         spent.store_wait_ms.append(1000 * clock.wait_s)
+        near = any(abs(number - turn) <= AROUND for turn in at)
+        spent.reference_ms.append(reference_ms() if near else 0.0)
     return spent
 
 
@@ -70,7 +81,6 @@ def measure_turns(
         ``ours`` by store, kind of memory and turn; ``peers`` by name, store and turn.
     """
     model, role = instant_model(), sample_role()
-    model_turns = max(at) + AROUND
     ours: dict[str, Any] = {}
     for store in stores:
         ours[store] = {}
@@ -78,14 +88,14 @@ def measure_turns(
             memory = MemorySettings(kind, TurnMemory() if kind in ("dynamic", "both") else None)  # type: ignore[arg-type]
             with place(store) as where, opened(where) as (checkpointer, clock):
                 talk = Conversation(model, role, checkpointer=checkpointer, session="s", memory=memory, notify=_quiet)
-                spent = said(talk.say, model_turns, clock, model)
+                spent = said(talk.say, at, clock, model)
             ours[store][kind] = {f"turn {turn}": spent.around(turn) for turn in at}
             print(f"{store}, {kind}: {ours[store][kind]}", file=sys.stderr, flush=True)
     beside: dict[str, Any] = {name: {} for name in peers}
     for name in peers:
         for store in stores:
             with place(store) as where, PEERS[name](where, model, role) as (say, clock):
-                spent = said(say, model_turns, clock, model)
+                spent = said(say, at, clock, model)
             beside[name][store] = {f"turn {turn}": spent.around(turn) for turn in at}
             print(f"{name}, {store}: {beside[name][store]}", file=sys.stderr, flush=True)
     return {"ours": ours, "peers": beside}

@@ -91,6 +91,14 @@ def sample_role() -> Role:
     return load_role(roles()["edda"])
 
 
+def reference_ms() -> float:
+    """Processor milliseconds of a million additions in a loop: how fast this machine is at the moment."""
+    began, total = time.thread_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return 1000 * (time.thread_time() - began)
+
+
 class StoreClock:
     """How long calls of a store waited: for the disk, for locks, or for the server.
 
