@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from os.path import commonprefix
 
 _WINDOW = 2000  # characters at the end of a text that decide whether it is a loop
@@ -111,6 +112,7 @@ class LoopFilter:
         return text
 
 
+@lru_cache(maxsize=4096)  # every line is compared with every reply of its conversation
 def normalized(text: str) -> str:
     """The letters and digits of ``text``, case-folded: two texts may differ in punctuation and white space."""
     return "".join(filter(str.isalnum, text.casefold()))
