@@ -31,6 +31,7 @@ from egosrag.errors import SessionBusy, SessionError
 VERSION = 1  # of the format of a store; a store of a higher version is never written
 KEPT_CHECKPOINTS = 40  # at least so many of the current path are kept: about eight lines
 TRIM_AT = 120  # number of checkpoints of a session at which old ones are dropped
+_KNOWN_SESSIONS = 8  # whose newest values a store keeps in memory
 _DELTA_CHANNELS = ("turns", "scenes")  # channels that are stored as changes, with snapshots in between
 T = TypeVar("T")
 
@@ -64,7 +65,32 @@ class HeldSession:
             return self.stored[checkpoint]
 
 
-class DurableStore(ABC):
+class KnownValues:
+    """A mixin before LangGraph's class: the values of the newest checkpoint of a session are kept in memory.
+
+    LangGraph rebuilds what is stored as changes from the last snapshot on, at the beginning of each run. A checkpoint
+    never changes, so where its values are known nothing has to be read, whoever else writes to the store.
+    """
+
+    _known: dict[str, tuple[str, Mapping[str, Any]]]  # by session: the checkpoint's id and its values
+
+    def remember(self, session: str, checkpoint: str, values: Mapping[str, Any]) -> None:
+        """Keeps the values of a checkpoint; only those of one are kept for each of the last sessions."""
+        self._known.pop(session, None)
+        while len(self._known) >= _KNOWN_SESSIONS:
+            del self._known[next(iter(self._known))]
+        self._known[session] = checkpoint, values
+
+    def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, Any]:
+        """As LangGraph's."""
+        place = config["configurable"]
+        checkpoint, values = self._known.get(place["thread_id"], ("", {}))
+        if place.get("checkpoint_id") == checkpoint and all(channel in values for channel in channels):
+            return {channel: {"writes": [], "seed": values[channel]} for channel in channels}
+        return super().get_delta_channel_history(config=config, channels=channels)  # type: ignore[misc, no-any-return]
+
+
+class DurableStore(KnownValues, ABC):
     """Base of durable checkpointers: a mixin before LangGraph's class, whose calls go through ``_guarded``.
 
     Concrete classes: ``egosrag.sessions.sqlite.SqliteStore`` and ``egosrag.sessions.postgres.PostgresStore``.
@@ -205,8 +231,7 @@ class DurableStore(ABC):
 
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, Any]:
         """As LangGraph's."""
-        read = super().get_delta_channel_history  # type: ignore[misc]
-        stored = self._stored(config)
+        read, stored = super().get_delta_channel_history, self._stored(config)
         return self._guarded(lambda: read(config=stored, channels=channels))
 
 

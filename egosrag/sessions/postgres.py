@@ -45,6 +45,7 @@ class PostgresStore(DurableStore, PostgresSaver):
     def __init__(self, url: str, serde: JsonPlusSerializer) -> None:
         self._url = url
         self._held = {}
+        self._known = {}
         self._locked = set[str]()  # sessions whose lock is held or being acquired
         self._reconnecting = threading.RLock()
         self._lost: set[str] = set()  # held sessions whose lock was lost: another process may have continued them

@@ -39,6 +39,24 @@ class Swipes(BaseModel):
     branches: tuple[Branch, ...]
 
 
+class KnownTurns:
+    """The turns of one session as objects, by their stored rows: a row that is unchanged is validated once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Any, Turn]] = {}
+
+    def of(self, rows: Iterable[Any]) -> tuple[Turn, ...]:
+        """The turns of stored rows."""
+        before, turns = self._known, []
+        self._known = {}
+        for row in rows:
+            known = before.get(row.get("id", "")) if isinstance(row, dict) else None
+            turn = known[1] if known and known[0] == row else Turn.model_validate(row)
+            self._known[turn.id] = row, turn
+            turns.append(turn)
+        return tuple(turns)
+
+
 class Record(BaseModel):
     """The turns on the current path, oldest first, with the scenes and the siblings beside it."""
 
@@ -49,9 +67,16 @@ class Record(BaseModel):
     swipes: tuple[Swipes, ...] = ()
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Record:
-        """The record in the stored values of a session."""
-        return cls.model_validate({key: values.get(key, ()) for key in ("turns", "scenes", "swipes")})
+    def of(cls, values: Mapping[str, Any], known: KnownTurns | None = None) -> Record:
+        """The record in the stored values of a session.
+
+        Args:
+            values: the stored values.
+            known: the turns of the session that were read before.
+        """
+        record = cls.model_validate({key: values.get(key, ()) for key in ("scenes", "swipes")})
+        turns = (known or KnownTurns()).of(values.get("turns") or ())
+        return record.model_copy(update={"turns": turns})
 
     def index(self, turn_id: str) -> int:
         """The index of a turn on the path.

@@ -92,6 +92,7 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     def __init__(self, path: Path, serde: JsonPlusSerializer) -> None:
         self._held = {}
+        self._known = {}
         self._on_disk = str(path) != ":memory:"
         try:
             self._path = path.resolve() if self._on_disk else path

@@ -6,18 +6,19 @@ Sessions are stored as plain JSON-like data, and the serializer reads nothing el
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.durable_store import DurableStore, damaged
+from egosrag.sessions.durable_store import DurableStore, KnownValues, damaged
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
@@ -68,6 +69,20 @@ def exclusive(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
             store.trim(session)
         except StoreUnavailable as error:  # the reply is stored: old checkpoints can be dropped another time
             _log.warning("%s", error)
+
+
+class MemoryStore(KnownValues, InMemorySaver):
+    """LangGraph's checkpointer in memory: the sessions end with the process."""
+
+    def __init__(self) -> None:
+        self._known = {}
+        InMemorySaver.__init__(self, serde=serializer())
+
+
+def remember(store: BaseCheckpointSaver[Any], session: str, checkpoint: str, values: Mapping[str, Any]) -> None:
+    """Spares a store of ours reading the changes before a session's newest checkpoint, whose values are known."""
+    if isinstance(store, KnownValues):
+        store.remember(session, checkpoint, values)
 
 
 def flush(store: BaseCheckpointSaver[Any]) -> None:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Overwrite
 
 from egosrag.egos.pipeline import Pipeline, TurnContext
@@ -22,8 +21,8 @@ from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 from egosrag.sessions.durable_store import damaged
-from egosrag.sessions.records import Record, settled
-from egosrag.sessions.store import exclusive, flush, head_of, save_partial, saved_partial, serializer
+from egosrag.sessions.records import KnownTurns, Record, settled
+from egosrag.sessions.store import MemoryStore, exclusive, flush, head_of, remember, save_partial, saved_partial
 
 SAVE_EVERY_S = 0.5  # a reply is saved this often while it is generated, in case the process is killed
 _FORK_DEPTH = 12  # checkpoints to look back through for the one before the last reply
@@ -56,11 +55,12 @@ class SessionThread:
         if not session.strip():
             raise SessionError("the session's name is empty: name it, or leave the name out for a new one")
         self.session = session
-        self.store = checkpointer or InMemorySaver(serde=serializer())
+        self.store = checkpointer or MemoryStore()
         self.config: RunnableConfig = {"configurable": {"thread_id": session}, "run_name": "EGOS"}
         self.graph = pipeline.graph(self.store)
         self._answering = threading.Lock()
         self._cached: _Head | None = None
+        self._turns = KnownTurns()
 
     def values(self) -> dict[str, Any]:
         """The stored values; an interrupted reply is completed as :meth:`settle` would store it."""
@@ -68,7 +68,11 @@ class SessionThread:
 
     def record(self) -> Record:
         """The turns, the scenes and the siblings of regenerated replies."""
-        return Record.of(self.values())
+        return self.record_of(self.values())
+
+    def record_of(self, values: Mapping[str, Any]) -> Record:
+        """The record in stored values of this session; turns that were read before are not validated again."""
+        return Record.of(values, self._turns)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -121,7 +125,7 @@ class SessionThread:
             raise
         flush(self.store)  # a reply is on disk before it is returned
         assert head is not None
-        self._cached = _Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False)
+        self._keep(_Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False))
         timing = Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started)
         yield Reply.model_validate(values["reply"]).model_copy(update={"timing": timing})
 
@@ -183,5 +187,10 @@ class SessionThread:
         writes = (found.pending_writes or ()) if found else ()
         half_written = any(channel in ("turns", "pending") for _, channel, _ in writes)
         head = state.config["configurable"].get("checkpoint_id")
-        self._cached = _Head(head, dict(state.values), half_written)
-        return self._cached
+        return self._keep(_Head(head, dict(state.values), half_written))
+
+    def _keep(self, head: _Head) -> _Head:
+        self._cached = head
+        if head.id and not head.half_written:
+            remember(self.store, self.session, head.id, head.values)
+        return head
