@@ -329,20 +329,22 @@ def _is_exact_in_parts(tokenizer: ChatTokenizer, special: frozenset[str]) -> boo
     known = _EXACT.setdefault(tokenizer, {})
     if special not in known:
         beside = "".join(f"a{token}b {token} c\n{token}\nD" for token in sorted(special))
-        known[special] = _ids(tokenizer, beside) == list(_encode_in_parts(tokenizer, beside, special))
+        known[special] = _ids(tokenizer, beside) == _encode_in_parts(tokenizer, beside, special)
     return known[special]
 
 
-def _encode_in_parts(tokenizer: ChatTokenizer, text: str, special: frozenset[str]) -> Iterator[int]:
+def _encode_in_parts(tokenizer: ChatTokenizer, text: str, special: frozenset[str]) -> list[int]:
     """Ids of a rendered template, part by part between its special tokens; those of parts are kept."""
     known, pattern = _PARTS.setdefault(tokenizer, {}), _pattern(special)
     id_of = tokenizer.added_tokens_encoder
+    ids: list[int] = []
     start = 0
     for match in pattern.finditer(text) if pattern else ():
-        yield from _kept_ids(tokenizer, text[start : match.start()], known)
-        yield int(id_of[match.group()])
+        ids += _kept_ids(tokenizer, text[start : match.start()], known)
+        ids.append(int(id_of[match.group()]))
         start = match.end()
-    yield from _kept_ids(tokenizer, text[start:], known)
+    ids += _kept_ids(tokenizer, text[start:], known)
+    return ids
 
 
 def _kept_ids(tokenizer: ChatTokenizer, text: str, known: dict[str, tuple[int, ...]]) -> tuple[int, ...]:

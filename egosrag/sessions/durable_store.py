@@ -9,6 +9,10 @@ another process; so a checkpoint whose id would not be the greatest of its sessi
 that one when its own is first seen, which may be before it is stored: LangGraph stores what a step wrote while it still
 stores the checkpoint that the step began from.
 
+What LangGraph stores in the steps of one reply is written together: with the line before anything takes long, and with
+the reply. A table of our own beside LangGraph's has what lists show of each session. A row is valid for the checkpoint
+that it names; whatever wrote another one, a former version of this program too, the session is read again.
+
 When a snapshot of a store is restored, its sessions continue from what the snapshot holds: processes that have read
 more than that notice it by the newest id, read the session again, and refuse to store a reply that they had begun
 before.
@@ -19,10 +23,10 @@ from __future__ import annotations
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 
@@ -34,6 +38,53 @@ TRIM_AT = 120  # number of checkpoints of a session at which old ones are droppe
 _KNOWN_SESSIONS = 8  # whose newest values a store keeps in memory
 _DELTA_CHANNELS = ("turns", "scenes")  # channels that are stored as changes, with snapshots in between
 T = TypeVar("T")
+Statement = tuple[str, list[Any]]
+"""An SQL statement, with the values of each of its executions."""
+_recording = threading.local()  # its ``statements``: where the calls of this thread are collected
+
+
+class Summary(NamedTuple):
+    """What lists show of a session.
+
+    Attributes:
+        name: the role's name, or the names of all roles.
+        turns: number of turns.
+        at: time of the last turn, ISO 8601.
+        pinned: whether it is in front of the others.
+    """
+
+    name: str
+    turns: int
+    at: str
+    pinned: bool
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Summary:
+        """Of the stored values of a session."""
+        turns = values.get("turns") or ()
+        at = turns[-1].get("at", "") if turns else ""
+        return cls(values.get("name", ""), len(turns), at, bool(values.get("pinned")))
+
+
+class Recorder:
+    """A cursor of a database that collects statements instead of executing them."""
+
+    def __init__(self, statements: list[Statement]) -> None:
+        self._statements = statements
+
+    def execute(self, query: str, values: Sequence[Any] = ()) -> None:
+        """Collects one statement."""
+        self._statements.append((query, [values]))
+
+    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Collects a statement that is executed for each of the rows."""
+        self._statements.append((query, list(rows)))
+
+
+def recorder() -> Recorder | None:
+    """Where the statements of this thread are to be collected; None: they are to be executed."""
+    statements = getattr(_recording, "statements", None)
+    return None if statements is None else Recorder(statements)
 
 
 @dataclass
@@ -44,11 +95,13 @@ class HeldSession:
         confirmed: the id of the newest checkpoint that is stored for certain; empty for none.
         newest: the greatest id that was given, also to a checkpoint whose write was not confirmed.
         stored: the id under which a checkpoint is stored, by LangGraph's id of it; also of those that were read.
+        deferred: what is still to be written, together; None: everything is written at once.
     """
 
     confirmed: str
     newest: str
     stored: dict[str, str] = field(default_factory=dict)
+    deferred: list[Statement] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)  # LangGraph stores from several threads
 
     def seen(self, checkpoint: str) -> None:
@@ -114,6 +167,7 @@ class DurableStore(KnownValues, ABC):
             self._held[session] = HeldSession(newest, newest, {newest: newest})
             try:
                 yield
+                self.write_deferred(session)
             finally:
                 del self._held[session]
 
@@ -134,6 +188,10 @@ class DurableStore(KnownValues, ABC):
         """The id of the session's newest checkpoint; None if there is no such session."""
 
     @abstractmethod
+    def _size(self, session: str) -> int:
+        """The number of the session's checkpoints."""
+
+    @abstractmethod
     def _parents(self, session: str) -> dict[str, str | None]:
         """The ids of the session's checkpoints, each with its parent's."""
 
@@ -145,21 +203,59 @@ class DurableStore(KnownValues, ABC):
     def _guarded(self, call: Callable[[], T]) -> T:
         """The result of ``call``, which may be retried; database errors are raised as errors of ``egosrag.errors``."""
 
-    def flush(self) -> None:  # noqa: B027 - Postgres does so by itself
+    def defer(self, session: str) -> None:
+        """From now on, writes to a session that is held exclusively wait for ``write_deferred`` or ``flush``.
+
+        Reading the session through this object writes them too.
+        """
+        if held := self._held.get(session):
+            held.deferred = held.deferred or []
+
+    def write_deferred(self, session: str) -> None:
+        """Writes what waits, in one transaction; of several calls at once, each statement is written by one.
+
+        Raises:
+            StoreUnavailable: the store does not answer; nothing of it was written.
+        """
+        held = self._held.get(session)
+        if held and held.deferred:
+            newest, statements = held.newest, held.deferred
+            held.deferred = []
+            self._execute(session, statements)
+            held.confirmed = newest
+
+    @abstractmethod
+    def _execute(self, session: str, statements: Sequence[Statement]) -> None:
+        """Executes statements in one transaction."""
+
+    @abstractmethod
+    def flush(self, session: str = "", summary: Summary | None = None) -> None:
         """Waits until what was written would survive a power cut.
+
+        Args:
+            session: whose deferred writes are written too.
+            summary: what lists show of it from now on.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
+
+    @abstractmethod
+    def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
+        """The sessions whose names begin with ``prefix``, in any order; None where a session has to be read."""
+
+    @abstractmethod
+    def store_summaries(self, summaries: Mapping[str, tuple[str, Summary]]) -> None:
+        """Stores what lists show of sessions, each with the id of its newest checkpoint."""
 
     def trim(self, session: str) -> None:
         """Drops checkpoints that neither the record nor a fork before the last replies needs.
 
         Call it while the session is held exclusively.
         """
-        parents = self._parents(session)
-        if len(parents) < TRIM_AT:
+        if self._size(session) < TRIM_AT:
             return
+        parents = self._parents(session)
         kept, missing, at = set[str](), set(_DELTA_CHANNELS), max(parents)
         while at in parents and (len(kept) < KEPT_CHECKPOINTS or missing):
             kept.add(at)
@@ -196,11 +292,14 @@ class DurableStore(KnownValues, ABC):
 
     def get_tuple(self, config: RunnableConfig) -> Any:
         """As LangGraph's."""
+        self.write_deferred(config["configurable"]["thread_id"])
         stored = self._stored(config)
         return self._seen(self._guarded(lambda: super(DurableStore, self).get_tuple(stored)))  # type: ignore[misc]
 
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[Any]:
         """As LangGraph's, but read at once: no cursor stays open between two results."""
+        for session in list(self._held):
+            self.write_deferred(session)
         found = self._guarded(lambda: [*super(DurableStore, self).list(config, **options)])  # type: ignore[misc]
         return map(self._seen, found)
 
@@ -211,8 +310,9 @@ class DurableStore(KnownValues, ABC):
         stored = self._stored(config)
         if held:
             checkpoint = {**checkpoint, "id": held.stored_id(checkpoint["id"])}
-        done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
-        if held:
+        with self._collecting(held):
+            done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
+        if held and held.deferred is None:
             held.confirmed = checkpoint["id"]
         return done
 
@@ -222,7 +322,17 @@ class DurableStore(KnownValues, ABC):
         """As LangGraph's; its checkpoint may be stored later."""
         put = super().put_writes  # type: ignore[misc]
         stored = self._stored(config, writing=True)
-        self._guarded(lambda: put(stored, writes, task_id, task_path))
+        with self._collecting(self._held.get(config["configurable"]["thread_id"])):
+            self._guarded(lambda: put(stored, writes, task_id, task_path))
+
+    @contextmanager
+    def _collecting(self, held: HeldSession | None) -> Iterator[None]:
+        """Context manager in which this thread's statements are collected where those of the session are deferred."""
+        _recording.statements = held.deferred if held else None
+        try:
+            yield
+        finally:
+            _recording.statements = None
 
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
-from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.durable_store import VERSION, DurableStore, Statement, Summary, busy, recorder, too_new
 
 _LOCK_NAMESPACE = 0x45474F53  # "EGOS": first key of our advisory locks; the second is the hash of the session
 _SETUP_LOCK = -1  # second key of the lock under which tables are created
@@ -66,7 +66,8 @@ class PostgresStore(DurableStore, PostgresSaver):
     def _prepare(self) -> None:
         """Creates the tables of a new database, after checking that no newer program wrote them."""
         tables = self._rows(
-            "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS langgraph"
+            "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS langgraph,"
+            " to_regclass('egosrag_list') AS list"
         )[0]
         stated = self._rows("SELECT version FROM egosrag_sessions") if tables["ours"] else []
         version = stated[0]["version"] if stated else 0  # none yet: another process is setting it up
@@ -77,11 +78,12 @@ class PostgresStore(DurableStore, PostgresSaver):
         if migration is not None and migration >= len(self.MIGRATIONS):
             what = f"the conversations at {redact_url(self._url)} were written by a newer LangGraph"
             raise SessionError(f"{what}: install that one; nothing was changed")
-        if version == VERSION and migration == len(self.MIGRATIONS) - 1:
+        if version == VERSION and migration == len(self.MIGRATIONS) - 1 and tables["list"]:
             return
         with self._setting_up():
             self.setup()
             self.conn.execute("CREATE TABLE IF NOT EXISTS egosrag_sessions (version integer NOT NULL)")
+            self.conn.execute(_LIST_TABLE)
             self.conn.execute(
                 "INSERT INTO egosrag_sessions SELECT %s WHERE NOT EXISTS (SELECT FROM egosrag_sessions)", (VERSION,)
             )
@@ -152,13 +154,62 @@ class PostgresStore(DurableStore, PostgresSaver):
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
         """As LangGraph's, but refused in a session that others may have continued, or whose snapshot was restored."""
         session = config["configurable"]["thread_id"]
-        with self._reconnecting:  # else another thread could reconnect between the check and the write
-            held = self._held.get(session)
-            # A restored dump does not cut our connection, and takes no lock of ours.
-            if held and self._guarded(lambda: self._newest(session)) not in (held.confirmed, held.newest):
-                self._lost.add(session)
-            self._check_not_lost(session)
+        held = self._held.get(session)
+        if held and held.deferred is not None:  # checked when it is written
             return super().put(config, checkpoint, metadata, new_versions)
+        with self._reconnecting:  # else another thread could reconnect between the check and the write
+            self._check_newest(session)
+            return super().put(config, checkpoint, metadata, new_versions)
+
+    def _check_newest(self, session: str) -> None:
+        held = self._held.get(session)
+        # A restored dump does not cut our connection, and takes no lock of ours.
+        if held and self._guarded(lambda: self._newest(session)) not in (held.confirmed, held.newest):
+            self._lost.add(session)
+        self._check_not_lost(session)
+
+    @contextmanager
+    def _cursor(self, *, pipeline: bool = False) -> Iterator[Any]:
+        """As LangGraph's; what is written in a reply waits for ``write_deferred``."""
+        if pipeline and (collecting := recorder()):
+            yield collecting
+            return
+        with super()._cursor(pipeline=pipeline) as cursor:
+            yield cursor
+
+    def _execute(self, session: str, statements: Sequence[Statement]) -> None:
+        def execute() -> None:
+            with self.lock, self.conn.transaction(), self.conn.cursor(binary=True) as cursor:
+                for query, rows in statements:
+                    cursor.executemany(query, rows)
+
+        with self._reconnecting:
+            if session:
+                self._check_newest(session)
+            self._guarded(execute)
+
+    def flush(self, session: str = "", summary: Summary | None = None) -> None:
+        """See :class:`DurableStore`; the server syncs each transaction."""
+        held = self._held.get(session)
+        if held and held.deferred is not None and summary:
+            held.deferred.append((_STORE_SUMMARY, [(session, held.newest, *summary)]))
+        self.write_deferred(session)
+
+    def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
+        """See :class:`DurableStore`."""
+        rows = self._guarded(lambda: self._rows(_LIST, prefix))
+        columns = ("name", "turns", "at", "pinned")
+        return [(r["session"], Summary(*(r[c] for c in columns)) if r["name"] is not None else None) for r in rows]
+
+    def store_summaries(self, summaries: Mapping[str, tuple[str, Summary]]) -> None:
+        """See :class:`DurableStore`."""
+        rows = [(session, head, *summary) for session, (head, summary) in summaries.items()]
+        self._execute("", [(_STORE_SUMMARY, rows), (_DROP_SUMMARIES, [()])])
+
+    def delete_thread(self, thread_id: str) -> None:
+        """As LangGraph's."""
+        super().delete_thread(thread_id)
+        self._execute("", [("DELETE FROM egosrag_list WHERE thread_id = %s", [(thread_id,)])])
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
@@ -173,6 +224,10 @@ class PostgresStore(DurableStore, PostgresSaver):
     def head(self, session: str) -> str | None:
         """See :class:`DurableStore`."""
         return self._guarded(lambda: self._newest(session)) or None
+
+    def _size(self, session: str) -> int:
+        query = "SELECT count(*) AS n FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
+        return int(self._guarded(lambda: self._rows(query, session))[0]["n"])
 
     def _parents(self, session: str) -> dict[str, str | None]:
         query = (
@@ -213,4 +268,38 @@ _UNUSED_BLOBS = """
     DELETE FROM checkpoint_blobs b WHERE thread_id = %s AND checkpoint_ns = '' AND NOT EXISTS (
         SELECT FROM checkpoints c WHERE c.thread_id = %s AND c.checkpoint_ns = ''
         AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)
+"""
+_LIST_TABLE = """
+    CREATE TABLE IF NOT EXISTS egosrag_list (
+        thread_id text PRIMARY KEY, checkpoint_id text NOT NULL,
+        name text NOT NULL, turns integer NOT NULL, at text NOT NULL, pinned boolean NOT NULL
+    )
+"""
+_STORE_SUMMARY = """
+    INSERT INTO egosrag_list VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (thread_id) DO UPDATE SET
+        checkpoint_id = EXCLUDED.checkpoint_id, name = EXCLUDED.name, turns = EXCLUDED.turns,
+        at = EXCLUDED.at, pinned = EXCLUDED.pinned
+"""
+_DROP_SUMMARIES = """
+    DELETE FROM egosrag_list l WHERE NOT EXISTS (SELECT FROM checkpoints c WHERE c.thread_id = l.thread_id)
+"""
+# Names and newest checkpoints by one look into the index each: a session has a hundred checkpoints. A row counts that
+# was stored for the newest checkpoint, behind which nothing is half written.
+_LIST = """
+    WITH RECURSIVE names(thread_id) AS (
+        SELECT min(thread_id) FROM checkpoints
+        UNION ALL
+        SELECT (SELECT min(c.thread_id) FROM checkpoints c WHERE c.thread_id > names.thread_id)
+        FROM names WHERE names.thread_id IS NOT NULL
+    )
+    SELECT n.thread_id AS session, l.name, l.turns, l.at, l.pinned
+    FROM names n LEFT JOIN egosrag_list l ON l.thread_id = n.thread_id
+        AND l.checkpoint_id = (
+            SELECT max(c.checkpoint_id) FROM checkpoints c WHERE c.thread_id = n.thread_id AND c.checkpoint_ns = ''
+        )
+        AND NOT EXISTS (
+            SELECT FROM checkpoint_writes w
+            WHERE w.thread_id = n.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = l.checkpoint_id
+        )
+    WHERE starts_with(n.thread_id, %s)
 """

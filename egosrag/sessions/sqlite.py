@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -30,13 +30,44 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S, WRITE_TIMEOUT_S
-from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.durable_store import VERSION, DurableStore, Statement, Summary, busy, recorder, too_new
 
 T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
 _LOCK_NAME_LENGTH = 32
 _RUNNING = ("input", "loop")  # the metadata "source" of checkpoints of a graph that is still running
+
+_LIST_TABLE = """
+    CREATE TABLE IF NOT EXISTS egosrag_list (
+        thread_id TEXT PRIMARY KEY, checkpoint_id TEXT NOT NULL,
+        name TEXT NOT NULL, turns INTEGER NOT NULL, at TEXT NOT NULL, pinned INTEGER NOT NULL
+    ) WITHOUT ROWID
+"""
+_STORE_SUMMARY = "INSERT OR REPLACE INTO egosrag_list VALUES (?, ?, ?, ?, ?, ?)"
+_DROP_SUMMARIES = """
+    DELETE FROM egosrag_list WHERE NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = egosrag_list.thread_id)
+"""
+# Names and newest checkpoints by one look into the index each: a session has a hundred checkpoints. A row counts that
+# was stored for the newest checkpoint, behind which nothing is half written.
+_LIST = """
+    WITH RECURSIVE names(thread_id) AS (
+        SELECT (SELECT min(thread_id) FROM checkpoints WHERE thread_id >= ?1)
+        UNION ALL
+        SELECT (SELECT min(c.thread_id) FROM checkpoints c WHERE c.thread_id > names.thread_id)
+        FROM names WHERE substr(names.thread_id, 1, length(?1)) = ?1
+    )
+    SELECT n.thread_id, l.thread_id IS NOT NULL, l.name, l.turns, l.at, l.pinned
+    FROM names n LEFT JOIN egosrag_list l ON l.thread_id = n.thread_id
+        AND l.checkpoint_id = (
+            SELECT max(c.checkpoint_id) FROM checkpoints c WHERE c.thread_id = n.thread_id AND c.checkpoint_ns = ''
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM writes w
+            WHERE w.thread_id = n.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = l.checkpoint_id
+        )
+    WHERE n.thread_id IS NOT NULL AND substr(n.thread_id, 1, length(?1)) = ?1
+"""
 
 
 class WriterQueue:
@@ -126,6 +157,7 @@ class SqliteStore(DurableStore, SqliteSaver):
         _enable_write_ahead_log(self.conn)
         self.conn.execute("PRAGMA synchronous=NORMAL")  # see flush
         self.setup()
+        self.conn.execute(_LIST_TABLE)
         if version < VERSION:  # 0: a new file, or one from before there were versions
             self.conn.execute(f"PRAGMA user_version={VERSION}")
 
@@ -171,7 +203,10 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        """As LangGraph's; a write transaction first waits in the queue of writers."""
+        """As LangGraph's; a write transaction first waits in the queue of writers, or for ``write_deferred``."""
+        if transaction and (collecting := recorder()):
+            yield collecting  # type: ignore[misc]  # with the methods that LangGraph writes by
+            return
         with self._writing() if transaction and self._on_disk else nullcontext(), super().cursor(transaction) as cursor:
             yield cursor
 
@@ -243,18 +278,40 @@ class SqliteStore(DurableStore, SqliteSaver):
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's, then synced to disk."""
         super().delete_thread(thread_id)
-        self.flush()
+        self._execute(thread_id, [("DELETE FROM egosrag_list WHERE thread_id = ?", [(thread_id,)])], sync=True)
 
-    def flush(self) -> None:
+    def flush(self, session: str = "", summary: Summary | None = None) -> None:
         """See :class:`DurableStore`: a synchronous write syncs everything before it in the write-ahead log too."""
+        held = self._held.get(session)
+        statements: list[Statement] = []
+        if held and held.deferred:
+            statements, held.deferred = held.deferred, []
+        if held and summary:
+            statements.append((_STORE_SUMMARY, [(session, held.newest, *summary)]))
+        self._execute(session, statements, sync=True)
 
-        def write_synchronously() -> None:
+    def _execute(self, session: str, statements: Sequence[Statement], *, sync: bool = False) -> None:
+        def execute() -> None:
             with self.cursor() as cursor:
-                cursor.execute("PRAGMA synchronous=FULL")
-                cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                cursor.execute("PRAGMA synchronous=NORMAL")
+                for query, rows in statements:
+                    cursor.executemany(query, rows)
+                if sync:  # which syncs what was written before it too
+                    self.conn.commit()
+                    cursor.execute("PRAGMA synchronous=FULL")
+                    cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                    cursor.execute("PRAGMA synchronous=NORMAL")
 
-        self._guarded(write_synchronously)
+        self._guarded(execute)
+
+    def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
+        """See :class:`DurableStore`."""
+        rows = self._rows(_LIST, prefix)
+        return [(row[0], Summary(row[2], row[3], row[4], bool(row[5])) if row[1] else None) for row in rows]
+
+    def store_summaries(self, summaries: Mapping[str, tuple[str, Summary]]) -> None:
+        """See :class:`DurableStore`."""
+        rows = [(session, head, *summary) for session, (head, summary) in summaries.items()]
+        self._execute("", [(_STORE_SUMMARY, rows), (_DROP_SUMMARIES, [()])])
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
@@ -269,6 +326,10 @@ class SqliteStore(DurableStore, SqliteSaver):
         """See :class:`DurableStore`."""
         query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
         return self._rows(query, session)[0][0]  # type: ignore[no-any-return]
+
+    def _size(self, session: str) -> int:
+        query = "SELECT count(*) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+        return int(self._rows(query, session)[0][0])
 
     def _parents(self, session: str) -> dict[str, str | None]:
         query = "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"

@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.durable_store import DurableStore, KnownValues, damaged
+from egosrag.sessions.durable_store import DurableStore, KnownValues, Summary, damaged
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
@@ -78,6 +78,10 @@ class MemoryStore(KnownValues, InMemorySaver):
         self._known = {}
         InMemorySaver.__init__(self, serde=serializer())
 
+    def head(self, session: str) -> str | None:
+        """The id of the session's newest checkpoint; None if there is no such session."""
+        return max(self.storage[session][""], default=None) if session in self.storage else None
+
 
 def remember(store: BaseCheckpointSaver[Any], session: str, checkpoint: str, values: Mapping[str, Any]) -> None:
     """Spares a store of ours reading the changes before a session's newest checkpoint, whose values are known."""
@@ -85,19 +89,40 @@ def remember(store: BaseCheckpointSaver[Any], session: str, checkpoint: str, val
         store.remember(session, checkpoint, values)
 
 
-def flush(store: BaseCheckpointSaver[Any]) -> None:
-    """Waits until what was written to a durable store would survive a power cut.
+def defer(store: BaseCheckpointSaver[Any], session: str) -> None:
+    """From now on, what is written to a session that is held exclusively waits for ``write_deferred`` or ``flush``."""
+    if isinstance(store, DurableStore):
+        store.defer(session)
+
+
+def write_deferred(store: BaseCheckpointSaver[Any], session: str) -> None:
+    """Writes what waits, in one transaction.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     if isinstance(store, DurableStore):
-        store.flush()
+        store.write_deferred(session)
+
+
+def flush(store: BaseCheckpointSaver[Any], session: str, values: Mapping[str, Any]) -> None:
+    """Writes what waits, and waits until it would survive a power cut.
+
+    Args:
+        store: where the session is.
+        session: its name.
+        values: its values as they are then, of which lists show a part.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    if isinstance(store, DurableStore):
+        store.flush(session, Summary.of(values))
 
 
 def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
     """The id of the session's newest checkpoint, without reading it; None if there is no such session."""
-    if isinstance(store, DurableStore):
+    if isinstance(store, DurableStore | MemoryStore):
         return store.head(session)
     newest = next(iter(store.list({"configurable": {"thread_id": session, "checkpoint_ns": ""}}, limit=1)), None)
     return newest.config["configurable"]["checkpoint_id"] if newest else None
@@ -135,6 +160,7 @@ def save_partial(store: BaseCheckpointSaver[Any], head: RunnableConfig, text: st
         number: 1-based number of this save of the reply.
     """
     store.put_writes(head, [(_PARTIAL, text)], f"{_PARTIAL}-{number:06}")
+    write_deferred(store, head["configurable"]["thread_id"])
 
 
 def saved_partial(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:

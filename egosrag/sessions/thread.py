@@ -22,9 +22,20 @@ from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 from egosrag.sessions.durable_store import damaged
 from egosrag.sessions.records import KnownTurns, Record, settled
-from egosrag.sessions.store import MemoryStore, exclusive, flush, head_of, remember, save_partial, saved_partial
+from egosrag.sessions.store import (
+    MemoryStore,
+    defer,
+    exclusive,
+    flush,
+    head_of,
+    remember,
+    save_partial,
+    saved_partial,
+    write_deferred,
+)
 
 SAVE_EVERY_S = 0.5  # a reply is saved this often while it is generated, in case the process is killed
+_QUICK = {"Generate", "Append"}  # steps before which nothing new has to be stored: the line is, and a reply is saved
 _FORK_DEPTH = 12  # checkpoints to look back through for the one before the last reply
 
 
@@ -103,6 +114,7 @@ class SessionThread:
         saved_at, saves = started, 0
         head: RunnableConfig | None = None
         self._cached = None
+        defer(self.store, self.session)
         stream = cast(
             "Generator[tuple[str, Any]]",
             self.graph.stream(update, config, context=turn, stream_mode=["custom", "checkpoints"], durability="sync"),
@@ -111,6 +123,8 @@ class SessionThread:
             for mode, event in stream:
                 if mode == "checkpoints":
                     head, values = event["config"], event["values"]
+                    if event["next"] and not _QUICK.issuperset(event["next"]):
+                        write_deferred(self.store, self.session)
                     continue
                 first_token_s = first_token_s or time.perf_counter() - started
                 text += event
@@ -123,8 +137,8 @@ class SessionThread:
             stream.close()
             self.settle(text)
             raise
-        flush(self.store)  # a reply is on disk before it is returned
         assert head is not None
+        flush(self.store, self.session, values)  # a reply is on disk before it is returned
         self._keep(_Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False))
         timing = Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started)
         yield Reply.model_validate(values["reply"]).model_copy(update={"timing": timing})

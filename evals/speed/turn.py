@@ -26,7 +26,17 @@ from egosrag.sessions.conversation import Conversation
 from evals.speed.results import Json, Keep, finish
 from evals.speed.turn_peers import PEERS
 from evals.speed.turn_sessions import measure_sessions
-from evals.speed.turn_setup import STORES, InstantModel, StoreClock, instant_model, opened, place, reference_ms, sample_role, words
+from evals.speed.turn_setup import (
+    STORES,
+    InstantModel,
+    StoreClock,
+    instant_model,
+    opened,
+    place,
+    reference_ms,
+    sample_role,
+    words,
+)
 
 AROUND = 5  # turns before and after the stated one whose median is taken
 

@@ -78,11 +78,8 @@ def archive(turns: int, role: Role, session: str = "s", seed: int = 0) -> Archiv
 def fill(where: str, sessions: int, role: Role) -> None:
     """Store short sessions as the program does, each of two turns."""
     with open_store(where) as store:
-        flush, store.flush = store.flush, lambda *args, **kwargs: None  # type: ignore[attr-defined, method-assign]
         for number in range(sessions):
             restore(store, archive(2, role, seed=number), f"visitor/{number:06}")
-        store.flush = flush  # type: ignore[attr-defined, method-assign]
-        flush()
 
 
 def _session(where: str, session: str, turns: int, model: InstantModel, role: Role) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 
 from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
@@ -24,12 +23,12 @@ from egosrag.prompts.encode import count_text, encode
 from egosrag.roles.files import load_role
 from egosrag.samples import roles
 from egosrag.schema import Role
-from egosrag.sessions.store import open_store, serializer
+from egosrag.sessions.store import MemoryStore, open_store
 from egosrag.traits import Traits
 
 WINDOW = 8192  # tokens of prompt and reply together
 STORES = ("memory", "sqlite", "postgres")
-_CALLS = ("put", "put_writes", "get_tuple", "get_delta_channel_history", "head", "trim", "flush", "exclusive_wait")
+_CALLS = ("put", "put_writes", "get_tuple", "get_delta_channel_history", "head", "trim", "flush", "write_deferred")
 # Common words, as every name or number would have to be kept by the scenes.
 _WORDS = """
 river harbour orchard market bridge mill meadow tower garden quarry walk sit paint measure sweep leave look talk dream
@@ -175,7 +174,7 @@ def opened(where: str) -> Iterator[tuple[BaseCheckpointSaver[Any], StoreClock]]:
     """Our store at a place, timed."""
     clock = StoreClock()
     if not where:
-        yield InMemorySaver(serde=serializer()), clock
+        yield MemoryStore(), clock
         return
     with open_store(where) as store:
         clock.watch(store)
