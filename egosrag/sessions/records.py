@@ -43,18 +43,19 @@ class KnownTurns:
     """The turns of one session as objects, by their stored rows: a row that is unchanged is validated once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Any, Turn]] = {}
+        self._rows: list[Any] = []
+        self._turns: tuple[Turn, ...] = ()
 
-    def of(self, rows: Iterable[Any]) -> tuple[Turn, ...]:
-        """The turns of stored rows."""
-        before, turns = self._known, []
-        self._known = {}
-        for row in rows:
-            known = before.get(row.get("id", "")) if isinstance(row, dict) else None
-            turn = known[1] if known and known[0] == row else Turn.model_validate(row)
-            self._known[turn.id] = row, turn
-            turns.append(turn)
-        return tuple(turns)
+    def of(self, rows: Sequence[Any]) -> tuple[Turn, ...]:
+        """The turns of stored rows, the first of which mostly are those of the last call."""
+        same = 0
+        for row, before in zip(rows, self._rows, strict=False):
+            if row is not before and row != before:
+                break
+            same += 1
+        self._turns = (*self._turns[:same], *map(Turn.model_validate, rows[same:]))
+        self._rows = list(rows)
+        return self._turns
 
 
 class Record(BaseModel):

@@ -35,7 +35,8 @@ from egosrag.sessions.store import (
 )
 
 SAVE_EVERY_S = 0.5  # a reply is saved this often while it is generated, in case the process is killed
-_QUICK = {"Generate", "Append"}  # steps before which nothing new has to be stored: the line is, and a reply is saved
+# Steps before which nothing new has to be stored: the next checkpoint has the line too, and a reply is saved.
+_QUICK = {"__start__", "Generate", "Append"}
 _FORK_DEPTH = 12  # checkpoints to look back through for the one before the last reply
 
 

@@ -1,9 +1,9 @@
 """The peers of ``evals.speed.turn``: the same conversation in the ways that LangGraph and LangChain document.
 
 LangGraph: a graph of one node over ``MessagesState`` and its own checkpointer. LangChain:
-``RunnableWithMessageHistory`` over ``SQLChatMessageHistory``. Both trim the history to the window by ``trim_messages``
-with its approximate counter, and have neither scenes nor recalled turns, a quote decoder, or a reply that survives a
-kill while it is generated.
+``RunnableWithMessageHistory`` over ``SQLChatMessageHistory``. Both trim the history to the window by ``trim_messages``,
+with the length of each message counted once, and have neither scenes nor recalled turns, a quote decoder, or a reply
+that survives a kill while it is generated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, trim_messages
@@ -22,10 +23,19 @@ from evals.speed.turn_setup import WINDOW, InstantModel, StoreClock
 Peer = Callable[[str, InstantModel, Role], Any]  # (store's place, model, card) → context of (say, clock)
 
 
-def _prompt(card: str, messages: list[BaseMessage]) -> list[BaseMessage]:
+def _prompt(card: str, messages: list[BaseMessage], model: InstantModel) -> list[BaseMessage]:
     """The messages that fit the window, with the card and the beginning of the reply."""
-    kept = trim_messages(messages, max_tokens=WINDOW - 1000, token_counter="approximate", start_on="human")
+
+    def count(message: BaseMessage) -> int:
+        return _tokens(model, str(message.text)) + 5
+
+    kept = trim_messages(messages, max_tokens=WINDOW - 1500, token_counter=count, start_on="human")
     return [SystemMessage(card), *kept, AIMessage('Edda: "')]
+
+
+@lru_cache(maxsize=8192)
+def _tokens(model: InstantModel, text: str) -> int:
+    return model.count_tokens(text)
 
 
 @contextmanager
@@ -37,7 +47,7 @@ def langgraph(where: str, model: InstantModel, role: Role) -> Iterator[tuple[Cal
     card, clock = render.card(role, "en"), StoreClock()
 
     def answer(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [AIMessage(str(model.invoke(_prompt(card, state["messages"])).text))]}
+        return {"messages": [AIMessage(str(model.invoke(_prompt(card, state["messages"], model)).text))]}
 
     with ExitStack() as stack:
         saver: Any
@@ -76,7 +86,7 @@ def langchain(where: str, model: InstantModel, role: Role) -> Iterator[tuple[Cal
         clock.watch(history, ("add_messages", "get_messages"))
     else:
         history = InMemoryChatMessageHistory()
-    chain: Any = RunnableLambda(lambda messages: _prompt(card, messages)) | model
+    chain: Any = RunnableLambda(lambda messages: _prompt(card, messages, model)) | model
     talk = RunnableWithMessageHistory(chain, lambda session: history)
     config: Any = {"configurable": {"session_id": "s"}}
     yield lambda line: talk.invoke([HumanMessage(line)], config), clock

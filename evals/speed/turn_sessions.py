@@ -46,7 +46,7 @@ def measure_sessions(
             for turns in (SHORT, long):
                 own[f"{turns} turns"] = _session(where, f"s{turns}", turns, model, role)
             fill(where, sessions, role)
-            own[f"list {sessions}"] = _list(where)
+            own[f"list {sessions}"] = _list(where, sessions)
             found["ours"][store] = own
             last = own[f"{long} turns"]["append"]["processor_ms"] / own[f"{SHORT} turns"]["append"]["processor_ms"]
             found["ratio"][f"{store}, append to {SHORT} turns / to {long}"] = 1 / last
@@ -109,15 +109,17 @@ def _session(where: str, session: str, turns: int, model: InstantModel, role: Ro
             clock.wait_s = 0.0
             appends.append(_timed(lambda: talk.say(words(rng, 14) + ".")))
             waits.append(1000 * clock.wait_s)
-    return {"open": _median(opening), "append": {**_median(appends), "store_wait_ms": statistics.median(waits)}}
+    mean = statistics.mean(processor for _, processor in appends)
+    append = {**_median(appends), "processor_mean_ms": mean, "store_wait_ms": statistics.median(waits)}
+    return {"open": _median(opening), "append": append}
 
 
-def _list(where: str) -> dict[str, dict[str, float]]:
+def _list(where: str, sessions: int) -> dict[str, dict[str, float]]:
     """The list as it is shown first, and again: each opens the store anew."""
 
     def listed() -> None:
         with open_store(where) as store:
-            list_sessions(store, "visitor/")
+            assert len(list_sessions(store, "visitor/")) == sessions
 
     first, *again = (_timed(listed) for _ in range(OPENINGS + 1))
     return {"first": _median([first]), "again": _median(again)}

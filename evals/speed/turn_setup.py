@@ -56,6 +56,8 @@ class InstantModel(ScriptedChatModel):
     tokenizer: Any = None
     tokenizer_s: list[float] = [0.0]
 
+    __hash__ = object.__hash__
+
     @property
     def traits(self) -> Traits:
         """As a model with a chat template, whose history is a message a turn."""

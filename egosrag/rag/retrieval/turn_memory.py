@@ -54,6 +54,7 @@ class TurnMemory:
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._embedder = embedder
+        self._seen: tuple[Turn, ...] = ()  # all turns that it was called with, of which those with words are kept
         self._turns: tuple[Turn, ...] = ()
         self._dates: tuple[str, ...] = ()
         self._terms: dict[str, Counter[str]] = {}
@@ -82,7 +83,10 @@ class TurnMemory:
             when: the date of a turn's meeting in words, by turn id; turns of different dates are not neighbours.
             progress: called with (done, total) while texts are embedded.
         """
-        remembered = tuple(turn for turn in turns if turn.text.strip())
+        new = turns[len(self._seen) :] if tuple(turns[: len(self._seen)]) == self._seen else None
+        before = self._turns if new is not None else ()
+        remembered = (*before, *(turn for turn in (turns if new is None else new) if turn.text.strip()))
+        self._seen = tuple(turns)
         dates = tuple((when or {}).get(turn.id, "") for turn in remembered)
         if remembered == self._turns and dates == self._dates:
             return
@@ -100,7 +104,8 @@ class TurnMemory:
             self._counted(date)
         self._turns, self._dates = remembered, dates
         own = np.array(self._own_lengths, dtype=np.float64)
-        self._lengths = self._with_neighbours(own) + np.array([self._terms[date].total() for date in dates])
+        of_date = {date: self._terms[date].total() for date in set(dates)}
+        self._lengths = self._with_neighbours(own) + np.array([of_date[date] for date in dates])
         if self._embedder is not None and remembered:
             embedded = self._embedded_texts()
             self._matrix = embed_missing(embedded, self._vectors, self._embedder, progress)
