@@ -100,7 +100,7 @@ class ConversationView:
         names = {self.role.name, *self.others}
 
         def count() -> int:
-            return sum(turn.speaker in names for turn in self.turns)
+            return sum(map([turn.speaker for turn in self.turns].count, names))
 
         said = self._once("said", (self.turns, self.role, self.others), count)
         at = self.turns[-1].at if self.turns else ""
@@ -159,8 +159,12 @@ class ConversationView:
     @property
     def has_hidden_turns(self) -> bool:
         """Whether some turns are not in the prompt word for word."""
-        said = self._once("spoken", (self.turns,), lambda: sum(bool(turn.text) for turn in self.turns))
-        return len(self.visible_turns) < said
+
+        def any_hidden() -> bool:
+            hidden = self._summarized | self.evicted
+            return bool(hidden) and any(turn.id in hidden and turn.text for turn in self.turns)
+
+        return self._once("hidden", (self.turns, self.scenes, self.evicted), any_hidden)
 
     def without(self, ids: Iterable[str]) -> ConversationView:
         """The conversation with these turns evicted from the prompt."""
