@@ -77,7 +77,7 @@ class ConversationView:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             known = self._known[key] = (of, make())  # with the objects, whose ids nothing else gets meanwhile
-        return known[1]  # type: ignore[no-any-return]
+        return known[1]
 
     @cached_property
     def language(self) -> str:

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple, TypeVar
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import SessionBusy, SessionError
+from egosrag.text.encoding import without_surrogates
 
 VERSION = 1  # of the format of a store; a store of a higher version is never written
 KEPT_CHECKPOINTS = 40  # at least so many of the current path are kept: about eight lines
@@ -62,8 +63,9 @@ class Summary(NamedTuple):
     def of(cls, values: Mapping[str, Any]) -> Summary:
         """Of the stored values of a session."""
         turns = values.get("turns") or ()
-        at = turns[-1].get("at", "") if turns else ""
-        return cls(values.get("name", ""), len(turns), at, bool(values.get("pinned")))
+        at = str(turns[-1].get("at") or "") if turns else ""
+        name = without_surrogates(str(values.get("name") or "")).replace("\0", "")
+        return cls(name, len(turns), at, bool(values.get("pinned")))
 
 
 class Recorder:

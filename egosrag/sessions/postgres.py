@@ -190,9 +190,8 @@ class PostgresStore(DurableStore, PostgresSaver):
 
     def flush(self, session: str = "", summary: Summary | None = None) -> None:
         """See :class:`DurableStore`; the server syncs each transaction."""
-        held = self._held.get(session)
-        if held and held.deferred is not None and summary:
-            held.deferred.append((_STORE_SUMMARY, [(session, held.newest, *summary)]))
+        if (held := self._held.get(session)) and summary:
+            held.deferred = [*(held.deferred or ()), (_STORE_SUMMARY, [(session, held.newest, *summary)])]
         self.write_deferred(session)
 
     def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:

@@ -9,6 +9,7 @@ that survives a kill while it is generated.
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
@@ -26,8 +27,8 @@ Peer = Callable[[str, InstantModel, Role], Any]  # (store's place, model, card) 
 def _prompt(card: str, messages: list[BaseMessage], model: InstantModel) -> list[BaseMessage]:
     """The messages that fit the window, with the card and the beginning of the reply."""
 
-    def count(message: BaseMessage) -> int:
-        return _tokens(model, str(message.text)) + 5
+    def count(messages: list[BaseMessage]) -> int:
+        return sum(_tokens(model, str(message.text)) + 5 for message in messages)
 
     kept = trim_messages(messages, max_tokens=WINDOW - 1500, token_counter=count, start_on="human")
     return [SystemMessage(card), *kept, AIMessage('Edda: "')]
@@ -73,21 +74,24 @@ def langgraph(where: str, model: InstantModel, role: Role) -> Iterator[tuple[Cal
 @contextmanager
 def langchain(where: str, model: InstantModel, role: Role) -> Iterator[tuple[Callable[[str], Any], StoreClock]]:
     """LangChain's message history in an SQL database, or in memory."""
+    from langchain_core._api import LangChainDeprecationWarning
     from langchain_core.chat_history import InMemoryChatMessageHistory
     from langchain_core.runnables import RunnableLambda, RunnableWithMessageHistory
 
     card, clock = render.card(role, "en"), StoreClock()
     history: Any
-    if where:
-        from langchain_community.chat_message_histories import SQLChatMessageHistory
+    with warnings.catch_warnings():  # LangChain now recommends LangGraph's checkpointers instead
+        warnings.simplefilter("ignore", LangChainDeprecationWarning)
+        if where:
+            from langchain_community.chat_message_histories import SQLChatMessageHistory
 
-        url = where.replace("postgresql:", "postgresql+psycopg:") if "://" in where else f"sqlite:///{where}"
-        history = SQLChatMessageHistory("s", connection=url)
-        clock.watch(history, ("add_messages", "get_messages"))
-    else:
-        history = InMemoryChatMessageHistory()
-    chain: Any = RunnableLambda(lambda messages: _prompt(card, messages, model)) | model
-    talk = RunnableWithMessageHistory(chain, lambda session: history)
+            url = where.replace("postgresql:", "postgresql+psycopg:") if "://" in where else f"sqlite:///{where}"
+            history = SQLChatMessageHistory("s", connection=url)
+            clock.watch(history, ("add_messages", "get_messages"))
+        else:
+            history = InMemoryChatMessageHistory()
+        chain: Any = RunnableLambda(lambda messages: _prompt(card, messages, model)) | model
+        talk = RunnableWithMessageHistory(chain, lambda session: history)
     config: Any = {"configurable": {"session_id": "s"}}
     yield lambda line: talk.invoke([HumanMessage(line)], config), clock
     if where:

@@ -60,6 +60,8 @@ class TurnMemory:
         self._terms: dict[str, Counter[str]] = {}
         self._places: dict[str, dict[int, int]] = {}  # of a term: how often each turn has it, by the turn's index
         self._own_lengths: list[int] = []  # terms of each turn
+        self._count: Callable[[str], int] = len
+        self._costs: dict[tuple[str, str, str], int] = {}  # by speaker, text and date
         self._vectors: dict[str, Vectors] = {}
         self._matrix: Vectors = np.zeros((0, 0), dtype=np.float32)
         self._lengths: Floats = np.zeros(0)
@@ -92,7 +94,7 @@ class TurnMemory:
             return
         same = len(self._turns)
         if remembered[:same] != self._turns:  # something was edited or deleted
-            self._places, self._own_lengths, same = {}, [], 0
+            self._places, self._own_lengths, self._costs, same = {}, [], {}, 0
             texts = {*(turn.text for turn in remembered), *dates}
             self._terms = {text: terms for text, terms in self._terms.items() if text in texts}
         for number, turn in enumerate(remembered[same:], same):
@@ -147,13 +149,22 @@ class TurnMemory:
             if turn.id in excluded or text == repeated or (turn.speaker, text) in texts:
                 continue
             if remaining is not None:
-                cost = count(recalled_line(turn, language_of(turn.text), self._dates[i]) + "\n")
+                cost = self._cost(turn, self._dates[i], count)
                 if cost > remaining:
                     continue
                 remaining -= cost
             recalled[int(i)] = float(scores[i])
             texts.add((turn.speaker, text))
         return [Recalled(self._turns[i], recalled[i], self._dates[i]) for i in sorted(recalled)]
+
+    def _cost(self, turn: Turn, date: str, count: Callable[[str], int]) -> int:
+        """The cost of the prompt's line of a turn, counted once: where the budget is spent, every turn is looked at."""
+        if self._count is not count:
+            self._count, self._costs = count, {}
+        key = (turn.speaker, turn.text, date)
+        if key not in self._costs:
+            self._costs[key] = count(recalled_line(turn, language_of(turn.text), date) + "\n")
+        return self._costs[key]
 
     def _scores(self, line: str) -> Floats:
         """The score of each turn, shape (turns,); minus infinity for turns that no search matches."""
