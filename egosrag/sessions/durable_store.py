@@ -169,7 +169,6 @@ class DurableStore(KnownValues, ABC):
             self._held[session] = HeldSession(newest, newest, {newest: newest})
             try:
                 yield
-                self.write_deferred(session)
             finally:
                 del self._held[session]
 
@@ -205,26 +204,42 @@ class DurableStore(KnownValues, ABC):
     def _guarded(self, call: Callable[[], T]) -> T:
         """The result of ``call``, which may be retried; database errors are raised as errors of ``egosrag.errors``."""
 
-    def defer(self, session: str) -> None:
-        """From now on, writes to a session that is held exclusively wait for ``write_deferred`` or ``flush``.
+    @contextmanager
+    def deferring(self, session: str) -> Iterator[None]:
+        """Context manager in which writes to a session that is held exclusively wait for ``write_deferred``.
 
-        Reading the session through this object writes them too.
+        So they do until ``flush``, the end of the context, or until the session is read through this object.
         """
-        if held := self._held.get(session):
-            held.deferred = held.deferred or []
+        held = self._held.get(session)
+        if held:
+            held.deferred = []
+        try:
+            yield
+        finally:
+            try:
+                self.write_deferred(session)
+            finally:
+                if held:
+                    held.deferred = None
 
-    def write_deferred(self, session: str) -> None:
+    def write_deferred(self, session: str, more: Sequence[Statement] = ()) -> None:
         """Writes what waits, in one transaction; of several calls at once, each statement is written by one.
+
+        Args:
+            session: that is written.
+            more: what is written with it.
 
         Raises:
             StoreUnavailable: the store does not answer; nothing of it was written.
         """
         held = self._held.get(session)
-        if held and held.deferred:
-            newest, statements = held.newest, held.deferred
+        newest, waiting = (held.newest, held.deferred) if held else ("", None)
+        if held and waiting:
             held.deferred = []
-            self._execute(session, statements)
-            held.confirmed = newest
+        if waiting or more:
+            self._execute(session, [*(waiting or ()), *more])
+            if held:
+                held.confirmed = newest
 
     @abstractmethod
     def _execute(self, session: str, statements: Sequence[Statement]) -> None:

@@ -190,9 +190,9 @@ class PostgresStore(DurableStore, PostgresSaver):
 
     def flush(self, session: str = "", summary: Summary | None = None) -> None:
         """See :class:`DurableStore`; the server syncs each transaction."""
-        if (held := self._held.get(session)) and summary:
-            held.deferred = [*(held.deferred or ()), (_STORE_SUMMARY, [(session, held.newest, *summary)])]
-        self.write_deferred(session)
+        held = self._held.get(session)
+        row = [(session, held.newest, *summary)] if held and summary else []
+        self.write_deferred(session, [(_STORE_SUMMARY, row)] if row else ())
 
     def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
         """See :class:`DurableStore`."""

@@ -293,8 +293,12 @@ class SqliteStore(DurableStore, SqliteSaver):
     def _execute(self, session: str, statements: Sequence[Statement], *, sync: bool = False) -> None:
         def execute() -> None:
             with self.cursor() as cursor:
-                for query, rows in statements:
-                    cursor.executemany(query, rows)
+                try:
+                    for query, rows in statements:
+                        cursor.executemany(query, rows)
+                except BaseException:  # LangGraph's cursor commits whatever happens
+                    self.conn.rollback()
+                    raise
                 if sync:  # which syncs what was written before it too
                     self.conn.commit()
                     cursor.execute("PRAGMA synchronous=FULL")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +89,9 @@ def remember(store: BaseCheckpointSaver[Any], session: str, checkpoint: str, val
         store.remember(session, checkpoint, values)
 
 
-def defer(store: BaseCheckpointSaver[Any], session: str) -> None:
-    """From now on, what is written to a session that is held exclusively waits for ``write_deferred`` or ``flush``."""
-    if isinstance(store, DurableStore):
-        store.defer(session)
+def deferring(store: BaseCheckpointSaver[Any], session: str) -> AbstractContextManager[None]:
+    """Context manager in which writes to a session held exclusively wait for ``write_deferred`` or ``flush``."""
+    return store.deferring(session) if isinstance(store, DurableStore) else nullcontext()
 
 
 def write_deferred(store: BaseCheckpointSaver[Any], session: str) -> None:

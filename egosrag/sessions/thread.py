@@ -24,7 +24,7 @@ from egosrag.sessions.durable_store import damaged
 from egosrag.sessions.records import KnownTurns, Record, settled
 from egosrag.sessions.store import (
     MemoryStore,
-    defer,
+    deferring,
     exclusive,
     flush,
     head_of,
@@ -115,31 +115,31 @@ class SessionThread:
         saved_at, saves = started, 0
         head: RunnableConfig | None = None
         self._cached = None
-        defer(self.store, self.session)
         stream = cast(
             "Generator[tuple[str, Any]]",
             self.graph.stream(update, config, context=turn, stream_mode=["custom", "checkpoints"], durability="sync"),
         )
         try:
-            for mode, event in stream:
-                if mode == "checkpoints":
-                    head, values = event["config"], event["values"]
-                    if event["next"] and not _QUICK.issuperset(event["next"]):
-                        write_deferred(self.store, self.session)
-                    continue
-                first_token_s = first_token_s or time.perf_counter() - started
-                text += event
-                if head and time.perf_counter() - saved_at >= SAVE_EVERY_S:
-                    saved_at, saves = time.perf_counter(), saves + 1
-                    save_partial(self.store, head, text, saves)
-                yield event
+            with deferring(self.store, self.session):
+                for mode, event in stream:
+                    if mode == "checkpoints":
+                        head, values = event["config"], event["values"]
+                        if event["next"] and not _QUICK.issuperset(event["next"]):
+                            write_deferred(self.store, self.session)
+                        continue
+                    first_token_s = first_token_s or time.perf_counter() - started
+                    text += event
+                    if head and time.perf_counter() - saved_at >= SAVE_EVERY_S:
+                        saved_at, saves = time.perf_counter(), saves + 1
+                        save_partial(self.store, head, text, saves)
+                    yield event
+                assert head is not None
+                flush(self.store, self.session, values)  # a reply is on disk before it is returned
         except BaseException:  # closed by the caller, Ctrl-C or a failing model: keep the text so far
             turn.stop.set()
             stream.close()
             self.settle(text)
             raise
-        assert head is not None
-        flush(self.store, self.session, values)  # a reply is on disk before it is returned
         self._keep(_Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False))
         timing = Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started)
         yield Reply.model_validate(values["reply"]).model_copy(update={"timing": timing})
