@@ -262,7 +262,7 @@ class DurableStore(KnownValues, ABC):
         """The sessions whose names begin with ``prefix``, in any order; None where a session has to be read."""
 
     @abstractmethod
-    def store_summaries(self, summaries: Mapping[str, tuple[str, Summary]]) -> None:
+    def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
         """Stores what lists show of sessions, each with the id of its newest checkpoint."""
 
     def trim(self, session: str) -> None:

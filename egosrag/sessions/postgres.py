@@ -200,9 +200,9 @@ class PostgresStore(DurableStore, PostgresSaver):
         columns = ("name", "turns", "at", "pinned")
         return [(r["session"], Summary(*(r[c] for c in columns)) if r["name"] is not None else None) for r in rows]
 
-    def store_summaries(self, summaries: Mapping[str, tuple[str, Summary]]) -> None:
+    def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
         """See :class:`DurableStore`."""
-        rows = [(session, head, *summary) for session, (head, summary) in summaries.items()]
+        rows = [(session, head, *summary) for session, (head, summary) in found.items()]
         self._execute("", [(_STORE_SUMMARY, rows), (_DROP_SUMMARIES, [()])])
 
     def delete_thread(self, thread_id: str) -> None:

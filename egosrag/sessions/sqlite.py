@@ -312,9 +312,9 @@ class SqliteStore(DurableStore, SqliteSaver):
         rows = self._rows(_LIST, prefix)
         return [(row[0], Summary(row[2], row[3], row[4], bool(row[5])) if row[1] else None) for row in rows]
 
-    def store_summaries(self, summaries: Mapping[str, tuple[str, Summary]]) -> None:
+    def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
         """See :class:`DurableStore`."""
-        rows = [(session, head, *summary) for session, (head, summary) in summaries.items()]
+        rows = [(session, head, *summary) for session, (head, summary) in found.items()]
         self._execute("", [(_STORE_SUMMARY, rows), (_DROP_SUMMARIES, [()])])
 
     def session_names(self) -> Sequence[str]:
