@@ -19,10 +19,11 @@ from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.prompts.render import USER
 from egosrag.schema import Persona, Pin, Role
 from egosrag.sessions.archive import Archive
-from egosrag.sessions.durable_store import DurableStore, Summary
+from egosrag.sessions.durable_store import DurableStore
 from egosrag.sessions.memories import Memory, memories_in
 from egosrag.sessions.records import Record, session_name, settled
 from egosrag.sessions.store import exclusive, flush, saved_partial
+from egosrag.sessions.summaries import Summary
 
 
 class SessionInfo(NamedTuple):

@@ -23,70 +23,23 @@ from __future__ import annotations
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import SessionBusy, SessionError
-from egosrag.text.encoding import without_surrogates
+from egosrag.sessions.deferred_writes import Statement, collecting
+from egosrag.sessions.known_values import KnownValues
+from egosrag.sessions.summaries import Summary
 
 VERSION = 1  # of the format of a store; a store of a higher version is never written
 KEPT_CHECKPOINTS = 40  # at least so many of the current path are kept: about eight lines
 TRIM_AT = 120  # number of checkpoints of a session at which old ones are dropped
-_KNOWN_SESSIONS = 8  # whose newest values a store keeps in memory
 _DELTA_CHANNELS = ("turns", "scenes")  # channels that are stored as changes, with snapshots in between
 T = TypeVar("T")
-Statement = tuple[str, list[Any]]
-"""An SQL statement, with the values of each of its executions."""
-_recording = threading.local()  # its ``statements``: where the calls of this thread are collected
-
-
-class Summary(NamedTuple):
-    """What lists show of a session.
-
-    Attributes:
-        name: the role's name, or the names of all roles.
-        turns: number of turns.
-        at: time of the last turn, ISO 8601.
-        pinned: whether it is in front of the others.
-    """
-
-    name: str
-    turns: int
-    at: str
-    pinned: bool
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Summary:
-        """Of the stored values of a session."""
-        turns = values.get("turns") or ()
-        at = str(turns[-1].get("at") or "") if turns else ""
-        name = without_surrogates(str(values.get("name") or "")).replace("\0", "")
-        return cls(name, len(turns), at, bool(values.get("pinned")))
-
-
-class Recorder:
-    """A cursor of a database that collects statements instead of executing them."""
-
-    def __init__(self, statements: list[Statement]) -> None:
-        self._statements = statements
-
-    def execute(self, query: str, values: Sequence[Any] = ()) -> None:
-        """Collects one statement."""
-        self._statements.append((query, [values]))
-
-    def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Collects a statement that is executed for each of the rows."""
-        self._statements.append((query, list(rows)))
-
-
-def recorder() -> Recorder | None:
-    """Where the statements of this thread are to be collected; None: they are to be executed."""
-    statements = getattr(_recording, "statements", None)
-    return None if statements is None else Recorder(statements)
 
 
 @dataclass
@@ -118,31 +71,6 @@ class HeldSession:
                 self.newest = checkpoint if checkpoint > self.newest else id_after(self.newest, checkpoint)
                 self.stored[checkpoint] = self.stored[self.newest] = self.newest
             return self.stored[checkpoint]
-
-
-class KnownValues:
-    """A mixin before LangGraph's class: the values of the newest checkpoint of a session are kept in memory.
-
-    LangGraph rebuilds what is stored as changes from the last snapshot on, at the beginning of each run. A checkpoint
-    never changes, so where its values are known nothing has to be read, whoever else writes to the store.
-    """
-
-    _known: dict[str, tuple[str, Mapping[str, Any]]]  # by session: the checkpoint's id and its values
-
-    def remember(self, session: str, checkpoint: str, values: Mapping[str, Any]) -> None:
-        """Keeps the values of a checkpoint; only those of one are kept for each of the last sessions."""
-        self._known.pop(session, None)
-        while len(self._known) >= _KNOWN_SESSIONS:
-            del self._known[next(iter(self._known))]
-        self._known[session] = checkpoint, values
-
-    def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, Any]:
-        """As LangGraph's."""
-        place = config["configurable"]
-        checkpoint, values = self._known.get(place["thread_id"], ("", {}))
-        if place.get("checkpoint_id") == checkpoint and all(channel in values for channel in channels):
-            return {channel: {"writes": [], "seed": values[channel]} for channel in channels}
-        return super().get_delta_channel_history(config=config, channels=channels)  # type: ignore[misc, no-any-return]
 
 
 class DurableStore(KnownValues, ABC):
@@ -327,7 +255,7 @@ class DurableStore(KnownValues, ABC):
         stored = self._stored(config)
         if held:
             checkpoint = {**checkpoint, "id": held.stored_id(checkpoint["id"])}
-        with self._collecting(held):
+        with collecting(held.deferred if held else None):
             done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
         if held and held.deferred is None:
             held.confirmed = checkpoint["id"]
@@ -339,17 +267,9 @@ class DurableStore(KnownValues, ABC):
         """As LangGraph's; its checkpoint may be stored later."""
         put = super().put_writes  # type: ignore[misc]
         stored = self._stored(config, writing=True)
-        with self._collecting(self._held.get(config["configurable"]["thread_id"])):
+        held = self._held.get(config["configurable"]["thread_id"])
+        with collecting(held.deferred if held else None):
             self._guarded(lambda: put(stored, writes, task_id, task_path))
-
-    @contextmanager
-    def _collecting(self, held: HeldSession | None) -> Iterator[None]:
-        """Context manager in which this thread's statements are collected where those of the session are deferred."""
-        _recording.statements = held.deferred if held else None
-        try:
-            yield
-        finally:
-            _recording.statements = None
 
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's."""

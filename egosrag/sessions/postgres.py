@@ -21,7 +21,10 @@ from psycopg.rows import dict_row
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
-from egosrag.sessions.durable_store import VERSION, DurableStore, Statement, Summary, busy, recorder, too_new
+from egosrag.sessions import summaries
+from egosrag.sessions.deferred_writes import Statement, recorder
+from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.summaries import Summary
 
 _LOCK_NAMESPACE = 0x45474F53  # "EGOS": first key of our advisory locks; the second is the hash of the session
 _SETUP_LOCK = -1  # second key of the lock under which tables are created
@@ -83,7 +86,7 @@ class PostgresStore(DurableStore, PostgresSaver):
         with self._setting_up():
             self.setup()
             self.conn.execute("CREATE TABLE IF NOT EXISTS egosrag_sessions (version integer NOT NULL)")
-            self.conn.execute(_LIST_TABLE)
+            self.conn.execute(summaries.POSTGRES_TABLE)
             self.conn.execute(
                 "INSERT INTO egosrag_sessions SELECT %s WHERE NOT EXISTS (SELECT FROM egosrag_sessions)", (VERSION,)
             )
@@ -192,18 +195,18 @@ class PostgresStore(DurableStore, PostgresSaver):
         """See :class:`DurableStore`; the server syncs each transaction."""
         held = self._held.get(session)
         row = [(session, held.newest, *summary)] if held and summary else []
-        self.write_deferred(session, [(_STORE_SUMMARY, row)] if row else ())
+        self.write_deferred(session, [(summaries.POSTGRES_STORE, row)] if row else ())
 
     def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
         """See :class:`DurableStore`."""
-        rows = self._guarded(lambda: self._rows(_LIST, prefix))
+        rows = self._guarded(lambda: self._rows(summaries.POSTGRES_LIST, prefix))
         columns = ("name", "turns", "at", "pinned")
         return [(r["session"], Summary(*(r[c] for c in columns)) if r["name"] is not None else None) for r in rows]
 
     def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
         """See :class:`DurableStore`."""
         rows = [(session, head, *summary) for session, (head, summary) in found.items()]
-        self._execute("", [(_STORE_SUMMARY, rows), (_DROP_SUMMARIES, [()])])
+        self._execute("", [(summaries.POSTGRES_STORE, rows), (summaries.POSTGRES_DROP, [()])])
 
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's."""
@@ -267,38 +270,4 @@ _UNUSED_BLOBS = """
     DELETE FROM checkpoint_blobs b WHERE thread_id = %s AND checkpoint_ns = '' AND NOT EXISTS (
         SELECT FROM checkpoints c WHERE c.thread_id = %s AND c.checkpoint_ns = ''
         AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)
-"""
-_LIST_TABLE = """
-    CREATE TABLE IF NOT EXISTS egosrag_list (
-        thread_id text PRIMARY KEY, checkpoint_id text NOT NULL,
-        name text NOT NULL, turns integer NOT NULL, at text NOT NULL, pinned boolean NOT NULL
-    )
-"""
-_STORE_SUMMARY = """
-    INSERT INTO egosrag_list VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (thread_id) DO UPDATE SET
-        checkpoint_id = EXCLUDED.checkpoint_id, name = EXCLUDED.name, turns = EXCLUDED.turns,
-        at = EXCLUDED.at, pinned = EXCLUDED.pinned
-"""
-_DROP_SUMMARIES = """
-    DELETE FROM egosrag_list l WHERE NOT EXISTS (SELECT FROM checkpoints c WHERE c.thread_id = l.thread_id)
-"""
-# Names and newest checkpoints by one look into the index each: a session has a hundred checkpoints. A row counts that
-# was stored for the newest checkpoint, behind which nothing is half written.
-_LIST = """
-    WITH RECURSIVE names(thread_id) AS (
-        SELECT min(thread_id) FROM checkpoints
-        UNION ALL
-        SELECT (SELECT min(c.thread_id) FROM checkpoints c WHERE c.thread_id > names.thread_id)
-        FROM names WHERE names.thread_id IS NOT NULL
-    )
-    SELECT n.thread_id AS session, l.name, l.turns, l.at, l.pinned
-    FROM names n LEFT JOIN egosrag_list l ON l.thread_id = n.thread_id
-        AND l.checkpoint_id = (
-            SELECT max(c.checkpoint_id) FROM checkpoints c WHERE c.thread_id = n.thread_id AND c.checkpoint_ns = ''
-        )
-        AND NOT EXISTS (
-            SELECT FROM checkpoint_writes w
-            WHERE w.thread_id = n.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = l.checkpoint_id
-        )
-    WHERE starts_with(n.thread_id, %s)
 """

@@ -30,44 +30,16 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S, WRITE_TIMEOUT_S
-from egosrag.sessions.durable_store import VERSION, DurableStore, Statement, Summary, busy, recorder, too_new
+from egosrag.sessions import summaries
+from egosrag.sessions.deferred_writes import Statement, recorder
+from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.summaries import Summary
 
 T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
 _LOCK_NAME_LENGTH = 32
 _RUNNING = ("input", "loop")  # the metadata "source" of checkpoints of a graph that is still running
-
-_LIST_TABLE = """
-    CREATE TABLE IF NOT EXISTS egosrag_list (
-        thread_id TEXT PRIMARY KEY, checkpoint_id TEXT NOT NULL,
-        name TEXT NOT NULL, turns INTEGER NOT NULL, at TEXT NOT NULL, pinned INTEGER NOT NULL
-    ) WITHOUT ROWID
-"""
-_STORE_SUMMARY = "INSERT OR REPLACE INTO egosrag_list VALUES (?, ?, ?, ?, ?, ?)"
-_DROP_SUMMARIES = """
-    DELETE FROM egosrag_list WHERE NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.thread_id = egosrag_list.thread_id)
-"""
-# Names and newest checkpoints by one look into the index each: a session has a hundred checkpoints. A row counts that
-# was stored for the newest checkpoint, behind which nothing is half written.
-_LIST = """
-    WITH RECURSIVE names(thread_id) AS (
-        SELECT (SELECT min(thread_id) FROM checkpoints WHERE thread_id >= ?1)
-        UNION ALL
-        SELECT (SELECT min(c.thread_id) FROM checkpoints c WHERE c.thread_id > names.thread_id)
-        FROM names WHERE substr(names.thread_id, 1, length(?1)) = ?1
-    )
-    SELECT n.thread_id, l.thread_id IS NOT NULL, l.name, l.turns, l.at, l.pinned
-    FROM names n LEFT JOIN egosrag_list l ON l.thread_id = n.thread_id
-        AND l.checkpoint_id = (
-            SELECT max(c.checkpoint_id) FROM checkpoints c WHERE c.thread_id = n.thread_id AND c.checkpoint_ns = ''
-        )
-        AND NOT EXISTS (
-            SELECT 1 FROM writes w
-            WHERE w.thread_id = n.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = l.checkpoint_id
-        )
-    WHERE n.thread_id IS NOT NULL AND substr(n.thread_id, 1, length(?1)) = ?1
-"""
 
 
 class WriterQueue:
@@ -157,7 +129,7 @@ class SqliteStore(DurableStore, SqliteSaver):
         _enable_write_ahead_log(self.conn)
         self.conn.execute("PRAGMA synchronous=NORMAL")  # see flush
         self.setup()
-        self.conn.execute(_LIST_TABLE)
+        self.conn.execute(summaries.SQLITE_TABLE)
         if version < VERSION:  # 0: a new file, or one from before there were versions
             self.conn.execute(f"PRAGMA user_version={VERSION}")
 
@@ -287,7 +259,7 @@ class SqliteStore(DurableStore, SqliteSaver):
         if held and held.deferred:
             statements, held.deferred = held.deferred, []
         if held and summary:
-            statements.append((_STORE_SUMMARY, [(session, held.newest, *summary)]))
+            statements.append((summaries.SQLITE_STORE, [(session, held.newest, *summary)]))
         self._execute(session, statements, sync=True)
 
     def _execute(self, session: str, statements: Sequence[Statement], *, sync: bool = False) -> None:
@@ -309,13 +281,13 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
         """See :class:`DurableStore`."""
-        rows = self._rows(_LIST, prefix)
+        rows = self._rows(summaries.SQLITE_LIST, prefix)
         return [(row[0], Summary(row[2], row[3], row[4], bool(row[5])) if row[1] else None) for row in rows]
 
     def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
         """See :class:`DurableStore`."""
         rows = [(session, head, *summary) for session, (head, summary) in found.items()]
-        self._execute("", [(_STORE_SUMMARY, rows), (_DROP_SUMMARIES, [()])])
+        self._execute("", [(summaries.SQLITE_STORE, rows), (summaries.SQLITE_DROP, [()])])
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""

@@ -18,7 +18,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
-from egosrag.sessions.durable_store import DurableStore, KnownValues, Summary, damaged
+from egosrag.sessions.durable_store import DurableStore, damaged
+from egosrag.sessions.known_values import KnownValues
+from egosrag.sessions.summaries import Summary
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
