@@ -21,7 +21,6 @@ from egosrag.errors import SettingsError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.prompts.encode import count_text, encode
 from egosrag.roles.files import load_role
-from egosrag.samples import roles
 from egosrag.schema import Role
 from egosrag.sessions.store import MemoryStore, open_store
 from egosrag.traits import Traits
@@ -89,7 +88,7 @@ def instant_model() -> InstantModel:
 
 def sample_role() -> Role:
     """A card of some hundred tokens, without a lorebook."""
-    return load_role(roles()["edda"])
+    return load_role(files("egosrag") / "data" / "samples" / "edda.en.json")  # type: ignore[arg-type]
 
 
 def reference_ms() -> float:
