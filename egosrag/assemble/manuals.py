@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egosrag.assemble.models import chat_model
+from egosrag.assemble.models import chat_model, stated_traits
 from egosrag.console import Reporter
 from egosrag.errors import StoreError
 from egosrag.parallel import Backend, executor_for
@@ -80,6 +80,8 @@ def manual(
     index: str | Path | ManualIndex | None = None,
     progress: Reporter | None = None,
     model: BaseChatModel | None = None,
+    *,
+    follow_ups: bool = True,
 ) -> ManualEngine:
     """The engine that answers questions from documents, or from an existing index.
 
@@ -91,6 +93,7 @@ def manual(
         index: a loaded index, or the folder or address of one, instead of documents.
         progress: reports the progress of indexing.
         model: a loaded model; None: the model of the settings.
+        follow_ups: whether questions may refer to earlier ones. Without them a model that only quotes is not loaded.
 
     Raises:
         SourceError, ModelError, StoreError: a document, the model or the index cannot be used.
@@ -103,9 +106,12 @@ def manual(
         index = manual_index(settings, documents, progress)
     elif not isinstance(index, ManualIndex):
         index = ManualIndex.load(index, settings.embedder)
-    model = model or chat_model(settings)
+    if model is None and (follow_ups or not _only_quotes(settings)):
+        model = chat_model(settings)
     by_model = settings.reranker == "model"
-    reranker = LikelihoodReranker(model) if by_model else Reranker(settings.reranker) if settings.reranker else None
+    reranker = (
+        LikelihoodReranker(model) if by_model and model else Reranker(settings.reranker) if settings.reranker else None
+    )
     return ManualEngine(
         index,
         model,
@@ -117,6 +123,14 @@ def manual(
         answers=settings.answers,
         reranker=reranker,
     )
+
+
+def _only_quotes(settings: Settings) -> bool:
+    """Whether the model of the settings is never called for a single question."""
+    asks = settings.decompose or settings.rewrites or settings.reranker == "model" or settings.answers == "model"
+    if asks or settings.adapter:
+        return False
+    return settings.answers == "quote" or stated_traits(settings).extractive_only
 
 
 class CurrentManual:

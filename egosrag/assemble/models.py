@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from egosrag.models.runtime.prompt_files import SavedPrompts
     from egosrag.pocket.reviser import PocketReviser
+    from egosrag.traits import Traits
 
 
 def chat_model(settings: Settings) -> BaseChatModel:
@@ -48,6 +49,21 @@ def chat_model(settings: Settings) -> BaseChatModel:
         saved_prompts=_saved_prompts(settings),
         **generation,
     )
+
+
+def stated_traits(settings: Settings) -> Traits:
+    """What the checkpoint of the settings states of itself, without loading it; nothing where it is no folder here.
+
+    Raises:
+        ModelError: the settings name no model that is here, or what it states cannot be read.
+    """
+    from egosrag.models.catalogue import resolve
+    from egosrag.models.runtime.checkpoint import EMBEDDED_MODEL, embedded_folder
+    from egosrag.traits import Traits, read_traits
+
+    name = resolve(settings.model, settings.models_dir)
+    folder = embedded_folder() if name == EMBEDDED_MODEL else Path(name).expanduser()
+    return read_traits(folder) if folder.is_dir() else Traits()
 
 
 def preload(settings: Settings) -> None:

@@ -58,7 +58,7 @@ def ask(
     )
     assemble.preload(settings)
     with Progress() as progress:
-        engine = assemble.manual(settings, documents, index, progress)
+        engine = assemble.manual(settings, documents, index, progress, follow_ups=False)
     for line in stdin_lines() if question == "-" else [question]:
         print_answer(engine, line, as_json=as_json)
 

@@ -204,12 +204,11 @@ class Generate(Step[Composed, Reply]):
     def _completed(self, usage: Usage, draft: _Draft) -> Usage:
         """The usage, counted where the model reported none: a stream that was closed early often does not."""
         if not usage.prompt_tokens:
-            prompt = self.count(
-                [
-                    *draft.composed.messages,
-                    AIMessage(draft.composed.prefix + draft.composed.continued(draft.composed.said)),
-                ]
-            )
+            composed = draft.composed
+            prompt = composed.tokens
+            if composed.said or not composed.parts:
+                prefix = composed.prefix + composed.continued(composed.said)
+                prompt = self.count([*composed.messages, AIMessage(prefix)])
             usage = usage + Usage(prompt_tokens=prompt)
         if not usage.completion_tokens and draft.raw:
             empty = self.count([AIMessage("")])

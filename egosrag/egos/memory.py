@@ -8,10 +8,12 @@ evicted and nothing replaces them. A session may continue with another memory: e
 from __future__ import annotations
 
 import logging
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 from langchain_core.runnables import RunnableConfig
@@ -196,9 +198,16 @@ def tokens_of_turns(view: ConversationView, count: Count) -> int:
 
 def dates(turns: Sequence[Turn], language: str) -> dict[str, str]:
     """The day of each turn in words, by turn id; empty for a conversation of a single day, which needs no dates."""
-    days = {turn.id: datetime.fromisoformat(turn.at).astimezone().date() for turn in turns if turn.at}
+    zone = time.tzname
+    days = {turn.id: _day(turn.at, zone) for turn in turns if turn.at}
     if len(set(days.values())) < 2:
         return {}
     if language == "zh":
         return {key: f"{day.year}年{day.month}月{day.day}日" for key, day in days.items()}
     return {key: f"{day.day} {_MONTHS[day.month - 1]} {day.year}" for key, day in days.items()}
+
+
+@lru_cache(maxsize=8192)
+def _day(at: str, zone: tuple[str, str]) -> date:
+    """The day of a time in the zone of this machine."""
+    return datetime.fromisoformat(at).astimezone().date()

@@ -12,20 +12,21 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.egos.card_excerpt import CardExcerpt, excerpt_of
-from egosrag.egos.step import Count, Step, cached_count
+from egosrag.egos.step import CACHED_COUNTS, Count, Step, cached_count
 from egosrag.egos.view import Composed, ConversationView, PartName, PromptPart, RecalledTurn
 from egosrag.errors import SessionError, WindowError
 from egosrag.limits import LINE_CHARACTERS, SESSION_TURNS
 from egosrag.prompts import load, render
 from egosrag.roles.lorebook import entries_for
 from egosrag.roles.notes import notes_of
-from egosrag.schema import Evidence, LoreEntry, Persona, Pin, Role, Turn
+from egosrag.schema import Evidence, LoreEntry, Persona, Pin, Role, Scene, Turn
 from egosrag.text import macros
 from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import one_line
@@ -84,6 +85,8 @@ class Organize(Step[ConversationView, Composed]):
         self.prompts = prompts
         self._heads: dict[str, tuple[object, _Head]] = {}
         self._macros: dict[str, tuple[Role, bool, bool]] = {}
+        self._turn_parts: dict[tuple[str, str, str], PromptPart] = {}
+        self._scene_part: tuple[tuple[Scene, ...], str, PromptPart | None] = ((), "", None)
         self._overhead: int | None = None
 
     def run(self, value: ConversationView, config: RunnableConfig | None = None) -> Composed:
@@ -128,11 +131,10 @@ class Organize(Step[ConversationView, Composed]):
 
     def compose_user_line(self, view: ConversationView) -> Composed:
         """The prompt for a draft of the user's next line; the oldest turns are left out where it would be too long."""
-        language, write = view.language, render.quoted if self.quote else render.plain
-        user = view.user_name
+        language, user = view.language, view.user_name
         prefix = render.reply_prefix(user, language, quote=self.quote)
         head = self._part("card", self._head(view).card.text)
-        turns = [self._part("history", write(t.speaker, t.text, language), t.speaker) for t in view.visible_turns]
+        turns = [self._turn(turn, language) for turn in view.visible_turns]
         prompt = load("impersonate", language, self.prompts)
         names = {"name": one_line(view.role.name), "user": one_line(user), "card": head.text}
         while True:
@@ -167,7 +169,7 @@ class Organize(Step[ConversationView, Composed]):
         parts = self._conversation(view)
         tokens = self._head(view).tokens + sum(part.tokens for part in parts)
         if self.history == "multiple":
-            tokens += self._message_overhead * max(0, len(_blocks(parts, view.role.name)) - 1)
+            tokens += self._message_overhead * max(0, _block_count(parts, view.role.name) - 1)
         return tokens
 
     def accept(self, view: ConversationView, line: str) -> Turn:
@@ -309,8 +311,8 @@ class Organize(Step[ConversationView, Composed]):
         parts: list[PromptPart] = []
         if pins := render.pin_block(self._shown_pins(view), language, self.prompts):
             parts.append(self._part("scenes", pins))
-        if scenes := render.scene_block(view.visible_scenes, language, self.prompts):
-            parts.append(self._part("scenes", scenes))
+        if scenes := self._scenes(view.visible_scenes, language):
+            parts.append(scenes)
         turns = view.visible_turns
         if not turns:
             return parts
@@ -318,7 +320,7 @@ class Organize(Step[ConversationView, Composed]):
         placed = self._placed(view, len(turns))
         for number, turn in enumerate(past):
             parts += placed.get(len(turns) - number, ())
-            parts.append(self._part("history", write(turn.speaker, turn.text, language), turn.speaker))
+            parts.append(self._turn(turn, language))
         parts += placed.get(1, ())
         behind = placed.get(0, [])
         if self.prompts:  # models that were trained on prompts of their own have seen nothing behind the line
@@ -356,6 +358,26 @@ class Organize(Step[ConversationView, Composed]):
         ends = [end for _, end in sentence_spans(text)]
         fitting = bisect_right(ends, budget, key=lambda end: self.count(text[:end].rstrip()))
         return text[: ends[fitting - 1]].rstrip() if fitting else ""
+
+    def _turn(self, turn: Turn, language: str) -> PromptPart:
+        """A turn of the history, rendered once in a conversation."""
+        key = (turn.speaker, turn.text, language)
+        part = self._turn_parts.get(key)
+        if part is None:
+            if len(self._turn_parts) >= CACHED_COUNTS:
+                self._turn_parts.clear()
+            write = render.quoted if self.quote else render.plain
+            part = self._turn_parts[key] = self._part("history", write(turn.speaker, turn.text, language), turn.speaker)
+        return part
+
+    def _scenes(self, scenes: tuple[Scene, ...], language: str) -> PromptPart | None:
+        """The scenes as a part, rendered again only when there are others."""
+        before, in_language, part = self._scene_part
+        if before is not scenes or in_language != language:
+            text = render.scene_block(scenes, language, self.prompts)
+            part = self._part("scenes", text) if text else None
+            self._scene_part = (scenes, language, part)
+        return part
 
     def _part(self, name: PartName, text: str, speaker: str = "") -> PromptPart:
         # Counted with the following line break: many tokenizers merge it with the quotation mark before it.
@@ -425,16 +447,20 @@ def _without_worst_hit(view: ConversationView) -> ConversationView:
     return replace(view, lore=view.lore[:-1])
 
 
+def _block_count(parts: Iterable[PromptPart], name: str) -> int:
+    """The number of ``_blocks``."""
+    count, before = 0, None
+    for part in parts:
+        spoken = part.speaker == name
+        count += spoken is not before
+        before = spoken
+    return count
+
+
 def _blocks(parts: Iterable[PromptPart], name: str) -> list[tuple[bool, str]]:
     """The conversation as alternating messages: (spoken by the role, text).
 
     A greeting is a message of its own: in one message with the user's line, small models answer the greeting.
     """
-    blocks: list[tuple[bool, str]] = []
-    for part in parts:
-        spoken = part.speaker == name
-        if blocks and blocks[-1][0] == spoken:
-            blocks[-1] = (spoken, f"{blocks[-1][1]}\n{part.text}")
-        else:
-            blocks.append((spoken, part.text))
-    return blocks
+    grouped = groupby(parts, key=lambda part: part.speaker == name)
+    return [(spoken, "\n".join(part.text for part in group)) for spoken, group in grouped]

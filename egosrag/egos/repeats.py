@@ -7,6 +7,7 @@ don't know."), and so may any reply where the line asks to hear it again.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from egosrag.egos.view import ConversationView
 from egosrag.text.repetition import normalized
@@ -51,5 +52,6 @@ def repeatable_texts(view: ConversationView, speaker: str) -> list[str]:
     return texts + [text for key, text in to_others.items() if key not in to_same_line]
 
 
+@lru_cache(maxsize=4096)
 def _words(text: str) -> float:
     return sum(2 / 3 if "\u3400" <= word <= "\u9fff" else 1 for word in _WORD.findall(text))

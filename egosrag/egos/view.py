@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from langchain_core.messages import BaseMessage
 
@@ -14,6 +14,9 @@ from egosrag.prompts.render import USER, Situation, macro_scope
 from egosrag.schema import Evidence, Ledger, LoreEntry, Persona, Pin, Role, Scene, Turn
 from egosrag.text.language import language_of
 from egosrag.text.macros import Scope
+
+T = TypeVar("T")
+_KNOWN = 32  # results that the views of one line share
 
 
 class RecalledTurn(Protocol):
@@ -64,6 +67,17 @@ class ConversationView:
     note: str = ""
     until: str = ""
     pins: tuple[Pin, ...] = ()
+    _known: dict[tuple[Any, ...], tuple[tuple[Any, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
+
+    def _once(self, name: str, of: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives, computed once for the same objects ``of``: a view and its new versions share it."""
+        key = (name, *map(id, of))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            known = self._known[key] = (of, make())  # with the objects, whose ids nothing else gets meanwhile
+        return known[1]
 
     @cached_property
     def language(self) -> str:
@@ -83,7 +97,12 @@ class ConversationView:
     @cached_property
     def situation(self) -> Situation:
         """The seed and the time of macros: random choices stay the same until the role has said something."""
-        said = sum(turn.speaker == self.role.name or turn.speaker in self.others for turn in self.turns)
+        names = {self.role.name, *self.others}
+
+        def count() -> int:
+            return sum(map([turn.speaker for turn in self.turns].count, names))
+
+        said = self._once("said", (self.turns, self.role, self.others), count)
         at = self.turns[-1].at if self.turns else ""
         return Situation(self.seed, str(said), datetime.fromisoformat(at) if at else None)
 
@@ -94,11 +113,17 @@ class ConversationView:
 
     @cached_property
     def _summarized(self) -> frozenset[str]:
-        return frozenset(turn_id for scene in self.scenes for turn_id in scene.turn_ids)
+        def ids() -> frozenset[str]:
+            return frozenset(turn_id for scene in self.scenes for turn_id in scene.turn_ids)
+
+        return self._once("summarized", (self.scenes,), ids)
 
     @cached_property
     def visible_scenes(self) -> tuple[Scene, ...]:
         """The scenes in the prompt: those that no later epoch replaces, in the order of their turns."""
+        return self._once("scenes", (self.scenes, self.turns), self._visible_scenes) if self.scenes else ()
+
+    def _visible_scenes(self) -> tuple[Scene, ...]:
         epochs: dict[str, int] = {}
         for scene in self.scenes:
             for turn_id in scene.turn_ids:
@@ -110,12 +135,19 @@ class ConversationView:
     @cached_property
     def visible_turns(self) -> tuple[Turn, ...]:
         """The turns that are in the prompt word for word; turns without text never are."""
-        hidden = self._summarized | self.evicted
-        return tuple(turn for turn in self.turns if turn.id not in hidden and turn.text)
+
+        def visible() -> tuple[Turn, ...]:
+            hidden = self._summarized | self.evicted
+            return tuple(turn for turn in self.turns if turn.id not in hidden and turn.text)
+
+        return self._once("turns", (self.turns, self.scenes, self.evicted), visible)
 
     @cached_property
     def unsummarized_gaps(self) -> tuple[tuple[Turn, ...], ...]:
         """Runs of turns between summarized ones: an edit or a deletion removed the scenes that replaced them."""
+        return self._once("gaps", (self.turns, self.scenes), self._unsummarized_gaps) if self.scenes else ()
+
+    def _unsummarized_gaps(self) -> tuple[tuple[Turn, ...], ...]:
         runs: list[list[Turn]] = [[]]
         for turn in self.turns:
             if turn.id in self._summarized:
@@ -127,7 +159,12 @@ class ConversationView:
     @property
     def has_hidden_turns(self) -> bool:
         """Whether some turns are not in the prompt word for word."""
-        return len(self.visible_turns) < sum(bool(turn.text) for turn in self.turns)
+
+        def any_hidden() -> bool:
+            hidden = self._summarized | self.evicted
+            return bool(hidden) and any(turn.id in hidden and turn.text for turn in self.turns)
+
+        return self._once("hidden", (self.turns, self.scenes, self.evicted), any_hidden)
 
     def without(self, ids: Iterable[str]) -> ConversationView:
         """The conversation with these turns evicted from the prompt."""

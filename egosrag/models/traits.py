@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.runnables import RunnableBinding
-
 from egosrag.traits import Traits
 
 __all__ = ["Traits", "traits_of", "unbound"]
@@ -15,6 +13,8 @@ _UNSTATED = Traits(single_turn=True)
 
 def unbound(model: Any) -> Any:
     """The model inside ``bind`` and ``with_config``."""
+    from langchain_core.runnables import RunnableBinding
+
     while isinstance(model, RunnableBinding):
         model = model.bound
     return model

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import AIMessage
+from typing import TYPE_CHECKING
 
 from egosrag.schema import Usage
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
 
 
 def usage_of(message: AIMessage | None) -> Usage:

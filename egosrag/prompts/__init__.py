@@ -16,13 +16,12 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import NamedTuple
-
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from typing import TYPE_CHECKING, NamedTuple
 
 from egosrag.errors import PromptError
 
-_MESSAGE = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
 
 
 class Prompt(NamedTuple):
@@ -48,7 +47,10 @@ class Prompt(NamedTuple):
         Raises:
             PromptError: values are missing; the message names all of them.
         """
-        return [_MESSAGE[role](text) for role, text in self._rendered(values)]
+        from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+        kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+        return [kinds[role](text) for role, text in self._rendered(values)]
 
     def text(self, **values: str) -> str:
         """A fragment ([text]) as a string; a line of the file whose variables are all empty is left out.
@@ -91,7 +93,7 @@ def load(name: str, language: str, prompts: str = "") -> Prompt:
     parts: list[tuple[str, str]] = []
     for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]:
         label = line[1:-1] if line.startswith("[") and line.endswith("]") else None
-        if label in (*_MESSAGE, "text"):
+        if label in ("system", "user", "assistant", "text"):
             parts.append((label, ""))
         elif not parts:
             raise PromptError(f"prompt {name}.{language}: text before the first [system], [user] or [text]")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -29,6 +29,14 @@ _PLACEHOLDERS = range(0xF0000, 0x10FFFE)
 # The form for each template and sequence of roles, by tokenizer.
 _FORMS: WeakKeyDictionary[ChatTokenizer, dict[tuple[str, ...], Form]] = WeakKeyDictionary()
 _KNOWN_FORMS = 512  # of one tokenizer: a long conversation has another sequence of roles at every turn
+# The ids of the last prompt, by tokenizer: a prompt is counted before it is sent, and is the same then.
+_LAST: WeakKeyDictionary[ChatTokenizer, tuple[tuple[Any, ...], tuple[int, ...]]] = WeakKeyDictionary()
+# Ids of texts between special tokens, by tokenizer: of a long prompt all but the end was encoded for the line before.
+_PARTS: WeakKeyDictionary[ChatTokenizer, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
+_KNOWN_PARTS = 2048  # of one tokenizer
+_PART_CHARACTERS = 20_000  # of a text that is kept
+# Whether a tokenizer gives the same ids for the parts as for the whole, by tokenizer and special tokens.
+_EXACT: WeakKeyDictionary[ChatTokenizer, dict[frozenset[str], bool]] = WeakKeyDictionary()
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
@@ -83,10 +91,19 @@ def encode(tokenizer: ChatTokenizer, messages: Sequence[BaseMessage], *, templat
     with _LOCK:
         if not template:
             return _bos(tokenizer) + _encode_as_text(tokenizer, _joined_contents(turns), _special_tokens(tokenizer))
-        text, placeholders = _render_template(tokenizer, turns)
-        if not placeholders:
-            return _ids(tokenizer, text)
-        return list(_encode_rendered(tokenizer, text, placeholders))
+        special = _template_tokens(tokenizer)
+        key = (special, str(tokenizer.chat_template), *turns)
+        last = _LAST.get(tokenizer)
+        if last is None or last[0] != key:
+            text, placeholders = _render_template(tokenizer, turns)
+            if placeholders:
+                ids = tuple(_encode_rendered(tokenizer, text, placeholders))
+            elif _is_exact_in_parts(tokenizer, special):
+                ids = tuple(_encode_in_parts(tokenizer, text, special))
+            else:
+                ids = tuple(_ids(tokenizer, text))
+            last = _LAST[tokenizer] = (key, ids)
+        return list(last[1])
 
 
 def encode_reply(
@@ -213,9 +230,11 @@ def _render_template(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[s
     placeholder_of = {token: next(unused) for token in template_tokens}
     used: set[str] = set()
 
+    # Templates look for thoughts in the model's own replies.
+    patterns = {True: _pattern(template_tokens - thoughts), False: _pattern(template_tokens)}
+
     def masked(role: str, text: str) -> str:
-        # Templates look for thoughts in the model's own replies.
-        pattern = _pattern(template_tokens - thoughts if role == "assistant" else template_tokens)
+        pattern = patterns[role == "assistant"]
         if pattern is None:
             return text
         used.update(pattern.findall(text))
@@ -229,26 +248,56 @@ def _rendered(tokenizer: ChatTokenizer, turns: Sequence[Turn], end: str) -> str:
     """The rendered chat template, in the first form that it accepts (``fit``); ``end`` is a character of no turn."""
     from jinja2 import TemplateError
 
+    template = partial(_apply_template, tokenizer)
+    known, key = _known_forms(tokenizer), _form_key(tokenizer, turns)
+    # A long conversation with one exchange more: the same form, if every message is in what it renders.
+    longer = key not in known and key[2:4] == key[4:6] in (("user", "assistant"), ("assistant", "user"))
+    likely = known.get((*key[:2], *key[4:])) if longer else None
+    try:
+        if likely and _contains_all(text := likely.render(template, turns, end), turns):
+            known[key] = likely
+            return text
+    except (TemplateError, TypeError, ValueError):  # find_form says why, or finds another form
+        pass
     form = _form(tokenizer, turns)
     try:
-        return form.render(partial(_apply_template, tokenizer), turns, end)
+        return form.render(template, turns, end)
     except TemplateError as error:  # for what the messages contain: their roles are accepted
         raise ModelError(f"the model's chat template refuses these messages: {error}") from error
 
 
+def _contains_all(text: str, turns: Sequence[Turn]) -> bool:
+    """Whether the contents of all turns are in a rendered prompt, in their order."""
+    at = 0
+    for _, content in turns:
+        content = content.strip()
+        at = text.find(content, at) + len(content)
+        if at < len(content):
+            return False
+    return True
+
+
 def _form(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> Form:
     """The form for turns of these roles, looked for once."""
+    known, key = _known_forms(tokenizer), _form_key(tokenizer, turns)
+    if key not in known:
+        known[key] = find_form(partial(_apply_template, tokenizer), key[1:])
+    return known[key]
+
+
+def _known_forms(tokenizer: ChatTokenizer) -> dict[tuple[str, ...], Form]:
     if not tokenizer.chat_template:
         raise ModelError(
             "the model's tokenizer has no chat template: use --no-template (template=False), or a checkpoint with one"
         )
     known = _FORMS.setdefault(tokenizer, {})
-    key = (str(tokenizer.chat_template), *(role for role, _ in turns))
-    if key not in known:
-        if len(known) == _KNOWN_FORMS:
-            known.clear()
-        known[key] = find_form(partial(_apply_template, tokenizer), key[1:])
-    return known[key]
+    while len(known) >= _KNOWN_FORMS:
+        del known[next(iter(known))]
+    return known
+
+
+def _form_key(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[str, ...]:
+    return (str(tokenizer.chat_template), *(role for role, _ in turns))
 
 
 def _apply_template(tokenizer: ChatTokenizer, turns: Sequence[Turn], generation_prompt: bool) -> str:
@@ -272,10 +321,48 @@ def _encode_rendered(tokenizer: ChatTokenizer, text: str, placeholders: Mapping[
     yield from _encode_as_text(tokenizer, text[start:].translate(restored), template_tokens)
 
 
+def _is_exact_in_parts(tokenizer: ChatTokenizer, special: frozenset[str]) -> bool:
+    """Whether the ids of a text are those of its parts between special tokens.
+
+    Not with a tokenizer whose special tokens take the white space beside them, or that marks the beginning of a text.
+    """
+    known = _EXACT.setdefault(tokenizer, {})
+    if special not in known:
+        beside = "".join(f"a{token}b {token} c\n{token}\nD" for token in sorted(special))
+        known[special] = _ids(tokenizer, beside) == _encode_in_parts(tokenizer, beside, special)
+    return known[special]
+
+
+def _encode_in_parts(tokenizer: ChatTokenizer, text: str, special: frozenset[str]) -> list[int]:
+    """Ids of a rendered template, part by part between its special tokens; those of parts are kept."""
+    known, pattern = _PARTS.setdefault(tokenizer, {}), _pattern(special)
+    id_of = tokenizer.added_tokens_encoder
+    ids: list[int] = []
+    start = 0
+    for match in pattern.finditer(text) if pattern else ():
+        ids += _kept_ids(tokenizer, text[start : match.start()], known)
+        ids.append(int(id_of[match.group()]))
+        start = match.end()
+    ids += _kept_ids(tokenizer, text[start:], known)
+    return ids
+
+
+def _kept_ids(tokenizer: ChatTokenizer, text: str, known: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+    ids = known.pop(text, None)
+    if ids is None:
+        ids = tuple(_ids(tokenizer, text))
+        if len(text) > _PART_CHARACTERS:
+            return ids
+        while len(known) >= _KNOWN_PARTS:
+            del known[next(iter(known))]
+    known[text] = ids  # the least recently used one is dropped first
+    return ids
+
+
 def _encode_as_text(tokenizer: ChatTokenizer, text: str, tokens: Iterable[str]) -> list[int]:
     """Ids of ``text``, with every one of ``tokens`` in it as ordinary characters."""
     # split_special_tokens only affects tokens flagged special; the others are cut in two, which no token spans.
-    pattern = _pattern(set(tokens) - _special_tokens(tokenizer))
+    pattern = _pattern(frozenset(tokens) - _special_tokens(tokenizer))
     ids: list[int] = []
     start = 0
     for match in pattern.finditer(text) if pattern else ():
@@ -315,7 +402,8 @@ def _template_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     return (_special_tokens(tokenizer) | added) - {""}
 
 
-def _pattern(tokens: Iterable[str]) -> re.Pattern[str] | None:
+@lru_cache(maxsize=64)
+def _pattern(tokens: frozenset[str]) -> re.Pattern[str] | None:
     longest_first = sorted(tokens, key=lambda token: (-len(token), token))
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 

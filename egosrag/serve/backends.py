@@ -193,13 +193,14 @@ class ManualBackend:
 
     def __init__(self, settings: Settings, index: str, model: BaseChatModel) -> None:
         self._manual = assemble.CurrentManual(settings, index, model)
+        self._model = model
 
     def answer(self, request: ChatRequest, session: str) -> Iterator[AnswerProgress | str | Finish]:
         """See :class:`Backend`."""
         question, earlier = request.question()
         _check_length(request.messages)
         engine, tokens = self._manual.engine, request.sampling.get("max_new_tokens")
-        limited = _LimitedText(engine.model, request.stop, tokens)
+        limited = _LimitedText(self._model, request.stop, tokens)
         sources = request.stream and request.stream_options and request.stream_options.include_sources
         with closing(engine.stream(question, _question_history(earlier), max_new_tokens=tokens)) as stream:  # type: ignore[type-var]
             for item in stream:

@@ -13,6 +13,8 @@ order:
 - ``thread``: the stored session: read, written, and repaired after an interruption.
 - ``store``: opens a store, and saves replies while they are generated.
 - ``durable_store``: what a durable store adds to a checkpointer: exclusive sessions, trimming, format versions.
+- ``deferred_writes``: what the steps of a reply write together; ``known_values``: what is not read again.
+- ``summaries``: the table of what lists show.
 - ``sqlite``, ``postgres``: the two durable stores.
 - ``catalog``: lists, exports, imports and deletes the sessions of a store.
 - ``manage``: branches, renames, pins and searches them.

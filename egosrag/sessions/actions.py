@@ -74,7 +74,7 @@ class Actions:
         """As ``continue_reply``, but streams the new text, then the whole reply."""
         with self.thread.exclusive():
             values = self.thread.values()
-            record = Record.of(values)
+            record = self.thread.record_of(values)
             if not record.turns or record.turns[-1].speaker not in self._speakers():
                 raise SessionError("there is no reply to continue: the last line is yours; say a line, or regenerate")
             last = record.turns[-1]

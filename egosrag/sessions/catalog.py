@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -13,14 +14,15 @@ from langgraph.types import Overwrite
 
 from egosrag.egos.cache_use import CacheUse
 from egosrag.egos.state import State
-from egosrag.errors import SessionError
+from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.prompts.render import USER
 from egosrag.schema import Persona, Pin, Role
 from egosrag.sessions.archive import Archive
 from egosrag.sessions.durable_store import DurableStore
 from egosrag.sessions.memories import Memory, memories_stored
 from egosrag.sessions.records import Record, session_name, settled
-from egosrag.sessions.store import exclusive, saved_partial
+from egosrag.sessions.store import exclusive, flush, saved_partial
+from egosrag.sessions.summaries import Summary
 
 
 class SessionInfo(NamedTuple):
@@ -48,13 +50,21 @@ def list_sessions(store: BaseCheckpointSaver[Any], prefix: str = "") -> list[Ses
         store: see ``egosrag.sessions.store.open_store``.
         prefix: lists only the sessions whose names begin with it; no others are read.
     """
-    thread = session_graph(store)
-    infos: list[SessionInfo] = []
-    for session in (name for name in session_names(store) if name.startswith(prefix)):
-        values = thread.get_state(session_config(session)).values
-        turns = values.get("turns") or []
-        at = turns[-1].get("at", "") if turns else ""
-        infos.append(SessionInfo(session, values.get("name", ""), len(turns), at, bool(values.get("pinned"))))
+    rows: Sequence[tuple[str, Summary | None]]
+    if isinstance(store, DurableStore):
+        rows = store.summaries(prefix)
+    else:
+        rows = [(name, None) for name in session_names(store) if name.startswith(prefix)]
+    read: dict[str, tuple[str, Summary]] = {}
+    if unread := [session for session, summary in rows if summary is None]:
+        thread = session_graph(store)
+        for session in unread:
+            state = thread.get_state(session_config(session))
+            read[session] = str(state.config["configurable"].get("checkpoint_id")), Summary.of(state.values)
+        if isinstance(store, DurableStore):
+            with suppress(StoreUnavailable):  # they are read again the next time
+                store.store_summaries(read)
+    infos = [SessionInfo(session, *(summary or read[session][1])) for session, summary in rows]
     return sorted(infos, key=lambda info: (info.pinned, info.at, info.session), reverse=True)
 
 
@@ -184,6 +194,7 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         if store.get_tuple(session_config(session)):
             raise SessionError(f"there is already a session {session!r}: give another name, or delete that one first")
         session_graph(store).update_state(session_config(session), values, as_node="Summarize")
+        flush(store, session, {**values, **plain})
 
 
 def session_graph(store: BaseCheckpointSaver[Any]) -> CompiledStateGraph[State]:

@@ -143,7 +143,7 @@ class Conversation(Actions, Memories):
     def view(self) -> ConversationView:
         """The conversation as it is stored; of a reply that is being generated, what was saved of it so far."""
         values = self.thread.values()
-        return self._view(values, Record.of(values))
+        return self._view(values, self.thread.record_of(values))
 
     @property
     def role(self) -> Role:
@@ -286,7 +286,7 @@ class Conversation(Actions, Memories):
         """As ``regenerate``, but streams the text, then the reply. Closing the iterator keeps the text."""
         with self.thread.exclusive():
             values = self.thread.values()
-            record = Record.of(values)
+            record = self.thread.record_of(values)
             turn = record.turns[record.index(_or_last(record, turn_id))]
             siblings = 1
             if turn.speaker in self._speakers():
@@ -349,7 +349,7 @@ class Conversation(Actions, Memories):
     def _rewrite(self, change: Callable[[Record], Record]) -> None:
         with self.thread.exclusive():
             values = self.thread.values()
-            before = Record.of(values)
+            before = self.thread.record_of(values)
             after = change(before)
             waits = bool(values.get("pending")) and after.turns[-1:] and after.turns[-1].id == before.turns[-1].id
             self.thread.write({**values, **after.plain(), "pending": bool(waits)})
@@ -365,7 +365,7 @@ class Conversation(Actions, Memories):
         """
         with self.thread.exclusive():
             values = self.thread.values()
-            record = Record.of(values)
+            record = self.thread.record_of(values)
             turns_with_line = (*record.turns, Turn(speaker="", text=line))
             view = self._view({**values, "speaker": speaker or self._speaker_after(turns_with_line)}, record)
             turn = self.pipeline.organize.accept(view, line).model_copy(update={"at": now()})

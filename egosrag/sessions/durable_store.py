@@ -9,6 +9,10 @@ another process; so a checkpoint whose id would not be the greatest of its sessi
 that one when its own is first seen, which may be before it is stored: LangGraph stores what a step wrote while it still
 stores the checkpoint that the step began from.
 
+What LangGraph stores in the steps of one reply is written together: with the line before anything takes long, and with
+the reply. A table of our own beside LangGraph's has what lists show of each session. A row is valid for the checkpoint
+that it names; whatever wrote another one, a former version of this program too, the session is read again.
+
 When a snapshot of a store is restored, its sessions continue from what the snapshot holds: processes that have read
 more than that notice it by the newest id, read the session again, and refuse to store a reply that they had begun
 before.
@@ -20,13 +24,16 @@ import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 
 from egosrag.errors import SessionBusy, SessionError
+from egosrag.sessions.deferred_writes import Statement, collecting
+from egosrag.sessions.known_values import KnownValues
+from egosrag.sessions.summaries import Summary
 
 VERSION = 1  # of the format of a store; a store of a higher version is never written
 KEPT_CHECKPOINTS = 40  # at least so many of the current path are kept: about eight lines
@@ -43,12 +50,17 @@ class HeldSession:
         confirmed: the id of the newest checkpoint that is stored for certain; empty for none.
         newest: the greatest id that was given, also to a checkpoint whose write was not confirmed.
         stored: the id under which a checkpoint is stored, by LangGraph's id of it; also of those that were read.
+        deferred: what is still to be written, together; None: everything is written at once.
+        waiting: the id of the newest checkpoint in it; empty for none.
     """
 
     confirmed: str
     newest: str
     stored: dict[str, str] = field(default_factory=dict)
+    deferred: list[Statement] | None = None
+    waiting: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)  # LangGraph stores from several threads
+    _deferring: threading.Lock = field(default_factory=threading.Lock)
 
     def seen(self, checkpoint: str) -> None:
         """Notes the id of a checkpoint that was read from the store."""
@@ -63,8 +75,38 @@ class HeldSession:
                 self.stored[checkpoint] = self.stored[self.newest] = self.newest
             return self.stored[checkpoint]
 
+    @contextmanager
+    def collecting(self) -> Iterator[bool]:
+        """Context manager in which the statements of this thread are deferred, if the session's are; says whether.
 
-class DurableStore(ABC):
+        What is collected is taken as a whole: otherwise a step that is stored in the background while another thread
+        writes what waits would be lost.
+        """
+        self._deferring.acquire()
+        deferred = self.deferred
+        if deferred is None:
+            self._deferring.release()
+            yield False
+            return
+        try:
+            with collecting(deferred):
+                yield True
+        finally:
+            self._deferring.release()
+
+    def take_deferred(self, then: list[Statement] | None) -> tuple[list[Statement], str]:
+        """What waits to be written, and the id of the newest checkpoint in it.
+
+        Args:
+            then: where what comes next is collected; None: it is written at once.
+        """
+        with self._deferring:
+            statements, newest = self.deferred or [], self.waiting
+            self.deferred, self.waiting = then, ""
+            return statements, newest
+
+
+class DurableStore(KnownValues, ABC):
     """Base of durable checkpointers: a mixin before LangGraph's class, whose calls go through ``_guarded``.
 
     Concrete classes: ``egosrag.sessions.sqlite.SqliteStore`` and ``egosrag.sessions.postgres.PostgresStore``.
@@ -108,6 +150,10 @@ class DurableStore(ABC):
         """The id of the session's newest checkpoint; None if there is no such session."""
 
     @abstractmethod
+    def _size(self, session: str) -> int:
+        """The number of the session's checkpoints."""
+
+    @abstractmethod
     def _parents(self, session: str) -> dict[str, str | None]:
         """The ids of the session's checkpoints, each with its parent's."""
 
@@ -119,21 +165,73 @@ class DurableStore(ABC):
     def _guarded(self, call: Callable[[], T]) -> T:
         """The result of ``call``, which may be retried; database errors are raised as errors of ``egosrag.errors``."""
 
-    def flush(self) -> None:  # noqa: B027 - Postgres does so by itself
+    @contextmanager
+    def deferring(self, session: str) -> Iterator[None]:
+        """Context manager in which writes to a session that is held exclusively wait for ``write_deferred``.
+
+        So they do until ``flush``, the end of the context, or until the session is read through this object.
+        """
+        held = self._held.get(session)
+        if held:
+            held.take_deferred([])
+        try:
+            yield
+        finally:
+            if held:
+                self._write(session, *held.take_deferred(None))
+
+    def write_deferred(self, session: str, more: Sequence[Statement] = ()) -> None:
+        """Writes what waits, in one transaction; of several calls at once, each statement is written by one.
+
+        Args:
+            session: that is written.
+            more: what is written with it.
+
+        Raises:
+            StoreUnavailable: the store does not answer; nothing of it was written.
+        """
+        held = self._held.get(session)
+        waiting, newest = held.take_deferred([]) if held and held.deferred is not None else ([], "")
+        self._write(session, [*waiting, *more], newest)
+
+    def _write(self, session: str, statements: Sequence[Statement], newest: str) -> None:
+        if statements:
+            self._execute(session, statements)
+        if newest and (held := self._held.get(session)):
+            held.confirmed = newest
+
+    @abstractmethod
+    def _execute(self, session: str, statements: Sequence[Statement]) -> None:
+        """Executes statements in one transaction."""
+
+    @abstractmethod
+    def flush(self, session: str = "", summary: Summary | None = None) -> None:
         """Waits until what was written would survive a power cut.
+
+        Args:
+            session: whose deferred writes are written too.
+            summary: what lists show of it from now on.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
+
+    @abstractmethod
+    def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
+        """The sessions whose names begin with ``prefix``, in any order; None where a session has to be read."""
+
+    @abstractmethod
+    def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
+        """Stores what lists show of sessions, each with the id of its newest checkpoint."""
 
     def trim(self, session: str) -> None:
         """Drops checkpoints that neither the record nor a fork before the last replies needs.
 
         Call it while the session is held exclusively.
         """
-        parents = self._parents(session)
-        if len(parents) < TRIM_AT:
+        if self._size(session) < TRIM_AT:
             return
+        parents = self._parents(session)
         kept, missing, at = set[str](), set(_DELTA_CHANNELS), max(parents)
         while at in parents and (len(kept) < KEPT_CHECKPOINTS or missing):
             kept.add(at)
@@ -170,11 +268,14 @@ class DurableStore(ABC):
 
     def get_tuple(self, config: RunnableConfig) -> Any:
         """As LangGraph's."""
+        self.write_deferred(config["configurable"]["thread_id"])
         stored = self._stored(config)
         return self._seen(self._guarded(lambda: super(DurableStore, self).get_tuple(stored)))  # type: ignore[misc]
 
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[Any]:
         """As LangGraph's, but read at once: no cursor stays open between two results."""
+        for session in list(self._held):
+            self.write_deferred(session)
         found = self._guarded(lambda: [*super(DurableStore, self).list(config, **options)])  # type: ignore[misc]
         return map(self._seen, found)
 
@@ -185,9 +286,12 @@ class DurableStore(ABC):
         stored = self._stored(config)
         if held:
             checkpoint = {**checkpoint, "id": held.stored_id(checkpoint["id"])}
-        done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
-        if held:
-            held.confirmed = checkpoint["id"]
+        with held.collecting() if held else nullcontext(False) as deferred:
+            done = self._guarded(lambda: put(stored, checkpoint, metadata, new_versions))
+            if held and deferred:
+                held.waiting = checkpoint["id"]
+            elif held:
+                held.confirmed = checkpoint["id"]
         return done
 
     def put_writes(
@@ -196,7 +300,9 @@ class DurableStore(ABC):
         """As LangGraph's; its checkpoint may be stored later."""
         put = super().put_writes  # type: ignore[misc]
         stored = self._stored(config, writing=True)
-        self._guarded(lambda: put(stored, writes, task_id, task_path))
+        held = self._held.get(config["configurable"]["thread_id"])
+        with held.collecting() if held else nullcontext():
+            self._guarded(lambda: put(stored, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's."""
@@ -205,8 +311,7 @@ class DurableStore(ABC):
 
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Mapping[str, Any]:
         """As LangGraph's."""
-        read = super().get_delta_channel_history  # type: ignore[misc]
-        stored = self._stored(config)
+        read, stored = super().get_delta_channel_history, self._stored(config)
         return self._guarded(lambda: read(config=stored, channels=channels))
 
 

@@ -79,7 +79,7 @@ class GroupChat(Conversation):
         """As ``go_on``, but streams the text, then the reply."""
         with self.thread.exclusive():
             values = self.thread.values()
-            record = Record.of(values)
+            record = self.thread.record_of(values)
             if not record.turns:
                 raise SessionError("nothing was said yet: say a line first")
             update = self._pending(self._checked(speaker) or self._speaker_after(record.turns))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,7 +21,10 @@ from psycopg.rows import dict_row
 from egosrag.errors import SessionBusy, SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S
 from egosrag.postgres import CONNECT_OPTIONS, connect, error_reason, is_unavailable, redact_url, with_retries
+from egosrag.sessions import summaries
+from egosrag.sessions.deferred_writes import Statement, recorder
 from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.summaries import Summary
 
 _LOCK_NAMESPACE = 0x45474F53  # "EGOS": first key of our advisory locks; the second is the hash of the session
 _SETUP_LOCK = -1  # second key of the lock under which tables are created
@@ -45,6 +48,7 @@ class PostgresStore(DurableStore, PostgresSaver):
     def __init__(self, url: str, serde: JsonPlusSerializer) -> None:
         self._url = url
         self._held = {}
+        self._known = {}
         self._locked = set[str]()  # sessions whose lock is held or being acquired
         self._reconnecting = threading.RLock()
         self._lost: set[str] = set()  # held sessions whose lock was lost: another process may have continued them
@@ -65,7 +69,8 @@ class PostgresStore(DurableStore, PostgresSaver):
     def _prepare(self) -> None:
         """Creates the tables of a new database, after checking that no newer program wrote them."""
         tables = self._rows(
-            "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS langgraph"
+            "SELECT to_regclass('egosrag_sessions') AS ours, to_regclass('checkpoint_migrations') AS langgraph,"
+            " to_regclass('egosrag_list') AS list"
         )[0]
         stated = self._rows("SELECT version FROM egosrag_sessions") if tables["ours"] else []
         version = stated[0]["version"] if stated else 0  # none yet: another process is setting it up
@@ -76,11 +81,12 @@ class PostgresStore(DurableStore, PostgresSaver):
         if migration is not None and migration >= len(self.MIGRATIONS):
             what = f"the conversations at {redact_url(self._url)} were written by a newer LangGraph"
             raise SessionError(f"{what}: install that one; nothing was changed")
-        if version == VERSION and migration == len(self.MIGRATIONS) - 1:
+        if version == VERSION and migration == len(self.MIGRATIONS) - 1 and tables["list"]:
             return
         with self._setting_up():
             self.setup()
             self.conn.execute("CREATE TABLE IF NOT EXISTS egosrag_sessions (version integer NOT NULL)")
+            self.conn.execute(summaries.POSTGRES_TABLE)
             self.conn.execute(
                 "INSERT INTO egosrag_sessions SELECT %s WHERE NOT EXISTS (SELECT FROM egosrag_sessions)", (VERSION,)
             )
@@ -151,13 +157,61 @@ class PostgresStore(DurableStore, PostgresSaver):
     def put(self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Any) -> RunnableConfig:
         """As LangGraph's, but refused in a session that others may have continued, or whose snapshot was restored."""
         session = config["configurable"]["thread_id"]
-        with self._reconnecting:  # else another thread could reconnect between the check and the write
-            held = self._held.get(session)
-            # A restored dump does not cut our connection, and takes no lock of ours.
-            if held and self._guarded(lambda: self._newest(session)) not in (held.confirmed, held.newest):
-                self._lost.add(session)
-            self._check_not_lost(session)
+        held = self._held.get(session)
+        if held and held.deferred is not None:  # checked when it is written
             return super().put(config, checkpoint, metadata, new_versions)
+        with self._reconnecting:  # else another thread could reconnect between the check and the write
+            self._check_newest(session)
+            return super().put(config, checkpoint, metadata, new_versions)
+
+    def _check_newest(self, session: str) -> None:
+        held = self._held.get(session)
+        # A restored dump does not cut our connection, and takes no lock of ours.
+        if held and self._guarded(lambda: self._newest(session)) not in (held.confirmed, held.newest):
+            self._lost.add(session)
+        self._check_not_lost(session)
+
+    @contextmanager
+    def _cursor(self, *, pipeline: bool = False) -> Iterator[Any]:
+        """As LangGraph's; what is written in a reply waits for ``write_deferred``."""
+        if pipeline and (collecting := recorder()):
+            yield collecting
+            return
+        with super()._cursor(pipeline=pipeline) as cursor:
+            yield cursor
+
+    def _execute(self, session: str, statements: Sequence[Statement]) -> None:
+        def execute() -> None:
+            with self.lock, self.conn.transaction(), self.conn.cursor(binary=True) as cursor:
+                for query, rows in statements:
+                    cursor.executemany(query, rows)
+
+        with self._reconnecting:
+            if session:
+                self._check_newest(session)
+            self._guarded(execute)
+
+    def flush(self, session: str = "", summary: Summary | None = None) -> None:
+        """See :class:`DurableStore`; the server syncs each transaction."""
+        held = self._held.get(session)
+        row = [(session, held.waiting or held.confirmed, *summary)] if held and summary else []
+        self.write_deferred(session, [(summaries.POSTGRES_STORE, row)] if row else ())
+
+    def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
+        """See :class:`DurableStore`."""
+        rows = self._guarded(lambda: self._rows(summaries.POSTGRES_LIST, prefix))
+        columns = ("name", "turns", "at", "pinned")
+        return [(r["session"], Summary(*(r[c] for c in columns)) if r["name"] is not None else None) for r in rows]
+
+    def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
+        """See :class:`DurableStore`."""
+        rows = [(session, head, *summary) for session, (head, summary) in found.items()]
+        self._execute("", [(summaries.POSTGRES_STORE, rows), (summaries.POSTGRES_DROP, [()])])
+
+    def delete_thread(self, thread_id: str) -> None:
+        """As LangGraph's."""
+        super().delete_thread(thread_id)
+        self._execute("", [("DELETE FROM egosrag_list WHERE thread_id = %s", [(thread_id,)])])
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
@@ -172,6 +226,10 @@ class PostgresStore(DurableStore, PostgresSaver):
     def head(self, session: str) -> str | None:
         """See :class:`DurableStore`."""
         return self._guarded(lambda: self._newest(session)) or None
+
+    def _size(self, session: str) -> int:
+        query = "SELECT count(*) AS n FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = ''"
+        return int(self._guarded(lambda: self._rows(query, session))[0]["n"])
 
     def _parents(self, session: str) -> dict[str, str | None]:
         query = (

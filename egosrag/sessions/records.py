@@ -39,6 +39,25 @@ class Swipes(BaseModel):
     branches: tuple[Branch, ...]
 
 
+class KnownTurns:
+    """The turns of one session as objects, by their stored rows: a row that is unchanged is validated once."""
+
+    def __init__(self) -> None:
+        self._rows: list[Any] = []
+        self._turns: tuple[Turn, ...] = ()
+
+    def of(self, rows: Sequence[Any]) -> tuple[Turn, ...]:
+        """The turns of stored rows, the first of which mostly are those of the last call."""
+        same = 0
+        for row, before in zip(rows, self._rows, strict=False):
+            if row is not before and row != before:
+                break
+            same += 1
+        self._turns = (*self._turns[:same], *map(Turn.model_validate, rows[same:]))
+        self._rows = list(rows)
+        return self._turns
+
+
 class Record(BaseModel):
     """The turns on the current path, oldest first, with the scenes and the siblings beside it."""
 
@@ -49,9 +68,16 @@ class Record(BaseModel):
     swipes: tuple[Swipes, ...] = ()
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Record:
-        """The record in the stored values of a session."""
-        return cls.model_validate({key: values.get(key, ()) for key in ("turns", "scenes", "swipes")})
+    def of(cls, values: Mapping[str, Any], known: KnownTurns | None = None) -> Record:
+        """The record in the stored values of a session.
+
+        Args:
+            values: the stored values.
+            known: the turns of the session that were read before.
+        """
+        record = cls.model_validate({key: values.get(key, ()) for key in ("scenes", "swipes")})
+        turns = (known or KnownTurns()).of(values.get("turns") or ())
+        return record.model_copy(update={"turns": turns})
 
     def index(self, turn_id: str) -> int:
         """The index of a turn on the path.

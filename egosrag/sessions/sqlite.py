@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -30,7 +30,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.limits import SESSION_TIMEOUT_S, WRITE_TIMEOUT_S
+from egosrag.sessions import summaries
+from egosrag.sessions.deferred_writes import Statement, recorder
 from egosrag.sessions.durable_store import VERSION, DurableStore, busy, too_new
+from egosrag.sessions.summaries import Summary
 
 T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
@@ -92,6 +95,7 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     def __init__(self, path: Path, serde: JsonPlusSerializer) -> None:
         self._held = {}
+        self._known = {}
         self._on_disk = str(path) != ":memory:"
         try:
             self._path = path.resolve() if self._on_disk else path
@@ -125,6 +129,7 @@ class SqliteStore(DurableStore, SqliteSaver):
         _enable_write_ahead_log(self.conn)
         self.conn.execute("PRAGMA synchronous=NORMAL")  # see flush
         self.setup()
+        self.conn.execute(summaries.SQLITE_TABLE)
         if version < VERSION:  # 0: a new file, or one from before there were versions
             self.conn.execute(f"PRAGMA user_version={VERSION}")
 
@@ -170,7 +175,10 @@ class SqliteStore(DurableStore, SqliteSaver):
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        """As LangGraph's; a write transaction first waits in the queue of writers."""
+        """As LangGraph's; a write transaction first waits in the queue of writers, or for ``write_deferred``."""
+        if transaction and (collecting := recorder()):
+            yield collecting  # type: ignore[misc]  # with the methods that LangGraph writes by
+            return
         with self._writing() if transaction and self._on_disk else nullcontext(), super().cursor(transaction) as cursor:
             yield cursor
 
@@ -242,18 +250,44 @@ class SqliteStore(DurableStore, SqliteSaver):
     def delete_thread(self, thread_id: str) -> None:
         """As LangGraph's, then synced to disk."""
         super().delete_thread(thread_id)
-        self.flush()
+        self._execute(thread_id, [("DELETE FROM egosrag_list WHERE thread_id = ?", [(thread_id,)])], sync=True)
 
-    def flush(self) -> None:
+    def flush(self, session: str = "", summary: Summary | None = None) -> None:
         """See :class:`DurableStore`: a synchronous write syncs everything before it in the write-ahead log too."""
+        held = self._held.get(session)
+        statements, newest = held.take_deferred([]) if held and held.deferred is not None else ([], "")
+        if held and summary:
+            statements.append((summaries.SQLITE_STORE, [(session, newest or held.confirmed, *summary)]))
+        self._execute(session, statements, sync=True)
+        if held and newest:
+            held.confirmed = newest
 
-        def write_synchronously() -> None:
+    def _execute(self, session: str, statements: Sequence[Statement], *, sync: bool = False) -> None:
+        def execute() -> None:
             with self.cursor() as cursor:
-                cursor.execute("PRAGMA synchronous=FULL")
-                cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                cursor.execute("PRAGMA synchronous=NORMAL")
+                try:
+                    for query, rows in statements:
+                        cursor.executemany(query, rows)
+                except BaseException:  # LangGraph's cursor commits whatever happens
+                    self.conn.rollback()
+                    raise
+                if sync:  # which syncs what was written before it too
+                    self.conn.commit()
+                    cursor.execute("PRAGMA synchronous=FULL")
+                    cursor.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                    cursor.execute("PRAGMA synchronous=NORMAL")
 
-        self._guarded(write_synchronously)
+        self._guarded(execute)
+
+    def summaries(self, prefix: str) -> Sequence[tuple[str, Summary | None]]:
+        """See :class:`DurableStore`."""
+        rows = self._rows(summaries.SQLITE_LIST, prefix)
+        return [(row[0], Summary(row[2], row[3], row[4], bool(row[5])) if row[1] else None) for row in rows]
+
+    def store_summaries(self, found: Mapping[str, tuple[str, Summary]]) -> None:
+        """See :class:`DurableStore`."""
+        rows = [(session, head, *summary) for session, (head, summary) in found.items()]
+        self._execute("", [(summaries.SQLITE_STORE, rows), (summaries.SQLITE_DROP, [()])])
 
     def session_names(self) -> Sequence[str]:
         """See :class:`DurableStore`."""
@@ -268,6 +302,10 @@ class SqliteStore(DurableStore, SqliteSaver):
         """See :class:`DurableStore`."""
         query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
         return self._rows(query, session)[0][0]  # type: ignore[no-any-return]
+
+    def _size(self, session: str) -> int:
+        query = "SELECT count(*) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+        return int(self._rows(query, session)[0][0])
 
     def _parents(self, session: str) -> dict[str, str | None]:
         query = "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"

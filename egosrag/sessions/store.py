@@ -6,18 +6,21 @@ Sessions are stored as plain JSON-like data, and the serializer reads nothing el
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from egosrag.errors import StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
 from egosrag.sessions.durable_store import DurableStore, damaged
+from egosrag.sessions.known_values import KnownValues
+from egosrag.sessions.summaries import Summary
 
 if TYPE_CHECKING:
     from egosrag.sessions.postgres import PostgresStore
@@ -70,19 +73,57 @@ def exclusive(store: BaseCheckpointSaver[Any], session: str) -> Iterator[None]:
             _log.warning("%s", error)
 
 
-def flush(store: BaseCheckpointSaver[Any]) -> None:
-    """Waits until what was written to a durable store would survive a power cut.
+class MemoryStore(KnownValues, InMemorySaver):
+    """LangGraph's checkpointer in memory: the sessions end with the process."""
+
+    def __init__(self) -> None:
+        self._known = {}
+        InMemorySaver.__init__(self, serde=serializer())
+
+    def head(self, session: str) -> str | None:
+        """The id of the session's newest checkpoint; None if there is no such session."""
+        return max(self.storage[session][""], default=None) if session in self.storage else None
+
+
+def remember(store: BaseCheckpointSaver[Any], session: str, checkpoint: str, values: Mapping[str, Any]) -> None:
+    """Spares a store of ours reading the changes before a session's newest checkpoint, whose values are known."""
+    if isinstance(store, KnownValues):
+        store.remember(session, checkpoint, values)
+
+
+def deferring(store: BaseCheckpointSaver[Any], session: str) -> AbstractContextManager[None]:
+    """Context manager in which writes to a session held exclusively wait for ``write_deferred`` or ``flush``."""
+    return store.deferring(session) if isinstance(store, DurableStore) else nullcontext()
+
+
+def write_deferred(store: BaseCheckpointSaver[Any], session: str) -> None:
+    """Writes what waits, in one transaction.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
     if isinstance(store, DurableStore):
-        store.flush()
+        store.write_deferred(session)
+
+
+def flush(store: BaseCheckpointSaver[Any], session: str, values: Mapping[str, Any]) -> None:
+    """Writes what waits, and waits until it would survive a power cut.
+
+    Args:
+        store: where the session is.
+        session: its name.
+        values: its values as they are then, of which lists show a part.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    if isinstance(store, DurableStore):
+        store.flush(session, Summary.of(values))
 
 
 def head_of(store: BaseCheckpointSaver[Any], session: str) -> str | None:
     """The id of the session's newest checkpoint, without reading it; None if there is no such session."""
-    if isinstance(store, DurableStore):
+    if isinstance(store, DurableStore | MemoryStore):
         return store.head(session)
     newest = next(iter(store.list({"configurable": {"thread_id": session, "checkpoint_ns": ""}}, limit=1)), None)
     return newest.config["configurable"]["checkpoint_id"] if newest else None
@@ -120,6 +161,7 @@ def save_partial(store: BaseCheckpointSaver[Any], head: RunnableConfig, text: st
         number: 1-based number of this save of the reply.
     """
     store.put_writes(head, [(_PARTIAL, text)], f"{_PARTIAL}-{number:06}")
+    write_deferred(store, head["configurable"]["thread_id"])
 
 
 def saved_partial(store: BaseCheckpointSaver[Any], config: RunnableConfig) -> str:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Overwrite
 
 from egosrag.egos.pipeline import Pipeline, TurnContext
@@ -22,10 +21,22 @@ from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
 from egosrag.sessions.durable_store import damaged
-from egosrag.sessions.records import Record, settled
-from egosrag.sessions.store import exclusive, flush, head_of, save_partial, saved_partial, serializer
+from egosrag.sessions.records import KnownTurns, Record, settled
+from egosrag.sessions.store import (
+    MemoryStore,
+    deferring,
+    exclusive,
+    flush,
+    head_of,
+    remember,
+    save_partial,
+    saved_partial,
+    write_deferred,
+)
 
 SAVE_EVERY_S = 0.5  # a reply is saved this often while it is generated, in case the process is killed
+# Steps before which nothing new has to be stored: the next checkpoint has the line too, and a reply is saved.
+_QUICK = {"__start__", "Generate", "Append"}
 _FORK_DEPTH = 12  # checkpoints to look back through for the one before the last reply
 
 
@@ -56,11 +67,12 @@ class SessionThread:
         if not session.strip():
             raise SessionError("the session's name is empty: name it, or leave the name out for a new one")
         self.session = session
-        self.store = checkpointer or InMemorySaver(serde=serializer())
+        self.store = checkpointer or MemoryStore()
         self.config: RunnableConfig = {"configurable": {"thread_id": session}, "run_name": "EGOS"}
         self.graph = pipeline.graph(self.store)
         self._answering = threading.Lock()
         self._cached: _Head | None = None
+        self._turns = KnownTurns()
 
     def values(self) -> dict[str, Any]:
         """The stored values; an interrupted reply is completed as :meth:`settle` would store it."""
@@ -68,7 +80,11 @@ class SessionThread:
 
     def record(self) -> Record:
         """The turns, the scenes and the siblings of regenerated replies."""
-        return Record.of(self.values())
+        return self.record_of(self.values())
+
+    def record_of(self, values: Mapping[str, Any]) -> Record:
+        """The record in stored values of this session; turns that were read before are not validated again."""
+        return Record.of(values, self._turns)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -104,24 +120,27 @@ class SessionThread:
             self.graph.stream(update, config, context=turn, stream_mode=["custom", "checkpoints"], durability="sync"),
         )
         try:
-            for mode, event in stream:
-                if mode == "checkpoints":
-                    head, values = event["config"], event["values"]
-                    continue
-                first_token_s = first_token_s or time.perf_counter() - started
-                text += event
-                if head and time.perf_counter() - saved_at >= SAVE_EVERY_S:
-                    saved_at, saves = time.perf_counter(), saves + 1
-                    save_partial(self.store, head, text, saves)
-                yield event
+            with deferring(self.store, self.session):
+                for mode, event in stream:
+                    if mode == "checkpoints":
+                        head, values = event["config"], event["values"]
+                        if event["next"] and not _QUICK.issuperset(event["next"]):
+                            write_deferred(self.store, self.session)
+                        continue
+                    first_token_s = first_token_s or time.perf_counter() - started
+                    text += event
+                    if head and time.perf_counter() - saved_at >= SAVE_EVERY_S:
+                        saved_at, saves = time.perf_counter(), saves + 1
+                        save_partial(self.store, head, text, saves)
+                    yield event
+                assert head is not None
+                flush(self.store, self.session, values)  # a reply is on disk before it is returned
         except BaseException:  # closed by the caller, Ctrl-C or a failing model: keep the text so far
             turn.stop.set()
             stream.close()
             self.settle(text)
             raise
-        flush(self.store)  # a reply is on disk before it is returned
-        assert head is not None
-        self._cached = _Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False)
+        self._keep(_Head(head["configurable"]["checkpoint_id"], dict(values), half_written=False))
         timing = Timing(first_token_s=first_token_s, total_s=time.perf_counter() - started)
         yield Reply.model_validate(values["reply"]).model_copy(update={"timing": timing})
 
@@ -183,5 +202,10 @@ class SessionThread:
         writes = (found.pending_writes or ()) if found else ()
         half_written = any(channel in ("turns", "pending") for _, channel, _ in writes)
         head = state.config["configurable"].get("checkpoint_id")
-        self._cached = _Head(head, dict(state.values), half_written)
-        return self._cached
+        return self._keep(_Head(head, dict(state.values), half_written))
+
+    def _keep(self, head: _Head) -> _Head:
+        self._cached = head
+        if head.id and not head.half_written:
+            remember(self.store, self.session, head.id, head.values)
+        return head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from os.path import commonprefix
 
 _WINDOW = 2000  # characters at the end of a text that decide whether it is a loop
@@ -52,13 +53,23 @@ def _ends_in_short_loop(text: str) -> bool:
 
 
 def _ends_in_same_sentence(text: str) -> bool:
-    return any(
-        text[-3 * n : -2 * n] == text[-2 * n : -n] == (unit := text[-n:])
-        and unit not in (unit + unit)[1:-1]  # a laugh is a repetition itself
-        and any(map(str.isalpha, unit))
-        for n in _SENTENCE_CHARACTERS
-        if len(text) >= 3 * n
-    )
+    shortest, longest = _SENTENCE_CHARACTERS[0], _SENTENCE_CHARACTERS[-1]
+    tail = text[-shortest:]
+    at = len(text) - shortest  # of the tail; one sentence before it, the text is the same
+    start = max(0, at - longest)
+    at = text.rfind(tail, start, len(text) - 1)
+    while at >= 0:
+        n = len(text) - shortest - at
+        if (
+            n >= shortest
+            and len(text) >= 3 * n
+            and text[-3 * n : -2 * n] == text[-2 * n : -n] == (unit := text[-n:])
+            and unit not in (unit + unit)[1:-1]  # a laugh is a repetition itself
+            and any(map(str.isalpha, unit))
+        ):
+            return True
+        at = text.rfind(tail, start, at + shortest - 1)
+    return False
 
 
 def _ends_in_similar_sentences(text: str) -> bool:
@@ -111,6 +122,7 @@ class LoopFilter:
         return text
 
 
+@lru_cache(maxsize=4096)  # every line is compared with every reply of its conversation
 def normalized(text: str) -> str:
     """The letters and digits of ``text``, case-folded: two texts may differ in punctuation and white space."""
     return "".join(filter(str.isalnum, text.casefold()))

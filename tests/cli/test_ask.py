@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,3 +105,36 @@ def test_index_prints_its_place_and_progress_goes_to_standard_error(run: Run) ->
     done = run("index", MANUAL, "--out", "runs/manual")
     assert (done.code, done.out) == (0, "runs/manual\n")
     assert done.err
+
+
+def test_a_manual_that_is_quoted_is_answered_without_loading_a_model(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from egosrag.cli.main import main
+sys.argv = ["egosrag", "ask", "Which battery does the key need?", "--doc", {MANUAL!r}, "--model", "pocket"]
+code = main()
+print(code, sorted({{"torch", "transformers", "langchain_core"}} & sys.modules.keys()))
+"""
+    folders = {"EGOSRAG_CACHE_DIR": str(tmp_path / "cache"), "EGOSRAG_DATA_DIR": str(tmp_path)}
+    for indexed in (False, True):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=os.environ | folders
+        )
+        assert "CR2032" in done.stdout and "p. 2" in done.stdout, done.stderr
+        assert done.stdout.splitlines()[-1] == "0 []" or not indexed
+
+
+@pytest.mark.parametrize("options", [("--set", "answers=model"), ("--set", "rewrites=1"), ("--adapter", "none")])
+def test_a_model_that_may_be_called_is_loaded(options: tuple[str, ...], run: Run) -> None:
+    from egosrag import Settings, assemble
+
+    done = run("ask", "Which battery does the key need?", "--doc", MANUAL, "--model", "pocket", *options)
+    assert (done.code == 1) == ("--adapter" in options)
+    quoting = assemble.manual(Settings(model="pocket"), [Path(MANUAL)], follow_ups=False)
+    assert quoting.model is None
+    assert assemble.manual(Settings(model="pocket"), [Path(MANUAL)]).model is not None
+
+
+def test_a_model_that_is_not_here_is_an_error_also_where_the_manual_is_quoted(run: Run) -> None:
+    done = run("ask", "Which battery does the key need?", "--doc", MANUAL, "--model", "qwen2.5-1.5b")
+    assert done.code == 1 and "egosrag models get qwen2.5-1.5b" in done.err

@@ -177,3 +177,52 @@ def test_counting_text_longer_than_the_window_does_not_warn(tokenizer: Any, capl
     finally:
         tokenizer.model_max_length = before
     assert not caplog.records
+
+
+def test_of_a_longer_prompt_only_what_is_new_is_encoded(tiny_qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    encoded: list[str] = []
+    original = tokenizer.encode
+
+    def counted(text: str, **options: Any) -> Any:
+        encoded.append(text)
+        return original(text, **options)
+
+    monkeypatch.setattr(tokenizer, "encode", counted)
+    rendered: list[int] = []
+    template = tokenizer.apply_chat_template
+
+    def counted_template(chat: Any, **options: Any) -> Any:
+        rendered.append(len(chat))
+        return template(chat, **options)
+
+    monkeypatch.setattr(tokenizer, "apply_chat_template", counted_template)
+    talk: list[BaseMessage] = [SystemMessage("You are Tim.")]
+    for n in range(8):
+        prompt = [*talk, HumanMessage(f"line {n}"), AIMessage('Tim: "')]
+        encoded.clear()
+        rendered.clear()
+        ids = encode(tokenizer, prompt)
+        if n > 4:
+            assert len(encoded) <= 3 and f"line {n}" in " ".join(encoded) and "line 0" not in " ".join(encoded)
+            assert len(rendered) == 1, "the template is not tried again for one exchange more"
+        encoded.clear()
+        assert encode(tokenizer, list(prompt)) == ids and encoded == [], "counted, then sent"
+        chat = [{"role": {"human": "user", "ai": "assistant"}.get(m.type, m.type), "content": m.text} for m in prompt]
+        assert ids == list(template(chat, continue_final_message=True)["input_ids"])
+        ids.append(0)
+        assert encode(tokenizer, prompt) != ids, "the ids are the caller's own"
+        talk = [*prompt[:-1], AIMessage(f"reply {n}")]
+
+
+def test_a_special_token_that_takes_white_space_beside_it_is_encoded_as_a_whole(tiny_qwen: Path) -> None:
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<|sep|>", rstrip=True, lstrip=True)]})
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} <|sep|> {{ m.content }} <|sep|> {% endfor %}"
+    whole = tokenizer.encode("user <|sep|> a <|sep|> ", add_special_tokens=False)
+    assert encode(tokenizer, [HumanMessage("a")]) == whole

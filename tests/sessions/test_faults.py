@@ -453,3 +453,42 @@ def test_a_database_that_another_process_is_setting_up_is_opened(postgres: str) 
         assert Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0").text
     with psycopg.connect(postgres) as connection:
         assert len(connection.execute("SELECT version FROM egosrag_sessions").fetchall()) == 1
+
+
+def test_a_reply_that_was_closed_is_stored_for_others_at_once(any_store: str) -> None:
+    """What waits to be written with the reply is written when there is none."""
+    with open_store(any_store) as store, open_store(any_store) as other:
+        talk = Conversation(EchoModel(), TIM, checkpointer=store, session="s")
+        pieces = talk.stream("line 0")
+        said = next(pieces)
+        assert [turn.text for turn in Conversation(EchoModel(), TIM, checkpointer=other, session="s").turns()][:1] == [
+            "line 0"
+        ]
+        pieces.close()  # type: ignore[attr-defined]
+        turns = Conversation(EchoModel(), TIM, checkpointer=other, session="s").turns()
+        assert [turn.status for turn in turns] == ["complete", "interrupted"] and turns[1].text.startswith(str(said))
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_of_what_is_written_together_all_is_written_or_nothing(any_store: str, at: int) -> None:
+    def statements_of(store: Any) -> list[Any]:
+        return [store._size("s"), store.head("s"), [info.turns for info in list_sessions(store)]]
+
+    with open_store(any_store) as store:
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 0")
+        before = statements_of(store)
+        execute, calls = store._execute, []  # type: ignore[attr-defined]
+
+        def failing(session: str, statements: Any, **options: Any) -> None:
+            calls.append(len(statements))
+            bad = [*statements[:at], ("INSERT INTO nowhere VALUES (1)", [()]), *statements[at:]]
+            execute(session, bad, **options)
+
+        store._execute = failing  # type: ignore[attr-defined]
+        with pytest.raises(StoreUnavailable):
+            Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 1")
+        store._execute = execute  # type: ignore[attr-defined]
+        assert calls[0] >= 3, "the line's steps are written together"
+        assert statements_of(store) == before
+        Conversation(EchoModel(), TIM, checkpointer=store, session="s").say("line 1")
+        assert statements_of(store)[2] == [4]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,39 @@ def test_a_restored_snapshot_is_continued(tmp_path: Path) -> None:
         Path(f"{path}{extra}").unlink(missing_ok=True)
     say(path, "line 1")
     assert texts(path) == expected(2)
+
+
+def test_what_steps_store_while_another_thread_writes_is_neither_lost_nor_written_twice(
+    any_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LangGraph stores a step in the background while a reply that is being generated is saved."""
+    with open_store(any_store) as opened:
+        store: Any = opened
+        say(any_store, "line 0")
+        with store.exclusive("s"), store.deferring("s"):
+            head = {"configurable": {"thread_id": "s", "checkpoint_ns": "", "checkpoint_id": store.head("s")}}
+            done, dumps = threading.Event(), store.serde.dumps_typed
+
+            def slowly(value: Any) -> Any:
+                time.sleep(0.001)
+                return dumps(value)
+
+            monkeypatch.setattr(store.serde, "dumps_typed", slowly)
+
+            def save() -> None:
+                while not done.is_set():
+                    store.write_deferred("s")
+
+            writer = threading.Thread(target=save)
+            writer.start()
+            try:
+                with ThreadPoolExecutor(4) as pool:
+                    list(pool.map(lambda n: store.put_writes(head, [("text", n)], f"task {n}"), range(200)))
+            finally:
+                done.set()
+                writer.join()
+        written = [value for _, channel, value in store.get_tuple(head).pending_writes if channel == "text"]
+    assert sorted(written) == list(range(200))
 
 
 @pytest.mark.parametrize("connected", [True, False])

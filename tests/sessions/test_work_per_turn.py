@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from egosrag.egos.organize import Organize
 from egosrag.egos.pipeline import MemorySettings
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.prompts import render
+from egosrag.rag.retrieval import turn_memory
 from egosrag.rag.retrieval.turn_memory import TurnMemory
+from egosrag.schema import Turn
 from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.records import KnownTurns
 from egosrag.sessions.sqlite import SqliteStore
 from egosrag.sessions.store import open_store
 from tests.roles.cards import TIM
@@ -103,3 +107,72 @@ def test_the_parts_of_the_prompt_are_what_is_sent_counted_and_displayed() -> Non
         ledger = reply.ledger
         assert sections.get("history", 0) == ledger.history
         assert sections["template"] + sections["prefix"] == ledger.template
+
+
+def test_a_long_conversation_costs_a_line_no_more_of_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Turns are rendered, counted, analyzed for recall and read from the store once."""
+    counts = Counter[str]()
+
+    def counting(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    counting(render, "quoted")
+    counting(turn_memory, "_terms")
+    counting(Turn, "model_validate")
+    counting(SqliteSaver, "get_delta_channel_history")
+    counting(SqliteStore, "_writing")
+    with open_store(tmp_path / "talk.sqlite") as store:
+        memory = MemorySettings("dynamic", TurnMemory())
+        talk = Conversation(RainModel(context_window=4096), TIM, checkpointer=store, window=900, memory=memory)
+        work = []
+        for n in range(40):
+            counts.clear()
+            talk.say(LINE.format(n=n))
+            work.append(dict(counts))
+        assert talk.view.evicted, "nothing was recalled"
+    for number in (20, 30, 39):
+        assert work[number]["quoted"] <= 32, "the line, its reply, and twice the recalled turns"
+        assert work[number].get("_terms", 0) <= 8
+        assert work[number].get("model_validate", 0) <= 4
+        assert work[number].get("get_delta_channel_history", 0) == 0
+        assert work[number]["_writing"] <= 4, "the line, its reply, and sometimes old checkpoints that are dropped"
+
+
+def test_turns_that_were_read_before_are_the_same_objects() -> None:
+    known = KnownTurns()
+    rows = [Turn(speaker="Me", text=str(n)).model_dump() for n in range(4)]
+    first = known.of(rows)
+    assert [turn.text for turn in first] == ["0", "1", "2", "3"]
+    again = known.of([*map(dict, rows), Turn(speaker="Me", text="4").model_dump()])
+    assert all(a is b for a, b in zip(first, again, strict=False)) and again[4].text == "4"
+    assert known.of(rows[:2]) == first[:2] and known.of(rows) == first
+    edited = [*rows[:1], {**rows[1], "text": "one"}, *rows[2:]]
+    assert [turn.text for turn in known.of(edited)] == ["0", "one", "2", "3"]
+    assert [turn.text for turn in known.of([*rows[:1], *rows[2:]])] == ["0", "2", "3"]
+    assert known.of([]) == ()
+
+
+def test_values_that_are_known_are_not_taken_for_those_of_another_checkpoint(tmp_path: Path) -> None:
+    """Another process continues, and an earlier checkpoint is forked."""
+    with open_store(tmp_path / "talk.sqlite") as store, open_store(tmp_path / "talk.sqlite") as other:
+        talk = Conversation(RainModel(), TIM, checkpointer=store, session="s")
+        for n in range(4):
+            talk.say(f"a{n}")
+        Conversation(RainModel(), TIM, checkpointer=other, session="s").say("b")
+        talk.regenerate()
+        talk.say("c")
+        talk.delete(talk.turns()[0].id)
+        talk.say("d")
+        turns = talk.turns()
+        lines = [turn.text for turn in turns if turn.speaker != "Tim"]
+        assert lines == ["a1", "a2", "a3", "b", "c", "d"]
+    with open_store(tmp_path / "talk.sqlite") as store:
+        assert Conversation(RainModel(), TIM, checkpointer=store, session="s").turns() == turns

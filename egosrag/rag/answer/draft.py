@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from egosrag.models.continuation import continue_prefix
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
 from egosrag.rag.answer.answer_types import Verdict, lacks_price, verdict_of
@@ -92,6 +91,8 @@ class Draft:
         Raises:
             ModelError: the model cannot answer.
         """
+        from egosrag.models.continuation import continue_prefix  # LangChain, which a quoted manual does without
+
         message: AIMessageChunk | None = None
         limit: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
         for chunk in continue_prefix(model, messages, "", config=config, **limit):

@@ -18,7 +18,6 @@ from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, continuation, extractive_answer
 from egosrag.rag.answer.prompt_passages import prompt_passages
 from egosrag.rag.answer.section_opening import section_opening
-from egosrag.rag.answer.token_budget import compose_prompt
 from egosrag.rag.documents.cleaning import readable
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.refusals import no_question, refusal
@@ -64,7 +63,7 @@ class ManualEngine:
     def __init__(
         self,
         index: ManualIndex,
-        model: BaseChatModel,
+        model: BaseChatModel | None,
         *,
         top_k: int = 5,
         condense: bool = True,
@@ -78,7 +77,7 @@ class ManualEngine:
 
         Args:
             index: the index of the manuals.
-            model: any LangChain chat model.
+            model: any LangChain chat model; None: the manual is quoted, and follow-ups are searched for by rule.
             top_k: maximum number of passages that the model reads for a question, and for each sub-question.
             condense: make follow-ups standalone before retrieval.
             decompose: let the model decompose a question that needs several facts, and join the evidence.
@@ -98,7 +97,8 @@ class ManualEngine:
         self._rewriter = QueryRewriter(index, model, condense=condense, decompose=decompose)
         self._evidence = EvidenceRetriever(self.retriever, self._rewriter, top_k, rewrites)
         self._unsupported = unsupported
-        self._extractive_only = answers == "quote" or (answers == "auto" and traits_of(model).extractive_only)
+        extractive = model is None or (answers == "auto" and traits_of(model).extractive_only)
+        self._extractive_only = answers == "quote" or extractive
 
     def ask(self, question: str, history: History = (), config: RunnableConfig | None = None) -> Answer:
         """The answer to a question.
@@ -154,7 +154,9 @@ class ManualEngine:
         usage = evidence.usage
         # 3. Let the model write; each sentence is verified as it is streamed.
         verdict = None
-        if excerpt and decision is Decision.GENERATE:
+        if excerpt and self.model and decision is Decision.GENERATE:
+            from egosrag.rag.answer.token_budget import compose_prompt  # LangChain, which a quoted manual does without
+
             hits = prompt_passages(self.index, evidence.to_read)
             messages, passages = compose_prompt(
                 self.model, question, history, hits, language, may_refuse=may_refuse(evidence)

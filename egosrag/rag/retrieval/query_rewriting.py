@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from egosrag.models.continuation import complete
 from egosrag.models.traits import traits_of
 from egosrag.models.usage import usage_of
 from egosrag.prompts import load
@@ -160,6 +159,8 @@ class QueryRewriter:
         return (parts[:MAX_SUB_QUESTIONS] if related and len(parts) > 1 else []), usage
 
     def _ask(self, messages: list[BaseMessage]) -> tuple[str, Usage]:
+        from egosrag.models.continuation import complete  # LangChain, which a quoted manual does without
+
         assert self._model is not None, "decomposition and rewording need a model"
         message = complete(self._model, messages)
         return str(message.text), usage_of(message)
@@ -232,6 +233,8 @@ class FollowUpRewriter:
 
     def _rewrite(self, question: str, history: History) -> tuple[str, Usage]:
         """The model's standalone question; empty where it cannot be trusted."""
+        from egosrag.models.continuation import complete
+
         assert self._model is not None
         message = complete(self._model, self.prompt(question, history))
         text = one_line(str(message.text))

@@ -54,9 +54,14 @@ class TurnMemory:
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._embedder = embedder
+        self._seen: tuple[Turn, ...] = ()  # all turns that it was called with, of which those with words are kept
         self._turns: tuple[Turn, ...] = ()
         self._dates: tuple[str, ...] = ()
         self._terms: dict[str, Counter[str]] = {}
+        self._places: dict[str, dict[int, int]] = {}  # of a term: how often each turn has it, by the turn's index
+        self._own_lengths: list[int] = []  # terms of each turn
+        self._count: Callable[[str], int] = len
+        self._costs: dict[tuple[str, str, str], int] = {}  # by speaker, text and date
         self._vectors: dict[str, Vectors] = {}
         self._matrix: Vectors = np.zeros((0, 0), dtype=np.float32)
         self._lengths: Floats = np.zeros(0)
@@ -80,19 +85,39 @@ class TurnMemory:
             when: the date of a turn's meeting in words, by turn id; turns of different dates are not neighbours.
             progress: called with (done, total) while texts are embedded.
         """
-        remembered = tuple(turn for turn in turns if turn.text.strip())
+        new = turns[len(self._seen) :] if tuple(turns[: len(self._seen)]) == self._seen else None
+        before = self._turns if new is not None else ()
+        remembered = (*before, *(turn for turn in (turns if new is None else new) if turn.text.strip()))
+        self._seen = tuple(turns)
         dates = tuple((when or {}).get(turn.id, "") for turn in remembered)
         if remembered == self._turns and dates == self._dates:
             return
-        texts = {*(turn.text for turn in remembered), *dates}
-        self._terms = {text: self._terms.get(text) or Counter(_terms(text)) for text in texts}
+        same = len(self._turns)
+        if remembered[:same] != self._turns:  # something was edited or deleted
+            self._places, self._own_lengths, self._costs, same = {}, [], {}, 0
+            texts = {*(turn.text for turn in remembered), *dates}
+            self._terms = {text: terms for text, terms in self._terms.items() if text in texts}
+        for number, turn in enumerate(remembered[same:], same):
+            terms = self._counted(turn.text)
+            self._own_lengths.append(terms.total())
+            for term, count in terms.items():
+                self._places.setdefault(term, {})[number] = count
+        for date in set(dates):
+            self._counted(date)
         self._turns, self._dates = remembered, dates
-        own = np.array([self._terms[turn.text].total() for turn in remembered], dtype=np.float64)
-        self._lengths = self._with_neighbours(own) + np.array([self._terms[date].total() for date in dates])
+        own = np.array(self._own_lengths, dtype=np.float64)
+        of_date = {date: self._terms[date].total() for date in set(dates)}
+        self._lengths = self._with_neighbours(own) + np.array([of_date[date] for date in dates])
         if self._embedder is not None and remembered:
             embedded = self._embedded_texts()
             self._matrix = embed_missing(embedded, self._vectors, self._embedder, progress)
             self._vectors = dict(zip(embedded, self._matrix, strict=True))
+
+    def _counted(self, text: str) -> Counter[str]:
+        """The terms of a text, counted once."""
+        if text not in self._terms:
+            self._terms[text] = Counter(_terms(text))
+        return self._terms[text]
 
     def recall(
         self,
@@ -124,13 +149,22 @@ class TurnMemory:
             if turn.id in excluded or text == repeated or (turn.speaker, text) in texts:
                 continue
             if remaining is not None:
-                cost = count(recalled_line(turn, language_of(turn.text), self._dates[i]) + "\n")
+                cost = self._cost(turn, self._dates[i], count)
                 if cost > remaining:
                     continue
                 remaining -= cost
             recalled[int(i)] = float(scores[i])
             texts.add((turn.speaker, text))
         return [Recalled(self._turns[i], recalled[i], self._dates[i]) for i in sorted(recalled)]
+
+    def _cost(self, turn: Turn, date: str, count: Callable[[str], int]) -> int:
+        """The cost of the prompt's line of a turn, counted once: where the budget is spent, every turn is looked at."""
+        if self._count is not count:
+            self._count, self._costs = count, {}
+        key = (turn.speaker, turn.text, date)
+        if key not in self._costs:
+            self._costs[key] = count(recalled_line(turn, language_of(turn.text), date) + "\n")
+        return self._costs[key]
 
     def _scores(self, line: str) -> Floats:
         """The score of each turn, shape (turns,); minus infinity for turns that no search matches."""
@@ -153,12 +187,15 @@ class TurnMemory:
         """
         if not terms:
             return np.zeros(len(self._turns))
-        counts = [self._terms[turn.text] for turn in self._turns]
+        number = len(self._turns)
         of_date = {date: [self._terms[date].get(t, 0) for t in terms] for date in set(self._dates)}
-        own = np.array([[c.get(t, 0) for c in counts] for t in terms], dtype=np.float64)  # (terms, turns)
+        own = np.zeros((len(terms), number))  # (terms, turns)
+        for row, term in zip(own, terms, strict=True):
+            if places := self._places.get(term):
+                row[list(places)] = list(places.values())
         frequency = self._with_neighbours(own) + np.array([of_date[date] for date in self._dates]).T
         containing = (frequency > 0).sum(axis=1, keepdims=True)
-        idf = np.log1p((len(counts) - containing + 0.5) / (containing + 0.5))
+        idf = np.log1p((number - containing + 0.5) / (containing + 0.5))
         length = _K1 * (1 - _B + _B * self._lengths / max(self._lengths.mean(), 1e-9))
         scores: Floats = (idf * frequency * (_K1 + 1) / (frequency + length)).sum(axis=0)
         return scores
