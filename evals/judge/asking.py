@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 
 from egosrag.errors import SettingsError, WindowError
+from egosrag.models.continuation import continue_prefix, supports_prefix
 from evals.common import experiment
 from evals.common.models import ModelSpec, Sampling
 from evals.common.records import Records
 from evals.judge.cases import LETTERS, MODES, Case, load_cases, split_answers
-from evals.judge.prompt import judge_prompt
+from evals.judge.prompt import judge_prompt, verdict_beginning
 from evals.judge.verdict import Judgement, Sample, combine, parse_verdict
+
+_VERDICT_TOKENS = 32  # of a verdict that is begun for the judge
 
 
 class Result(NamedTuple):
@@ -105,9 +108,16 @@ class Judge:
         messages = judge_prompt(self.mode, case, swapped, self.criteria, self.examples)
         try:
             text = str(self.model.invoke(messages).text)
+            sample = parse_verdict(self.mode, text, len(case.answers), swapped)
+            if sample.values is not None or not text.strip() or not supports_prefix(self.model):
+                return sample
+            # A small judge explains and forgets the verdict, or spends its tokens before it: it is begun for it.
+            begun = f"{text.rstrip()}\n{verdict_beginning(self.mode, case)}"
+            pieces = continue_prefix(self.model, messages, begun, stop=["]]"], max_new_tokens=_VERDICT_TOKENS)
+            verdict = "".join(str(piece.text) for piece in pieces)
         except WindowError as error:
             return Sample(swapped, None, f"the case does not fit the judge: {error}", "")
-        return parse_verdict(self.mode, text, len(case.answers), swapped)
+        return parse_verdict(self.mode, f"{begun}{verdict}]]", len(case.answers), swapped)
 
 
 def check_mode(mode: str) -> None:

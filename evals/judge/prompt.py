@@ -37,10 +37,25 @@ def judge_prompt(
         criteria: What to judge by, in words; empty leaves it to the judge.
         examples: Cases with labels.
     """
-    language = language_of(case.question + " ".join(case.answers.values()))
+    language = _language(case)
     rules, question, _ = _render(mode, case, swapped, criteria, language)
     labelled = [m for example in examples for m in _render(mode, example, swapped, criteria, language)[1:]]
     return [rules, *labelled, question]
+
+
+def verdict_beginning(mode: str, case: Case) -> str:
+    """How a judge's last line begins: the prompt file's, up to the first score ("Scores: [[A=").
+
+    Args:
+        mode: As of :func:`judge_prompt`.
+        case: What is judged, whose language is the prompt's.
+    """
+    (*_, (_, reply)) = load(f"judge_{mode}", _language(case)).parts
+    return reply.template.rstrip("\n").rpartition("\n")[2].partition("$")[0]
+
+
+def _language(case: Case) -> str:
+    return language_of(case.question + " ".join(case.answers.values()))
 
 
 def _render(mode: str, case: Case, swapped: bool, criteria: str, language: str) -> list[BaseMessage]:

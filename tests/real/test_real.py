@@ -23,9 +23,11 @@ FOLDER = catalogue.models_dir()
 NAMES = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
 SMALL, LARGE = (str(catalogue.entries()[name].path(FOLDER)) for name in NAMES)
 
+BASELINE = Path(__file__).with_name("gate.qwen2.5-coder-0.5b.json")
+
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("EGOSRAG_TEST_REAL"), reason="make test-real runs it"),
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(2400),
 ]
 
 
@@ -104,3 +106,20 @@ def test_ppl_mode_scores_a_gguf_file(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = run(command, "--model", SMALL, "--data", f"arc_easy={file}")
     assert next(iter(found.values()))["accuracy"] >= 0.75
+
+
+def test_the_gate_finds_nothing_worse_than_its_baseline(tmp_path: Path) -> None:
+    """``evals.gate`` as a team's CI runs it; its baseline was written with the same command."""
+    import yaml
+
+    from evals.gate import MEASURES, command
+
+    measures = yaml.safe_load(MEASURES.read_text(encoding="utf-8"))
+    measures["ignore"].append("seconds")  # of the machine that wrote the baseline
+    file = tmp_path / "gate.yaml"
+    file.write_text(yaml.safe_dump(measures), encoding="utf-8")
+    done = CliRunner().invoke(
+        app_of(command),
+        ["--model", SMALL, "--baseline", str(BASELINE), "--measures", str(file), "--out", str(tmp_path)],
+    )
+    assert done.exit_code == 0, done.output

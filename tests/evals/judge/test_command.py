@@ -101,13 +101,14 @@ def invoke(*arguments: str | Path) -> Any:
 
 def test_the_reports_table_1_as_a_command(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "d.jsonl", *ROWS)
-    model = script(tmp_path / "s.json", *(["good [[80]]", "good [[70]]", "bad [[60]]", "no verdict"] * 3))
+    model = script(tmp_path / "s.json", *(["good [[80]]", "good [[70]]", "bad [[60]]", "no verdict", "none"] * 3))
     found = invoke("score", "--data", data, "--model", model, "--k", "1", "--json")
     assert found.exit_code == 0, found.output
     result = json.loads(found.stdout)
     assert (result["n"], result["scored"]) == (6, 3)
     assert result["answers"]["with"]["mean"] == 75.0
-    assert result["unscored"][0] == {"id": "1", "answer": "without", "reason": "it gave no verdict in double brackets"}
+    reason = "its last verdict 'none' is not one that it was offered"
+    assert result["unscored"][0] == {"id": "1", "answer": "without", "reason": reason}
     assert result["lead"]["mean"] == 5.0
     assert result["people_share"] == pytest.approx(1 / 6)
 
