@@ -1,6 +1,7 @@
 """A long conversation beside HuggingFacePipeline: the prompts, weights and replies are the same on both sides.
 
     python -m evals.speed.chat --json
+    python -m evals.speed.chat --model FILE.gguf --json
 
 A card of some 600 tokens, 30 turns, 24 new tokens each, greedy, fp32, in Qwen2.5-0.5B's shape with random weights.
 ``--history single`` puts all turns in one message (report 7.2.3): a reply changes its position when it becomes history,
@@ -102,7 +103,7 @@ def measure(
     sides: dict[str, dict[str, Any]] = {}
     for name in peers:
         print(f"ours: {own['seconds']:.1f} s; {name} begins", file=sys.stderr, flush=True)
-        sides[name] = _peer(PEERS[name](folder), prompt_of, replies, tokens)
+        sides[name] = _peer((PEERS | GGUF_PEERS)[name](folder), prompt_of, replies, tokens)
     best = {key: min(side[key] for side in sides.values()) for key in ("seconds", "first_token_s")}
     return {
         "ours": own,
@@ -171,25 +172,34 @@ PEERS: dict[str, Callable[[str], Say]] = {
     "llama.cpp": llama_cpp.peer("F32"),
     "llama.cpp-Q8_0": llama_cpp.peer("Q8_0"),
 }
+GGUF_PEERS: dict[str, Callable[[str], Say]] = {
+    "llama.cpp's server": llama_cpp.own_server,
+    "llama.cpp's server, whole prompts": partial(llama_cpp.own_server, cache=False),
+}
 
 
 def command(
     turns: Annotated[int, typer.Option(min=3, help="Turns of the conversation.")] = 30,
     tokens: Annotated[int, typer.Option(min=1, help="New tokens of each reply.")] = 24,
     history: Annotated[Literal["multiple", "single"], typer.Option(help="How turns become messages.")] = "multiple",
-    peers: Annotated[str, typer.Option(help=f"Comma-separated peers: {', '.join(PEERS)}.")] = "HuggingFacePipeline",
+    model: Annotated[str | None, typer.Option(help="A GGUF file, beside llama.cpp's own server with it.")] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(help=f"Separated by semicolons: {'; '.join(PEERS)}; with --model {'; '.join(GGUF_PEERS)}."),
+    ] = None,
     as_json: Json = False,
     keep: Keep = False,
 ) -> None:
     """Compare a long conversation with the same through HuggingFacePipeline, or llama.cpp."""
-    unknown = sorted(set(peers.split(",")) - set(PEERS))
-    if unknown:
-        raise SettingsError(f"unknown peer {unknown[0]}: --peers takes {', '.join(PEERS)}")
-    rng = random.Random(0)
+    known = GGUF_PEERS if model else PEERS
+    chosen = [name.strip() for name in peers.split(";")] if peers else [next(iter(known))]
+    if unknown := sorted(set(chosen) - set(known)):
+        raise SettingsError(f"unknown peer {unknown[0]}: --peers takes {'; '.join(known)}")
     with tempfile.TemporaryDirectory() as folder:
-        save_random_checkpoint(Path(folder), [random_words(rng, 4000)])
-        result = measure(folder, turns=turns, tokens=tokens, peers=peers.split(","), single=history == "single")
-        finish("chat", result, as_json=as_json, keep=keep)
+        if not model:
+            save_random_checkpoint(Path(folder), [random_words(random.Random(0), 4000)])
+        options = {"turns": turns, "tokens": tokens, "peers": chosen, "single": history == "single"}
+        finish("chat", measure(model or folder, **options), as_json=as_json, keep=keep)
 
 
 if __name__ == "__main__":

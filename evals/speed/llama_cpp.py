@@ -16,6 +16,7 @@ from langchain_core.messages import BaseMessage
 from egosrag.errors import EgosRagError
 from egosrag.models import load_chat_model
 
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 Weights = Literal["F32", "Q8_0"]
 
 _QWEN2_WORDS = json.dumps(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|")[1:-1]
@@ -94,15 +95,7 @@ def peer(weights: Weights) -> Callable[[str], Callable[[Sequence[BaseMessage], i
     """A peer of ``evals.speed.chat``: a function from a checkpoint folder to one from a prompt to a reply."""
 
     def start(folder: str) -> Callable[[Sequence[BaseMessage], int], str]:
-        file = to_gguf(Path(folder), Path(folder) / f"{weights}.gguf", weights)
-        from xllamacpp import CommonParams, Server
-
-        params = CommonParams()
-        params.model.path = str(file)
-        params.n_ctx, params.n_parallel, params.port = 8192, 1, 0
-        params.verbosity = 0  # otherwise it logs every request
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
-        server = Server(params)
+        server = _served(to_gguf(Path(folder), Path(folder) / f"{weights}.gguf", weights))
         os.environ["OPENAI_BASE_URL"] = f"{server.listening_address}/v1"
         model = load_chat_model("openai:llama.cpp", prefix_style="vllm")
 
@@ -113,3 +106,38 @@ def peer(weights: Weights) -> Callable[[str], Callable[[Sequence[BaseMessage], i
         return say
 
     return start
+
+
+def own_server(file: str, *, cache: bool = True) -> Callable[[Sequence[BaseMessage], int], str]:
+    """A GGUF file behind llama.cpp's own server, asked over HTTP: a function from a prompt to a greedy reply.
+
+    Args:
+        file: The GGUF file.
+        cache: Whether the server keeps the prefix of the last prompt, as it does by default and as Ollama and
+            llama-cpp-python do.
+    """
+    import httpx
+
+    server = _served(Path(file))
+    client = httpx.Client(base_url=server.listening_address, timeout=None, trust_env=False)
+
+    def say(messages: Sequence[BaseMessage], tokens: int) -> str:
+        chat = [{"role": _ROLES[message.type], "content": str(message.text)} for message in messages]
+        body = {"messages": chat, "max_tokens": tokens, "temperature": 0, "cache_prompt": cache}
+        assert server  # the closure keeps the server running
+        answer = client.post("/v1/chat/completions", json=body)
+        answer.raise_for_status()
+        return str(answer.json()["choices"][0]["message"]["content"] or "")
+
+    return say
+
+
+def _served(file: Path) -> Any:
+    from xllamacpp import CommonParams, Server
+
+    params = CommonParams()
+    params.model.path = str(file)
+    params.n_ctx, params.n_parallel, params.port = 8192, 1, 0
+    params.verbosity = 0  # otherwise it logs every request
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
+    return Server(params)
