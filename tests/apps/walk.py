@@ -2,7 +2,7 @@
 
     python -m tests.apps.walk --model MODEL [--language en|zh] [--out FOLDER]
 
-MODEL is what ``--model`` of egosrag takes: a folder, a GGUF file, a name. FOLDER (``docs/images/walk``) gets pictures
+MODEL is what ``--model`` of egosrag takes: a folder, a GGUF file, a name. FOLDER (``docs/images/walk``, ``walk.zh``) gets pictures
 of both chats on a desk and on a phone, and ``README.md`` with every line and answer, how long each took, and what a
 person would check first. The exit status is 1 where a line has no reply. With a model of 1.5 billion parameters it
 takes ten minutes or so on two cores.
@@ -26,7 +26,7 @@ from tests.apps.browser import find, server, until
 from tests.apps.screenshots import ROOT, picture_of
 from tests.apps.use import Use
 
-OUT = ROOT / "docs" / "images" / "walk"
+OUT = {"en": ROOT / "docs" / "images" / "walk", "zh": ROOT / "docs" / "images" / "walk.zh"}
 REPLY_S = 1200  # the longest wait for a reply
 QUESTIONS = (1, 4, 26, 50, 23, 51, 33, 56)  # of the sample manual: direct ones, follow-ups, other words, not answered
 
@@ -99,8 +99,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.apps.walk", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--language", choices=list(WALKS), default="en")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
+    options.out = options.out or OUT[options.language]
     options.out.mkdir(parents=True, exist_ok=True)
     for old in options.out.glob("*.png"):
         old.unlink()
