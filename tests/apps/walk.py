@@ -2,9 +2,9 @@
 
     python -m tests.apps.walk --model MODEL [--language en|zh] [--out FOLDER]
 
-MODEL is what ``--model`` of egosrag takes: a folder, a GGUF file, a name. FOLDER (``docs/images/walk``, ``walk.zh``) gets pictures
-of both chats on a desk and on a phone, and ``README.md`` with every line and answer, how long each took, and what a
-person would check first. The exit status is 1 where a line has no reply. With a model of 1.5 billion parameters it
+MODEL is what ``--model`` of egosrag takes: a folder, a GGUF file, a name. FOLDER (``docs/images/walk``, or ``walk.zh``)
+gets pictures of both chats on a desk and on a phone, and ``README.md`` with every line and answer, how long each took,
+and what a person would check first. The exit status is 1 where a line has no reply. With a model of 1.5 billion parameters it
 takes ten minutes or so on two cores.
 """
 
