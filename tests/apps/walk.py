@@ -4,8 +4,8 @@
 
 MODEL is what ``--model`` of egosrag takes: a folder, a GGUF file, a name. FOLDER (``docs/images/walk``, or ``walk.zh``)
 gets pictures of both chats on a desk and on a phone, and ``README.md`` with every line and answer, how long each took,
-and what a person would check first. The exit status is 1 where a line has no reply. With a model of 1.5 billion parameters it
-takes ten minutes or so on two cores.
+and what a person would check first. The exit status is 1 where a line has no reply. With a model of 1.5 billion
+parameters it takes ten minutes or so on two cores.
 """
 
 from __future__ import annotations
