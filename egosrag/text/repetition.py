@@ -54,6 +54,8 @@ def _ends_in_short_loop(text: str) -> bool:
 
 def _ends_in_same_sentence(text: str) -> bool:
     shortest, longest = _SENTENCE_CHARACTERS[0], _SENTENCE_CHARACTERS[-1]
+    if len(text) < 3 * shortest:
+        return False
     tail = text[-shortest:]
     at = len(text) - shortest  # of the tail; one sentence before it, the text is the same
     start = max(0, at - longest)
