@@ -209,7 +209,7 @@ def test_judgements_are_uploaded_with_the_verdicts_of_people(
 ) -> None:
     rows = [{"question": f"Q{n}?", "answers": {"a": f"x {n}", "b": f"y {n}"}, "human": "a"} for n in range(2)]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    replies = ["[[A=80, B=60]]", "[[A=50, B=70]]", "[[A=10, B=20]]", "no verdict"]
+    replies = ["[[A=80, B=60]]", "[[A=50, B=70]]", "[[A=10, B=20]]", "no verdict", "none"]
     arguments = ("--data", tmp_path / "d.jsonl", "--k", "1", "--records", tmp_path / "r.jsonl", "--upload", "--json")
     done = invoke(agree, *arguments, "--model", script(*replies))
     assert done.exit_code == 0, done.output
