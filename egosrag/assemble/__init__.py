@@ -5,7 +5,7 @@ conversations with their store, memory and sources).
 """
 
 from egosrag.assemble.manuals import CurrentManual, build_index, manual, manual_index
-from egosrag.assemble.models import chat_model, extract_model, preload, reviser_for, sample
+from egosrag.assemble.models import chat_model, extract_model, reviser_for, sample
 from egosrag.assemble.roles import (
     ConversationSetup,
     conversation,
@@ -27,7 +27,6 @@ __all__ = [
     "manual",
     "manual_index",
     "memory_settings",
-    "preload",
     "reviser_for",
     "sample",
     "source_search",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egosrag.errors import ModelError, SourceError
+from egosrag.errors import SourceError
 from egosrag.samples import FOLDER
 from egosrag.settings import Settings
 
@@ -64,22 +63,6 @@ def stated_traits(settings: Settings) -> Traits:
     name = resolve(settings.model, settings.models_dir)
     folder = embedded_folder() if name == EMBEDDED_MODEL else Path(name).expanduser()
     return read_traits(folder) if folder.is_dir() else Traits()
-
-
-def preload(settings: Settings) -> None:
-    """Begin to load a GGUF file in a thread, while this one imports the rest; :func:`chat_model` waits for it.
-
-    What is wrong with the file is an error of :func:`chat_model`.
-    """
-    from egosrag.models.catalogue import resolve
-
-    with suppress(ModelError):
-        name = resolve(settings.model, settings.models_dir)
-        if name.lower().endswith(".gguf"):
-            from egosrag.models.runtime.gguf_file import read_gguf
-            from egosrag.models.runtime.llama_cpp import preload as load
-
-            load(read_gguf(name), settings.adapter, settings.context_window, _saved_prompts(settings))
 
 
 def _saved_prompts(settings: Settings) -> SavedPrompts | None:

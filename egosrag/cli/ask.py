@@ -56,7 +56,6 @@ def ask(
     settings = load_settings(
         config, pairs, model=model, adapter=adapter, template=template, top_k=top_k, embedder=embedder
     )
-    assemble.preload(settings)
     with Progress() as progress:
         engine = assemble.manual(settings, documents, index, progress, follow_ups=False)
     for line in stdin_lines() if question == "-" else [question]:

@@ -98,7 +98,6 @@ def chat(
         quote=quote,
         memory=memory,
     )
-    assemble.preload(settings)
     first, others = (role[0], role[1:]) if role else (None, [])
     setup = assemble.ConversationSetup(
         sources=source or (),

@@ -138,7 +138,7 @@ def gguf_sampling(file: str | Path, architecture: str) -> TalkSampling:
 
 def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:
     """The model inside ``bind`` and ``with_config``, and the bound arguments."""
-    from langchain_core.runnables import RunnableBinding  # a GGUF file is loaded while LangChain is imported
+    from langchain_core.runnables import RunnableBinding
 
     bound: dict[str, Any] = {}
     while isinstance(model, RunnableBinding):

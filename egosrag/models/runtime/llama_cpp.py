@@ -31,6 +31,7 @@ from egosrag.errors import ModelError, WindowError
 from egosrag.models.runtime.gguf_file import INSTALL, GgufFile, read_gguf
 from egosrag.models.runtime.kv_cache import common_prefix_length
 from egosrag.models.runtime.prompt_files import PromptFiles, SavedPrompts
+from egosrag.prompts.templates import render_chat
 
 if TYPE_CHECKING:
     import httpx
@@ -127,8 +128,6 @@ class GgufTokenizer:
         self, chat: Sequence[Mapping[str, str]], tokenize: bool = False, add_generation_prompt: bool = False
     ) -> str:
         """The text of a conversation by the file's chat template."""
-        from egosrag.prompts.templates import render_chat  # a file is loaded while LangChain is imported
-
         assert not tokenize, "prompts.encode does it"
         return render_chat(self.chat_template or "", chat, add_generation_prompt=add_generation_prompt, **self._names)
 
@@ -372,27 +371,6 @@ def open_server(
             _SERVERS[key] = server
         _LAST_SERVER[:] = [server]
     return server, window
-
-
-def preload(
-    file: GgufFile, adapter: str | None = None, window: int | None = None, saved: SavedPrompts | None = None
-) -> None:
-    """Begin to load a file in a thread; :func:`open_server` with the same arguments waits for it.
-
-    Args:
-        file: its header.
-        adapter: as for :func:`open_server`, which raises what is wrong.
-        window: as for :func:`open_server`.
-        saved: as for :func:`open_server`.
-    """
-    _import_xllamacpp()  # here: an import in the thread would wait for those of the caller
-
-    def load() -> None:
-        with suppress(ModelError):
-            open_server(file, adapter=adapter, window=window, saved=saved)
-
-    thread = threading.Thread(target=load, name="preload", daemon=True)
-    thread.start()
 
 
 def _identity(file: GgufFile) -> tuple[str, int]:
