@@ -244,11 +244,11 @@ class LlamaServer:
         with self._freed:
             first, self._used = not self._used, True
             self._shared |= bool(cache_key())
-        if first and self._files and not self._shared and (path := self._files.best_for(prompt)):
-            try:
+        if not first or not self._files or self._shared:
+            return
+        with suppress(ModelError, OSError):  # another process may delete it meanwhile: then the prompt is read
+            if path := self._files.best_for(prompt):
                 self._post("/slots/0?action=restore", {"filename": path.name})
-            except ModelError:
-                path.unlink(missing_ok=True)
 
     def save_prompts(self) -> None:
         """Save the prompts of this process for later ones, unless several callers share it."""

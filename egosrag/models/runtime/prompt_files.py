@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import struct
+import time
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,8 @@ MIN_TOKENS = 64
 _HEADER = struct.Struct("<4sII")  # of a sequence's state by llama.cpp: magic, version, number of 32 bit numbers
 _MAGIC = b"qsgg"
 _COUNTED = (-1, 1)  # the numbers begin with these and the number of token ids; without them all are token ids
-_NAME = "slot-{}.saving"
+_NAME = "{}-{}.saving"
+_ABANDONED_S = 3600.0  # after which a file that is still being saved is of a process that was killed
 _ALIKE = 0.5  # a saved prompt replaces one that shares this part of it: the same conversation, some turns earlier
 
 
@@ -73,8 +75,8 @@ class PromptFiles:
         return path
 
     def slot(self, number: int) -> Path:
-        """Where llama.cpp saves a slot, before :meth:`keep`."""
-        return self.folder / _NAME.format(number)
+        """Where llama.cpp saves a slot, before :meth:`keep`; other processes save theirs at the same time."""
+        return self.folder / _NAME.format(os.getpid(), number)
 
     def keep(self, saved: Path) -> None:
         """Take over a file that llama.cpp saved, in place of an earlier state of the same conversation."""
@@ -99,6 +101,10 @@ class PromptFiles:
                 yield path, ids
 
     def _trim(self) -> None:
+        for path in self._root.glob("*/*.saving"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                    path.unlink()
         files = sorted(self._root.glob("*/*.kv"), key=lambda path: path.stat().st_mtime, reverse=True)
         total = 0
         for path in files:

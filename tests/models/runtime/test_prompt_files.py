@@ -74,6 +74,15 @@ def test_the_least_recently_used_is_dropped(files: PromptFiles) -> None:
     assert not files.folder.exists()
 
 
+def test_what_a_killed_process_was_saving_is_removed(files: PromptFiles) -> None:
+    old, new = files.folder / "1-0.saving", files.folder / "2-0.saving"
+    for path in (old, new):
+        path.write_bytes(b"qsgg")
+    os.utime(old, (1, 1))
+    saved(files, [*range(400)])
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 @pytest.mark.parametrize("content", [b"", b"qsgg", b"qsgg" + b"\xff" * 8, b"GGUF" + bytes(400)])
 def test_other_files_are_passed_over(content: bytes, files: PromptFiles) -> None:
     (files.folder / "other.kv").write_bytes(content)
