@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from egosrag.rag.answer.engine import ManualEngine
     from egosrag.rag.index.manual_index import ManualIndex
+    from egosrag.rag.retrieval.reranking import Reranks
 
 _log = logging.getLogger(__name__)
 
@@ -108,10 +109,11 @@ def manual(
         index = ManualIndex.load(index, settings.embedder)
     if model is None and (follow_ups or not _only_quotes(settings)):
         model = chat_model(settings)
-    by_model = settings.reranker == "model"
-    reranker = (
-        LikelihoodReranker(model) if by_model and model else Reranker(settings.reranker) if settings.reranker else None
-    )
+    reranker: Reranks | None = None
+    if settings.reranker == "model" and model:
+        reranker = LikelihoodReranker(model)
+    elif settings.reranker:
+        reranker = Reranker(settings.reranker)
     return ManualEngine(
         index,
         model,

@@ -34,8 +34,8 @@ def recorder() -> Recorder | None:
 
 
 @contextmanager
-def collecting(statements: list[Statement] | None) -> Iterator[None]:
-    """Context manager in which the statements of this thread are added to ``statements``; None: they are executed."""
+def collecting(statements: list[Statement]) -> Iterator[None]:
+    """Context manager in which the statements of this thread are added to ``statements`` instead of executed."""
     _recording.statements = statements
     try:
         yield

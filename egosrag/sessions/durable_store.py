@@ -82,17 +82,12 @@ class HeldSession:
         What is collected is taken as a whole: otherwise a step that is stored in the background while another thread
         writes what waits would be lost.
         """
-        self._deferring.acquire()
-        deferred = self.deferred
-        if deferred is None:
-            self._deferring.release()
-            yield False
-            return
-        try:
-            with collecting(deferred):
-                yield True
-        finally:
-            self._deferring.release()
+        with self._deferring:
+            if self.deferred is not None:
+                with collecting(self.deferred):
+                    yield True
+                return
+        yield False
 
     def take_deferred(self, then: list[Statement] | None) -> tuple[list[Statement], str]:
         """What waits to be written, and the id of the newest checkpoint in it.

@@ -2,7 +2,7 @@
 
 When a process ends, llama.cpp's slots are saved: for each the token ids and the keys and values computed for them. The
 first prompt of a later process that begins alike takes over the longest common beginning. A file has what its prompts
-say: the folder is its owner's alone, and it is cleared whenever a conversation is deleted.
+say: the folder is its owner's alone, and ``egosrag sessions delete`` clears it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
+from egosrag.errors import SettingsError
 from egosrag.models.traits import traits_of
 from egosrag.rag.answer.citation_verifier import CitationVerifier
 from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
@@ -88,8 +89,10 @@ class ManualEngine:
             reranker: reorders the first passages.
 
         Raises:
-            SettingsError: ``rewrites`` is not 0 to 3.
+            SettingsError: ``rewrites`` is not 0 to 3, or a model is needed and there is none.
         """
+        if model is None and (decompose or rewrites or answers == "model"):
+            raise SettingsError("decompose, rewrites and answers=model need a model: give one, or leave them out")
         self.index = index
         self.model = model
         self.top_k = top_k

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from egosrag.errors import WindowError
+from egosrag.errors import SettingsError, WindowError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.answer.engine import ManualEngine
 from egosrag.rag.index.manual_index import ManualIndex
@@ -102,6 +102,15 @@ def test_what_is_below_a_heading_that_the_question_names_is_an_answer(
     manual, _ = engine(manuals[language], sentence)
     answer = manual.ask(question)
     assert (answer.mode, answer.answer) == ("generated", sentence)
+
+
+def test_without_a_model_the_manual_is_quoted(manuals: dict[str, ManualIndex]) -> None:
+    question, words, page = QUESTIONS["en"]
+    answer = ManualEngine(manuals["en"], None).ask(question, [("Which battery does the key need?", "CR2032.")])
+    assert answer.mode == "quoted" and words in answer.answer and answer.citations[0].page == page
+    for options in ({"decompose": True}, {"rewrites": 1}, {"answers": "model"}):
+        with pytest.raises(SettingsError, match="need a model"):
+            ManualEngine(manuals["en"], None, **options)  # type: ignore[arg-type]
 
 
 def test_the_repeated_question_is_no_answer(manuals: dict[str, ManualIndex]) -> None:
