@@ -10,6 +10,7 @@ import pytest
 
 from evals.speed import chat, many, rag
 from evals.speed.results import flatten
+from tests.models.conftest import gguf_of
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "evals" / "speed" / "RESULTS.md").read_text(encoding="utf-8")
@@ -50,6 +51,13 @@ def test_a_chat_is_compared_turn_by_turn(tiny_qwen: Path, single: bool, monkeypa
     assert found["ours"]["same without the cache"] and found["peers"]["itself"]["same replies"] == 1.0
     assert found["ours"]["computed for each new token"] < 3 and found["ours"]["turns"] == 3
     assert set(found["ratio"]) == {"conversation", "first token"}
+
+
+@pytest.mark.parametrize("peer", list(chat.GGUF_PEERS))
+def test_a_gguf_file_is_compared_with_llama_cpps_own_server(tiny_qwen: Path, peer: str) -> None:
+    pytest.importorskip("xllamacpp", reason="llama.cpp is in the extra gguf")
+    found = chat.measure(str(gguf_of(tiny_qwen)), turns=3, tokens=2, peers=[peer], card_words=20)
+    assert found["ours"]["turns"] == 3 and found["peers"][peer]["seconds"] > 0
 
 
 def test_batched_replies_equal_the_replies_one_by_one(tiny_qwen: Path) -> None:
