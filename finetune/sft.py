@@ -44,7 +44,7 @@ def sft(args: SftArgs) -> dict[str, Any]:
     partial = save_model(result, out, single_turn=data.single_turn)
     if partial is None:
         return {}
-    bf16, processes = args.precision == "bf16", result.trainer.args.world_size
+    bf16, processes = args.computes_in_bf16, result.trainer.args.world_size
     loss_share, speed = data.counts.loss_tokens / data.counts.tokens, result.progress.tokens_per_second(result.state)
     mfu = flops.mfu(model, speed, loss_share, record.device_name(), processes) if bf16 else None
     more = {

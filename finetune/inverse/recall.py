@@ -47,7 +47,7 @@ def measure_recall(
     model.eval().to(device)
     recall: dict[str, float] = {}
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=args.computes_in_bf16):
             for name, tasks in sets.items():
                 inverse = [task.inverse(args.system) for task in tasks]
                 forward = [task.forward(args.system) for task in tasks]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from egosrag.errors import SettingsError
+from egosrag.models.runtime.cpu import has_fast_bfloat16
 from finetune.cli import required, setting
 from finetune.data.args import DataArgs
 
@@ -29,7 +30,9 @@ class SftArgs(DataArgs):
     weight_decay: float = setting(0.0, "weight decay of AdamW")
     max_grad_norm: float = setting(1.0, "clip gradients to this norm; 0: do not clip")
     seed: int = setting(42, "seed of the row order, of dropout and of new weights")
-    precision: Literal["bf16", "fp32"] = setting("bf16", "bf16: weights in fp32, computation in bf16 (needs a GPU)")
+    precision: Literal["auto", "bf16", "fp32"] = setting(
+        "auto", "bf16: weights in fp32, computation in bf16; auto: bf16 where the GPU or CPU multiplies it by itself"
+    )
     activation_checkpointing: bool = setting(False, "recompute activations to save memory, about a quarter slower")
     fsdp: bool = setting(False, "shard weights and optimizer state over the processes (FSDP2)")
     workers: int = setting(0, "processes that prepare batches")
@@ -65,3 +68,16 @@ class SftArgs(DataArgs):
             )
         if self.resume and self.overwrite:
             raise SettingsError("resume continues the run in out and overwrite deletes it: choose one of them")
+
+    @property
+    def computes_in_bf16(self) -> bool:
+        """Whether the model computes in bf16: ``precision``, or what ``training_device`` multiplies by itself."""
+        return has_fast_bfloat16(training_device()) if self.precision == "auto" else self.precision == "bf16"
+
+
+def training_device() -> str:
+    """The type of the device that trains: the GPU or another accelerator, else ``cpu``."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator.type if accelerator else "cpu"

@@ -1,7 +1,7 @@
 """Load the model to train: tokenizer, stop tokens, weights and their dtypes, LoRA adapter, fused loss.
 
 Trained weights are fp32 whatever the checkpoint's dtype: an AdamW step at lr 2e-5 is smaller than half a bf16 ulp of
-most weights, and would be lost. ``precision: bf16`` computes in bf16 under autocast. The frozen base of a LoRA run is
+most weights, and would be lost. Computation in bf16 (``precision``) is under autocast. The frozen base of a LoRA run is
 never updated, so it stays in bf16 there.
 """
 
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import TrainingError
+from egosrag.models.runtime.cpu import has_fast_bfloat16
 from egosrag.prompts.encode import encode, end_of_turn_id
 from egosrag.traits import read_traits
 from finetune.data.tokenization import StopTokens
-from finetune.trainer.args import SftArgs
+from finetune.trainer.args import SftArgs, training_device
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,7 @@ def load_tokenizer_and_stops(args: SftArgs) -> tuple[PreTrainedTokenizerBase, St
     Raises:
         TrainingError: no such model, no chat template, or no device for bf16.
     """
-    check_device(args.precision)
+    check_device(args)
     tokenizer = load_tokenizer(args.model)
     return tokenizer, find_stop_tokens(tokenizer, args.template and args.shape != "text", args.model)
 
@@ -47,7 +48,7 @@ def load_model(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTok
 
     from finetune.trainer.loss import use_fused_loss
 
-    frozen_bf16 = args.lora and args.precision == "bf16"
+    frozen_bf16 = args.lora and args.computes_in_bf16
     model = load_weights(args.model, torch.bfloat16 if frozen_bf16 else torch.float32)
     window = getattr(model.config, "max_position_embeddings", None)
     if window and args.max_length > window:
@@ -57,16 +58,16 @@ def load_model(args: SftArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTok
     return _with_lora(model, args, tokenizer) if args.lora else model
 
 
-def check_device(precision: str) -> None:
-    """Fail early if bf16 is requested and no device computes in it.
+def check_device(args: SftArgs) -> None:
+    """Fail early if bf16 is requested and the device that trains does not multiply it by itself.
 
     Raises:
-        TrainingError: there is no such device.
+        TrainingError: it does not.
     """
-    from transformers.utils import is_torch_bf16_gpu_available
-
-    if precision == "bf16" and not is_torch_bf16_gpu_available():
-        raise TrainingError("bf16 needs a GPU that computes in it, and there is none: add --precision fp32")
+    if args.precision == "bf16" and not has_fast_bfloat16(training_device()):
+        raise TrainingError(
+            "bf16 needs a GPU or a CPU (AMX, AVX-512 BF16) that computes in it, and there is none: add --precision fp32"
+        )
 
 
 def checkpoint_path(name: str) -> str:

@@ -81,7 +81,7 @@ class Samples(TrainerCallback):
         try:
             with (
                 torch.random.fork_rng([device] if device.type == "cuda" else []),  # generate draws, even if greedy
-                torch.autocast(device.type, torch.bfloat16, enabled=self._args.precision == "bf16"),
+                torch.autocast(device.type, torch.bfloat16, enabled=self._args.computes_in_bf16),
             ):
                 return generate_greedy(model, self._tokenizer, prompts, stops, _MAX_NEW_TOKENS)
         finally:

@@ -23,7 +23,7 @@ from transformers import (
 
 from egosrag.errors import TrainingError
 from egosrag.traits import write_traits
-from finetune.trainer.args import SftArgs
+from finetune.trainer.args import SftArgs, training_device
 from finetune.trainer.progress import Progress
 from finetune.trainer.run_folder import CHECKPOINTS, PARTIAL, last_complete_checkpoint, save_error
 from finetune.trainer.samples import Samples
@@ -109,13 +109,13 @@ def training_arguments(args: SftArgs, *, sequential: bool, checkpoints: bool) ->
         weight_decay=args.weight_decay,
         max_grad_norm=args.max_grad_norm,
         seed=args.seed,
-        bf16=args.precision == "bf16",
+        bf16=args.computes_in_bf16,
         activation_checkpointing=args.activation_checkpointing,
         fsdp=args.fsdp or None,
         dataloader_num_workers=args.workers,
         dataloader_pin_memory=torch.cuda.is_available(),
         train_sampling_strategy="sequential" if sequential else "random",
-        use_cpu=args.precision == "fp32" and not torch.cuda.is_available(),
+        use_cpu=training_device() == "cpu",
         remove_unused_columns=False,
         include_num_input_tokens_seen="all",
         logging_steps=args.log_steps,

@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from egosrag.errors import ModelError, TrainingError
+from egosrag.models.runtime.cpu import has_fast_bfloat16
 from egosrag.traits import read_traits
 from finetune.sft import main, sft
 from finetune.trainer import run_folder, train
+from finetune.trainer.args import training_device
 from finetune.trainer.model import checkpoint_path, load_tokenizer_and_stops
 from finetune.trainer.record import git_commit
 
@@ -37,6 +39,25 @@ def test_every_weight_changes_and_is_saved_in_fp32(settings: Make, tiny_qwen: Pa
     assert all(not torch.equal(before[name], after[name]) for name in before)
     assert result["dtypes"] == {"trained": ["float32"], "frozen": [], "autocast": None}
     assert {weight.dtype for weight in after.values()} == {torch.float32}
+
+
+def test_a_run_computes_in_bf16_where_the_processor_multiplies_it(settings: Make, tmp_path: Path) -> None:
+    if training_device() == "cpu" and not has_fast_bfloat16():
+        pytest.skip("this processor has no bfloat16 instructions")
+    result = sft(settings(precision="auto"))
+    assert result["dtypes"] == {"trained": ["float32"], "frozen": [], "autocast": "bfloat16"}
+    assert {weight.dtype for weight in weights(tmp_path / "out").values()} == {torch.float32}
+    assert losses(result)[0] == pytest.approx(losses(sft(settings(out=str(tmp_path / "fp32"))))[0], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fast", "precision", "bf16"), [(True, "auto", True), (False, "auto", False), (True, "fp32", False)]
+)
+def test_the_precision_follows_the_device_unless_it_is_given(
+    settings: Make, fast: bool, precision: str, bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.trainer.args.has_fast_bfloat16", lambda device: fast)
+    assert settings(precision=precision).computes_in_bf16 == bf16
 
 
 def test_the_output_folder_has_a_complete_checkpoint_a_record_and_a_plot_and_no_pickle(
@@ -167,16 +188,17 @@ def test_an_incomplete_checkpoint_is_not_resumed_from(settings: Make, tmp_path: 
     ("changes", "message"),
     [
         ({"model": "no/such-model"}, "no tokenizer in no/such-model"),
-        ({"precision": "bf16"}, "bf16 needs a GPU that computes in it, and there is none: add --precision fp32"),
+        ({"precision": "bf16"}, "bf16 needs a GPU or a CPU (AMX, AVX-512 BF16) that computes in it"),
         ({"max_length": 5000}, "max_length 5000 exceeds the model's context window of 1024"),
         ({"batch_size": 4, "micro_batch": 3}, "batch_size 4 is not a multiple of 1 processes x micro_batch 3"),
         ({"lora": True, "lora_targets": "nope"}, "no LoRA on lora_targets nope"),
         ({"resume": True}, "there is no complete checkpoint in"),
     ],
 )
-def test_an_impossible_run_is_reported_in_one_line(settings: Make, changes: dict[str, Any], message: str) -> None:
-    if torch.cuda.is_available() and changes.get("precision") == "bf16":
-        pytest.skip("this machine has a GPU")
+def test_an_impossible_run_is_reported_in_one_line(
+    settings: Make, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.trainer.model.has_fast_bfloat16", lambda device: False)
     with pytest.raises(TrainingError) as error:
         sft(settings(**changes))
     assert message in str(error.value) and "\n" not in str(error.value)
