@@ -21,7 +21,8 @@ from typing import NamedTuple
 _MAX_DEPTH = 40  # of nested macros; deeper braces are text
 _MAX_REPEATS = 100  # of {{space::N}} and {{newline::N}}, and dice of one {{roll}}
 _MAX_INSERTED = 200_000  # characters of card fields that macros insert into one text
-_HEAD = re.compile(r"\s*(///?|time_utc[+-]\d+|[#/]?[a-z_][\w-]*)(?:\s*::?|(?=\s)|$)", re.IGNORECASE)
+# The name of a macro; what follows the slashes of a comment needs no space.
+_HEAD = re.compile(r"\s*(///(?=\s*$)|//|(?:time_utc[+-]\d+|[#/]?[a-z_][\w-]*)(?=\s|:|$))(?:\s*::?)?", re.IGNORECASE)
 _LEGACY = re.compile(r"<(user|bot|char|charifnotgroup|group)>", re.IGNORECASE)
 _DICE = re.compile(r"(\d*)d?(\d+)\s*([+-]\s*\d+)?", re.IGNORECASE)
 _FORMAT = re.compile(r"\[([^\]]*)\]|YYYY|YY|MMMM|MMM|MM|M|DD|D|dddd|ddd|HH|H|hh|h|mm|m|ss|s|A|a|LL|LT|L")

@@ -24,6 +24,8 @@ ZH = replace(SCOPE, language="zh")
         ("{{ CHAR }} {{User}} <USER> <bot> <Char>", "Ilka Ann Ann Ilka Ilka"),
         ("a{{// note to self}}b{{comment: hidden}}c{{//}}more{{user}}{{///}}d", "abcd"),
         ("{{comment}}a{{/comment}}b", "b"),
+        ("a{{//note}}b{{//{{user}}: note}}c{{///four slashes}}d{{//note\nof two lines}}e", "abcde"),
+        ("{{time_UTC+2x}}{{// }}", "{{time_UTC+2x}}"),
         ("{{hidden_key:gear}}x", "x"),
         ("{{reverse:abc}}{{reverse::{{user}}}}", "cbannA"),
         ("a{{newline}}b{{newline::2}}c{{space}}d{{space::3}}e", "a\nb\n\nc d   e"),
