@@ -6,7 +6,7 @@ Read in this order:
 2. ``data``: the JSON or YAML in a file, in any encoding; files written atomically.
 3. ``png``, ``pictures``, ``charx``: the text chunks of a PNG, the EXIF data of other pictures, the zip of card V3.
 4. ``cards``: convert between character cards V1, V2, V3 and the fields of a :class:`egosrag.schema.Role`; ``foreign``:
-   cards in the keys of other programs, as V2.
+   cards in the keys of other programs, as V2; ``sample_dialogue``: the spoken lines of ``mes_example``.
 5. ``notes``: post-history instructions, depth prompt and author's note.
 6. ``lorebook``: load lorebooks, and select the entries that the lines of a conversation activate; ``lore_formats``: the
    formats of other programs; ``lore_rules``: when an entry is activated.

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from egosrag.prompts.render import USER
-from egosrag.roles import foreign
+from egosrag.roles import foreign, sample_dialogue
 from egosrag.roles.data import Notify
 from egosrag.roles.lore_formats import character_book, lorebook_from
 from egosrag.schema import Role, Statement
@@ -45,10 +45,7 @@ _CARD_KEY_FIELDS = {
     "nickname": ("nickname",),
     "character_book": ("lorebook",),
 }
-_SPEAKER_LINE = re.compile(r"^\s*(\{\{user\}\}|\{\{char\}\}|[^:：\n]{1,40}?)\s*[:：]\s*(.+)$", re.IGNORECASE)
-_EMPTY_SPEAKER = re.compile(r"\s*\{\{(?:char|user)\}\}\s*[:：]\s*", re.IGNORECASE)
 _COMMENT = re.compile(r"\{\{(?://|comment:)[^{}]*\}\}", re.IGNORECASE)
-_START = re.compile(r"<START>", re.IGNORECASE)
 _LABELS = {
     "en": {"speaking_style": "Speaking style: ", "relations": "Relations: "},
     "zh": {"speaking_style": "说话风格：", "relations": "关系："},
@@ -95,12 +92,13 @@ def role_fields(card: dict[str, Any], notify: Notify | None = None) -> dict[str,
         raise ValueError('it has no "data" object')
     texts = {key: _text(data.get(key)) for key in ("name", *_V1_TEXTS, "nickname")}
     prose = "".join(texts[key] for key in ("description", "personality", "scenario", "first_mes", "mes_example"))
+    name = _name(texts["name"]) or _name(_text(card.get("name"))) or _name(texts["nickname"])
     fields: dict[str, Any] = {
-        "name": _name(texts["name"]) or _name(_text(card.get("name"))) or _name(texts["nickname"]),
+        "name": name,
         "language": language_of(prose or texts["name"]),
         "background": [texts[key] for key in ("description", "scenario") if texts[key]],
         "personality": [texts["personality"]] if texts["personality"] else [],
-        "sample_dialogue": _dialogue_lines(texts["mes_example"]),
+        "sample_dialogue": sample_dialogue.lines_of(texts["mes_example"], name),
         "greeting": texts["first_mes"] or None,
         "alternate_greetings": _texts(data.get("alternate_greetings")),
         "nickname": texts["nickname"] or None,
@@ -186,27 +184,6 @@ def _texts(value: Any) -> list[str]:
     """A list of texts, without what is no text; of a single text that one."""
     values = value if isinstance(value, list) else [value]
     return [text for text in values if isinstance(text, str) and text]
-
-
-def _dialogue_lines(example: str) -> list[dict[str, str]]:
-    """The spoken lines of ``mes_example``; a line without a speaker continues the one before it.
-
-    Text in front of the first speaker of a dialogue (after ``<START>``) is said by the character.
-    """
-    lines: list[dict[str, str]] = []
-    for dialogue in _START.split(example):
-        first = len(lines)
-        for line in dialogue.splitlines():
-            match = _SPEAKER_LINE.match(line)
-            if match and match.group(2).strip():
-                lines.append({"speaker": match.group(1), "text": match.group(2).strip()})
-            elif not line.strip() or _EMPTY_SPEAKER.fullmatch(line):
-                continue
-            elif len(lines) > first:
-                lines[-1]["text"] += "\n" + line.strip()
-            else:
-                lines.append({"speaker": "{{char}}", "text": line.strip()})
-    return lines
 
 
 def _card_values(role: Role) -> dict[str, Any]:
