@@ -4,7 +4,8 @@ Read in this order:
 
 1. ``files``: load and save role files (our JSON, or a character card in whatever file it is); ``folder``: import many.
 2. ``data``: the JSON or YAML in a file, in any encoding; files written atomically.
-3. ``png``, ``pictures``, ``charx``: the text chunks of a PNG, the EXIF data of other pictures, the zip of card V3.
+3. ``png``, ``pictures``, ``charx``, ``byaf``: the text chunks of a PNG, the EXIF data of pictures, the zip of card V3
+   and that of Backyard AI.
 4. ``cards``: convert between character cards V1, V2, V3 and the fields of a :class:`egosrag.schema.Role`; ``foreign``:
    cards in the keys of other programs, as V2; ``sample_dialogue``: the spoken lines of ``mes_example``.
 5. ``notes``: post-history instructions, depth prompt and author's note.

@@ -2,7 +2,7 @@
 
 In a PNG a card is base64 of JSON in UTF-8, in the tEXt chunk ``ccv3`` (V3) or ``chara`` (V2). As in SillyTavern
 (src/character-card-parser.js) both are written, and if both are present, ``ccv3`` is read. Read are compressed chunks,
-base64 without padding or plain JSON, WebP and JPEG with the card in EXIF, CHARX, JSON in other encodings, and YAML.
+base64 without padding or plain JSON, pictures with the card in EXIF, CHARX, BYAF, JSON in other encodings, and YAML.
 
 These files come from strangers. Whatever is in them, the result is the data or one line of error.
 """
@@ -33,7 +33,7 @@ _KEYWORDS = ("ccv3", "chara")  # of the chunks of a PNG, the one that is preferr
 _DATA_URI = re.compile(r"data:[\w/+.-]*;base64,", re.IGNORECASE)
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 _YAML_SUFFIXES = (".yaml", ".yml")
-EXTENSIONS = ("json", "png", "webp", "jpg", "jpeg", "charx", "yaml", "yml")
+EXTENSIONS = ("json", "png", "apng", "webp", "jpg", "jpeg", "avif", "charx", "byaf", "yaml", "yml")
 """Extensions of the files that a card can be in."""
 
 
@@ -82,7 +82,7 @@ def read_role_file(path: str | Path) -> RoleFile:
         RoleError: there is no such file, or it is not a role card.
     """
     path = role_path(path)
-    is_charx = path.suffix.lower() in (".charx", ".zip")
+    is_charx = path.suffix.lower() in (".charx", ".byaf", ".zip")
     data = read_bytes(path, "role card", CHARX_BYTES if is_charx else CARD_BYTES)
     notes: list[str] = []
     content = _content(data, path, notes)
@@ -174,22 +174,20 @@ class _Content(NamedTuple):
 def _content(data: bytes, path: Path, notes: list[str]) -> _Content:
     """The cards in a file, by its first bytes; ``notes`` receives what is wrong with it."""
     kind = pictures.extension_of(data)
-    if data.startswith(charx.SIGNATURE) or (kind != "png" and path.suffix.lower() == ".charx"):
+    if data.startswith(charx.SIGNATURE) or (kind != "png" and path.suffix.lower() in (".charx", ".byaf")):
         return _charx_content(data, path)
     if kind == "png":
         texts, problems = png.texts(data, CARD_TEXT_BYTES)
         notes += problems
         found = [(f"its chunk {word}", text) for word in _KEYWORDS for keyword, text in texts if keyword == word]
+        found = found or _exif_texts(data, path)
     elif kind:
         if kind == "jpg" and charx.SIGNATURE in data:  # RisuAI writes a CHARX file behind the picture
             try:
                 return _charx_content(data, path)._replace(kind=kind, picture=data)
             except RoleError as error:
                 notes.append(str(error))
-        try:
-            found = [("its EXIF data", text) for text in pictures.exif_texts(data)]
-        except ValueError as error:
-            raise RoleError(f"the picture {path} is damaged: {error}; get another copy") from error
+        found = _exif_texts(data, path)
     else:
         return _Content("", (("the file", data),))
     found = [(place, text) for place, text in found if text.strip(b" \0")]
@@ -200,10 +198,17 @@ def _content(data: bytes, path: Path, notes: list[str]) -> _Content:
     raise RoleError(f"the picture {path} contains no character card: export the card as PNG again, or as JSON")
 
 
+def _exif_texts(data: bytes, path: Path) -> list[tuple[str, bytes]]:
+    try:
+        return [("its EXIF data", text) for text in pictures.exif_texts(data)]
+    except ValueError as error:
+        raise RoleError(f"the picture {path} is damaged: {error}; get another copy") from error
+
+
 def _charx_content(data: bytes, path: Path) -> _Content:
     try:
         archive = charx.Charx(data)
-        return _Content("charx", (("card.json", archive.card),), None, archive)
+        return _Content(archive.kind, (("card.json", archive.card),), None, archive)
     except ValueError as error:
         raise RoleError(f"the CHARX file {path} cannot be used: {error}; export it again") from error
 
@@ -298,7 +303,8 @@ def _charx(role: Role, source: Path | None) -> bytes:
         picture = _picture_of(source) if source else None
         assets: dict[str, bytes] = {}
         if source and (data := read_bytes(source, "picture", CHARX_BYTES)).startswith(charx.SIGNATURE):
-            assets = charx.Charx(data).assets()
+            archive = charx.Charx(data)
+            assets = archive.assets() if archive.kind == "charx" else {}
         return charx.write_charx(card, picture, assets)
     except ValueError as error:
         raise RoleError(f"the picture {source} cannot be used: {error}; give another file") from error

@@ -4,7 +4,8 @@ Read are Pygmalion and text-generation-webui (``char_name``, ``char_persona``, .
 Character.AI and Backyard AI. What has no place in a card V2 is kept in ``extensions`` under the program's name.
 
 Sources: oobabooga/text-generation-webui (modules/chat.py), agnaistic/agnai (common/types, CharacterJSON),
-kwaroran/RisuAI (src/ts/characterCards.ts), SillyTavern/SillyTavern (src/endpoints/characters.js, the importers).
+kwaroran/RisuAI (src/ts/characterCards.ts), SillyTavern/SillyTavern (src/endpoints/characters.js, the importers),
+EliseWindbloom/Convert-BackyardAI-card-to-TavernAI-png-json (Backyard AI, once Faraday).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 # Keys of other programs for each key of a card, the most reliable first.
 _ALTERNATIVES: dict[str, tuple[str, ...]] = {
-    "name": ("name", "char_name", "aiDisplayName", "participant__name", "aiName", "title"),
+    "name": ("name", "char_name", "aiName", "aiDisplayName", "participant__name", "title"),
     "description": ("char_persona", "context", "desc", "aiPersona", "persona", "description"),
     "personality": ("personality",),
     "scenario": ("scenario", "world_scenario"),
@@ -40,12 +41,17 @@ _PROGRAMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("pygmalion", frozenset({"char_name", "char_persona", "char_greeting", "world_scenario", "example_dialogue"})),
     ("textgen", frozenset({"context"})),
 )
+_PROGRAMS_KEYS = dict(_PROGRAMS)
+_BACKYARD_MACRO = re.compile(r"#?(?<!\{)\{(character|user)\}(?!\})", re.IGNORECASE)
 _SPOKEN = re.compile(r"^\s*(?:\{\{(?:char|user|random_user_\d+)\}\}|[^:\n]{1,40})\s*:", re.IGNORECASE)
 
 
 def program_of(data: Mapping[str, Any]) -> str:
     """The program that wrote a card in keys of its own; empty for a card V1 to V3 and for our own roles."""
-    if isinstance(data.get("character"), dict) and {"definition", "greeting"} & data["character"].keys():
+    inner = data.get("character")
+    if isinstance(inner, dict) and _PROGRAMS_KEYS["backyard"] & inner.keys():
+        return "backyard"
+    if isinstance(inner, dict) and {"definition", "greeting"} & inner.keys():
         return "characterai"
     if data.get("kind") == "character" and "persona" in data:
         return "agnai"
@@ -61,8 +67,10 @@ def card_v2(data: Mapping[str, Any], program: str) -> dict[str, Any]:
         data: the card.
         program: see :func:`program_of`.
     """
-    if program == "characterai" and isinstance(data.get("character"), dict):
+    if program in ("characterai", "backyard") and isinstance(data.get("character"), dict):
         data = data["character"]
+    if program == "backyard":
+        data = {key: _with_macros(value) for key, value in data.items()}
     used: set[str] = set()
     card: dict[str, Any] = {}
     for key, names in _ALTERNATIVES.items():
@@ -89,6 +97,15 @@ def card_v2(data: Mapping[str, Any], program: str) -> dict[str, Any]:
         extensions[program] = rest
     texts = dict.fromkeys(("name", "description", "personality", "scenario", "first_mes", "mes_example"), "")
     return {"spec": "chara_card_v2", "spec_version": "2.0", "data": texts | card | {"extensions": extensions}}
+
+
+def _with_macros(value: Any) -> Any:
+    """A value of a card of Backyard AI, with ``{{char}}`` for ``{character}`` and ``#{character}``."""
+    if isinstance(value, str):
+        return _BACKYARD_MACRO.sub(lambda m: "{{user}}" if m.group(1).lower() == "user" else "{{char}}", value)
+    if isinstance(value, dict):
+        return {key: _with_macros(item) for key, item in value.items()}
+    return [_with_macros(item) for item in value] if isinstance(value, list) else value
 
 
 def _read_agnai(data: Mapping[str, Any], card: dict[str, Any], used: set[str]) -> None:

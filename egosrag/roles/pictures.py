@@ -1,7 +1,8 @@
-"""The pictures of cards: the card in the EXIF data of a WebP or JPEG file, and conversion to PNG.
+"""The pictures of cards: the card in the EXIF data of a WebP, JPEG, AVIF or PNG file, and conversion to PNG.
 
-SillyTavern and image tools write the card into EXIF's ``UserComment`` (EXIF 2.32, 4.6.5: eight bytes of character code,
-then the text), some into ``ImageDescription``; JPEG has comments (COM) too. Pixels are decoded only for a conversion.
+SillyTavern, Backyard AI and image tools write the card into EXIF's ``UserComment`` (EXIF 2.32, 4.6.5: eight bytes of
+character code, then the text), some into ``ImageDescription`` or Windows' ``XPComment``; JPEG has comments (COM) too.
+Pixels are decoded only for a conversion.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from io import BytesIO
 from typing import Any
 
 from egosrag.limits import PICTURE_PIXELS
-from egosrag.roles.png import SIGNATURE
+from egosrag.roles.png import SIGNATURE, chunks
 
 JPEG, _WEBP, _GIF = b"\xff\xd8\xff", b"WEBP", b"GIF8"
-_EXIF_IFD, _USER_COMMENT, _DESCRIPTION = 0x8769, 0x9286, 0x010E
+_EXIF_IFD, _USER_COMMENT, _DESCRIPTION, _XP_COMMENT = 0x8769, 0x9286, 0x010E, 0x9C9C
 _CODES = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", b"\0" * 8)
 _NUMBERS = re.compile(rb"\s*\d{1,3}(?:\s*,\s*\d{1,3}){8,}\s*")  # bytes as a list of numbers, as SillyTavern wrote once
 
@@ -81,17 +82,44 @@ def _opened(data: bytes) -> Any:
 
 
 def _exif(data: bytes) -> Iterator[bytes]:
-    with _opened(data) as image:
-        try:
-            exif = image.getexif()
-            values = [exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_USER_COMMENT), exif.get(_DESCRIPTION)]
-        except Exception as error:  # Pillow's EXIF reader raises whatever its parts do
-            raise ValueError(f"its EXIF data cannot be read ({type(error).__name__})") from error
+    if data.startswith(SIGNATURE):
+        values = _exif_of_png(data)
+    else:
+        with _opened(data) as image:
+            try:
+                values = _texts_of(image.getexif())
+            except Exception as error:  # Pillow's EXIF reader raises whatever its parts do
+                raise ValueError(f"its EXIF data cannot be read ({type(error).__name__})") from error
     for value in values:
         if isinstance(value, bytes):
             yield value
         elif isinstance(value, str):
             yield value.encode("latin-1") if value.isascii() else value.encode("utf-8", "replace")
+
+
+def _exif_of_png(data: bytes) -> list[Any]:
+    """The texts in the chunk ``eXIf``, without its pixels; none where it cannot be read."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    try:
+        exif.load(next((chunk.content for chunk in chunks(data) if chunk.kind == b"eXIf"), b""))
+        return _texts_of(exif)
+    except Exception:  # as above; few pictures have it for a card
+        return []
+
+
+def _texts_of(exif: Any) -> list[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damage: what can be read is
+        values = [exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_USER_COMMENT), exif.get(_DESCRIPTION)]
+        return [*values, _utf_16(exif.get(_XP_COMMENT))]
+
+
+def _utf_16(value: Any) -> str:
+    """The text of Windows' own tags: bytes, or a tuple of them."""
+    raw = bytes(value) if isinstance(value, tuple) else value
+    return raw.decode("utf-16-le", "ignore") if isinstance(raw, bytes) else ""
 
 
 def _without_code(text: bytes) -> bytes:

@@ -18,6 +18,7 @@ from egosrag.errors import RoleError
 from egosrag.roles import png
 from egosrag.roles.files import RoleFile, load_role, read_role_file, save_role
 from egosrag.roles.pictures import as_png, extension_of
+from egosrag.schema import Role
 from tests.roles.test_cards import FULL, chunk, picture
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "cards"
@@ -111,6 +112,93 @@ def test_webp_and_jpeg_have_the_card_in_exif(kind: str, data: Image.Exif, tmp_pa
     assert again.role.greeting == file.role.greeting
 
 
+def backyard() -> dict[str, Any]:
+    return {"character": {
+        "aiName": "Ilka", "aiDisplayName": "Ilka, Clockmaker", "aiPersona": "{character} mends clocks for {user}.",
+        "scenario": "{{user}} enters {character}'s shop.", "firstMessage": "You are late, {user}.", "basePrompt": "x",
+        "customDialogue": "#{user}: Open?\n#{character}: Always.", "isNSFW": False, "temperature": 1.2,
+        "loreItems": [{"id": "1", "order": "1", "key": "gear, cog", "value": "{character}'s gears are brass."}],
+    }, "version": 4}  # fmt: skip
+
+
+def is_backyards(role: Role) -> None:
+    assert role.name == "Ilka"
+    assert [s.text for s in role.background] == [
+        "{{char}} mends clocks for {{user}}.",
+        "{{user}} enters {{char}}'s shop.",
+    ]
+    assert role.greeting == "You are late, {{user}}."
+    assert [(line.speaker, line.text) for line in role.sample_dialogue] == [
+        ("{{user}}", "Open?"), ("{{char}}", "Always."),
+    ]  # fmt: skip
+    assert role.lorebook is not None
+    assert [(e.keys, e.content) for e in role.lorebook.entries] == [(("gear", "cog"), "{{char}}'s gears are brass.")]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_backyards_cards_are_in_the_exif_data_of_pictures(kind: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + base64.b64encode(json.dumps(backyard()).encode())
+    out = BytesIO()
+    Image.new("RGB", (4, 6), "red").save(out, kind, exif=exif.tobytes())
+    file = read(tmp_path, out.getvalue(), f"card.{kind.lower()}")
+    assert (file.format, file.picture) == (f"backyard in {kind.lower().replace('jpeg', 'jpg')}", out.getvalue())
+    is_backyards(file.role)
+    is_backyards(read(tmp_path, json.dumps(backyard()).encode(), "card.json").role)
+
+
+def test_windows_comment_of_a_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x9C9C] = JSON.decode().encode("utf-16-le")
+    out = BytesIO()
+    Image.new("RGB", (4, 6), "red").save(out, "JPEG", exif=exif.tobytes())
+    assert read(tmp_path, out.getvalue(), "card.jpg").role.greeting == FULL["data"]["first_mes"]
+
+
+def byaf(**changed: Any) -> bytes:
+    card = backyard()["character"]
+    scenario = {
+        "narrative": card["scenario"], "firstMessages": [{"characterID": "1", "text": card["firstMessage"]}],
+        "exampleMessages": [{"text": line} for line in card["customDialogue"].split("\n")], "messages": [],
+    }  # fmt: skip
+    files: dict[str, Any] = {
+        "manifest.json": {"schemaVersion": 1, "characters": ["characters/1/character.json"],
+                          "scenarios": ["scenarios/a.json", "scenarios/b.json", "scenarios/none.json"]},
+        "characters/1/character.json": {"name": "Ilka", "displayName": "Ilka, Clockmaker", "persona": card["aiPersona"],
+                                        "loreItems": card["loreItems"], "images": [{"path": "images/m%201.png"}]},
+        "scenarios/a.json": scenario,
+        "scenarios/b.json": {"firstMessages": [{"text": "Sit, {user}."}]},
+    }  # fmt: skip
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (files | {name.replace("_", "/"): value for name, value in changed.items()}).items():
+            archive.writestr(name, json.dumps(content))
+        archive.writestr("characters/1/images/m 1.png", png.blank())
+    return out.getvalue()
+
+
+def test_backyards_archive_has_the_greetings_of_its_scenarios(tmp_path: Path) -> None:
+    file = read(tmp_path, byaf(), "card.byaf")
+    is_backyards(file.role)
+    assert (file.format, file.picture) == ("backyard in byaf", png.blank())
+    assert file.role.alternate_greetings == ("Sit, {{user}}.",)
+    save_role(file.role, tmp_path / "out.charx", picture=tmp_path / "card.byaf")
+    again = read_role_file(tmp_path / "out.charx")
+    is_backyards(again.role)
+    assert (again.picture, again.assets) == (png.blank(), 1)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [({}, "names no character"), ({"characters": ["../x.json", 3]}, "names no character"), ([1], "names no character"),
+     ({"characters": ["manifest.json"]}, "has no name")],
+)  # fmt: skip
+def test_a_damaged_archive_of_backyard_is_one_line_of_error(manifest: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RoleError, match=message) as error:
+        read(tmp_path, byaf(**{"manifest.json": manifest}), "card.byaf")
+    assert "\n" not in str(error.value)
+
+
 def test_a_jpeg_has_the_card_in_its_comment(tmp_path: Path) -> None:
     out = BytesIO()
     Image.new("RGB", (4, 6)).save(out, "JPEG", comment=JSON)
@@ -149,6 +237,21 @@ def test_charx_has_a_card_and_assets(tmp_path: Path) -> None:
     save_role(file.role, tmp_path / "own.png", picture=tmp_path / "card.charx")
     assert read_role_file(tmp_path / "own.png").role.name == "Edda"
     assert read(tmp_path, b"\xff\xd8\xff\xe0 a picture" + content, "card.jpeg").role.name == "Edda"
+
+
+def test_a_charx_file_packed_by_hand_has_its_card_in_a_folder(tmp_path: Path) -> None:
+    card = with_assets()
+    card["data"]["assets"][0]["uri"] = "embedded://Assets/my%20icon.PNG"
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("deeper/in/card.json", json.dumps({"name": "Other"}))
+        archive.writestr("Edda/Card.json", json.dumps(card))
+        archive.writestr("Edda/assets/my icon.png", png.blank())
+    file = read(tmp_path, out.getvalue(), "card.charx")
+    assert (file.role.name, file.picture) == ("Edda", png.blank())
+    save_role(file.role, tmp_path / "again.charx", picture=tmp_path / "card.charx")
+    again = read_role_file(tmp_path / "again.charx")
+    assert (again.role.name, again.picture) == ("Edda", png.blank())
 
 
 def test_a_picture_becomes_the_icon_of_a_charx_file(tmp_path: Path) -> None:

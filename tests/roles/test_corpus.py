@@ -32,7 +32,7 @@ from egosrag.roles.cards import card_from_role
 from egosrag.roles.files import load_role, read_role_file, save_role
 from egosrag.schema import Persona, Turn
 from tests.roles.test_cards import chunk, picture
-from tests.roles.test_containers import AGNAI, RISU
+from tests.roles.test_containers import AGNAI, RISU, backyard
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
 CARDS = 500 * (10 if FULL else 1)
@@ -40,7 +40,8 @@ COUNT = ScriptedChatModel(responses=[]).count_tokens
 PIECES = st.sampled_from([
     "{{char}}", "{{user}}", "{{random:a,b}}", "{{pick::Sit::Stand {{user}}}}", "{{roll:1d6}}", "{{// note}}", "<START>",
     "{{#if user}}x{{/if}}", "{{getvar::x}}", "\n", '"', "“", "”", "<|im_end|>", "Ilka: ", "罗师傅：", "钟表", "clock ",
-    "\0", "{{", "}}", "@@depth 4\n", "King’s", "\u200b", "{{time}}", "[x]", "\ud800",
+    "\0", "{{", "}}", "{{//x}}", "{character}", "#{user}:",
+    "{{user}}:\n", "@@depth 4\n", "King’s", "\u200b", "{{time}}", "[x]", "\ud800",
 ])  # fmt: skip
 TEXT = st.lists(PIECES | st.text(max_size=6), max_size=8).map("".join)
 ODD = (
@@ -78,10 +79,34 @@ def v2_cards(draw: st.DrawFn) -> dict[str, Any]:
 
 
 FOREIGN = st.sampled_from([
-    AGNAI, RISU, {"char_name": "Ilka", "char_persona": "x"}, {"name": "Ilka", "context": "x", "greeting": "y"},
+    AGNAI, RISU, backyard(), {"char_name": "Ilka", "char_persona": "x"},
+    {"name": "Ilka", "context": "x", "greeting": "y"},
     {"name": "Ilka", "description": "x", "first_mes": "y"}, {"name": "Ilka", "background": ["x"]},
 ])  # fmt: skip
-FORMATS = ("json", "utf-16", "gb18030", "bom", "tEXt", "zTXt", "iTXt", "plain", "webp", "jpg", "charx", "yaml")
+BYAF = st.fixed_dictionaries(
+    {"name": st.sampled_from(["Ilka", "K's"])},
+    optional={
+        "persona": TEXT, "narrative": TEXT, "displayName": TEXT, "images": ODD,
+        "firstMessages": st.lists(st.builds(lambda text: {"text": text}, TEXT), max_size=3),
+        "loreItems": st.lists(st.builds(lambda key, text: {"key": key, "value": text}, TEXT, TEXT), max_size=3),
+    },
+)  # the character and its scenario in one  # fmt: skip
+FORMATS = (
+    "json",
+    "utf-16",
+    "gb18030",
+    "bom",
+    "tEXt",
+    "zTXt",
+    "iTXt",
+    "plain",
+    "eXIf",
+    "webp",
+    "jpg",
+    "charx",
+    "byaf",
+    "yaml",
+)
 
 
 def mutated(draw: st.DrawFn, card: Any) -> Any:
@@ -112,16 +137,19 @@ def packed(card: Any, form: str) -> tuple[str, bytes]:
         return "png", picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(b64)))
     if form == "iTXt":
         return "png", picture(chunk(b"iTXt", b"chara\0\1\0\0\0" + zlib.compress(b64)))
-    if form in ("webp", "jpg"):
+    if form in ("webp", "jpg", "eXIf"):
         exif = Image.Exif()
         exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b64
         out = BytesIO()
-        Image.new("RGB", (2, 2)).save(out, "WEBP" if form == "webp" else "JPEG", exif=exif)
-        return form, out.getvalue()
-    if form == "charx":
+        kind = {"webp": "WEBP", "jpg": "JPEG", "eXIf": "PNG"}[form]
+        Image.new("RGB", (2, 2)).save(out, kind, exif=exif.tobytes())
+        return ("png" if form == "eXIf" else form), out.getvalue()
+    if form in ("charx", "byaf"):
         out = BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
-            archive.writestr("card.json", data)
+            if form == "byaf":
+                archive.writestr("manifest.json", b'{"characters": ["a/b.json"], "scenarios": ["a/b.json"]}')
+            archive.writestr("a/b.json" if form == "byaf" else "card.json", data)
         return form, out.getvalue()
     if form == "yaml":
         return form, yaml.safe_dump(json.loads(text.replace("\\ud800", "?"))).encode()
@@ -140,7 +168,7 @@ SEEN = Counter[str]()
 @given(data=st.data())
 def test_no_card_of_the_corpus_gives_a_traceback(form: str, data: st.DataObject, tmp_path: Path) -> None:
     draw = data.draw
-    card = draw(v2_cards() | FOREIGN)
+    card = draw(BYAF if form == "byaf" else v2_cards() | FOREIGN)
     SEEN["drawn"] += 1
     damage = draw(st.sampled_from(["none", "values", "bytes"]))
     if damage == "values":
