@@ -14,6 +14,7 @@ from egosrag.errors import RoleError
 from egosrag.host.escape import unique_labels
 from egosrag.host.uploads import Upload, display_name, display_names_in_errors
 from egosrag.host.visitors import Visitor
+from egosrag.roles import files
 from egosrag.roles.lorebook import load_lorebook, save_lorebook
 from egosrag.schema import Lorebook, LoreEntry
 
@@ -33,7 +34,7 @@ __all__ = [
     "with_entry",
     "without_entry",
 ]
-EXTENSIONS = ("json", "png", "charx")
+EXTENSIONS = (*files.EXTENSIONS, "lorebook")
 MAX_LOREBOOKS = 100  # of one visitor
 _ID = re.compile(r"[0-9a-f]{12}")
 

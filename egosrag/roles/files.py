@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 _KEYWORDS = ("ccv3", "chara")  # of the chunks of a PNG, the one that is preferred first
 _DATA_URI = re.compile(r"data:[\w/+.-]*;base64,", re.IGNORECASE)
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
-_YAML_SUFFIXES = (".yaml", ".yml")
+YAML_SUFFIXES = (".yaml", ".yml")
+"""Of the files that are YAML and not JSON."""
 EXTENSIONS = ("json", "png", "apng", "webp", "jpg", "jpeg", "avif", "charx", "byaf", "yaml", "yml")
 """Extensions of the files that a card can be in."""
 
@@ -216,14 +217,18 @@ def _charx_content(data: bytes, path: Path) -> _Content:
 def _parsed(text: bytes, path: Path, place: str, notify: Notify) -> dict[str, Any]:
     """The card's object: of base64, of JSON or of YAML."""
     if place != "the file":
-        return parse_json(_from_base64(text, path, notify), path, "role card", notify)
-    if path.suffix.lower() in _YAML_SUFFIXES:
+        return parse_json(from_base64(text, path), path, "role card", notify)
+    if path.suffix.lower() in YAML_SUFFIXES:
         return parse_yaml(text, path, "role card", notify)
     return parse_json(text, path, "role card", notify)
 
 
-def _from_base64(text: bytes, path: Path, notify: Notify) -> bytes:
-    """The content of base64 with or without padding and line breaks; JSON is returned as it is."""
+def from_base64(text: bytes, path: Path) -> bytes:
+    """The content of base64 with or without padding and line breaks; JSON is returned as it is.
+
+    Raises:
+        RoleError: it is neither.
+    """
     if text.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") or b"\0{" in text[:4] or b"{\0" in text[:4]:
         return text
     compact = "".join(_DATA_URI.sub("", text.decode("latin-1"), count=1).replace("\0", "").split()).rstrip("=")

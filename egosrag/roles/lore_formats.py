@@ -8,6 +8,8 @@ An entry that cannot be read is left out and named, the others are read.
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,8 +34,10 @@ _EXTENSIONS = {
     "useGroupScoring": "use_group_scoring", "role": "role", "matchWholeWords": "match_whole_words",
     "matchPersonaDescription": "match_persona_description", "matchScenario": "match_scenario",
     "matchCharacterDescription": "match_character_description", "matchCreatorNotes": "match_creator_notes",
-    "matchCharacterPersonality": "match_character_personality",
+    "matchCharacterPersonality": "match_character_personality", "activationPercent": "probability",
 }  # fmt: skip
+_RECURSION = frozenset({"exclude_recursion", "prevent_recursion", "delay_until_recursion"})
+_KEY = re.compile(r"\s*(/(?:\\.|[^/])+/[a-z]*|[^,，]+)\s*(?:[,，]|$)")  # a regular expression may have commas
 _FLAGS = ("enabled", "constant", "selective", "case_sensitive", "use_regex")
 _NUMBERS = ("insertion_order", "priority")
 
@@ -56,16 +60,20 @@ def lorebook_from(data: Any, notify: Notify = _log.warning) -> Lorebook | None:
         data = {"entries": data}
     if not isinstance(data, Mapping):
         return None
-    entries = data.get("entries")
+    entries = data.get("entries", data.get("worldinfo"))  # a story of KoboldAI has its world info in it
     if isinstance(entries, Mapping):
         entries = list(entries.values())
     if not isinstance(entries, list):
         return None
+    read = tuple(_entries(entries, notify))
+    recursive = flag(data.get("recursive_scanning", data.get("recursiveScan")))
+    if recursive is None and any(_RECURSION & entry.extensions.keys() for entry in read):
+        recursive = True  # SillyTavern's own default: its files do not state it
     settings = dict(data) | {
         "scan_depth": _count(data, "scan_depth", "scanDepth"),
         "token_budget": _count(data, "token_budget", "tokenBudget"),
-        "recursive_scanning": _flag(data.get("recursive_scanning", data.get("recursiveScan"))),
-        "entries": tuple(_entries(entries, notify)),
+        "recursive_scanning": recursive,
+        "entries": read,
     }
     return Lorebook.model_validate(settings)
 
@@ -92,12 +100,15 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
         if own in entry and clean.get(key) in (None, "", []):
             clean[key] = entry[own]
     extensions = {_EXTENSIONS[key]: value for key, value in entry.items() if key in _EXTENSIONS and value is not None}
-    if isinstance(entry.get("position"), int):
-        extensions["position"] = entry["position"]
+    if (position := _number(entry.get("position"))) is not None:
+        extensions["position"] = int(position)
     own_extensions = entry.get("extensions")
     clean["extensions"] = extensions | (dict(own_extensions) if isinstance(own_extensions, Mapping) else {})
+    context = entry.get("contextConfig")
+    if isinstance(context, Mapping) and "insertion_order" not in clean:
+        clean["insertion_order"] = context.get("budgetPriority")  # of NovelAI
     if "disable" in entry and "enabled" not in entry:
-        clean["enabled"] = not _flag(entry["disable"])
+        clean["enabled"] = not flag(entry["disable"])
     if "secondkey" in entry and "selective" not in entry:
         clean["selective"] = bool(entry["secondkey"])
     for key in ("keys", "secondary_keys"):
@@ -107,7 +118,7 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
         clean["content"] = _joined(clean["content"])
     for key in _FLAGS:
         if key in clean:
-            clean[key] = _flag(clean[key])
+            clean[key] = flag(clean[key])
     for key in _NUMBERS:
         if key in clean:
             clean[key] = _number(clean[key])
@@ -117,7 +128,7 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _keys(value: Any) -> list[str]:
     """A list of keys; one text has them separated by commas, but a regular expression ``/.../`` is one key."""
     if isinstance(value, str):
-        return [value] if value.startswith("/") else [key for part in value.split(",") if (key := part.strip())]
+        return [key for match in _KEY.finditer(value) if (key := match.group(1).strip())]
     values = value if isinstance(value, list | tuple) else [value]
     return [str(key) for key in values if isinstance(key, str | int | float) and not isinstance(key, bool)]
 
@@ -126,17 +137,19 @@ def _joined(value: Any) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _flag(value: Any) -> bool | None:
+def flag(value: Any) -> bool | None:
+    """A truth value, which may be written as a number or a text; None for anything else."""
     if isinstance(value, str):
-        return value.strip().lower() in ("true", "1", "yes", "on")
+        return value.strip().lower() in ("true", "yes", "on") or bool(_number(value))
     return bool(value) if isinstance(value, bool | int | float) else None
 
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value) if isinstance(value, str) else value if isinstance(value, int | float) else None
+        number = float(value) if isinstance(value, str) else value if isinstance(value, int | float) else None
     except ValueError:
         return None
+    return number if number is None or math.isfinite(number) else None
 
 
 def _count(data: Mapping[str, Any], *keys: str) -> int | None:

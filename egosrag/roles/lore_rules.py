@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from egosrag.limits import REGEX_TIMEOUT_S
+from egosrag.roles.lore_formats import flag
 from egosrag.schema import LoreEntry
 from egosrag.text import macros
 from egosrag.text.language import one_line
@@ -258,16 +259,16 @@ def rule_of(entry: LoreEntry, scope: Scope | None = None) -> Rule:
     extensions = entry.extensions
     decorators, content = _split_decorators(entry.content)
     never = not entry.enabled or ("dont_activate" in decorators and "activate" not in decorators)
-    logic = extensions.get("selectiveLogic")
+    logic = _non_negative_int(extensions.get("selectiveLogic"))
     scan_depth = _non_negative_int(decorators.get("scan_depth"))
     probability = _number(extensions.get("probability"), 100)
     depth = _non_negative_int(decorators.get("depth"))
-    position = extensions.get("position")
+    position = _non_negative_int(extensions.get("position"))
     if depth is None and position == _AT_DEPTH:
         depth = _non_negative_int(extensions.get("depth", _DEFAULT_DEPTH))
     place = decorators.get("position") or (entry.model_extra or {}).get("position")
     rank = _POSITIONS.get(place, 1) if isinstance(place, str) else 1
-    if isinstance(position, int) and "position" not in decorators:
+    if position is not None and "position" not in decorators:
         rank = 0 if position == 0 else 2 if position in (2, 3) else 1
     group = extensions.get("group")
 
@@ -279,17 +280,17 @@ def rule_of(entry: LoreEntry, scope: Scope | None = None) -> Rule:
         content="" if never else content,
         keys=filled((*entry.keys, *_split_keys(decorators.get("additional_keys", "")))),
         secondary=filled(entry.secondary_keys) if entry.selective else (),
-        logic=logic if isinstance(logic, int) and _AND_ANY <= logic <= _AND_ALL else _AND_ANY,
+        logic=logic if logic is not None and logic <= _AND_ALL else _AND_ANY,
         excluded=filled(_split_keys(decorators.get("exclude_keys", ""))),
         constant=entry.constant or "activate" in decorators,
-        case_sensitive=entry.case_sensitive or extensions.get("case_sensitive") is True,
+        case_sensitive=entry.case_sensitive or bool(flag(extensions.get("case_sensitive"))),
         scan_depth=scan_depth if scan_depth is not None else _non_negative_int(extensions.get("scan_depth")),
-        recursable=not extensions.get("exclude_recursion"),
-        recurses=not extensions.get("prevent_recursion"),
-        only_recursed=bool(extensions.get("delay_until_recursion")),
-        whole_words=extensions.get("match_whole_words") is not False,
-        sources=tuple(name for key, name in _SOURCES.items() if extensions.get(key) is True),
-        probability=100 if extensions.get("useProbability") is False else probability,
+        recursable=not flag(extensions.get("exclude_recursion")),
+        recurses=not flag(extensions.get("prevent_recursion")),
+        only_recursed=bool(flag(extensions.get("delay_until_recursion"))),
+        whole_words=flag(extensions.get("match_whole_words")) is not False,
+        sources=tuple(name for key, name in _SOURCES.items() if flag(extensions.get(key))),
+        probability=100 if flag(extensions.get("useProbability")) is False else probability,
         sticky=_FOREVER if "keep_activate_after_match" in decorators else _lines(extensions.get("sticky")),
         cooldown=_FOREVER if "dont_activate_after_match" in decorators else _lines(extensions.get("cooldown")),
         delay=_lines(extensions.get("delay")),
@@ -297,8 +298,8 @@ def rule_of(entry: LoreEntry, scope: Scope | None = None) -> Rule:
         every=max(1, _lines(decorators.get("activate_only_every"))),
         groups=_split_keys(group) if isinstance(group, str) else (),
         group_weight=max(0.0, _number(extensions.get("group_weight"), 100)),
-        group_first=extensions.get("group_override") is True,
-        group_scoring=extensions.get("use_group_scoring") is True,
+        group_first=bool(flag(extensions.get("group_override"))),
+        group_scoring=bool(flag(extensions.get("use_group_scoring"))),
         depth=depth,
         rank=rank,
     )
@@ -338,7 +339,7 @@ def _split_keys(keys: str) -> tuple[str, ...]:
 
 def _non_negative_int(value: Any) -> int | None:
     try:
-        return None if value is None or isinstance(value, bool) else max(0, int(value))
+        return None if value is None or isinstance(value, bool) else max(0, int(float(value)))
     except (ValueError, TypeError, OverflowError):
         return None
 

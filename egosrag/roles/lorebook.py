@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from egosrag.errors import RoleError
-from egosrag.roles.data import Notify, parse_json, read_bytes, write_atomically
-from egosrag.roles.files import load_role
+from egosrag.limits import CARD_TEXT_BYTES
+from egosrag.roles import charx, pictures, png
+from egosrag.roles.data import Notify, decode_text, parse_json, parse_yaml, read_bytes, write_atomically
+from egosrag.roles.files import YAML_SUFFIXES, from_base64, load_role
 from egosrag.roles.lore_formats import character_book, lorebook_from
 from egosrag.roles.lore_rules import Lines, Rule, ScanText, ScanTexts, rule_of
 from egosrag.schema import Lorebook, LoreEntry, Role
@@ -25,6 +28,8 @@ from egosrag.text.macros import Scope
 
 _log = logging.getLogger(__name__)
 _LOOK_BACK = 200  # replies that decide whether an entry with a duration is still active
+_LIST = re.compile(r"\s*\[\s*\{")  # of entries, as KoboldAI has it
+_NOVELAI = "naidata"  # the chunk in which NovelAI's pictures have a lorebook
 _AT_DEPTH = 4  # SillyTavern's position of an entry among the messages
 
 
@@ -32,7 +37,9 @@ _AT_DEPTH = 4  # SillyTavern's position of an entry among the messages
 
 
 def load_lorebook(path: str | Path, *, notify: Notify = _log.warning) -> Lorebook:
-    """Load the lorebook of a file: a lorebook as JSON in any of the formats, or the one in a character card.
+    """Load the lorebook of a file: a lorebook in any of the formats, or the one in a character card.
+
+    What a file is, its content says, and not its name: NovelAI's end with ``.lorebook``.
 
     Args:
         path: the file.
@@ -42,11 +49,11 @@ def load_lorebook(path: str | Path, *, notify: Notify = _log.warning) -> Loreboo
         RoleError: the file cannot be read, or is not a lorebook.
     """
     path = Path(path)
-    if path.suffix.lower() != ".json":
+    data = _lorebook_data(path)
+    if data is None:
         if (book := load_role(path, notify=notify).lorebook) is None:
             raise RoleError(f"the card {path} contains no lorebook: give a file with entries")
         return book
-    data: Any = parse_json(read_bytes(path, "lorebook"), path, "lorebook")
     if isinstance(data.get("data"), dict | list):  # lorebook_v3, RisuAI, or a card
         data = data["data"]
     if isinstance(data, dict) and isinstance(data.get("character_book"), dict):
@@ -55,6 +62,25 @@ def load_lorebook(path: str | Path, *, notify: Notify = _log.warning) -> Loreboo
     if book is None:
         raise RoleError(f"{path} is not a lorebook: it needs a list of entries; give a character card as the role")
     return book
+
+
+def _lorebook_data(path: Path) -> Any:
+    """The value of a lorebook's file; None for a picture or a zip, in which a card is."""
+    if path.suffix.lower() in (".charx", ".byaf"):
+        return None
+    content = read_bytes(path, "lorebook")
+    if pictures.extension_of(content) == "png":
+        for keyword, chunk in png.texts(content, CARD_TEXT_BYTES).texts:
+            if keyword == _NOVELAI:
+                return parse_json(from_base64(chunk, path), path, "lorebook")
+    if pictures.extension_of(content) or content.startswith(charx.SIGNATURE):
+        return None
+    if path.suffix.lower() in YAML_SUFFIXES:
+        return parse_yaml(content, path, "lorebook")
+    text = decode_text(content, path, "lorebook")
+    if _LIST.match(text):
+        text = f'{{"entries": {text}}}'
+    return parse_json(text.encode(), path, "lorebook")
 
 
 def save_lorebook(book: Lorebook, path: str | Path) -> None:

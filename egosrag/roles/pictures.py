@@ -42,7 +42,9 @@ def exif_texts(data: bytes) -> list[bytes]:
     Raises:
         ValueError: the picture is damaged.
     """
-    found = [_without_code(text) for text in _exif(data)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damage: what can be read is
+        found = [_without_code(text) for text in _exif(data)]
     if data.startswith(JPEG):
         found += _jpeg_comments(data)
     return [text for text in found if text.strip(b" \0")]
@@ -110,10 +112,8 @@ def _exif_of_png(data: bytes) -> list[Any]:
 
 
 def _texts_of(exif: Any) -> list[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damage: what can be read is
-        values = [exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_USER_COMMENT), exif.get(_DESCRIPTION)]
-        return [*values, _utf_16(exif.get(_XP_COMMENT))]
+    values = [exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT), exif.get(_USER_COMMENT), exif.get(_DESCRIPTION)]
+    return [*values, _utf_16(exif.get(_XP_COMMENT))]
 
 
 def _utf_16(value: Any) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from egosrag.errors import RoleError
+from egosrag.roles import png
 from egosrag.roles.files import save_role
-from egosrag.roles.lorebook import load_lorebook, save_lorebook
+from egosrag.roles.lorebook import entries_for, load_lorebook, save_lorebook
 from egosrag.schema import Role
 from tests.roles.lorebooks import active
 
@@ -43,6 +46,82 @@ def test_matching_options_of_world_info_are_read(tmp_path: Path) -> None:
     assert active(lore, "lamp") == active(lore, "Lamp oil") == active(lore, "Lamp", "sea") == []
     assert lore.entries[0].model_extra is not None
     assert lore.entries[0].model_extra["position"] == 4
+
+
+def world(*entries: dict[str, Any]) -> dict[str, Any]:
+    """World info as SillyTavern writes it, each entry with all of its settings."""
+    settings = {
+        "keysecondary": [], "constant": False, "selective": True, "selectiveLogic": 0, "order": 100, "position": 0,
+        "disable": False, "excludeRecursion": False, "preventRecursion": False, "delayUntilRecursion": False,
+        "probability": 100, "useProbability": True, "depth": 4, "group": "", "groupOverride": False, "sticky": 0,
+        "groupWeight": 100, "scanDepth": None, "caseSensitive": None, "matchWholeWords": None, "role": None,
+    }  # fmt: skip
+    return {"entries": {str(n): settings | {"uid": n} | entry for n, entry in enumerate(entries)}}
+
+
+OIL = {"key": ["oil"], "content": "burns"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "expected"),
+    [
+        ({"selectiveLogic": "2", "keysecondary": ["oil"]}, "lamp", ["x"]),
+        ({"selectiveLogic": "2", "keysecondary": ["oil"]}, "lamp oil", []),
+        ({"probability": "0"}, "lamp", []),
+        ({"probability": "0", "useProbability": "false"}, "lamp", ["x"]),
+        ({"matchWholeWords": "false"}, "lamps", ["x"]),
+        ({"caseSensitive": "true"}, "Lamp", []),
+        ({"disable": "true"}, "lamp", []),
+        ({"constant": "1", "key": None}, "sea", ["x"]),
+        ({"key": "/la{1,2}mp/i, torch"}, "LAAMP", ["x"]),
+        ({"key": "/la{1,2}mp/i, torch"}, "a torch", ["x"]),
+    ],
+)
+def test_settings_may_be_texts(settings: dict[str, Any], line: str, expected: list[str], tmp_path: Path) -> None:
+    lore = load_lorebook(write(tmp_path / "b.json", world({"key": ["lamp"], "content": "x"} | settings)))
+    assert active(lore, line) == expected
+    entry = lore.entries[0].model_dump() | {"extensions": lore.entries[0].extensions}
+    assert active(load_lorebook(write(tmp_path / "v2.json", {"entries": [entry]})), line) == expected
+
+
+def test_a_place_may_be_a_text(tmp_path: Path) -> None:
+    entry = {"key": ["lamp"], "content": "x", "position": "4", "depth": "2"}
+    lore = load_lorebook(write(tmp_path / "b.json", world(entry)))
+    (placed,) = entries_for(lore, ["lamp"], 100, len)
+    assert placed.depth == 2
+
+
+def test_world_info_is_scanned_recursively_as_sillytavern_does(tmp_path: Path) -> None:
+    lamp = {"key": ["lamp"], "content": "needs oil"}
+
+    def of(book: dict[str, Any]) -> list[str]:
+        return active(load_lorebook(write(tmp_path / "b.json", book)), "lamp")
+
+    assert of(world(lamp, OIL)) == ["needs oil", "burns"]
+    assert of(world(lamp, OIL | {"excludeRecursion": True})) == ["needs oil"]
+    assert of(world(lamp | {"preventRecursion": "true"}, OIL)) == ["needs oil"]
+    assert of(world(lamp, OIL | {"delayUntilRecursion": "2"})) == ["needs oil", "burns"]
+    assert of(world(lamp, OIL) | {"recursive_scanning": False}) == ["needs oil"]
+    own = [{"keys": e["key"], "content": e["content"]} for e in (lamp, OIL)]
+    assert of({"entries": own}) == ["needs oil"], "a V2 lorebook states it"
+
+
+def test_what_a_file_is_its_content_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "b.lorebook", NOVEL_BOOK)
+    assert active(load_lorebook(path), "亮灯") == ["x"]
+    text = base64.b64encode(path.read_bytes()).decode()
+    (tmp_path / "b.png").write_bytes(png.with_texts(png.blank(), {"naidata": text}))
+    assert active(load_lorebook(tmp_path / "b.png"), "亮灯") == ["x"]
+    (tmp_path / "b.yaml").write_text("entries:\n- keys: [灯]\n  content: x\n", "utf-8")
+    assert active(load_lorebook(tmp_path / "b.yaml"), "亮灯") == ["x"]
+
+
+def test_orders_and_chances_of_other_programs(tmp_path: Path) -> None:
+    novel = {"text": "x", "keys": ["灯"], "contextConfig": {"budgetPriority": 400}}
+    lore = load_lorebook(write(tmp_path / "b.json", NOVEL_BOOK | {"entries": [novel]}))
+    assert lore.entries[0].insertion_order == 400
+    risu = RISU_BOOK | {"data": [{"key": "灯", "content": "x", "activationPercent": 0}]}
+    assert active(load_lorebook(write(tmp_path / "b.json", risu)), "亮灯") == []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +160,11 @@ CARD_BOOK = {
 }
 
 
-@pytest.mark.parametrize("content", [AGNAI_BOOK, RISU_BOOK, NOVEL_BOOK, CARD_BOOK])
+KOBOLD_LIST = [{"key": "灯,lamp", "keysecondary": "", "selective": False, "content": "x", "constant": False}]
+KOBOLD_STORY = {"gamestarted": True, "prompt": "", "actions": [], "worldinfo": KOBOLD_LIST}
+
+
+@pytest.mark.parametrize("content", [AGNAI_BOOK, RISU_BOOK, NOVEL_BOOK, CARD_BOOK, KOBOLD_LIST, KOBOLD_STORY])
 def test_lorebooks_of_other_programs_are_read_and_saved(content: object, tmp_path: Path) -> None:
     lore = load_lorebook(write(tmp_path / "b.json", content))
     assert active(lore, "亮灯") == ["x"]
