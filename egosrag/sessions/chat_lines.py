@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +20,12 @@ from egosrag.text.language import language_of
 from egosrag.text.macros import Scope
 
 _DATES = (
-    "%B %d, %Y %I:%M%p", "%b %d, %Y %H:%M", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh %Mm %Ss %fms", "%Y-%m-%d @%Hh %Mm %Ss",
-    "%Y-%m-%d %H:%M:%S", "%Y-%m-%d", "%m/%d/%Y, %I:%M:%S %p",
+    "%B %d, %Y %I:%M%p", "%B %d, %Y %I:%M %p", "%b %d, %Y %H:%M", "%B %d, %Y %H:%M", "%Y-%m-%d@%Hh%Mm%Ss",
+    "%Y-%m-%d@%Hh%Mm%Ss%fms", "%Y-%m-%d @%Hh %Mm %Ss %fms", "%Y-%m-%d @%Hh %Mm %Ss", "%Y-%m-%d",
+    "%m/%d/%Y, %I:%M:%S %p", "%a %b %d %Y %H:%M:%S GMT%z", "%a, %d %b %Y %H:%M:%S GMT", "%Y年%m月%d日 %H:%M",
 )  # fmt: skip
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d")
+_ZONE_NAME = re.compile(r"\s*\([^()]*\)$")  # behind a date of JavaScript
 _ID = re.compile(r"[\w.:-]{1,128}")
 
 
@@ -71,7 +74,7 @@ def conversation(
     Raises:
         SessionError: there are no lines, or no character.
     """
-    lines = [line for line in lines if line.text.strip() or line.swipes]
+    lines = [line for line in map(_without_empty_versions, lines) if line.text.strip()]
     if not lines:
         raise SessionError(f"{where}: there are no messages in it: export the chat again")
     user = next((name for line in lines if line.is_user and (name := clean(line.name))), "") or clean(user)
@@ -90,6 +93,24 @@ def conversation(
     roles = tuple(Role(name=name) for name in names or (character,))
     return Archive(
         session=title, user=user, roles=roles, turns=turns, swipes=tuple(builder.swipes), note=clean(note, lines=True)
+    )
+
+
+def _without_empty_versions(line: ChatLine) -> ChatLine:
+    """The line without the versions of a reply that were stopped before their first word.
+
+    Where that is the current one, the last version that says something takes its place.
+    """
+    kept = [number for number, text in enumerate(line.swipes) if text.strip()]
+    if len(kept) == len(line.swipes) or not kept:
+        return line
+    at = line.swipe if line.swipe in kept else kept[-1]
+    return replace(
+        line,
+        text=line.swipes[at],
+        swipes=tuple(line.swipes[number] for number in kept) if len(kept) > 1 else (),
+        swipe=kept.index(at),
+        branches={kept.index(number): lines for number, lines in line.branches.items() if number in kept},
     )
 
 
@@ -116,13 +137,16 @@ def iso_time(value: Any) -> str:
                 return ""
             seconds = number / 1000 if number > 1e11 else number
             return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-        if "T" in text and datetime.fromisoformat(text):
-            return text
+        if _ISO.match(text):
+            at = datetime.fromisoformat(text)
+            return text if "T" in text else at.replace(tzinfo=at.tzinfo or UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return ""
+    text = _ZONE_NAME.sub("", text)
     for date_format in _DATES:
         try:
-            return datetime.strptime(text, date_format).replace(tzinfo=UTC).isoformat(timespec="seconds")
+            at = datetime.strptime(text, date_format)
+            return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC).isoformat(timespec="seconds")
         except ValueError:
             continue
     return ""

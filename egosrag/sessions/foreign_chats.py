@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 from egosrag.errors import SessionError
 from egosrag.sessions.archive import Archive
 from egosrag.sessions.chat_lines import ChatLine, clean, conversation
+from egosrag.sessions.chat_trees import Node, Tree
 
 _HIDDEN_START = "<|BEGIN-VISIBLE-CHAT|>"  # text-generation-webui: the user's line in front of a greeting
 _KOBOLD_INPUT, _KOBOLD_OUTPUT = "{{[INPUT]}}", "{{[OUTPUT]}}"
-_MAX_BRANCH = 100_000  # messages that follow one version of a reply
+_CITATION = re.compile(r"\ue200[^\ue201]*\ue201")  # of ChatGPT: marks of places that the export does not have
 
 
 class Names(NamedTuple):
@@ -203,19 +204,23 @@ def _agnai(data: Any, names: Names) -> Iterator[_Chat] | None:
     rows = _rows(data.get("messages")) if isinstance(data, dict) else []
     if not any("msg" in row for row in rows):
         return None
-    lines: list[ChatLine] = []
-    for row in rows:
-        text = row.get("msg")
-        if not isinstance(text, str) or row.get("ooc") is True:
+    nodes: dict[str, Node] = {}
+    last = ""
+    for number, row in enumerate(rows):
+        if not isinstance(text := row.get("msg"), str):
             continue
-        is_user = bool(row.get("userId")) and not row.get("characterId")
-        line = ChatLine(text, is_user, clean(row.get("handle") or row.get("name")), row.get("createdAt"))
-        retries = (
-            [retry for retry in row.get("retries") or () if isinstance(retry, str)]
-            if (isinstance(row.get("retries"), list))
-            else []
-        )
-        lines.append(_swiped(line, [text, *retries], 0))
+        line = None
+        if row.get("ooc") is not True:
+            is_user = bool(row.get("userId")) and not row.get("characterId")
+            own = row["retries"] if isinstance(row.get("retries"), list) else []
+            retries = [retry for retry in own if isinstance(retry, str)]
+            line = ChatLine(text, is_user, clean(row.get("handle") or row.get("name")), row.get("createdAt"))
+            line = _swiped(line, [text, *retries], 0)
+        parent = row.get("parent")  # older messages have none: each follows the one before it
+        key = row["_id"] if isinstance(row.get("_id"), str) else f"#{number}"
+        nodes[key] = Node(parent if isinstance(parent, str) and parent in nodes else last, line)
+        last = key
+    lines = Tree(nodes).lines(str(data.get("treeLeafId") or ""))
     greeting = data.get("greeting")
     if isinstance(greeting, str) and greeting.strip() and lines and lines[0].is_user:
         lines.insert(0, ChatLine(greeting, is_user=False))
@@ -226,13 +231,15 @@ def _agnai(data: Any, names: Names) -> Iterator[_Chat] | None:
 
 
 def _character_ai(data: Any, names: Names) -> Iterator[_Chat] | None:
+    if isinstance(data, list):
+        data = {"histories": data}
     if not isinstance(data, dict):
         return None
     info = data["info"] if isinstance(data.get("info"), dict) else {}
     character = info["character"] if isinstance(info.get("character"), dict) else {}
     name = clean(character.get("name") or info.get("name"))
     own = Names(names.user, name or names.character)
-    histories = data.get("histories")
+    histories = data.get("histories", data.get("chats"))
     if isinstance(histories, dict):
         histories = histories.get("histories")
     if isinstance(histories, list) and any("msgs" in row or "turns" in row for row in _rows(histories)):
@@ -280,50 +287,15 @@ def _chatgpt(data: Any, names: Names) -> Iterator[_Chat] | None:
 
 
 def _chatgpt_chat(chat: Mapping[str, Any], names: Names) -> _Chat:
-    """The path to the current node of the tree of messages; other versions of a reply become swipes."""
-    nodes = {key: node for key, node in chat["mapping"].items() if isinstance(node, dict)}
-    current = chat.get("current_node")
-    if not (isinstance(current, str) and current in nodes):
-        current = next((key for key in reversed(nodes) if not _children(nodes[key], nodes)), None)
-    path: list[str] = []
-    while isinstance(current, str) and current in nodes and current not in path:
-        path.append(current)
-        current = nodes[current].get("parent")
-    path.reverse()
-    lines: list[ChatLine] = []
-    for key in path:
-        line = _chatgpt_line(nodes[key])
-        if line is None:
-            continue
-        parent = nodes.get(str(nodes[key].get("parent")))
-        siblings = _children(parent, nodes) if parent else []
-        versions = [(s, other) for s in siblings if (other := _chatgpt_line(nodes[s])) and not other.is_user]
-        if not line.is_user and len(versions) > 1 and key in [s for s, _ in versions]:
-            at = [s for s, _ in versions].index(key)
-            branches = {n: _followers(s, nodes) for n, (s, _) in enumerate(versions) if n != at}
-            texts = tuple(other.text for _, other in versions)
-            line = ChatLine(line.text, False, at=line.at, swipes=texts, swipe=at, branches=branches)
-        lines.append(line)
+    rows = {key: node for key, node in chat["mapping"].items() if isinstance(node, dict)}
+    nodes = {key: Node(str(row.get("parent") or ""), _chatgpt_line(row)) for key, row in rows.items()}
+    children = {
+        key: [child for child in row["children"] if isinstance(child, str)]
+        for key, row in rows.items()
+        if isinstance(row.get("children"), list)
+    }
+    lines = Tree(nodes, children).lines(str(chat.get("current_node") or ""))
     return _Chat(lines, Names(names.user, names.character or "ChatGPT"), clean(chat.get("title")))
-
-
-def _children(node: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[str]:
-    children = node.get("children")
-    return [key for key in children if isinstance(key, str) and key in nodes] if isinstance(children, list) else []
-
-
-def _followers(key: str, nodes: Mapping[str, Any]) -> list[ChatLine]:
-    """The lines that followed a version of a reply, by the last version of each."""
-    lines: list[ChatLine] = []
-    seen = {key}
-    while (children := _children(nodes[key], nodes)) and len(seen) < _MAX_BRANCH:
-        key = children[-1]
-        if key in seen:
-            break
-        seen.add(key)
-        if line := _chatgpt_line(nodes[key]):
-            lines.append(line)
-    return lines
 
 
 def _chatgpt_line(node: Mapping[str, Any]) -> ChatLine | None:
@@ -337,8 +309,18 @@ def _chatgpt_line(node: Mapping[str, Any]) -> ChatLine | None:
         return None
     if content.get("content_type") not in (None, "text", "multimodal_text"):
         return None  # code, thoughts and results of tools
-    text = _joined(content.get("parts"))
+    text = _CITATION.sub("", _joined(content.get("parts")))
+    if not text.strip():
+        text = "\n".join(_attachments(content.get("parts")))
     return ChatLine(text, author["role"] == "user", at=message.get("create_time")) if text.strip() else None
+
+
+def _attachments(parts: Any) -> Iterator[str]:
+    """What stands for the pictures and recordings of a message without words, so that the reply has its line."""
+    for part in _rows(parts):
+        kind = str(part.get("content_type"))
+        if kind.endswith("_asset_pointer"):
+            yield f"[{kind.removesuffix('_asset_pointer')}]"
 
 
 def _claude(data: Any, names: Names) -> Iterator[_Chat] | None:
@@ -349,11 +331,15 @@ def _claude(data: Any, names: Names) -> Iterator[_Chat] | None:
 
 
 def _claude_chat(chat: Mapping[str, Any], names: Names) -> _Chat:
-    lines = [
-        ChatLine(row.get("text") or _joined(row.get("content")), row.get("sender") == "human", at=row.get("created_at"))
-        for row in _rows(chat["chat_messages"])
-        if isinstance(row.get("text"), str | None)
-    ]
+    nodes: dict[str, Node] = {}
+    last = ""
+    for number, row in enumerate(_rows(chat["chat_messages"])):
+        text = row.get("text") or _joined(row.get("content"))
+        line = ChatLine(text, row.get("sender") == "human", at=row.get("created_at")) if isinstance(text, str) else None
+        parent = row.get("parent_message_uuid", last)  # of the first message the id of none
+        last = row["uuid"] if isinstance(row.get("uuid"), str) else f"#{number}"
+        nodes[last] = Node(parent if isinstance(parent, str) else "", line)
+    lines = Tree(nodes).lines(str(chat.get("current_leaf_message_uuid") or last))
     return _Chat(lines, names, clean(chat.get("name")))
 
 

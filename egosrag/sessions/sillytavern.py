@@ -11,6 +11,7 @@ Reading is lenient, as SillyTavern's own: a line that cannot be read is left out
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from egosrag.sessions.archive import Archive
 from egosrag.sessions.chat_lines import ChatLine, clean, conversation
 
 _NO_NAMES = ("", "unused", "None", "null")  # in the headers of group chats
+_DECODER = json.JSONDecoder(strict=False)
+_MESSAGE = re.compile(r'\{"(?:name|user_name|is_user|chat_metadata)":')  # the beginning of a line
 Notify = Callable[[str], None]
 
 
@@ -108,10 +111,18 @@ def _rows(text: str, name: str, notify: Notify) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip("\ufeff\0 \t\r"):
             continue
-        try:
-            yield number, json.loads(line.strip("\ufeff\0"), strict=False)
-        except (ValueError, RecursionError):
-            notify(f"{name}, line {number}: this is not JSON and is left out")
+        rest = line.strip("\ufeff\0 \t\r")
+        while rest:  # a line that was broken off may have the next one behind it
+            try:
+                value, end = _DECODER.raw_decode(rest)
+                if end < len(rest) and not isinstance(value, dict):
+                    raise ValueError("it is no message")
+                yield number, value
+                rest = rest[end:].lstrip("\0 \t\r")
+            except (ValueError, RecursionError):
+                notify(f"{name}, line {number}: this is not JSON and is left out")
+                begin = _MESSAGE.search(rest, 1)
+                rest = rest[begin.start() :] if begin else ""
 
 
 def _line(row: Mapping[str, Any], where: str, notify: Notify) -> ChatLine | None:

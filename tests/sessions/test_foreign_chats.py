@@ -15,6 +15,7 @@ from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Persona, Role
 from egosrag.sessions.archive import Archive, problems
 from egosrag.sessions.catalog import restore
+from egosrag.sessions.chat_lines import iso_time
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.foreign_chats import Names, read_chats
 from egosrag.sessions.sillytavern import from_jsonl, to_jsonl
@@ -151,6 +152,103 @@ def test_versions_of_a_reply_become_swipes_with_what_followed_them(tmp_path: Pat
     textgen = {**CHATS["textgen"][0], "metadata": {"assistant_1": {"versions": [{"text": "Stay."}, {"text": SIT}]}}}
     [chat] = read_chats(textgen, "x", Names())
     assert chat.record.texts(chat.turns[-1].id) == ["Stay.", SIT]
+
+
+def swipes_of(archive: Archive) -> dict[str, list[str]]:
+    """The versions of each reply that has several."""
+    versions = {turn.text: archive.record.texts(turn.id) for turn in archive.turns}
+    return {text: texts for text, texts in versions.items() if len(texts) > 1}
+
+
+def code(parent: str, child: str) -> dict[str, Any]:
+    return node(parent, [child], {"author": {"role": "assistant"}, "content": {"content_type": "code", "text": "x()"}})
+
+
+def test_replies_behind_calls_of_tools_are_versions_of_each_other() -> None:
+    mapping = {
+        "a": node(None, ["c1", "c2"], message("user", SORRY)),
+        "c1": code("a", "t1"), "t1": node("c1", ["b1"], message("tool", "found")),
+        "b1": node("t1", ["u"], message("assistant", "Go.")), "u": node("b1", [], message("user", "Why?")),
+        "c2": code("a", "t2"), "t2": node("c2", ["b2"], message("tool", "found")),
+        "b2": node("t2", ["e1", "e2"], message("assistant", "\ue200cite\ue202turn0search1\ue201" + SIT)),
+        "e1": node("b2", ["f1"], message("user", "Ok.")), "f1": node("e1", [], message("assistant", "One.")),
+        "e2": node("b2", ["f2"], message("user", "No.")), "f2": node("e2", [], message("assistant", "Two.")),
+    }  # fmt: skip
+    [archive] = read_chats([{"mapping": mapping, "current_node": "f2"}], "x", Names())
+    assert [text for _, text in lines(archive)] == [SORRY, SIT, "No.", "Two."]
+    assert swipes_of(archive) == {SIT: ["Go.", SIT]}
+    [swipes] = archive.swipes
+    assert [turn.text for turn in swipes.branches[0].turns] == ["Go.", "Why?"]
+
+
+def test_a_picture_without_words_keeps_its_line() -> None:
+    picture = {"author": {"role": "user"}, "content": {"content_type": "multimodal_text", "parts": [
+        {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}]}}  # fmt: skip
+    mapping = {"a": node(None, ["b"], picture), "b": node("a", [], message("assistant", SIT))}
+    [archive] = read_chats([{"mapping": mapping, "current_node": "b"}], "x", Names())
+    assert lines(archive) == [("Me", "[image]"), ("ChatGPT", SIT)]
+
+
+def test_branches_of_agnai_and_claude_are_not_mixed() -> None:
+    def said(key: str, parent: str | None, by: str, text: str, **more: Any) -> dict[str, Any]:
+        return {"_id": key, "parent": parent, "msg": text, by: "1", **more}
+
+    messages = [
+        said("0", None, "characterId", "Hm."), said("1", None, "userId", SORRY),
+        said("2", "1", "characterId", SIT, retries=["Lie."]), said("3", "1", "characterId", "Stand."),
+        said("4", "3", "userId", "Why?"), said("5", "2", "userId", "Yes."),
+    ]  # fmt: skip
+    [agnai] = read_chats({"messages": messages, "treeLeafId": "5"}, "x", Names())
+    assert [text for _, text in lines(agnai)] == ["Hm.", SORRY, SIT, "Yes."]
+    assert swipes_of(agnai) == {SIT: [SIT, "Lie.", "Stand."]}
+    assert [turn.text for turn in agnai.swipes[0].branches[2].turns] == ["Stand.", "Why?"]
+
+    def wrote(key: str, parent: str, sender: str, text: str) -> dict[str, Any]:
+        return {"uuid": key, "parent_message_uuid": parent, "sender": sender, "text": text}
+
+    rows = [
+        wrote("a", "none", "human", "Helo"), wrote("b", "a", "assistant", "What?"), wrote("c", "none", "human", SORRY),
+        wrote("d", "c", "assistant", "Go."), wrote("e", "c", "assistant", SIT), wrote("f", "e", "human", "Yes."),
+    ]  # fmt: skip
+    [claude] = read_chats({"chat_messages": rows, "current_leaf_message_uuid": "f"}, "x", Names())
+    assert [text for _, text in lines(claude)] == [SORRY, SIT, "Yes."]
+    assert swipes_of(claude) == {SIT: ["Go.", SIT]}
+    [flat] = read_chats({"chat_messages": [{"sender": "human", "text": SORRY}, {"text": SIT}]}, "x", Names())
+    assert [text for _, text in lines(flat)] == [SORRY, SIT]
+
+
+def test_lists_of_character_ais_chats() -> None:
+    for data in ([{"turns": CAI_TURNS}], {"chats": [{"turns": CAI_TURNS}]}):
+        [archive] = read_chats(data, "x", Names())
+        assert [text for _, text in lines(archive)] == [LATE, SORRY]
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["May 1, 2025 10:01am", "May 1, 2025 10:01 AM", "2025-5-1@10h1m0s", "2025-05-01@10h01m00s123ms",
+     "2025-05-01 @10h 01m 00s 4ms", "2025-05-01T10:01:00+00:00", "2025-05-01 10:01:00.123456", 1746093660000.0,
+     "1746093660", "Thu, 01 May 2025 10:01:00 GMT", "Thu May 01 2025 12:01:00 GMT+0200 (CEST)", "2025年5月1日 10:01"],
+)  # fmt: skip
+def test_dates_of_every_program(date: Any) -> None:
+    assert iso_time(date) == "2025-05-01T10:01:00+00:00"
+
+
+def test_a_reply_that_was_stopped_before_its_first_word_is_no_version() -> None:
+    rows = [{"name": "Ilka", "mes": "", "swipes": [LATE, ""], "swipe_id": 1},
+            {"name": "Ann", "is_user": True, "mes": SORRY},
+            {"name": "Ilka", "mes": SIT, "swipes": ["", "Go.", SIT], "swipe_id": 2}]  # fmt: skip
+    archive = from_jsonl("\n".join(map(json.dumps, rows)), "x", print)
+    assert lines(archive) == [("Ilka", LATE), ("Ann", SORRY), ("Ilka", SIT)]
+    assert swipes_of(archive) == {SIT: ["Go.", SIT]}
+
+
+def test_lines_that_run_into_each_other_are_read() -> None:
+    first, second = (json.dumps({"name": "Ilka", "mes": text}) for text in (LATE, SIT))
+    notes: list[str] = []
+    archive = from_jsonl(f'{first}{second}\n{{"name":"Ilka","is_u{first}\n"a" "b"\n7', "x", notes.append)
+    assert [text for _, text in lines(archive)] == [LATE, SIT, LATE]
+    assert notes == ["x, line 2: this is not JSON and is left out", "x, line 3: this is not JSON and is left out",
+                     "x, line 4: this is not a message and is left out"]  # fmt: skip
 
 
 @pytest.mark.parametrize("current", [[], {}, None, 3, "gone"])
