@@ -45,6 +45,7 @@ class State(TypedDict, total=False):
     speaker: str  # the role that gives the reply
     persona: dict[str, Any]  # who talks with the role
     note: str  # the author's note
+    seed: str  # of random choices, where the first turn, whose id is the seed, is no longer the first
     until: str  # the point of the sources as of which the roles speak, in the user's words
     prompt: dict[str, Any]  # the model and the fingerprint of the last prompt, see egosrag.egos.cache_use
     uses: Annotated[Rows, DeltaChannel(append_rows, snapshot_frequency=_SNAPSHOT_EVERY)]  # of the cache, a row a reply

@@ -20,7 +20,7 @@ order:
 - ``manage``: branches, renames, pins and searches them.
 - ``archive``: the JSON format of an exported conversation, with ``json_places`` for the line numbers of its errors.
 - ``sillytavern``: the same from and to SillyTavern's chat files.
-- ``foreign_chats``: chats of other programs, as ``chat_lines``, of which conversations are made; ``chat_trees``: of those
-  with branches, one path and the versions beside it.
+- ``foreign_chats``: chats of other programs, as ``chat_lines``, of which conversations are made.
+- ``chat_trees``: of chats with branches, one path, and the versions beside it.
 - ``transfer``: reads and writes conversation files of every format.
 """

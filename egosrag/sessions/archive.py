@@ -43,6 +43,7 @@ class Archive(BaseModel):
     note: str = Field(default="", description="the author's note of the conversation")
     persona: Persona | None = Field(default=None, description="who talks with the roles")
     pins: tuple[Pin, ...] = Field(default=(), description="the facts that stay in every prompt")
+    seed: str = Field(default="", description="of the random choices of macros; empty: the id of the first turn")
     until: str = Field(default="", description="the point of their sources as of which the roles speak; empty: the end")
 
     @property
@@ -52,7 +53,7 @@ class Archive(BaseModel):
 
     def text(self) -> str:
         """The file's text, with each list item on a line of its own, so that a diff shows which one changed."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json", exclude=None if self.seed else {"seed"})
         data["roles"] = [role.model_dump(mode="json", exclude_defaults=True) for role in self.roles]
         return "{\n" + ",\n".join(f"{_json(key)}: {_one_item_per_line(value)}" for key, value in data.items()) + "\n}\n"
 

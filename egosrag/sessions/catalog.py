@@ -118,6 +118,7 @@ def archive_of(store: BaseCheckpointSaver[Any], session: str, roles: Sequence[Ro
         note=str(stored.get("note") or ""),
         persona=Persona.model_validate(stored["persona"]) if stored.get("persona") else None,
         until=str(stored.get("until") or ""),
+        seed=str(stored.get("seed") or ""),
         pins=tuple(Pin.model_validate(row) for row in stored.get("pins") or ()),
     )
 
@@ -188,6 +189,8 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
         values["pins"] = [pin.model_dump() for pin in archive.pins]
     if archive.until:
         values["until"] = archive.until
+    if archive.seed:
+        values["seed"] = archive.seed
     if len(names) == 1:
         values["role"] = archive.roles[0].model_dump(mode="json")
     with exclusive(store, session):

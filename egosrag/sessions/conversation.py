@@ -352,6 +352,9 @@ class Conversation(Actions, Memories):
             before = self.thread.record_of(values)
             after = change(before)
             waits = bool(values.get("pending")) and after.turns[-1:] and after.turns[-1].id == before.turns[-1].id
+            begun = before.turns[0].id if before.turns else ""
+            if begun and begun not in {turn.id for turn in after.turns[:1]}:
+                values = {**values, "seed": values.get("seed") or begun}  # random choices stay
             self.thread.write({**values, **after.plain(), "pending": bool(waits)})
 
     # --- one turn ----------------------------------------------------------------------------------------------------
@@ -382,7 +385,8 @@ class Conversation(Actions, Memories):
             new.append(turn)
             turns = {turn.id: turn for turn in (*record.turns, *new)}
             view = self._with_pin_said_in(turn, view)
-            context = TurnContext(replace(view, turns=tuple(turns.values()), seed=next(iter(turns))))
+            seed = str(values.get("seed") or next(iter(turns)))
+            context = TurnContext(replace(view, turns=tuple(turns.values()), seed=seed))
             update: Any = self._pending(view.role.name) | {"turns": [turn.model_dump() for turn in new]}
             update["pins"] = [pin.model_dump() for pin in view.pins]
             if greeting and greeting.swipes:
@@ -453,7 +457,7 @@ class Conversation(Actions, Memories):
                 evicted=frozenset(evicted),
                 raw_sources=self.pipeline.raw_sources(role.timeline, self.until),
                 persona=self.persona,
-                seed=ids[0] if ids else self._seed,
+                seed=str(values.get("seed") or next(iter(ids), self._seed)),
                 note=self.note,
                 until=self.until,
                 pins=tuple(Pin.model_validate(row) for row in values.get("pins") or ()),

@@ -164,6 +164,8 @@ class SessionThread:
             "swipes": values.get("swipes", []),
             "pending": values["pending"],
         }
+        if values.get("seed"):
+            update["seed"] = values["seed"]
         self._cached = None
         # "Summarize" is only the node that the graph continues from as if it had written this.
         self.graph.update_state(self.config, update, as_node="Summarize")

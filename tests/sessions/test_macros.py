@@ -7,11 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
 from egosrag.errors import SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.roles.files import load_role
 from egosrag.schema import Persona, Role
+from egosrag.sessions.archive import read_archive
+from egosrag.sessions.catalog import archive_of, restore
 from egosrag.sessions.conversation import Conversation
 
 CASE = Path(__file__).resolve().parents[3] / "shared" / "cases" / "cards" / "macros.json"
@@ -52,6 +55,32 @@ def test_a_greeting_is_stored_and_prompted_as_it_was_shown() -> None:
 def test_conversations_differ_in_their_random_choices() -> None:
     greetings = {Conversation(model(), CARD, persona=ANN).greeting.text for _ in range(20)}  # type: ignore[union-attr]
     assert len(greetings) > 10
+
+
+def test_choices_for_the_conversation_stay_when_its_first_turn_changes() -> None:
+    card = {"name": "Ilka", "greeting": "Hm.", "alternate_greetings": ["Late."],
+            "background": ["Ilka likes {{pick::a1::b2::c3::d4::e5}} and {{random::1::2::3::4::5}}."]}  # fmt: skip
+    role, store = Role.model_validate(card), InMemorySaver()
+
+    def opened(session: str) -> Conversation:
+        return Conversation(model('Yes."'), role, checkpointer=store, session=session)
+
+    def liked(talk: Conversation) -> str:
+        talk.say("Hi.")
+        match = re.search(r"Ilka likes .*?\.", prompt_of(talk))
+        assert match is not None
+        return match.group()
+
+    before = liked(opened("s"))
+    talk = opened("s")
+    talk.choose(1, talk.turns()[0].id)
+    assert liked(talk) == before
+    talk = opened("s")
+    for turn in talk.turns()[:2]:
+        talk.delete(turn.id)
+    assert liked(talk) == before == liked(opened("s")) == liked(opened(talk.branch()))
+    restore(store, read_archive(archive_of(store, "s").text(), "s.json"), "again")
+    assert liked(opened("again")) == before
 
 
 def test_a_line_of_the_user_is_filled_once_and_kept() -> None:
