@@ -16,11 +16,13 @@ from egosrag.errors import RoleError
 from egosrag.host.escape import unique_labels
 from egosrag.host.uploads import Upload, display_names_in_errors
 from egosrag.host.visitors import Visitor
+from egosrag.prompts import render
 from egosrag.roles.files import EXTENSIONS, load_role, read_role_file, save_role
 from egosrag.roles.pictures import extension_of
 from egosrag.schema import Lorebook, Role
 from egosrag.settings import Settings
-from egosrag.text.language import one_line
+from egosrag.text import macros
+from egosrag.text.language import language_of, one_line
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -47,7 +49,6 @@ __all__ = [
     "update",
 ]
 MAX_ROLES = 100  # of one visitor
-_CHARACTER = re.compile(r"\{\{char\}\}|<BOT>", re.IGNORECASE)
 _OWN_ID = re.compile(r"[0-9a-f]{12}")
 _SAMPLES = samples.FOLDER
 
@@ -126,18 +127,27 @@ def load(stored: StoredRole) -> Role:
 def about(role: Role, length: int = 140) -> str:
     """One line about a role, from the first of its statements; empty where it has none."""
     statements = (*role.background, *role.personality, *role.relations, *role.speaking_style)
-    return _readable(role, next((s.text for s in statements if s.text.strip()), ""), length)
+    texts = (_readable(role, s.text, length) for s in statements)
+    return next(filter(None, texts), "")
 
 
 def greeting_line(role: Role, length: int = 120) -> str:
     """The beginning of a role's greeting, in one line; empty where it has none."""
-    return _readable(role, role.greeting or "", length)
+    return _shortened(render.greeting(role, _language(role)), length)
 
 
 def _readable(role: Role, text: str, length: int) -> str:
-    """A text of a card in one line, with its name for the macro of it."""
-    line = one_line(_CHARACTER.sub(lambda _: role.nickname or role.name, text))
+    """The beginning of a text of a card, in one line, with its macros filled in."""
+    return _shortened(macros.fill(text, render.macro_scope(role, _language(role))), length)
+
+
+def _shortened(text: str, length: int) -> str:
+    line = one_line(text)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def _language(role: Role) -> str:
+    return role.language or language_of(role.greeting or role.name)
 
 
 def find(visitor: Visitor, role_id: str) -> StoredRole:

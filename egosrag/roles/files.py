@@ -131,9 +131,14 @@ def save_role(
     elif suffix == ".charx":
         content = _charx(role, source)
     else:
-        data = _own_json(role) if version is None else cards.card_from_role(role, version)
-        content = (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode()
+        content = json_of(role, version)
     write_atomically(path, content, "role card")
+
+
+def json_of(role: Role, version: cards.Version | None = None) -> bytes:
+    """The content of a JSON file of a role: our own format, or a character card V2 or V3."""
+    data = _own_json(role) if version is None else cards.card_from_role(role, version)
+    return (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode()
 
 
 def with_greeting(role: Role, number: int) -> Role:

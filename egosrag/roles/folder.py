@@ -12,7 +12,7 @@ from egosrag.errors import RoleError
 from egosrag.prompts import render
 from egosrag.roles import cards
 from egosrag.roles.data import write_atomically
-from egosrag.roles.files import EXTENSIONS, RoleFile, read_role_file, save_role
+from egosrag.roles.files import EXTENSIONS, RoleFile, json_of, read_role_file
 from egosrag.roles.pictures import extension_of
 from egosrag.schema import Role
 
@@ -53,8 +53,8 @@ def import_folder(
 ) -> list[Row]:
     """Import every card in a folder and its subfolders into another folder, which is made where it is missing.
 
-    A role file is named after its role; two of one name get numbers. A picture that belongs to a card beside it is no
-    card of its own.
+    A role file is named after its role; two of one name get numbers, and a file of that name that is there already and
+    says something else stays. A picture that belongs to a card beside it is no card of its own.
 
     Args:
         folder: the folder of cards.
@@ -120,9 +120,10 @@ def _imported(
     count: Callable[[str], int],
 ) -> Row:
     role = file.role
-    stem = _free_name(role.name, taken)
+    content = json_of(role, version)
+    stem = _free_name(role.name, taken, out, content)
     tokens = count(render.card(role, role.language or "en"))
-    save_role(role, out / f"{stem}.json", version=version)
+    write_atomically(out / f"{stem}.json", content, "role card")
     extension = extension_of(file.picture) if file.picture else ""
     if file.picture:
         write_atomically(out / f"{stem}.{extension}", file.picture, "picture")
@@ -155,15 +156,22 @@ def _has_card_beside(path: Path) -> bool:
     return any(path.with_suffix(f".{kind}").is_file() for kind in ("json", "yaml", "yml", "charx"))
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """A file name for a role, never a path, that no other role of this import has."""
+def _free_name(name: str, taken: set[str], out: Path, content: bytes) -> str:
+    """A file name for a role, never a path, that neither a role of this import nor a file with other content has."""
     base = _UNSAFE.sub("_", unicodedata.normalize("NFC", name)).strip(" ._")[:80] or "role"
     stem, number = base, 1
-    while stem.casefold() in taken:
+    while stem.casefold() in taken or not _is_free(out / f"{stem}.json", content):
         number += 1
         stem = f"{base} {number}"
     taken.add(stem.casefold())
     return stem
+
+
+def _is_free(path: Path, content: bytes) -> bool:
+    try:
+        return not path.exists() or path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _width(text: str) -> int:

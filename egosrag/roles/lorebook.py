@@ -182,10 +182,10 @@ def entries_for(
 
 
 def _placed(rule: Rule, content: str) -> LoreEntry:
-    """The entry of a rule with its content, and with its place where that is among the messages."""
+    """The entry of a rule with its content and keys filled in, and its place where that is among the messages."""
     place = {} if rule.depth is None else {"position": _AT_DEPTH, "depth": rule.depth}
     extensions = rule.entry.extensions | place
-    return rule.entry.model_copy(update={"content": content, "extensions": extensions})
+    return rule.entry.model_copy(update={"content": content, "keys": rule.keys, "extensions": extensions})
 
 
 def _activated(book: Lorebook, rules: Sequence[Rule], texts: ScanTexts) -> Iterator[_Activation]:

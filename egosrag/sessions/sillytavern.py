@@ -22,6 +22,7 @@ from egosrag.sessions.chat_lines import ChatLine, clean, conversation
 _NO_NAMES = ("", "unused", "None", "null")  # in the headers of group chats
 _DECODER = json.JSONDecoder(strict=False)
 _MESSAGE = re.compile(r'\{"(?:name|user_name|is_user|chat_metadata)":')  # the beginning of a line
+_NARRATORS = ("Narrator", "System")  # speakers of lines that nobody says
 Notify = Callable[[str], None]
 
 
@@ -29,33 +30,45 @@ def to_jsonl(archive: Archive) -> str:
     """The conversation as a SillyTavern chat; a sibling of a reply keeps its text, not the turns that followed it."""
     names = [role.name for role in archive.roles]
     user = archive.user or next((turn.speaker for turn in archive.turns if turn.speaker not in names), "User")
-    created = archive.turns[0].at if archive.turns else ""
+    dates = _dates(archive)
     metadata = {"note_prompt": archive.note, "note_interval": 1, "note_position": 1, "note_depth": 4}
     header = {
         "user_name": user,
         "character_name": names[0],
-        "create_date": created,
+        "create_date": dates[0] if dates else "",
         "chat_metadata": metadata if archive.note else {},
     }
     lines: list[dict[str, Any]] = [header]
-    for turn in archive.turns:
+    for turn, date in zip(archive.turns, dates, strict=True):
+        narrated = turn.speaker in _NARRATORS and turn.speaker not in (*names, user)
+        extra: dict[str, Any] = {"type": "narrator"} if narrated else {}
         message: dict[str, Any] = {
             "name": turn.speaker,
-            "is_user": turn.speaker not in names,
+            "is_user": turn.speaker not in names and not narrated,
             "is_system": False,
-            "send_date": turn.at,
+            "send_date": date,
             "mes": turn.text,
-            "extra": {"egosrag": {"id": turn.id, "status": turn.status}},
+            "extra": extra | {"egosrag": {"id": turn.id, "status": turn.status}},
         }
         texts = archive.record.texts(turn.id)
         if len(texts) > 1:
             info: list[dict[str, Any]] = [
-                {"send_date": turn.at, "gen_started": None, "gen_finished": None, "extra": {}} for _ in texts
+                {"send_date": date, "gen_started": None, "gen_finished": None, "extra": {}} for _ in texts
             ]
             at = archive.record.siblings(turn.id).at
             message |= {"swipe_id": at, "swipes": texts, "swipe_info": info}
         lines.append(message)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _dates(archive: Archive) -> list[str]:
+    """When each turn was said; of one whose date is not known, that of the turn after it, else of the one before it."""
+    dates = [turn.at for turn in archive.turns]
+    for at in reversed(range(len(dates) - 1)):
+        dates[at] = dates[at] or dates[at + 1]
+    for at in range(1, len(dates)):
+        dates[at] = dates[at] or dates[at - 1]
+    return dates
 
 
 def from_jsonl(text: str, name: str, notify: Notify, *, user: str = "", character: str = "") -> Archive:

@@ -87,6 +87,22 @@ def test_a_folder_of_cards_is_imported_with_a_table(run: Run, tmp_path: Path) ->
     assert json.loads((tmp_path / "again" / "Tim.json").read_text("utf-8"))["data"]["unheard_of"] == 1
 
 
+def test_an_import_overwrites_no_other_role(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "tim.json").write_text(json.dumps(CARD), encoding="utf-8")
+
+    def written() -> list[str]:
+        assert run("card", "cards", "--out", "roles").code == 0
+        return sorted(file.name for file in (tmp_path / "roles").iterdir())
+
+    assert written() == written() == ["Tim.json"], "the same import again changes nothing"
+    own = b'{"name": "Tim", "background": ["changed by hand"]}'
+    (tmp_path / "roles" / "Tim.json").write_bytes(own)
+    assert written() == written() == ["Tim 2.json", "Tim.json"]
+    assert (tmp_path / "roles" / "Tim.json").read_bytes() == own
+
+
 def test_a_folder_without_cards_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "has no cards" in run("card", "empty", "--out", "roles").err

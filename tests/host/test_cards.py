@@ -192,3 +192,13 @@ def test_the_picture_of_a_card_is_shown_small_and_a_damaged_one_not_at_all(visit
     assert shown is not None and Image.open(io.BytesIO(shown)).size == (320, 213)
     assert cards.add(visitor, ROLE).thumbnail() is None
     assert cards.add(visitor, ROLE, picture=large.getvalue()[:60]).thumbnail() is None
+
+
+def test_the_gallery_shows_macros_filled_in() -> None:
+    role = Role.model_validate({
+        "name": "Ilka", "greeting": "{{random:Evening,Evening}}, {{user}}. {{// note}}{{//more}}{{newline}}Sit.",
+        "background": ["{{// of the writer}}", "{{char}} owes {{user}} {{pick:a coin,a coin}}{{comment: two}}."],
+    })  # fmt: skip
+    assert cards.about(role) == "Ilka owes the user a coin."
+    assert cards.greeting_line(role) == "Evening, you. Sit."
+    assert cards.about(Role(name="Ilka")) == cards.greeting_line(Role(name="Ilka")) == ""

@@ -217,6 +217,19 @@ def test_branches_of_agnai_and_claude_are_not_mixed() -> None:
     assert [text for _, text in lines(flat)] == [SORRY, SIT]
 
 
+def test_narrators_and_dates_go_back_to_sillytavern() -> None:
+    rows = [{"user_name": "Ann", "character_name": "Ilka"}, {"name": "Ilka", "mes": LATE},
+            {"name": "System", "mes": "Rain.", "extra": {"type": "narrator"}},
+            {"name": "Ann", "is_user": True, "mes": SORRY, "send_date": "2025-05-01T10:01:00+00:00"},
+            {"name": "Ilka", "mes": SIT}]  # fmt: skip
+    written = [
+        json.loads(line) for line in to_jsonl(from_jsonl("\n".join(map(json.dumps, rows)), "x", print)).splitlines()
+    ]
+    assert [row["is_user"] for row in written[1:]] == [False, False, True, False]
+    assert written[2]["extra"]["type"] == "narrator" and "type" not in written[1]["extra"]
+    assert {row["send_date"] for row in written[1:]} == {"2025-05-01T10:01:00+00:00"} == {written[0]["create_date"]}
+
+
 def test_lists_of_character_ais_chats() -> None:
     for data in ([{"turns": CAI_TURNS}], {"chats": [{"turns": CAI_TURNS}]}):
         [archive] = read_chats(data, "x", Names())
