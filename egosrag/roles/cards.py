@@ -108,6 +108,12 @@ def role_fields(card: dict[str, Any], notify: Notify | None = None) -> dict[str,
     return fields | _fields_from_extension(data, texts)
 
 
+def texts_of(card: dict[str, Any]) -> tuple[str, ...]:
+    """The texts that every version of a card has, to compare two of them."""
+    data = _data(card)
+    return tuple(_text(data.get(key)) for key in ("name", *_V1_TEXTS))
+
+
 def _data(card: dict[str, Any]) -> dict[str, Any]:
     """The object with the card's texts: ``data`` of V2 and V3, the card itself of V1."""
     data = card.get("data")

@@ -148,6 +148,11 @@ def write_atomically(path: Path, content: bytes, kind: str) -> None:
 
 
 def _checked(value: Any, path: Path, kind: str, notify: Notify | None) -> dict[str, Any]:
+    if isinstance(value, str):  # JSON that was written as JSON once more
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value, parse_constant=_null, parse_float=_finite_float, strict=False)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if not isinstance(value, dict):
         raise RoleError(f'the {kind} {path} is not a JSON object: write at least {{"name": "..."}}')
     if _depth(value) > CARD_DEPTH:

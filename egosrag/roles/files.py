@@ -96,6 +96,8 @@ def read_role_file(path: str | Path) -> RoleFile:
                 raise RoleError(_with_damage(str(error), notes)) from error
             notes.append(f"the card in {place} cannot be read, the next one is")
             continue
+        if any(_texts_of(*other, path) not in ((), cards.texts_of(card)) for other in content.cards[number:]):
+            notes.append(f"it contains cards that differ: the one in {place} is read")
         picture = content.picture or (content.archive.picture(card) if content.archive else None)
         return RoleFile(
             role=role,
@@ -226,6 +228,14 @@ def _parsed(text: bytes, path: Path, place: str, notify: Notify) -> dict[str, An
     if path.suffix.lower() in YAML_SUFFIXES:
         return parse_yaml(text, path, "role card", notify)
     return parse_json(text, path, "role card", notify)
+
+
+def _texts_of(place: str, text: bytes, path: Path) -> tuple[str, ...]:
+    """The texts of another card in the file; empty where it cannot be read."""
+    try:
+        return cards.texts_of(_parsed(text, path, place, lambda note: None))
+    except RoleError:
+        return ()
 
 
 def from_base64(text: bytes, path: Path) -> bytes:

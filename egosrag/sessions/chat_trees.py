@@ -37,7 +37,7 @@ class Tree:
 
     def __init__(self, nodes: Mapping[str, Node], children: Mapping[str, Sequence[str]] | None = None) -> None:
         self.nodes = nodes
-        self.children: dict[str, list[str]] = {key: [] for key in nodes} | {"": []}
+        self.children: dict[str, list[str]] = {key: [] for key in (*nodes, "")}
         if children is not None:
             self.children |= {key: [child for child in own if child in nodes] for key, own in children.items()}
         else:
@@ -47,7 +47,7 @@ class Tree:
     def lines(self, current: str) -> list[ChatLine]:
         """The lines on the path to a message; where there is no such one, to the newest that nothing follows."""
         if current not in self.nodes:
-            current = next((key for key in reversed(self.nodes) if not self.children[key]), "")
+            current = next((key for key in reversed(list(self.nodes)) if not self.children[key]), "")
         path: dict[str, None] = {}
         while current in self.nodes and current not in path:
             path[current] = None

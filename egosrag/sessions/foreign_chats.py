@@ -141,11 +141,21 @@ def _kobold(data: Any, names: Names) -> Iterator[_Chat] | None:
     opponents = [clean(name) for name in opponent.split("||$||")] if isinstance(opponent, str) else []
     character = next(filter(None, opponents), "") or names.character or "Narrator"
     parts = [part for part in (data["prompt"], *data["actions"]) if isinstance(part, str)]
+    parts = [_with_marks(part, saved) for part in parts]
     note = data.get("authorsnote") or data.get("anotetemplate")
     lines = _kobold_lines(parts, user, [name for name in (*opponents, character) if name])
     return iter(
         [_Chat(lines, Names(user, character), note=note if isinstance(note, str) and "<|>" not in note else "")]
     )
+
+
+def _with_marks(part: str, saved: Mapping[str, Any]) -> str:
+    """A part of a story whose instruct mode has tags of its own, with the marks of inputs and outputs."""
+    for key, mark in (("instruct_starttag", _KOBOLD_INPUT), ("instruct_endtag", _KOBOLD_OUTPUT)):
+        tag = saved.get(key)
+        if isinstance(tag, str) and len(tag := tag.replace("\\n", "\n").strip()) > 2:
+            part = part.replace(tag, mark)
+    return part
 
 
 def _kobold_lines(parts: Sequence[str], user: str, characters: Sequence[str]) -> list[ChatLine]:

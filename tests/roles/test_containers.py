@@ -91,6 +91,25 @@ def exif(comment: bytes, tag: int = 0x9286) -> Image.Exif:
     return data
 
 
+def test_cards_of_a_picture_that_differ_are_named(tmp_path: Path) -> None:
+    def both(other: dict[str, Any]) -> RoleFile:
+        ccv3 = chunk(b"tEXt", b"ccv3\0" + base64.b64encode(json.dumps(other).encode()))
+        return read(tmp_path, picture(chunk(b"tEXt", b"chara\0" + B64) + ccv3))
+
+    newer = deepcopy(FULL) | {"spec": "chara_card_v3", "spec_version": "3.0"}
+    newer["data"]["group_only_greetings"] = []
+    assert both(newer).notes == ()
+    newer["data"]["description"] = "Another one."
+    file = both(newer)
+    assert file.role.background[0].text == "Another one."
+    assert file.notes == ("it contains cards that differ: the one in its chunk ccv3 is read",)
+
+
+@pytest.mark.parametrize("content", [[FULL], json.dumps(FULL)])
+def test_a_card_in_a_list_or_written_as_json_twice(content: Any, tmp_path: Path) -> None:
+    assert read(tmp_path, json.dumps(content).encode(), "card.json").role.name == "Edda"
+
+
 @pytest.mark.parametrize("kind", ["WEBP", "JPEG"])
 @pytest.mark.parametrize(
     "data",

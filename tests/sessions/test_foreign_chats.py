@@ -230,6 +230,14 @@ def test_narrators_and_dates_go_back_to_sillytavern() -> None:
     assert {row["send_date"] for row in written[1:]} == {"2025-05-01T10:01:00+00:00"} == {written[0]["create_date"]}
 
 
+def test_tags_of_koboldais_instruct_mode() -> None:
+    story = {"prompt": f"\n### Instruction:\n{SORRY}\n### Response:\n", "actions": [SIT, "\n### Instruction:\nWhy?"],
+             "savedsettings": {"instruct_starttag": "\\n### Instruction:\\n",
+                               "instruct_endtag": "\\n### Response:\\n"}}  # fmt: skip
+    [archive] = read_chats(story, "x", Names("Ann", "Ilka"))
+    assert lines(archive) == [("Ann", SORRY), ("Ilka", SIT), ("Ann", "Why?")]
+
+
 def test_lists_of_character_ais_chats() -> None:
     for data in ([{"turns": CAI_TURNS}], {"chats": [{"turns": CAI_TURNS}]}):
         [archive] = read_chats(data, "x", Names())
