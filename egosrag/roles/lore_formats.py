@@ -37,7 +37,7 @@ _EXTENSIONS = {
     "matchCharacterPersonality": "match_character_personality", "activationPercent": "probability",
 }  # fmt: skip
 _RECURSION = frozenset({"exclude_recursion", "prevent_recursion", "delay_until_recursion"})
-_KEY = re.compile(r"\s*(/(?:\\.|[^/])+/[a-z]*|[^,，]+)\s*(?:[,，]|$)")  # a regular expression may have commas
+_KEY = re.compile(r"\s*(/(?:\\.|[^/\\])+/[a-z]*|[^,，]+)\s*(?:[,，]|$)")  # a regular expression may have commas
 _FLAGS = ("enabled", "constant", "selective", "case_sensitive", "use_regex")
 _NUMBERS = ("insertion_order", "priority")
 

@@ -10,16 +10,16 @@ import re
 
 _START = re.compile(r"<START>|^[ \t]*END_OF_DIALOG[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _MACRO = re.compile(
-    r"\s*(?P<before>[-*>#\[(]*)\s*(?P<name>\{\{\w+\}\}|<(?:user|bot|char)>)(?P<aside>\s*\([^()]{1,40}\))?"
+    r"(?P<before>[-*>#\[(]*)\s*(?P<name>\{\{\w+\}\}|<(?:user|bot|char)>)(?P<aside>\s*\([^()]{1,40}\))?"
     r"[*]*\s*[:：][*]*\s*(?P<text>.*)",
     re.IGNORECASE,
 )
 # A full stop in a name ends a short word: "Dr. Bo".
 _NAME = re.compile(
-    r"\s*(?P<name>[^\W\d_](?:[^:：.!?,;。！？，；\"“”]|(?<![^\W\d_]{4})\.(?=\s?[^\W\d_])){0,39}?)\s*[:：]\s*(?P<text>.*)"
+    r"(?P<name>[^\W\d_](?:[^:：.!?,;。！？，；\"“”]|(?<![^\W\d_]{4})\.(?=\s?[^\W\d_])){0,39}?)\s*[:：]\s*(?P<text>.*)"
 )
 _MAX_WORDS = 4  # of a name
-_RULE = re.compile(r"\s*(?:[*=_~#-]{2,}|#+\s.*)\s*")  # a separating line, or a heading of Markdown
+_RULE = re.compile(r"[*=_~#-]{2,}|#+\s.*")  # a separating line, or a heading of Markdown
 _RANDOM_USER = re.compile(r"\{\{random_user_\d+\}\}", re.IGNORECASE)
 _USER = "{{user}}"
 
@@ -36,7 +36,7 @@ def lines_of(example: str, character: str = "") -> list[dict[str, str]]:
     lines: list[dict[str, str]] = []
     for dialogue in _START.split(example):
         first, waiting = len(lines), ""  # the speaker of a line that says nothing yet
-        for line in dialogue.splitlines():
+        for line in map(str.strip, dialogue.splitlines()):
             speaker, text = _split(line, character)
             if speaker and text:
                 lines.append({"speaker": speaker, "text": text})
@@ -63,7 +63,7 @@ def _split(line: str, character: str) -> tuple[str, str]:
         return name + (match["aside"] or ""), text
     match = _NAME.fullmatch(line)
     if match is None or not _is_name(match["name"], match["text"], character):
-        return "", line.strip()
+        return "", line
     return _USER if match["name"] == "You" != character else match["name"], match["text"].strip()
 
 

@@ -25,6 +25,7 @@ _DATES = (
     "%m/%d/%Y, %I:%M:%S %p", "%a %b %d %Y %H:%M:%S GMT%z", "%a, %d %b %Y %H:%M:%S GMT", "%Y年%m月%d日 %H:%M",
 )  # fmt: skip
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d")
+_LONGEST_DATE = 100  # characters
 _ZONE_NAME = re.compile(r"\s*\([^()]*\)$")  # behind a date of JavaScript
 _ID = re.compile(r"[\w.:-]{1,128}")
 
@@ -130,6 +131,8 @@ def iso_time(value: Any) -> str:
     if isinstance(value, bool):
         return ""
     text = str(value).strip() if isinstance(value, str | int | float) else ""
+    if len(text) > _LONGEST_DATE:
+        return ""
     try:
         if re.fullmatch(r"\d+(\.\d*)?", text):
             number = float(text)

@@ -22,7 +22,7 @@ from egosrag.sessions.chat_trees import Node, Tree
 
 _HIDDEN_START = "<|BEGIN-VISIBLE-CHAT|>"  # text-generation-webui: the user's line in front of a greeting
 _KOBOLD_INPUT, _KOBOLD_OUTPUT = "{{[INPUT]}}", "{{[OUTPUT]}}"
-_CITATION = re.compile(r"\ue200[^\ue201]*\ue201")  # of ChatGPT: marks of places that the export does not have
+_CITATION = re.compile(r"\ue200[^\ue200\ue201]*\ue201")  # of ChatGPT: marks of places that the export does not have
 
 
 class Names(NamedTuple):

@@ -118,44 +118,46 @@ def _parsed(text: str) -> list[_Node]:
         if match.start() < at:
             continue
         parts = open_macros[-1].parts if open_macros else root
-        _append(parts, text[at : match.start()])
+        parts.append(text[at : match.start()])
         at = match.end()
         if match.group() == "}}":
             if not open_macros:
-                _append(root, "}}")
+                root.append("}}")
                 continue
             macro = open_macros.pop()
             macro.raw = text[macro.start : at]
+            macro.parts = _merged(macro.parts)
             (open_macros[-1].parts if open_macros else root).append(macro)
         elif len(open_macros) >= _MAX_DEPTH:
-            _append(parts, match.group())
+            parts.append(match.group())
         else:  # of three braces the first one is text; of four the first two open another macro
             braces = len(match.group())
             if braces % 2:
-                _append(parts, "{")
+                parts.append("{")
             for n in range(braces // 2):
                 start = match.start() + braces % 2 + 2 * n
                 if len(open_macros) < _MAX_DEPTH:
                     open_macros.append(_Macro([], start))
-    tail = text[at:]
     while open_macros:
         unclosed = open_macros.pop()
         parts = open_macros[-1].parts if open_macros else root
-        _append(parts, "{{")
-        for part in unclosed.parts:
-            if isinstance(part, str):
-                _append(parts, part)
-            else:
-                parts.append(part)
-    _append(root, tail)
-    return root
+        parts += ["{{", *unclosed.parts]
+    root.append(text[at:])
+    return _merged(root)
 
 
-def _append(parts: list[_Node], text: str) -> None:
-    if text and parts and isinstance(last := parts[-1], str):
-        parts[-1] = last + text
-    elif text:
-        parts.append(text)
+def _merged(parts: Sequence[_Node]) -> list[_Node]:
+    """The parts with the strings that follow each other joined, and no empty ones."""
+    merged: list[_Node] = []
+    strings: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            strings.append(part)
+            continue
+        merged += filter(None, ["".join(strings)])
+        strings.clear()
+        merged.append(part)
+    return [*merged, *filter(None, ["".join(strings)])]
 
 
 def _macros(nodes: Sequence[_Node]) -> Iterator[_Macro]:

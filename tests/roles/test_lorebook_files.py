@@ -84,6 +84,12 @@ def test_settings_may_be_texts(settings: dict[str, Any], line: str, expected: li
     assert active(load_lorebook(write(tmp_path / "v2.json", {"entries": [entry]})), line) == expected
 
 
+@pytest.mark.parametrize("key", ["\\" * 50_000, "/" + "\\" * 50_000, "/\\a" * 50_000, ", " * 50_000])
+def test_hostile_keys_are_split_in_a_moment(key: str, tmp_path: Path) -> None:
+    lore = load_lorebook(write(tmp_path / "b.json", world({"key": key, "content": "x"})))
+    assert active(lore, "lamp") == []
+
+
 def test_a_place_may_be_a_text(tmp_path: Path) -> None:
     entry = {"key": ["lamp"], "content": "x", "position": "4", "depth": "2"}
     lore = load_lorebook(write(tmp_path / "b.json", world(entry)))

@@ -58,3 +58,10 @@ def test_the_user_of_the_dialogue_has_the_personas_name_in_the_prompt() -> None:
 def test_any_text_is_read_and_no_words_are_lost(text: str) -> None:
     lines = lines_of(text, "Ilka")
     assert all(line["speaker"] and line["text"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "a ", "{{char}} ", "-", "[(", "{{char}}(", "a.", "a: ", "{{char}}:\n", "END_OF_DIALOG "]
+)
+def test_hostile_texts_are_read_in_a_moment(text: str) -> None:
+    assert len(lines_of(text * 100_000 + "x")) <= 1

@@ -116,6 +116,7 @@ def test_hostile_texts_stay_small_and_fast() -> None:
     assert fill("{{#if user}}" * 9000, big) == "{{#if user}}" * 9000
     assert fill("{{#if user}}" * 9000 + "x" + "{{/if}}" * 9000, big).count("{{#if") == 9000 - 40
     assert fill("{{//}}" * 9000, big) == ""
+    assert fill("{{//a" * 200_000, big) == "{{//a" * 200_000
 
 
 PIECES = st.sampled_from([
