@@ -104,7 +104,7 @@ class ConversationView:
 
         said = self._once("said", (self.turns, self.role, self.others), count)
         at = self.turns[-1].at if self.turns else ""
-        return Situation(self.seed, str(said), datetime.fromisoformat(at) if at else None)
+        return Situation(self.seed, str(said), datetime.fromisoformat(at) if at else None, self.others)
 
     @property
     def macro_scope(self) -> Scope:

@@ -208,12 +208,12 @@ def load_transcript(settings: Settings, visitor: Visitor, session: str) -> Trans
             return Transcript(session, names, archive.record, (), persona, note, memories, until)
     roles = [load_role(cards.find(visitor, role).path) for role in ids]
     persona = chosen_persona(visitor, chosen.persona, None)
-    greeting = next(filter(None, (greeting_of(role, persona, session) for role in roles)), None)
+    names = tuple(role.name for role in roles)
+    greeting = next(filter(None, (greeting_of(role, persona, session, names) for role in roles)), None)
     said = greeting.record.texts(greeting.turn.id) if greeting else []
     speaker = greeting.turn.speaker if greeting else ""
     # The ids stay the same when a page is run again, which identifies its widgets by them.
     greetings = (Turn(speaker=speaker, text=text, id=f"greeting {number}") for number, text in enumerate(said))
-    names = tuple(role.name for role in roles)
     return Transcript(session, names, Record(), tuple(greetings), persona, chosen.note or "", (), chosen.until or "")
 
 

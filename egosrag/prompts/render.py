@@ -35,11 +35,13 @@ class Situation(NamedTuple):
         seed: of random choices, the same for the whole conversation.
         turn: what ``{{random}}`` and ``{{roll}}`` draw anew for.
         at: the time of ``{{time}}`` and the like; now when absent.
+        others: names of the other characters.
     """
 
     seed: str = ""
     turn: str = ""
     at: datetime | None = None
+    others: tuple[str, ...] = ()
 
 
 def speech_prefix(speaker: str, language: str) -> str:
@@ -147,6 +149,7 @@ def macro_scope(
         seed=where.seed,
         turn=where.turn,
         at=where.at,
+        others=tuple(map(one_line, where.others)),
     )
 
 

@@ -470,7 +470,8 @@ class Conversation(Actions, Memories):
 
     def _greeting(self) -> Greeting | None:
         """The greeting of the card, or of the first card that has one."""
-        greetings = (greeting_of(card, self.persona, self._seed) for card in (self.role, *self._own_cards()))
+        cards = (self.role, *self._own_cards())
+        greetings = (greeting_of(card, self.persona, self._seed, self._speakers()) for card in cards)
         return next(filter(None, greetings), None)
 
     def _own_cards(self) -> tuple[Role, ...]:

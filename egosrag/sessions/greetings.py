@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from egosrag.prompts import render
@@ -23,19 +24,21 @@ class Greeting(NamedTuple):
         return Record(turns=(self.turn,), swipes=self.swipes)
 
 
-def greeting_of(role: Role, persona: Persona | None, seed: str) -> Greeting | None:
+def greeting_of(role: Role, persona: Persona | None, seed: str, speakers: Sequence[str] = ()) -> Greeting | None:
     """The greeting of a card with its macros filled in; None where it has none.
 
     Args:
         role: the card.
         persona: of the user.
         seed: of the random choices of macros.
+        speakers: names of all characters of a scene.
     """
+    situation = Situation(seed, others=tuple(name for name in speakers if name != role.name))
     texts: dict[str, None] = {}
     for greeting in (role.greeting, *role.alternate_greetings):
         language = role.language or language_of(greeting or "")
         card = role.model_copy(update={"greeting": greeting})
-        texts[render.greeting(card, language, persona, Situation(seed))] = None
+        texts[render.greeting(card, language, persona, situation)] = None
     said = [text for text in texts if text]
     if not said:
         return None

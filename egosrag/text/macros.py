@@ -43,6 +43,7 @@ class Scope:
     Attributes:
         char: ``{{char}}``.
         user: ``{{user}}``.
+        others: the other characters of a scene, of whom ``{{group}}`` and ``{{notChar}}`` are lists too.
         language: "en" or "zh", for dates.
         fields: texts of further macros by their names in lower case, such as "description"; macros in them are filled.
         seed: of the random choices, the same for a whole conversation.
@@ -59,6 +60,7 @@ class Scope:
     turn: str = ""
     at: datetime | None = None
     hidden_keys: bool = False
+    others: tuple[str, ...] = ()
 
 
 def fill(text: str, scope: Scope) -> str:
@@ -250,11 +252,10 @@ class _Filler:
         return self._named(match.group(1).lower())
 
     def _named(self, name: str) -> str:
-        names = {"user": self.scope.user, "notchar": self.scope.user}
-        if name in names:
-            return names[name]
+        if name in ("user", "notchar"):
+            return ", ".join((self.scope.user, *(self.scope.others if name == "notchar" else ())))
         if name in ("char", "bot", "group", "charifnotgroup", "groupnotmuted"):
-            return self.scope.char
+            return ", ".join((self.scope.char, *(self.scope.others if name not in ("char", "bot") else ())))
         text = self.scope.fields.get(_FIELD_ALIASES.get(name, name), "")
         self.inserted[0] += len(text)
         if self.inserted[0] > _MAX_INSERTED:

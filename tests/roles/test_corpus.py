@@ -1,4 +1,4 @@
-"""A generated corpus of 500 cards in all formats, intact and damaged: each is read, or is one line of error.
+"""A generated corpus of 700 cards in all formats, intact and damaged: each is read, or is one line of error.
 
 A card that is read is rendered, its lorebook scanned, its notes placed, and it is written as V2 and V3. The fields of
 an intact card V2 or V3 are written back as they were read, byte for byte.
@@ -35,12 +35,14 @@ from tests.roles.test_cards import chunk, picture
 from tests.roles.test_containers import AGNAI, RISU, backyard
 
 FULL = os.environ.get("EGOSRAG_TEST_PROFILE") == "full"
-CARDS = 500 * (10 if FULL else 1)
+CARDS = 700 * (10 if FULL else 1)
 COUNT = ScriptedChatModel(responses=[]).count_tokens
+# What comments say is longer than the free text: hypothesis draws constants of this file as text too.
 PIECES = st.sampled_from([
-    "{{char}}", "{{user}}", "{{random:a,b}}", "{{pick::Sit::Stand {{user}}}}", "{{roll:1d6}}", "{{// note}}", "<START>",
+    "{{char}}", "{{user}}", "{{random:a,b}}", "{{pick::Sit::Stand {{user}}}}", "{{roll:1d6}}", "{{// marginalia}}",
+    "<START>",
     "{{#if user}}x{{/if}}", "{{getvar::x}}", "\n", '"', "“", "”", "<|im_end|>", "Ilka: ", "罗师傅：", "钟表", "clock ",
-    "\0", "{{", "}}", "{{//x}}", "{character}", "#{user}:",
+    "\0", "{{", "}}", "{{//marginalia}}", "{character}", "#{user}:",
     "{{user}}:\n", "@@depth 4\n", "King’s", "\u200b", "{{time}}", "[x]", "\ud800",
 ])  # fmt: skip
 TEXT = st.lists(PIECES | st.text(max_size=6), max_size=8).map("".join)
@@ -170,7 +172,7 @@ def test_no_card_of_the_corpus_gives_a_traceback(form: str, data: st.DataObject,
     draw = data.draw
     card = draw(BYAF if form == "byaf" else v2_cards() | FOREIGN)
     SEEN["drawn"] += 1
-    damage = draw(st.sampled_from(["none", "values", "bytes"]))
+    damage = draw(st.sampled_from(["none", "values", "none", "bytes"]))
     if damage == "values":
         card = mutated(draw, card)  # type: ignore[arg-type]
     extension, content = packed(card, form)
@@ -195,10 +197,10 @@ def test_no_card_of_the_corpus_gives_a_traceback(form: str, data: st.DataObject,
     view = ConversationView(role, (*turns, turns[0]), user="Ann", persona=persona, seed="s")
     composed = Organize(COUNT, 3000, history="multiple").run(view)
     shown = "".join(part.text for part in composed.parts).replace(role.name, "")
-    assert composed.tokens <= 3000 and "{{//" not in shown
+    assert composed.tokens <= 3000 and (damage == "bytes" or "marginalia" not in shown)
     assert "\n" not in next(part.text for part in composed.parts if part.name == "line")
     greeting = render.greeting(role, "en", persona)
-    assert "{{user}}" not in greeting and "note" not in greeting
+    assert "{{user}}" not in greeting and (damage == "bytes" or "marginalia" not in greeting)
     for version in (2, 3):
         save_role(role, tmp_path / "out.json", version=version)  # type: ignore[arg-type]
         again = load_role(tmp_path / "out.json", notify=lambda note: None)

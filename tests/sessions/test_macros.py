@@ -12,10 +12,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from egosrag.errors import SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.roles.files import load_role
-from egosrag.schema import Persona, Role
+from egosrag.schema import Persona, Role, Statement
 from egosrag.sessions.archive import read_archive
 from egosrag.sessions.catalog import archive_of, restore
 from egosrag.sessions.conversation import Conversation
+from egosrag.sessions.group import GroupChat
 
 CASE = Path(__file__).resolve().parents[3] / "shared" / "cases" / "cards" / "macros.json"
 ANN = Persona(name="Ann", description="{{user}} owes {{char}} a clock.")
@@ -81,6 +82,16 @@ def test_choices_for_the_conversation_stay_when_its_first_turn_changes() -> None
     assert liked(talk) == before == liked(opened("s")) == liked(opened(talk.branch()))
     restore(store, read_archive(archive_of(store, "s").text(), "s.json"), "again")
     assert liked(opened("again")) == before
+
+
+def test_the_characters_of_a_scene_have_macros() -> None:
+    ilka = Role(name="Ilka", greeting="{{group}}; {{char}}; {{notChar}}", background=(Statement(text="Of {{group}}."),))
+    scene = GroupChat(model('Yes."'), [ilka, Role(name="Bo")], persona=Persona(name="Ann"))
+    assert scene.greeting is not None and scene.greeting.text == "Ilka, Bo; Ilka; Ann, Bo"
+    scene.say("Hi.", to="Ilka")
+    assert "Background: Of Ilka, Bo." in prompt_of(scene)
+    alone = Conversation(model(), ilka, persona=Persona(name="Ann"))
+    assert alone.greeting is not None and alone.greeting.text == "Ilka; Ilka; Ann"
 
 
 def test_a_line_of_the_user_is_filled_once_and_kept() -> None:
