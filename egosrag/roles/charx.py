@@ -129,7 +129,9 @@ class Charx:
         """The JSON object in a file; empty where there is none."""
         name = self._member(path)
         if name and name not in self._objects:
-            content = self._read(name, self._unread)
+            if self._members[name].file_size > self._unread:
+                raise ValueError(f"its assets unpack to more than {CARD_TEXT_BYTES // 2**20} MB")
+            content = self._read(name, CARD_TEXT_BYTES)
             self._unread -= len(content)
             try:
                 value = json.loads(content)

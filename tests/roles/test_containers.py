@@ -218,6 +218,14 @@ def test_a_damaged_archive_of_backyard_is_one_line_of_error(manifest: Any, messa
     assert "\n" not in str(error.value)
 
 
+def test_a_bomb_of_many_scenarios_is_not_unpacked(tmp_path: Path) -> None:
+    names = [f"scenarios/{n}.json" for n in range(30)]
+    manifest = {"characters": ["characters/1/character.json"], "scenarios": names}
+    big = {"firstMessages": [{"text": "A" * 1_000_000}]}
+    with pytest.raises(RoleError, match="unpack to more than 16 MB"):
+        read(tmp_path, byaf(**{"manifest.json": manifest} | dict.fromkeys(names, big)), "card.byaf")
+
+
 def test_a_jpeg_has_the_card_in_its_comment(tmp_path: Path) -> None:
     out = BytesIO()
     Image.new("RGB", (4, 6)).save(out, "JPEG", comment=JSON)
