@@ -68,6 +68,12 @@ def test_batched_replies_equal_the_replies_one_by_one(tiny_qwen: Path) -> None:
     assert found["ratio"] == pytest.approx(found["ours"]["tokens_per_second"] / alone)
 
 
+def test_requests_to_a_gguf_file_run_at_once_in_its_slots(tiny_qwen: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="llama.cpp is in the extra gguf")
+    found = many.measure(str(gguf_of(tiny_qwen)), requests=6, tokens=3, prompt_words=4)
+    assert found["ours"]["same replies"] == 1.0 and found["ratio"] > 0
+
+
 def test_prompt_lookup_changes_no_reply() -> None:
     found = rag.measure("pocket", 1, 8)
     assert {kind: side["same"] for kind, side in found["ours"].items()} == {"copying": 1.0, "talking": 1.0}
