@@ -410,6 +410,9 @@ def _load(
     params.ui = params.endpoint_slots = params.warmup = False
     params.n_ctx, params.n_parallel, params.kv_unified = cache_tokens, SLOTS, True
     params.n_batch = params.n_ubatch = _BATCH
+    # Weights that are repacked for AVX2 generate a fifth faster, but where llama.cpp was built for AVX-512 a prompt
+    # takes one and a half times as long with them, and loading twice as long (evals/speed/RESULTS.md).
+    params.no_extra_bufts = "AVX512_VNNI = 1" in xllamacpp.get_system_info()
     files = None
     if saved:
         model = (*_identity(file), *(_identity(lora) if lora else ()), xllamacpp.__version__)
