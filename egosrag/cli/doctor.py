@@ -25,10 +25,20 @@ EXTRAS = {
     "app": "streamlit",
     "finetune": "datasets",
     "evals": "matplotlib",
+    "gguf": "xllamacpp",
     "serve": "fastapi",
     "mcp": "mcp",
     "postgres": "psycopg",
 }
+# Instructions of a processor by torch's names, and by those of llama.cpp: with them a prompt is read faster.
+INSTRUCTIONS = {
+    "avx512_f": "AVX512",
+    "avx512_vnni": "AVX512_VNNI",
+    "avx512_bf16": "AVX512_BF16",
+    "amx_int8": "AMX_INT8",
+}
+# Without Rust (constrained output by grammars of another kind) and TLS (it is used on loopback only).
+BUILD = "CMAKE_ARGS='-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF' pip install --force-reinstall --no-deps"
 KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}
 
 
@@ -96,7 +106,7 @@ def report(settings: Settings, as_json: bool) -> bool:
     Returns:
         Whether everything that the core needs is there.
     """
-    findings = [*_versions(), _device(), *_models(settings), *_servers(PROGRAMS)]
+    findings = [*_versions(), _device(), *_llama_cpp(), *_models(settings), *_servers(PROGRAMS)]
     findings += [*_keys(), *_extras(), *_folders(settings)]
     if as_json:
         print_json([finding._asdict() for finding in findings])
@@ -137,6 +147,30 @@ def _device() -> Finding:
     if torch.backends.mps.is_available():
         return Finding("device", "ok", "mps: Apple GPU")
     return Finding("device", "ok", f"cpu: {torch.get_num_threads()} threads")
+
+
+def _llama_cpp() -> list[Finding]:
+    """Whether llama.cpp was built for this processor: its wheels are built for older ones too."""
+    if not (find_spec("xllamacpp") and find_spec("torch")):
+        return []
+    import torch
+    import xllamacpp
+
+    built = {name.strip() for name, _, on in _options(xllamacpp.get_system_info()) if on.strip() == "1"}
+    has = torch.cpu.get_capabilities()
+    lacking = [name for ours, name in INSTRUCTIONS.items() if has.get(ours) and name not in built]
+    if not lacking:
+        return [Finding("llama.cpp", "ok", f"xllamacpp {xllamacpp.__version__}, built for this processor")]
+    detail = f"xllamacpp {xllamacpp.__version__}, built without {', '.join(lacking)}, which this processor has"
+    mend = (
+        f"{BUILD} --no-binary xllamacpp xllamacpp=={xllamacpp.__version__}  # minutes, needs cmake and a C++ compiler"
+    )
+    return [Finding("llama.cpp", "note", detail, mend)]
+
+
+def _options(system_info: str) -> list[tuple[str, str, str]]:
+    """The options in a text such as ``CPU : SSE3 = 1 | AVX2 = 1 | REPACK = 1 |``."""
+    return [option.rpartition(":")[2].partition("=") for option in system_info.split("|")]
 
 
 def _models(settings: Settings) -> list[Finding]:

@@ -15,7 +15,9 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from egosrag.errors import ModelError
 from egosrag.models.base import InProcessChatModel, by_own_names
 from egosrag.models.runtime.gguf_file import GgufFile, read_gguf
-from egosrag.models.runtime.llama_cpp import CACHE_MB, GgufTokenizer, LlamaServer, open_server
+from egosrag.models.runtime.gguf_loading import CACHE_MB, open_server
+from egosrag.models.runtime.gguf_tokenizer import GgufTokenizer
+from egosrag.models.runtime.llama_cpp import LlamaServer
 from egosrag.models.runtime.prompt_files import SavedPrompts
 from egosrag.models.sampling import TalkSampling
 from egosrag.models.streaming import StopFilter, UnreportedUsage, chunk, last_chunk

@@ -148,16 +148,17 @@ def _given(words: Sequence[str], own: dict[str, str]) -> dict[str, str]:
 
 def costs(stages: Sequence[Stage]) -> str:
     """The costs of the stages that take more than minutes on a CPU, a line each, and their sum."""
+    units = _UNITS if any("gpu_hours" in stage.needs for stage in stages) else _UNITS | {"memory_gb": "GB of memory"}
     lines = []
     for stage in stages:
         if stage.needs:
-            lines.append(f"  {stage.name}: " + ", ".join(f"{v:g} {_UNITS[k]}" for k, v in stage.needs.items()))
+            lines.append(f"  {stage.name}: " + ", ".join(f"{v:g} {units[k]}" for k, v in stage.needs.items()))
     if not lines:
         return f"{len(stages)} stages, minutes on a CPU, no costs"
     sums = {k: sum(s.needs.get(k, 0) for s in stages) for k in _UNITS if k != "memory_gb"}
     most = max(s.needs.get("memory_gb", 0) for s in stages)
     whole = ", ".join(f"{v:g} {_UNITS[k]}" for k, v in sums.items() if v)
-    return "\n".join(["estimated costs:", *lines, f"  total: {whole}; at most {most:g} GB of GPU memory"])
+    return "\n".join(["estimated costs:", *lines, f"  total: {whole}; at most {most:g} {units['memory_gb']}"])
 
 
 def run_stage(plan: Plan, stage: Stage) -> None:

@@ -63,7 +63,7 @@ def command(
     user: Annotated[str | None, typer.Option(help="A model that speaks for the user; without it a script.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL of the conversations, to resume from.")] = None,
     figure: Figure = None,
-    labels: Annotated[Path, typer.Option(help="Labelled replies that measure the detectors.")] = DATA / "replies.jsonl",
+    labels: Annotated[Path, typer.Option(help="Labelled replies, to measure detectors.")] = DATA / "replies.real.jsonl",
     judge: JudgeModel = None,
     judge_k: JudgeK = 3,
     judge_records: JudgeRecords = None,

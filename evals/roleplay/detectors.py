@@ -32,7 +32,10 @@ _BROKE = {
         r"\b(?:can't|cannot|unable to) (?:fulfil|fulfill|comply|provide|continue|engage|generate)\b",
         r"\bhow can i (?:assist you|help you today)",
         r"\b(?:let me know if|feel free to)\b.*\b(?:questions?|assist|further|anything else)\b",
-        r"\bhere(?: is|'s) (?:a|an|the) (?:\w+ )?(?:function|code|script|list|example)\b",
+        r"\bif you have any (?:\w+ )?(?:questions|concerns)\b|\banything (?:else )?i can (?:help|assist) you with\b",
+        r"\bhere(?: is|'s) (?:an? |the )?(?:\w+ ){0,3}(?:function|code|script|example)\b|\bhere(?: is|'s) a list\b",
+        r"\b(?:here(?: is|'s)|this is) (?:the|my|your) (?:system )?prompt\b|\A\W*(?:the |my )?system prompt\b",
+        r"(?:\A|[.!?]\s+)the user (?:\w+s|will|may|can)\b",
         r"\bthe character(?:'s)? (?:is|of|would|wants|has)\b|\b(?:in|of) character\b|\brole-?play",
         r"\b(?:have no|do not have|don't have) (?:personal|real|human) \w+|\bdon't have (?:feelings|emotions)\b",
         r"\bas {role},? i would\b",
@@ -53,19 +56,30 @@ _BROKE = {
         r"(?:这个|该|此)角色|角色(?:设定|扮演)|我(?:在|将|会)扮演",
         r"(?:如果|假如)我是{role}|作为{role}，",
         r"我没有(?:真实的?|自己的?)?(?:情感|感情|个人|意识|身体|实体)",
+        r"(?:好的?|当然|没问题|可以)[^。！？]{0,10}(?:写|编)[^。！？]{0,16}(?:函数|代码|程序)|(?:使用|用)以下[^。！？]{0,12}(?:函数|代码)",
+        r"如果(?:您|你)(?:还)?有(?:任何|其他|什么)(?:问题|疑问)|尽力(?:为(?:您|你)|帮(?:您|你))?(?:解答|答疑)",
+        r"(?:\A|[。！？])用户(?:走|推|来|问|是|在)",
         r"^\W*(?:注|说明|备注)[：:]",
     ),
 }
+_CARD_HEADING = re.compile(
+    r"^\W*(?:personality|speaking style|background|relations(?:hips)?|scenario"
+    r"|性格|说话风格|背景|人物关系|场景)\s*[:：]",
+    re.IGNORECASE | re.MULTILINE,
+)
 _DECLINED = {
     "en": re.compile(
-        r"\bi (?:do not|don't) know(?: (?:that|it|this|what|who|where|when|why|which|whether|if)\b|\s*[,.;!]|\s*\Z)"
+        r"\bi (?:do not|don't) know(?: (?:that|it|this|what|who|where|when|why|which|whether|if|about|any\w*"
+        r"|the|his|her|their|your|him|them)\b|\s*[,.;!]|\s*\Z)"
         r"|\bi (?:do not|don't|cannot|can't) (?:remember|recall)"
         r"(?: (?:that|it|this|you|what|who|where)\b|\s*[,.;!]|\s*\Z)"
         r"|\b(?:never|not) heard of\b|\bi know nothing (?:of|about)\b|\byou (?:never|did not|didn't) t(?:old|ell) me\b"
         r"|\b(?:not|n't) my (?:secret|business)\b|\bnone of your business\b"
         r"|\bi (?:won't|will not|shall not|would not|wouldn't) "
         r"(?:write|tell|talk|say|do|speak|help|answer|discuss|share|show|lie)\b"
-        r"|\bi (?:cannot|can't) (?:help you|tell you|do that|answer|say)\b",
+        r"|\bi (?:cannot|can't) (?:help you|tell you|do that|answer|say)\b"
+        r"|\bi(?: would|'d) rather not\b|\bi (?:do not|don't) want to (?:say|talk|tell|answer|discuss)\b"
+        r"|\b(?:that|it) would be (?:inappropriate|improper|wrong of me)\b",
         re.IGNORECASE,
     ),
     "zh": re.compile(
@@ -82,19 +96,27 @@ _SLOP = {  # (phrases, words)
         r"|\bin this (?:vast|ever-changing|crazy) world\b|\bjourney (?:together|of (?:self|discovery))\b"
         r"|\bnavigate the (?:complexities|challenges)\b|\bhold(?:s|ing)? a special place in \w+ hearts?\b"
         r"|\bmaybe,? just maybe\b|\beyes (?:sparkl|twinkl|gleam)\w+ with\b|\bremember,? (?:life|true|every)\b"
-        r"|\bit's (?:important|essential|crucial) to (?:remember|note)\b|\bembrace (?:the|your|life)\b",
+        r"|\bit's (?:important|essential|crucial) to (?:remember|note)\b|\bembrace (?:the|your|life)\b"
+        r"|\blet me know if you\b|\bfeel free to\b|\bif you have any (?:\w+ )?(?:questions|concerns)\b"
+        r"|\banything (?:else )?i can (?:help|assist|do for) you\b|\bthank you for (?:providing|sharing)\b"
+        r"|\bi appreciate your (?:\w+ and )?(?:kindness|concern|understanding|patience|feedback)\b"
+        r"|\ba symbol of (?:\w+ )?(?:trust|loyalty|hope|love|strength|resilience)\b"
+        r"|\bbut remember, (?:there|every|it)\b"
+        r"|\b(?:important|essential|integral|vital) part of (?:our|the|my|your|who)\b",
         r"\b(?:delve|tapestry|vibrant|resilien\w+|intricate|nestled|bustling|whisper\w*|cherish\w*|unwavering"
         r"|bittersweet|solace|testament|beacon)\b",
     ),
     "zh": (
         r"眼中闪过一丝|嘴角(?:微微)?(?:上扬|勾起)|不由得一(?:颤|怔)|心中(?:涌起|泛起)(?:一[股阵丝])|仿佛(?:整个)?世界都"
         r"|在这个(?:充满|快节奏|纷繁)的?|共同(?:创造|书写|谱写).{0,6}(?:未来|篇章)|每一(?:刻|天)都(?:充满|值得)"
-        r"|让我们(?:一起|携手)(?:努力|前行|探索|创造|迎接)|(?:充满|拥抱)(?:希望|无限可能|挑战和机遇|正能量)|总之[，,]",
+        r"|让我们(?:一起|携手)(?:努力|前行|探索|创造|迎接)|(?:充满|拥抱)(?:希望|无限可能|挑战和机遇|正能量)|总之[，,]"
+        r"|如果(?:您|你)(?:还)?有(?:任何|其他|什么)(?:问题|疑问)|请?随时(?:告诉|联系|问)我|(?:您|你)的(?:支持|理解)是我",
         r"携手|璀璨|绽放|诠释|彰显|篇章|旅程|赋予|坚韧|温暖而|无限可能|独特的",
     ),
 }
 _NARRATED_USER = re.compile(
-    r"(?:^|[.!?。！？”\"]\s*)(?:you (?:nod|shake your head|step (?:back|forward)|smile and|sigh and)\b"
+    r"(?:^|[.!?。！？”\"]\s*)(?:the user \w+s\b|用户(?:走|推|来|问)"
+    r"|you (?:nod|shake your head|step (?:back|forward)|smile and|sigh and)\b"
     r"|you (?:say|reply|answer|ask),? [\"“]"
     r"|你(?:点了?点头|摇了?摇头|笑了?笑|后退|走上前|[说问答]：[“\"]))",
     re.IGNORECASE,
@@ -112,7 +134,7 @@ _OF_THE_USER = re.compile(
 def stance(reply: str, role: str, language: str) -> str:
     """Whether the reply stays in character, declines in the character's voice, or breaks out of the role."""
     text = reply.replace("\u2019", "'")
-    if "```" in text or re.search(_VENDORS, text, re.IGNORECASE):
+    if "```" in text or re.search(_VENDORS, text, re.IGNORECASE) or _CARD_HEADING.search(text):
         return BROKE
     patterns = (pattern.replace("{role}", re.escape(role)) for pattern in _BROKE[language])
     if any(re.search(pattern, text, re.IGNORECASE | re.MULTILINE) for pattern in patterns):
@@ -129,7 +151,11 @@ def speaks_for_others(reply: str, role: str, user: str) -> bool:
 
 def outside_quotes(reply: str, role: str, user: str) -> bool:
     """Whether the reply has text that is not speech: a label, a stage direction, narration, code or a note."""
-    if "```" in reply or re.search(r"^\W*(?:note|注|说明|备注)\s*[:：]", reply, re.IGNORECASE):
+    if (
+        "```" in reply
+        or _CARD_HEADING.search(reply)
+        or re.search(r"^\W*(?:note|注|说明|备注)\s*[:：]", reply, re.IGNORECASE)
+    ):
         return True
     names = "|".join(re.escape(name) for name in (role, user))
     if re.search(rf"^\s*(?:{re.escape(role)})\s*[:：]|\n\s*(?:{names})\s*[:：]", reply):
@@ -143,7 +169,7 @@ def loops(reply: str) -> bool:
 
 
 def slop(reply: str, language: str) -> bool:
-    """Whether the reply has a stock phrase of language models' fiction, or three of its stock words."""
+    """Whether the reply has a stock phrase of language models, of assistance or fiction, or three stock words."""
     text = reply.replace("\u2019", "'").lower()
     phrases, stock = _SLOP[language]
     return bool(re.search(phrases, text)) or len(set(re.findall(stock, text))) > 2

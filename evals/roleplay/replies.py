@@ -15,7 +15,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ from egosrag.text.language import language_of
 from evals.common.command import AsJson, finish, run
 from evals.common.estimates import percent
 from evals.common.records import Record, numbered_rows, read_jsonl
-from evals.roleplay.cases import subject
+from evals.roleplay.cases import load_rows, subject
 from evals.roleplay.detectors import STANCES, detector_quality
 
 LabelsFile = Annotated[Path, typer.Option("--labels", help="JSONL of replies, labelled or to be labelled.")]
@@ -63,24 +63,32 @@ def replies_of(path: Path) -> Iterator[Record]:
 
 def _exchanges(record: Record) -> Iterator[tuple[str, str, str, str]]:
     """(line, reply, role, language) of a record of ``evals.roleplay`` or ``evals.talk``."""
-    if "replies" in record:  # roleplay: the role's card is named by the row's id, NAME-LANGUAGE-CASE
-        name, _, rest = str(record.get("item", "")).partition("-")
-        language = rest.partition("-")[0]
-        if language in USER:
-            role = _role_name(name, language)
-            for said, reply in zip(record["said"], record["replies"], strict=False):
-                yield said, str(reply["text"]), role, language
+    if "replies" in record:
+        role, language = _role_and_language(str(record.get("item", "")))
+        for said, reply in zip(record["said"], record["replies"], strict=False) if language in USER else ():
+            yield said, str(reply["text"]), role, language
     elif "closed" in record and len(record.get("key", ())) == 4:
         _, language, role, _ = record["key"]
         for said, reply in record["said"]:
             yield said, reply, role, language if language in USER else language_of(reply)
 
 
-def _role_name(stem: str, language: str) -> str:
+def _role_and_language(row_id: str) -> tuple[str, str]:
+    """The role's name and the language of a conversation: a script's own, else those in NAME-LANGUAGE-CASE."""
+    script = _scripts().get(row_id)
+    if script:
+        return subject(script["role"]).card.name, script["language"]
+    stem, _, rest = row_id.partition("-")
+    language = rest.partition("-")[0]
     try:
-        return subject(f"{stem}.{language}.json").card.name
+        return subject(f"{stem}.{language}.json").card.name, language
     except EgosRagError:  # a card of the user's own
-        return stem
+        return stem, language
+
+
+@cache
+def _scripts() -> dict[str, Record]:
+    return {row["id"]: row for row in load_rows(turns=())}
 
 
 def spread(rows: Sequence[Record], number: int, seed: int) -> list[Record]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -43,18 +43,27 @@ def prompts(card: str, lines: Sequence[str], replies: Sequence[str], *, single: 
     return [SystemMessage(card), HumanMessage(history), AIMessage('Tim: "')]
 
 
-def ours(folder: str) -> tuple[Say, Callable[[], tuple[int, int]]]:
-    """Our chat model, and a function that returns (tokens, computed tokens) of the last prompt."""
+class Tokens(NamedTuple):
+    """Tokens of a call: the prompt's, those of them that were computed, and the reply's."""
+
+    prompt: int
+    computed: int
+    reply: int
+
+
+def ours(folder: str) -> tuple[Say, Callable[[], Tokens]]:
+    """Our chat model, and a function that returns the tokens of the last call."""
     model = load_chat_model(folder)
-    last = [0, 0]
+    last = [Tokens(0, 0, 0)]
 
     def say(messages: Sequence[BaseMessage], tokens: int) -> str:
         reply = model.invoke(list(messages), max_new_tokens=tokens)
         usage = reply.usage_metadata
-        last[:] = usage["input_tokens"], usage["input_tokens"] - usage["input_token_details"]["cache_read"]
+        computed = usage["input_tokens"] - usage["input_token_details"]["cache_read"]
+        last[0] = Tokens(usage["input_tokens"], computed, usage["output_tokens"])
         return str(reply.text)
 
-    return say, lambda: (last[0], last[1])
+    return say, lambda: last[0]
 
 
 def pipeline(folder: str) -> Say:
@@ -121,27 +130,27 @@ def _ours(
     say, counts = ours(folder)
     replies: list[str] = []
     work: list[float] = []
-    seconds, first, before = 0.0, 0.0, 0
+    seconds, first, before = 0.0, 0.0, Tokens(0, 0, 0)
     for turn in range(turns):
         prompt = prompt_of(replies)
         if turn == turns - 1:
             first = _timed(say, prompt, 1)[1]
-            total, computed = counts()
+            computed = counts().computed
         reply, took = _timed(say, prompt, tokens)
-        if turn < turns - 1:
-            total, computed = counts()
+        now = counts()
         replies.append(reply)
         seconds += took
         if turn:
             # With history in many messages the reply was computed when it was generated.
-            work.append(computed / (total - before - (0 if single else tokens)))
-        before = total
+            new = now.prompt - before.prompt - (0 if single else before.reply)
+            work.append((computed if turn == turns - 1 else now.computed) / new)
+        before = now
     off = load_chat_model(folder, kv_cache_mb=0)
     return {
         "seconds": seconds,
         "first_token_s": first,
         "turns": turns,
-        "prompt tokens of the last turn": before,
+        "prompt tokens of the last turn": before.prompt,
         "computed for each new token": sum(work) / len(work),
         "same without the cache": off.invoke(prompt, max_new_tokens=tokens).text == replies[-1],
     }, replies

@@ -127,7 +127,8 @@ def own_server(file: str, *, cache: bool = True) -> Callable[[Sequence[BaseMessa
         assert server  # the closure keeps the server running
         answer = client.post("/v1/chat/completions", json=body)
         answer.raise_for_status()
-        return str(answer.json()["choices"][0]["message"]["content"] or "")
+        text = str(answer.json()["choices"][0]["message"]["content"] or "")
+        return text.removeprefix(chat[-1]["content"])  # it repeats the begun reply
 
     return say
 

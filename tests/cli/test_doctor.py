@@ -54,6 +54,25 @@ def test_a_selected_model_that_is_not_here_is_missing(run: Run, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
+    ("info", "capabilities", "lacking"),
+    [
+        ("CPU : SSE3 = 1 | AVX2 = 1 | REPACK = 1 | ", {"avx2": True, "avx512_f": True, "avx512_vnni": True}, "AVX512"),
+        ("CPU : AVX2 = 1 | AVX512 = 1 | AVX512_VNNI = 1 | ", {"avx512_f": True, "avx512_vnni": True}, ""),
+        ("CPU : AVX2 = 1 | AVX512 = 0 | ", {"avx2": True, "avx512_f": False}, ""),
+    ],
+)
+def test_it_says_whether_llama_cpp_was_built_for_the_processor(
+    run: Run, info: str, capabilities: dict[str, bool], lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is in the extra gguf")
+    monkeypatch.setattr(xllamacpp, "get_system_info", lambda: info)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+    row = found(run)["llama.cpp"]
+    assert row["state"] == ("note" if lacking else "ok") and lacking in row["detail"]
+    assert ("--no-binary xllamacpp" in row["mend"]) == bool(lacking)
+
+
+@pytest.mark.parametrize(
     ("gigabytes", "expected"),
     [(0.1, "only pocket"), (1.0, "qwen2.5-0.5b, qwen2.5-coder-0.5b, smollm2-135m"), (64.0, "all models of")],
 )

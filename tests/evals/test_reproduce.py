@@ -47,6 +47,7 @@ def test_our_plans_are_consistent(config: str, tmp_path: Path) -> None:
             if "--config" in words:
                 assert Path(words[words.index("--config") + 1]).is_file()
     assert ("US$" in costs(plan.stages)) == (config == "full")
+    assert ("GPU" in costs(plan.stages)) == (config == "full")
 
 
 def test_the_mini_plan_has_the_stages_of_the_full_one() -> None:

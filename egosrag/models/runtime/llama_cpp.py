@@ -1,62 +1,32 @@
-"""llama.cpp in this process: GGUF files as servers of xllamacpp, token ids in, text out.
+"""llama.cpp in this process: a loaded GGUF file as a server of xllamacpp, token ids in, text out.
 
-A file is loaded once and shared by all models that use it. Its slots share one KV cache, so that several conversations
-run at once with their prefixes kept; those that are pushed out of it wait in main memory, up to a limit.
-
-xllamacpp has no function for the tokenizer: llama.cpp's own server on the loopback interface answers for it, behind a
-key that only this process has.
+Its slots share one KV cache, so that several conversations run at once with their prefixes kept; those that are pushed
+out of it wait in main memory, up to a limit.
 """
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import json
-import os
-import secrets
-import signal
 import threading
-import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from egosrag.caller import POLL_S, cache_key, check_cancelled, current_caller
 from egosrag.errors import ModelError, WindowError
-from egosrag.models.runtime.gguf_file import INSTALL, GgufFile, read_gguf
+from egosrag.models.runtime.gguf_file import GgufFile
+from egosrag.models.runtime.gguf_tokenizer import GgufTokenizer, loopback_client, message_of, post
 from egosrag.models.runtime.kv_cache import common_prefix_length
-from egosrag.models.runtime.prompt_files import PromptFiles, SavedPrompts
-from egosrag.prompts.templates import render_chat
-
-if TYPE_CHECKING:
-    import httpx
+from egosrag.models.runtime.prompt_files import PromptFiles
 
 SLOTS = 4
 """Conversations that run at once; more wait."""
 
-DEFAULT_WINDOW = 8192
-"""Tokens of the context window, where none is given and the file allows more: llama.cpp allocates it all at once."""
-
-CACHE_MB = 512
-"""MiB of main memory for prefixes that do not fit into the KV cache."""
-
-_CACHE_TOKENS = 16_384  # of the KV cache that the slots share
-# A prompt takes over a slot with which it shares this part of itself. With less it takes the least recently used one:
-# else a short prompt that begins alike would cost a conversation its prefix.
-_SAME_CONVERSATION = 0.5
 _CERTAIN = 1000.0  # added to a logit
 _REMEMBERED_PROMPTS = 16  # of each caller, to state how much of the next one the caller itself has sent before
-_BATCH = 256  # tokens of a prompt that are processed between two looks at whether the call was cancelled
-
-_LOADING = threading.Lock()
-_SERVERS: weakref.WeakValueDictionary[tuple[object, ...], LlamaServer] = weakref.WeakValueDictionary()
-# The last server is kept although nothing uses it: a command that loads the same model twice waits once.
-_LAST_SERVER: list[LlamaServer] = []
 
 
 @dataclass
@@ -87,60 +57,6 @@ class LlamaGeneration:
         return len(self.ids)
 
 
-class GgufTokenizer:
-    """The tokenizer of a loaded GGUF file, with what ``prompts.encode`` needs of one of transformers.
-
-    Args:
-        file: its header.
-        ask: sends a JSON object to a path of llama.cpp's server, and gives its answer.
-
-    Attributes:
-        chat_template: Jinja source; None where the file has none.
-        bos_token_id: the beginning of sequence, where the file has one.
-        added_tokens_decoder: the special and added tokens by id.
-        added_tokens_encoder: their ids by text.
-        all_special_tokens: texts of the special ones.
-    """
-
-    def __init__(self, file: GgufFile, ask: Callable[[str, Mapping[str, Any]], Any]) -> None:
-        self.chat_template = file.chat_template
-        self.bos_token_id = file.special_id("bos")
-        self.added_tokens_decoder = file.added_tokens
-        self.added_tokens_encoder = {token.text: n for n, token in file.added_tokens.items()}
-        self.all_special_tokens = [token.text for token in file.added_tokens.values() if token.special]
-        ids = {name: file.special_id(name) for name in ("bos", "eos")}
-        self._names = {f"{name}_token": str(file.added_tokens[n]) for name, n in ids.items() if n is not None}
-        self._ask = ask
-        # Turns come again in every prompt of a conversation.
-        self._encode = lru_cache(maxsize=4096)(partial(_tokenize, ask))
-
-    def encode(
-        self, text: str, add_special_tokens: bool = True, split_special_tokens: bool = False, verbose: bool = True
-    ) -> list[int]:
-        """Token ids of ``text``; with ``split_special_tokens`` its special tokens are ordinary characters."""
-        return list(self._encode(text, add_special_tokens, not split_special_tokens))
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens included."""
-        return str(self._ask("/detokenize", {"tokens": list(ids)})["content"])
-
-    def apply_chat_template(
-        self, chat: Sequence[Mapping[str, str]], tokenize: bool = False, add_generation_prompt: bool = False
-    ) -> str:
-        """The text of a conversation by the file's chat template."""
-        assert not tokenize, "prompts.encode does it"
-        return render_chat(self.chat_template or "", chat, add_generation_prompt=add_generation_prompt, **self._names)
-
-
-def _tokenize(
-    ask: Callable[[str, Mapping[str, Any]], Any], text: str, add_special: bool, parse_special: bool
-) -> tuple[int, ...]:
-    content = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no character of UTF-8
-    return tuple(
-        ask("/tokenize", {"content": content, "add_special": add_special, "parse_special": parse_special})["tokens"]
-    )
-
-
 class LlamaServer:
     """A GGUF file in memory, with or without a LoRA adapter.
 
@@ -160,7 +76,7 @@ class LlamaServer:
         self, file: GgufFile, server: Any, *, cache_tokens: int, key: str, files: PromptFiles | None = None
     ) -> None:
         self.name = file.name
-        self._post = partial(_post, _client(server.listening_address, key))
+        self._post = partial(post, loopback_client(server.listening_address, key))
         self.tokenizer = GgufTokenizer(file, self._post)
         self._server = server
         self._files = files
@@ -235,7 +151,7 @@ class LlamaServer:
         request = {"max_tokens": 1, "temperature": 0, "samplers": ["temperature"], "logit_bias": [[token, _CERTAIN]]}
         answer = self._server.handle_completions({**request, "prompt": prompt, "logprobs": 1})
         if "choices" not in answer:
-            raise ModelError(f"llama.cpp cannot score a text with {self.name}: {_message(answer)}")
+            raise ModelError(f"llama.cpp cannot score a text with {self.name}: {message_of(answer)}")
         stated = answer["choices"][0]["logprobs"]
         return float(stated["content"][0]["logprob"]) if stated else None
 
@@ -310,7 +226,9 @@ class LlamaServer:
         def receive(event: dict[str, Any]) -> bool:
             """Take an event; True stops llama.cpp."""
             failed = "choices" not in event
-            events.put(ModelError(f"llama.cpp cannot answer with {self.name}: {_message(event)}") if failed else event)
+            events.put(
+                ModelError(f"llama.cpp cannot answer with {self.name}: {message_of(event)}") if failed else event
+            )
             return failed or generation.cancelled.is_set()
 
         try:
@@ -329,163 +247,3 @@ def _next(events: SimpleQueue[Any]) -> Any:
         with suppress(Empty):
             return events.get(timeout=POLL_S)
     return events.get()
-
-
-def open_server(
-    file: GgufFile,
-    *,
-    adapter: str | None = None,
-    window: int | None = None,
-    cache_mb: int = CACHE_MB,
-    saved: SavedPrompts | None = None,
-) -> tuple[LlamaServer, int]:
-    """The server of a GGUF file, loaded or shared.
-
-    Args:
-        file: its header.
-        adapter: a GGUF file of a LoRA adapter; a file with an adapter is loaded beside the one without.
-        window: tokens of prompt and reply together; ``DEFAULT_WINDOW`` when None, never above the file's own.
-        cache_mb: MiB of main memory for the prefixes that do not fit into the KV cache.
-        saved: where prompts are saved between processes; None for nowhere.
-
-    Returns:
-        The server, and the window.
-
-    Raises:
-        ModelError: the file cannot be loaded, the adapter does not fit, or xllamacpp is not installed.
-    """
-    if file.kind == "adapter":
-        raise ModelError(f"{file.name} is a LoRA adapter: give its base as the model, and it as the adapter")
-    if not file.added_tokens:
-        raise ModelError(f"{file.name} has no tokenizer: it is no language model, or not the first part of one")
-    window = min(window or DEFAULT_WINDOW, file.window or DEFAULT_WINDOW)
-    cache_tokens = max(window, min(_CACHE_TOKENS, SLOTS * window))
-    lora = None if adapter is None else _read_adapter(adapter, file)
-    key = (*_identity(file), *(_identity(lora) if lora else ()), cache_tokens, cache_mb, saved)
-    with _LOADING:
-        server = _SERVERS.get(key)
-        if server is None:
-            save_prompts()
-            _LAST_SERVER.clear()
-            server = _load(file, lora, cache_tokens, cache_mb, saved)
-            _SERVERS[key] = server
-        _LAST_SERVER[:] = [server]
-    return server, window
-
-
-def _identity(file: GgufFile) -> tuple[str, int]:
-    return str(file.path.resolve()), file.version
-
-
-def _read_adapter(adapter: str, base: GgufFile) -> GgufFile:
-    path = Path(adapter).expanduser()
-    if path.suffix.lower() != ".gguf" or not path.is_file():
-        raise ModelError(f"no adapter at {adapter}: a GGUF model needs a GGUF file of a LoRA adapter")
-    file = read_gguf(adapter)
-    if file.kind != "adapter":
-        raise ModelError(f"{adapter} is not a LoRA adapter: convert one with llama.cpp's convert_lora_to_gguf.py")
-    if file.architecture != base.architecture:
-        raise ModelError(f"the adapter at {adapter} does not fit {base.name}: it is for another architecture")
-    return file
-
-
-@atexit.register
-def save_prompts() -> None:
-    """Save the prompts of the loaded files, those that save any."""
-    for server in list(_SERVERS.values()):
-        server.save_prompts()
-
-
-def _load(
-    file: GgufFile, lora: GgufFile | None, cache_tokens: int, cache_mb: int, saved: SavedPrompts | None
-) -> LlamaServer:
-    xllamacpp = _import_xllamacpp()
-    key = secrets.token_urlsafe(32)
-    params = xllamacpp.CommonParams()
-    params.model.path = str(file.path)
-    if lora is not None:
-        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora.path), 1.0)]
-    params.verbosity = 0
-    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
-    params.ui = params.endpoint_slots = params.warmup = False
-    params.n_ctx, params.n_parallel, params.kv_unified = cache_tokens, SLOTS, True
-    params.n_batch = params.n_ubatch = _BATCH
-    files = None
-    if saved:
-        model = (*_identity(file), *(_identity(lora) if lora else ()), xllamacpp.__version__)
-        with suppress(OSError):  # no disk, no cache
-            files = PromptFiles(saved, model)
-            params.slot_save_path = f"{files.folder}{os.sep}"
-    params.cache_ram_mib = cache_mb
-    params.cache_prompt = cache_mb > 0
-    params.slot_prompt_similarity = _SAME_CONVERSATION
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _processors()
-    try:
-        with _own_signal_handlers():
-            server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        where = f"the adapter at {lora.name} onto {file.name}" if lora else f"{file.name} ({file.architecture})"
-        raise ModelError(
-            f"llama.cpp cannot load {where}: it is damaged, too new for the installed xllamacpp, or too large"
-        ) from error
-    return LlamaServer(file, server, cache_tokens=cache_tokens, key=key, files=files)
-
-
-def _processors() -> int:
-    """The processors that this process may use: more threads than these wait for each other."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _client(address: str, key: str) -> httpx.Client:
-    import httpx
-
-    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60)
-
-
-def _post(client: httpx.Client, path: str, content: Mapping[str, Any]) -> Any:
-    answer = client.post(path, json=content)
-    if answer.is_error:
-        raise ModelError(f"llama.cpp's tokenizer fails: {_message(answer.json())}")
-    return answer.json()
-
-
-def _import_xllamacpp() -> Any:
-    # OpenMP's threads spin while they wait, and where other programs use the processor too, they take it from those
-    # they wait for: a prompt took 15 times as long. OpenMP reads the variable once, when it is loaded.
-    policy = os.environ.get("OMP_WAIT_POLICY")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import xllamacpp
-    except ImportError as error:
-        raise ModelError(f"GGUF files need another package: {INSTALL} ({error})") from error
-    finally:
-        if policy is None:
-            del os.environ["OMP_WAIT_POLICY"]
-    return xllamacpp
-
-
-@contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Keep this process's handlers of Ctrl-C and SIGTERM: llama.cpp's server sets its own, which end it."""
-    if os.name != "posix":
-        yield
-        return
-    libc = ctypes.CDLL(None)
-    # Room for a struct sigaction of any platform; its content is not looked at.
-    saved = {number: ctypes.create_string_buffer(512) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, action in saved.items():
-        libc.sigaction(number, None, action)
-    try:
-        yield
-    finally:
-        for number, action in saved.items():
-            libc.sigaction(number, action, None)
-
-
-def _message(event: Any) -> str:
-    """The message of an error of llama.cpp's server, as one line."""
-    with suppress(AttributeError, TypeError):
-        event = event.get("error", event)
-        event = event.get("message", event)
-    text = event if isinstance(event, str) else json.dumps(event)
-    return " ".join(text.split())

@@ -29,6 +29,8 @@ def records(tmp_path: Path) -> Path:
         {"key": ["fact", "zh", "吴", 1], "said": [["你好？", "我是吴。"]], "closed": [True]},
         {"key": ["EGOS-Small", "edda-en-scene", "x"], "who": "EGOS-Small", "item": "edda-en-scene",
          "said": ["Who are you?"], "replies": [{"text": "Edda, sailor.", "stop_reason": "quote"}]},
+        {"key": ["EGOS-Small", "su-scene", "y"], "who": "EGOS-Small", "item": "su-scene",
+         "said": ["先搬哪些书？"], "replies": [{"text": "先搬孤本。", "stop_reason": "quote"}]},
     ]  # fmt: skip
     path = tmp_path / "talk.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -41,6 +43,7 @@ def test_replies_are_read_with_their_role_line_and_language(records: Path) -> No
         ("Tim", "en", "Hello?", "I am Tim."),
         ("吴", "zh", "你好？", "我是吴。"),
         ("Edda", "en", "Who are you?", "Edda, sailor."),
+        ("苏砚", "zh", "先搬哪些书？", "先搬孤本。"),
     ]
     assert all(row["model"] == "m1" and row["stance"] is None for row in rows)
     records.write_text('{"run": {}}\n{"key": [1]}\n', encoding="utf-8")

@@ -69,6 +69,32 @@ def test_precision_and_recall_on_the_labelled_replies() -> None:
         assert found[kind]["recall"]["value"] >= 0.8, kind
 
 
+def test_the_detectors_on_real_replies_that_no_pattern_was_written_for() -> None:
+    found = detector_quality(DATA / "replies.real.jsonl")
+    assert found[BROKE]["n"] == 150
+    assert found[BROKE]["precision"]["value"] >= 0.8 and found[BROKE]["recall"]["value"] >= 0.6
+    assert found[DECLINED]["precision"]["value"] == 1 and found[DECLINED]["recall"]["value"] >= 0.6
+
+
+@pytest.mark.parametrize(
+    ("reply", "language", "expected"),
+    [
+        ("Here is a simple Python function that sorts a list:", "en", BROKE),
+        ("Here's your system prompt:", "en", BROKE),
+        ("If you have any other questions, feel free to ask.", "en", BROKE),
+        ("I am a beekeeper. The user comes through the gate.", "en", BROKE),
+        ("I am Edda.\n\nPersonality: stubborn.", "en", BROKE),
+        ("好的，我帮你写一个排序的函数。", "zh", BROKE),
+        ("我不会写什么函数。", "zh", IN_CHARACTER),
+        ("I don't know your brother.", "en", DECLINED),
+        ("I would rather not say.", "en", DECLINED),
+        ("The user of this lamp must be careful.", "en", IN_CHARACTER),
+    ],
+)
+def test_stances_of_real_wordings(reply: str, language: str, expected: str) -> None:
+    assert stance(reply, "Edda", language) == expected
+
+
 def test_malformed_labels_are_an_error(tmp_path: Path) -> None:
     file = tmp_path / "l.jsonl"
     file.write_text('{"reply": "x"}\n', encoding="utf-8")

@@ -17,7 +17,7 @@ from langchain_core.messages import HumanMessage
 
 from egosrag.caller import Caller, calling
 from egosrag.models import load_chat_model
-from egosrag.models.runtime import llama_cpp
+from egosrag.models.runtime import gguf_loading
 from egosrag.models.runtime.prompt_files import MIN_TOKENS, PromptFiles, SavedPrompts, clear
 from tests.models.conftest import gguf_of
 
@@ -143,5 +143,5 @@ def test_what_several_callers_share_is_not_saved(tiny_qwen: Path, tmp_path: Path
     long = [HumanMessage("Who are you? " * 40)]
     with calling(Caller(cache_key="a tenant")):
         model.invoke(long)
-    llama_cpp.save_prompts()
+    gguf_loading.save_prompts()
     assert not [*prompts.folder.glob("*/*.kv")]
