@@ -18,8 +18,8 @@ def card(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Role card: our JSON, or a character card (PNG, WebP, JPEG, AVIF, CHARX, BYAF, JSON, YAML); or a folder "
-            "of them."
+            help="Role card: our JSON, or a character card (PNG, WebP, JPEG, AVIF, CHARX, BYAF, JSON, YAML); or a "
+            "folder of them."
         ),
     ],
     out: Annotated[

@@ -81,8 +81,8 @@ RoleFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--role",
-        help="Role card: our JSON, a character card (PNG, WebP, JPEG, AVIF, CHARX, BYAF, JSON, YAML), or a sample: edda, "
-        "gu, juno, luo; repeat for several roles.",
+        help="Role card: our JSON, a character card (PNG, WebP, JPEG, AVIF, CHARX, BYAF, JSON, YAML), or a sample: "
+        "edda, gu, juno, luo; repeat for several roles.",
     ),
 ]
 RoleName = Annotated[
