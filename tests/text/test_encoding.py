@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from langchain_core.messages import HumanMessage
 
 from egosrag import Conversation, ManualEngine, ManualIndex, load_chat_model
-from egosrag.errors import SourceError
+from egosrag.errors import SessionError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.documents.load import load_pages
 from egosrag.sessions.store import open_store
@@ -59,6 +60,24 @@ def test_a_line_and_an_edit_of_a_conversation(tmp_path: Path) -> None:
         assert talk.turns()[0].text == "Ann\ufffd says"
         for ending in ("json", "jsonl", "md"):
             talk.export(tmp_path / f"out.{ending}")
+
+
+def test_a_session_is_not_named_with_half_a_character(any_store: str) -> None:
+    """Bytes of a command line that are not UTF-8 arrive as halves."""
+    with open_store(any_store) as store:
+        for name in ("s\udcff", "\ud83d", "a\0b"):
+            with pytest.raises(SessionError, match="cannot be stored: choose another one"):
+                Conversation(ScriptedChatModel(responses=[]), "Tim", checkpointer=store, session=name)
+
+
+def test_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        with open(os.fsencode(tmp_path / folder) + b"/caf\xe9.md", "w") as file:
+            file.write(f"# Oil\n\nThe oil of {folder} is changed every year.\n")
+    index = ManualIndex.build([tmp_path / "a", tmp_path / "b"], tmp_path / "index")
+    answer = ManualEngine(index, None).ask("How often is the oil of b changed?")
+    assert answer.citations[0].source == "b/caf\\xe9.md"
 
 
 def test_a_message_to_a_local_model() -> None:

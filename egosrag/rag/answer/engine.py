@@ -198,8 +198,9 @@ def _checked(question: str) -> str:
         WindowError: it is too long for a question.
     """
     if len(question) > QUESTION_CHARACTERS:
-        size = f"the question has {len(question):,} characters, and at most {QUESTION_CHARACTERS:,} are allowed"
-        raise WindowError(f"{size}: shorten it")
+        raise WindowError(
+            f"the question has {len(question):,} characters, and at most {QUESTION_CHARACTERS:,} are allowed: shorten it"
+        )
     return readable(without_surrogates(question))
 
 
