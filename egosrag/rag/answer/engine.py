@@ -199,7 +199,8 @@ def _checked(question: str) -> str:
     """
     if len(question) > QUESTION_CHARACTERS:
         raise WindowError(
-            f"the question has {len(question):,} characters, and at most {QUESTION_CHARACTERS:,} are allowed: shorten it"
+            f"the question has {len(question):,} characters, and at most {QUESTION_CHARACTERS:,} are allowed:"
+            " shorten it"
         )
     return readable(without_surrogates(question))
 
