@@ -71,7 +71,7 @@ def create_app(
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        guard.authenticate(request.headers.get("authorization"))
+        guard.check_operator(guard.authenticate(request.headers.get("authorization")))
         return Response(guard.metrics, media_type="text/plain; version=0.0.4")
 
     @app.get("/v1/models")

@@ -23,6 +23,7 @@ _DATES = (
     "%B %d, %Y %I:%M%p", "%b %d, %Y %H:%M", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh %Mm %Ss %fms", "%Y-%m-%d @%Hh %Mm %Ss",
     "%Y-%m-%d %H:%M:%S", "%Y-%m-%d", "%m/%d/%Y, %I:%M:%S %p",
 )  # fmt: skip
+_NAME_LENGTH = 1000  # characters; names of files are not trusted
 _ID = re.compile(r"[\w.:-]{1,128}")
 
 
@@ -98,7 +99,7 @@ def clean(text: Any, *, lines: bool = False) -> str:
     if not isinstance(text, str):
         return ""
     text = without_surrogates(text.replace("\0", ""))
-    return text.strip() if lines else " ".join(text.split())[:200]
+    return text.strip() if lines else " ".join(text.split())[:_NAME_LENGTH]
 
 
 def iso_time(value: Any) -> str:

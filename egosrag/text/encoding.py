@@ -1,9 +1,9 @@
 """Detect the encoding of a text file; an unknown one is an error, and never a page of wrong characters.
 
 Tried in this order: a byte order mark; UTF-8, also with halves of surrogate pairs (CESU-8); UTF-16 if the result looks
-like text; GB18030 if most of the Chinese characters are the common ones of GB 2312 level 1; UTF-8 with a few wrong bytes,
-or with lines in GB18030, as logs and joined files have; the guess of charset-normalizer if it is confident. What cannot
-be read becomes U+FFFD.
+like text; GB18030 if most of the Chinese characters are the common ones of GB 2312 level 1; UTF-8 with a few wrong
+bytes, or with lines in GB18030, as logs and joined files have; the guess of charset-normalizer if it is confident. What
+cannot be read becomes U+FFFD.
 """
 
 from __future__ import annotations
