@@ -31,6 +31,7 @@ _NOT_SUPPORTED = (
     "tools", "tool_choice", "functions", "function_call", "response_format", "logit_bias", "presence_penalty",
     "frequency_penalty", "modalities", "audio", "prediction", "web_search_options",
 )  # fmt: skip
+_REFUSED = ("n", "logprobs", "top_logprobs")  # where they ask for more than this server gives
 _COMPOUND = ("messages", "stop", "stream_options")  # the other fields have a single value
 _READING = threading.Lock()
 _NAMED = 40  # of what is left out
@@ -104,7 +105,8 @@ class ChatRequest(BaseModel):
             raise ApiError(400, "the body is not JSON: send a chat completion request", "invalid_json") from None
         if not isinstance(value, dict):
             raise ApiError(400, "the body is not a JSON object: send a chat completion request", "invalid_request")
-        fields = {name: field for name, field in value.items() if field is not None}
+        read = (*cls.model_fields, *_NOT_SUPPORTED, *_REFUSED)
+        fields = {name: value[name] for name in read if value.get(name) is not None}
         unread = [name for name in _NOT_SUPPORTED if fields.get(name) and fields[name] not in ("auto", "none", "text")]
         unread = [name for name in unread if fields[name] != {"type": "text"}]  # the default of response_format
         _refuse_unsupported(fields)
