@@ -74,6 +74,7 @@ class ChatRequest(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     user: str = Field("", description="names a session only on a server that was started so")
     continue_final_message: bool = Field(False, description="vLLM's flag to continue the last message")
+    sent: int = Field(0, exclude=True, description="the number of messages in the body, those left out too")
     unread: list[str] = Field([], exclude=True, description="what of the body was left out, by its place")
 
     @classmethod
@@ -112,7 +113,12 @@ class ChatRequest(BaseModel):
         _refuse_unsupported(fields)
         messages = _messages(fields.get("messages"), unread)
         known = {name: fields[name] for name in cls.model_fields if name in fields}
-        known |= {"messages": messages, "stop": _stops(fields.get("stop")), "unread": unread}
+        known |= {
+            "sent": len(fields["messages"]),
+            "messages": messages,
+            "stop": _stops(fields.get("stop")),
+            "unread": unread,
+        }
         for name in ("max_tokens", "max_completion_tokens", "top_k", "seed"):
             if known.get(name) == -1:  # as llama.cpp and vLLM: no limit, or any seed
                 del known[name]
@@ -120,7 +126,7 @@ class ChatRequest(BaseModel):
             raise _invalid("stream_options", 'give an object such as {"include_usage": true}')
         if not isinstance(known.get("user", ""), str):
             del known["user"]
-        for name in known.keys() - {*_COMPOUND, "unread"}:
+        for name in known.keys() - {*_COMPOUND, "sent", "unread"}:
             if isinstance(known[name], dict | list):
                 raise _invalid(name, "give one value, and no list or object")
         try:
@@ -145,6 +151,18 @@ class ChatRequest(BaseModel):
                 return self.messages[at].content, self.messages[:at]
         raise self.nothing_to_answer()
 
+    def answered(self) -> list[Message]:
+        """The messages up to the one that a model answers, or continues.
+
+        A last message that was left out (an empty line, the result of a tool) leaves the assistant's before it at the
+        end: then, as for a role, the last message of the user is answered.
+        """
+        messages = self.messages
+        if messages[-1].role == "assistant" and messages[-1].place + 1 < self.sent:
+            while messages and messages[-1].role == "assistant":
+                messages = messages[:-1]
+        return messages or self.messages
+
     def left_out(self, kind: str) -> list[str]:
         """What of the request is not part of what is answered, by its place in the body.
 
@@ -152,7 +170,7 @@ class ChatRequest(BaseModel):
             kind: of the backend. A role or a manual reads neither system messages nor what follows the user's last one.
         """
         if kind == "model":
-            return self.unread
+            return [*self.unread, *(f"messages.{m.place} (assistant)" for m in self.messages[len(self.answered()) :])]
         last = max((m.place for m in self.messages if m.role == "user"), default=0)
         unused = [m for m in self.messages if m.role in ("system", "developer") or m.place > last]
         return [*self.unread, *(f"messages.{m.place} ({m.role})" for m in unused)]
