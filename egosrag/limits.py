@@ -45,6 +45,9 @@ DOCUMENT_PAGES = 50_000
 LINE_CHARACTERS = 200_000
 """Characters of a user message to a role, far more than any context window: a longer one is refused uncounted."""
 
+QUESTION_CHARACTERS = 20_000
+"""Characters of a question to a manual: every word of it is searched for, which nothing can interrupt."""
+
 SESSION_TURNS = 1_000_000
 """Turns of a session, replies included."""
 
@@ -56,6 +59,9 @@ VISITOR_FILES = 100
 
 REQUEST_MESSAGES = 2_000
 """Messages of one request to ``egosrag serve``."""
+
+REQUEST_PARTS = 10_000
+"""Parts (texts, pictures, ...) of all messages of one request to ``egosrag serve`` together."""
 
 STOP_STRINGS = 64
 """Stop strings of one request to ``egosrag serve``."""

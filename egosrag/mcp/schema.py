@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from egosrag.errors import EgosRagError
-from egosrag.limits import LINE_CHARACTERS
+from egosrag.limits import LINE_CHARACTERS, QUESTION_CHARACTERS
 from egosrag.schema import Citation, StopReason
 from egosrag.text.encoding import without_surrogates
 from egosrag.text.language import one_line
@@ -44,7 +44,7 @@ class AskArguments(_Arguments):
 
     question: str = Field(
         min_length=1,
-        max_length=LINE_CHARACTERS,
+        max_length=QUESTION_CHARACTERS,
         description="One complete question in English or Chinese. It must be understandable by itself: replace 'it' or "
         "'that one' by what is meant.",
     )
@@ -55,7 +55,7 @@ class SearchArguments(_Arguments):
     """Arguments of ``search_manual``."""
 
     query: str = Field(
-        min_length=1, max_length=LINE_CHARACTERS, description="Words or a question, in the manual's language."
+        min_length=1, max_length=QUESTION_CHARACTERS, description="Words or a question, in the manual's language."
     )
     manual: str = Field("", description="The manual to search.")
     limit: int = Field(5, ge=1, le=MAX_PASSAGES, description="How many passages to return at most.")

@@ -18,7 +18,7 @@ from egosrag.serve.backends import Backend
 from egosrag.serve.browsers import BrowserRules
 from egosrag.serve.guard import Guard, Limits
 from egosrag.serve.responses import ApiError, api_error_from
-from egosrag.serve.schema import ChatRequest
+from egosrag.serve.schema import LONG_BODY, ChatRequest
 
 _DISCARDED = 4  # times the limit of a body: so much of a longer one is read, so that the client can read the error
 _log = logging.getLogger("egosrag.serve")
@@ -45,6 +45,7 @@ def create_app(
     app.add_middleware(
         BrowserRules, origins=origins, own_hosts_only=not guard.has_tokens, exposed=(LEFT_OUT, "Retry-After")
     )
+    parsing = asyncio.Lock()
     schema = {"content": {"application/json": {"schema": ChatRequest.model_json_schema()}}, "required": True}
 
     @app.exception_handler(ApiError)
@@ -70,7 +71,7 @@ def create_app(
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
-        guard.authenticate(request.headers.get("authorization"))
+        guard.check_operator(guard.authenticate(request.headers.get("authorization")))
         return Response(guard.metrics, media_type="text/plain; version=0.0.4")
 
     @app.get("/v1/models")
@@ -90,7 +91,11 @@ def create_app(
             content = await _read_body(request, guard.limits)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        body = await run_in_threadpool(ChatRequest.parse, content)
+        if len(content) < LONG_BODY:
+            body = ChatRequest.parse(content)
+        else:  # one after the other: others that wait would take all threads of the pool
+            async with parsing:
+                body = await run_in_threadpool(ChatRequest.parse, content)
         backend = _backend(backends, body.model)
         session = request.headers.get("x-session") or (body.user if user_is_session else "")
         if len(session) > 256:

@@ -87,7 +87,7 @@ class ModelBackend:
 
     def answer(self, request: ChatRequest, session: str) -> Iterator[str | Finish]:
         """See :class:`Backend`."""
-        last = request.messages[-1]
+        last = request.answered()[-1]
         if last.role == "assistant" and not (last.prefix or request.continue_final_message):
             message = (
                 "the last message is the assistant's: to have it continued, set prefix on it or continue_final_message"
@@ -290,4 +290,4 @@ def _question_history(messages: Sequence[Message]) -> list[tuple[str, str]]:
 
 def _messages(request: ChatRequest) -> Sequence[BaseMessage]:
     roles = {"developer": "system"}
-    return convert_to_messages([(roles.get(m.role, m.role), m.content) for m in request.messages])
+    return convert_to_messages([(roles.get(m.role, m.role), m.content) for m in request.answered()])

@@ -53,7 +53,7 @@ class BrowserRules:
     """
 
     def __init__(self, app: ASGIApp, *, origins: Iterable[str], own_hosts_only: bool, exposed: Iterable[str]) -> None:
-        self._origins = frozenset(origins)
+        self._origins = frozenset(map(_as_sent, origins))
         self._own_hosts_only = own_hosts_only
         self._exposed = list(exposed)
         self._app = self._cors(app)
@@ -96,6 +96,13 @@ class BrowserRules:
             if not (kind == "application/json" or kind.endswith("+json") or (not kind and origin is None)):
                 message = f"the body is declared as {kind[:80]!r}: send it with Content-Type: application/json"
                 raise ApiError(415, message, "content_type", close=True)
+
+
+def _as_sent(origin: str) -> str:
+    """An origin as browsers send it: in small letters, without the port that its scheme has anyway."""
+    scheme, separator, place = origin.lower().partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme)
+    return scheme + separator + (place.removesuffix(default) if default else place)
 
 
 def _is_same(origin: str, host: str) -> bool:

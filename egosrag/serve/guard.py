@@ -127,6 +127,19 @@ class Guard:
             raise ApiError(401, "no valid token: send the header Authorization: Bearer TOKEN", "invalid_api_key")
         return sent.strip()
 
+    def check_operator(self, token: str) -> None:
+        """Checks that a token may read what all of them do together: of several only the first.
+
+        Args:
+            token: a valid token, see :meth:`authenticate`.
+
+        Raises:
+            ApiError: it may not.
+        """
+        if len(self._tokens) > 1 and not hmac.compare_digest(token.encode(), self._tokens[0]):
+            message = "the metrics are of all tokens together: read them with the first token of the server"
+            raise ApiError(403, message, "not_operator")
+
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Count a request as active while the block runs.

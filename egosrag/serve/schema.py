@@ -16,9 +16,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from egosrag.limits import REQUEST_MESSAGES, STOP_CHARACTERS, STOP_STRINGS
+from egosrag.limits import REQUEST_MESSAGES, REQUEST_PARTS, STOP_CHARACTERS, STOP_STRINGS
 from egosrag.serve.responses import ApiError
 from egosrag.text.encoding import without_surrogates
+
+LONG_BODY = 100_000
+"""Bytes from which a body takes more than a moment to parse."""
 
 _INT32 = 2**31 - 1
 _READ_ROLES = ("system", "developer", "user", "assistant")
@@ -28,7 +31,8 @@ _NOT_SUPPORTED = (
     "tools", "tool_choice", "functions", "function_call", "response_format", "logit_bias", "presence_penalty",
     "frequency_penalty", "modalities", "audio", "prediction", "web_search_options",
 )  # fmt: skip
-_LONG_BODY = 100_000  # bytes
+_REFUSED = ("n", "logprobs", "top_logprobs")  # where they ask for more than this server gives
+_COMPOUND = ("messages", "stop", "stream_options")  # the other fields have a single value
 _READING = threading.Lock()
 _NAMED = 40  # of what is left out
 _NAME = re.compile(r"[\w.-]{1,32}", re.ASCII)
@@ -70,27 +74,51 @@ class ChatRequest(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     user: str = Field("", description="names a session only on a server that was started so")
     continue_final_message: bool = Field(False, description="vLLM's flag to continue the last message")
+    sent: int = Field(0, exclude=True, description="the number of messages in the body, those left out too")
     unread: list[str] = Field([], exclude=True, description="what of the body was left out, by its place")
 
     @classmethod
     def parse(cls, body: bytes) -> ChatRequest:
         """Parse and validate a request body.
 
+        A long one is read without the garbage collector, which would look at millions of small objects while they are
+        made, and once more afterwards: for seconds, in which no other thread runs.
+
         Raises:
             ApiError: it is not JSON, or not a chat completion request.
         """
+        if len(body) < LONG_BODY:
+            return cls._parse(body)
+        with _READING:
+            was_enabled = gc.isenabled()
+            gc.disable()
+            try:
+                return cls._parse(body)
+            finally:
+                if was_enabled:
+                    gc.enable()
+
+    @classmethod
+    def _parse(cls, body: bytes) -> ChatRequest:
         try:
-            value = _read_json(body)
+            value = json.loads(body)
         except (ValueError, RecursionError):
             raise ApiError(400, "the body is not JSON: send a chat completion request", "invalid_json") from None
         if not isinstance(value, dict):
             raise ApiError(400, "the body is not a JSON object: send a chat completion request", "invalid_request")
-        fields = {name: field for name, field in value.items() if field is not None}
+        read = (*cls.model_fields, *_NOT_SUPPORTED, *_REFUSED)
+        fields = {name: value[name] for name in read if value.get(name) is not None}
         unread = [name for name in _NOT_SUPPORTED if fields.get(name) and fields[name] not in ("auto", "none", "text")]
+        unread = [name for name in unread if fields[name] != {"type": "text"}]  # the default of response_format
         _refuse_unsupported(fields)
         messages = _messages(fields.get("messages"), unread)
         known = {name: fields[name] for name in cls.model_fields if name in fields}
-        known |= {"messages": messages, "stop": _stops(fields.get("stop")), "unread": unread}
+        known |= {
+            "sent": len(fields["messages"]),
+            "messages": messages,
+            "stop": _stops(fields.get("stop")),
+            "unread": unread,
+        }
         for name in ("max_tokens", "max_completion_tokens", "top_k", "seed"):
             if known.get(name) == -1:  # as llama.cpp and vLLM: no limit, or any seed
                 del known[name]
@@ -98,6 +126,9 @@ class ChatRequest(BaseModel):
             raise _invalid("stream_options", 'give an object such as {"include_usage": true}')
         if not isinstance(known.get("user", ""), str):
             del known["user"]
+        for name in known.keys() - {*_COMPOUND, "sent", "unread"}:
+            if isinstance(known[name], dict | list):
+                raise _invalid(name, "give one value, and no list or object")
         try:
             request = cls.model_validate({name: _well_formed(field) for name, field in known.items()})
         except (ValidationError, RecursionError) as error:
@@ -120,6 +151,18 @@ class ChatRequest(BaseModel):
                 return self.messages[at].content, self.messages[:at]
         raise self.nothing_to_answer()
 
+    def answered(self) -> list[Message]:
+        """The messages up to the one that a model answers, or continues.
+
+        A last message that was left out (an empty line, the result of a tool) leaves the assistant's before it at the
+        end: then, as for a role, the last message of the user is answered.
+        """
+        messages = self.messages
+        if messages[-1].role == "assistant" and messages[-1].place + 1 < self.sent:
+            while messages and messages[-1].role == "assistant":
+                messages = messages[:-1]
+        return messages or self.messages
+
     def left_out(self, kind: str) -> list[str]:
         """What of the request is not part of what is answered, by its place in the body.
 
@@ -127,7 +170,7 @@ class ChatRequest(BaseModel):
             kind: of the backend. A role or a manual reads neither system messages nor what follows the user's last one.
         """
         if kind == "model":
-            return self.unread
+            return [*self.unread, *(f"messages.{m.place} (assistant)" for m in self.messages[len(self.answered()) :])]
         last = max((m.place for m in self.messages if m.role == "user"), default=0)
         unused = [m for m in self.messages if m.role in ("system", "developer") or m.place > last]
         return [*self.unread, *(f"messages.{m.place} ({m.role})" for m in unused)]
@@ -150,24 +193,6 @@ class ChatRequest(BaseModel):
             "seed": self.seed,
         }
         return {name: value for name, value in options.items() if value is not None}
-
-
-def _read_json(body: bytes) -> Any:
-    """The value of a body.
-
-    A long one is read without the garbage collector, which would look at all objects of the program again and again
-    while millions of small ones are made: for seconds, in which no other thread runs.
-    """
-    if len(body) < _LONG_BODY:
-        return json.loads(body)
-    with _READING:
-        was_enabled = gc.isenabled()
-        gc.disable()
-        try:
-            return json.loads(body)
-        finally:
-            if was_enabled:
-                gc.enable()
 
 
 def _invalid(field: str, problem: str) -> ApiError:
@@ -199,6 +224,10 @@ def _messages(value: Any, unread: list[str]) -> list[Message]:
         raise _invalid("messages", "a list of messages is required")
     if len(value) > REQUEST_MESSAGES:
         raise _invalid("messages", f"there are {len(value)} messages: send at most {REQUEST_MESSAGES}")
+    contents = [item.get("content") for item in value if isinstance(item, dict)]
+    parts = sum(len(content) for content in contents if isinstance(content, list))
+    if parts > REQUEST_PARTS:
+        raise _invalid("messages", f"their contents have {parts} parts: send at most {REQUEST_PARTS}")
     return [message for place, item in enumerate(value) for message in _message(place, item, unread)]
 
 

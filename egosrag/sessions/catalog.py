@@ -18,7 +18,7 @@ from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.prompts.render import USER
 from egosrag.schema import Persona, Pin, Role
 from egosrag.sessions.archive import Archive
-from egosrag.sessions.durable_store import DurableStore
+from egosrag.sessions.durable_store import DurableStore, check_session_name
 from egosrag.sessions.memories import Memory, memories_stored
 from egosrag.sessions.records import Record, session_name, settled
 from egosrag.sessions.store import exclusive, flush, saved_partial
@@ -170,6 +170,7 @@ def restore(store: BaseCheckpointSaver[Any], archive: Archive, session: str) -> 
     """
     if not session.strip():
         raise SessionError("the session's name is empty: give the conversation a name")
+    check_session_name(session)
     names = [role.name for role in archive.roles]
     plain = archive.record.plain()
     values: Any = {

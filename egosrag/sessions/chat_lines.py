@@ -27,6 +27,7 @@ _DATES = (
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d")
 _LONGEST_DATE = 100  # characters
 _ZONE_NAME = re.compile(r"\s*\([^()]*\)$")  # behind a date of JavaScript
+_NAME_LENGTH = 1000  # characters; names of files are not trusted
 _ID = re.compile(r"[\w.:-]{1,128}")
 
 
@@ -120,7 +121,7 @@ def clean(text: Any, *, lines: bool = False) -> str:
     if not isinstance(text, str):
         return ""
     text = without_surrogates(text.replace("\0", ""))
-    return text.strip() if lines else " ".join(text.split())[:200]
+    return text.strip() if lines else " ".join(text.split())[:_NAME_LENGTH]
 
 
 def iso_time(value: Any) -> str:

@@ -34,6 +34,7 @@ from egosrag.errors import SessionBusy, SessionError
 from egosrag.sessions.deferred_writes import Statement, collecting
 from egosrag.sessions.known_values import KnownValues
 from egosrag.sessions.summaries import Summary
+from egosrag.text.encoding import is_text, without_surrogates
 
 VERSION = 1  # of the format of a store; a store of a higher version is never written
 KEPT_CHECKPOINTS = 40  # at least so many of the current path are kept: about eight lines
@@ -328,6 +329,17 @@ def id_after(newest: str, other: str) -> str:
         return str(uuid.UUID(int=high | uuid.UUID(other).int & (1 << 64) - 1))
     except ValueError as error:  # also for a time that has no successor
         raise damaged(error) from error
+
+
+def check_session_name(session: str) -> None:
+    """Check that a new session's name can be stored.
+
+    Raises:
+        SessionError: it has half of a character, or bytes of a command line that are not UTF-8, or a zero byte.
+    """
+    if "\0" in session or not is_text(session):
+        shown = without_surrogates(session).replace("\0", "\ufffd")
+        raise SessionError(f"the session's name {shown!r} has characters that cannot be stored: choose another one")
 
 
 def damaged(error: Exception) -> SessionError:

@@ -7,8 +7,9 @@ Killing the process loses nothing that was written; a power cut may, until the f
 of the time of a write, so it is done once per reply, before the reply is returned, and after each change that is made
 outside of a running graph.
 
-All locks belong to the file, whatever name it was opened by: links are resolved. A hard link is refused, since SQLite
-keeps the write-ahead log beside the name, and two names would have one each.
+All locks belong to the file, whatever name it was opened by: links are resolved. A hard link is refused, and so is a
+file that is mounted by itself, as containers do: SQLite keeps the write-ahead log beside the name, and two names in
+different folders would have one each. A folder that is mounted in several places is one folder.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x45474F53  # "EGOS", the file's application id
 _SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: SQLite's message quotes bytes of a damaged file
 _LOCK_NAME_LENGTH = 32
+_MOUNTS = Path("/proc/self/mountinfo")  # Linux; spaces and the like in its paths are written as octal numbers
 _RUNNING = ("input", "loop")  # the metadata "source" of checkpoints of a graph that is still running
 
 
@@ -107,7 +109,8 @@ class SqliteStore(DurableStore, SqliteSaver):
             with self._locked("open", WRITE_TIMEOUT_S):
                 self._create()
                 self._remove_unused_locks()
-        except (OSError, RuntimeError, *_SQLITE_ERRORS) as error:  # RuntimeError: a symbolic link to itself
+        except (OSError, RuntimeError, ValueError, *_SQLITE_ERRORS) as error:
+            # RuntimeError: a symbolic link to itself; ValueError: a zero byte in the path
             raise StoreUnavailable(
                 f"the conversations at {path} cannot be opened ({_one_line(error)}): "
                 "give the path of a file that may be written"
@@ -121,6 +124,12 @@ class SqliteStore(DurableStore, SqliteSaver):
             raise SessionError(
                 f"the conversations at {self._path} have another name, by a hard link, and SQLite would damage them: "
                 "remove that name, or copy the file"
+            )
+        if self._on_disk and _is_mounted(self._path):
+            self.conn.close()
+            raise SessionError(
+                f"the conversations at {self._path} are a file that is mounted by itself, and SQLite would lose turns: "
+                "mount its folder"
             )
         (version,) = self.conn.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
@@ -343,6 +352,16 @@ class SqliteStore(DurableStore, SqliteSaver):
 
 def _lock_name(session: str) -> str:
     return sha256(session.encode()).hexdigest()[:_LOCK_NAME_LENGTH]
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether a file is a mount point itself; False where the system has no list of them."""
+    try:
+        mounts = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return False
+    name = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in os.fsencode(path))
+    return any(fields[4:5] == [name] for fields in map(bytes.split, mounts))
 
 
 def _one_line(error: Exception) -> str:

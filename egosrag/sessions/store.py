@@ -6,6 +6,7 @@ Sessions are stored as plain JSON-like data, and the serializer reads nothing el
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from egosrag.errors import StoreUnavailable
+from egosrag.errors import SessionError, StoreUnavailable
 from egosrag.postgres import is_postgres_url, require_psycopg
 from egosrag.sessions.durable_store import DurableStore, damaged
 from egosrag.sessions.known_values import KnownValues
@@ -36,9 +37,12 @@ def open_store(where: str | Path) -> Iterator[BaseCheckpointSaver[str]]:
 
     Raises:
         SessionError: it cannot be opened, or was written by a newer version of this program.
-        SettingsError: the packages for Postgres are not require_psycopg.
+        SettingsError: the packages for Postgres are not installed.
     """
     store: SqliteStore | PostgresStore
+    if address := re.match(r"(?:sqlite|file):", str(where)):
+        what = f"{where} is an address, which would be a folder {address.group()} here"
+        raise SessionError(f"{what}: give the path of the file alone, or postgresql://...")
     if is_postgres_url(where):
         require_psycopg()
         from egosrag.sessions.postgres import PostgresStore

@@ -20,7 +20,7 @@ from egosrag.egos.pipeline import Pipeline, TurnContext
 from egosrag.egos.state import State
 from egosrag.errors import SessionError
 from egosrag.schema import Reply, Timing
-from egosrag.sessions.durable_store import damaged
+from egosrag.sessions.durable_store import check_session_name, damaged
 from egosrag.sessions.records import KnownTurns, Record, settled
 from egosrag.sessions.store import (
     MemoryStore,
@@ -66,6 +66,7 @@ class SessionThread:
     def __init__(self, session: str, checkpointer: BaseCheckpointSaver[Any] | None, pipeline: Pipeline) -> None:
         if not session.strip():
             raise SessionError("the session's name is empty: name it, or leave the name out for a new one")
+        check_session_name(session)
         self.session = session
         self.store = checkpointer or MemoryStore()
         self.config: RunnableConfig = {"configurable": {"thread_id": session}, "run_name": "EGOS"}

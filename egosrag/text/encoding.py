@@ -1,8 +1,9 @@
 """Detect the encoding of a text file; an unknown one is an error, and never a page of wrong characters.
 
-Tried in this order: a byte order mark; UTF-8; UTF-16 if the result looks like text; GB18030 if most of the Chinese
-characters are the common ones of GB 2312 level 1; UTF-8 with a few wrong bytes, or with lines in GB18030, as logs and
-joined files have; the guess of charset-normalizer if it is confident. What cannot be read becomes U+FFFD.
+Tried in this order: a byte order mark; UTF-8, also with halves of surrogate pairs (CESU-8); UTF-16 if the result looks
+like text; GB18030 if most of the Chinese characters are the common ones of GB 2312 level 1; UTF-8 with a few wrong
+bytes, or with lines in GB18030, as logs and joined files have; the guess of charset-normalizer if it is confident. What
+cannot be read becomes U+FFFD.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def decode_bytes(data: bytes, path: str | Path) -> str:
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _marked(data, encoding, path)
-    for attempt in (_utf8, _utf16, _gb18030, _mostly_utf8, _other):
+    for attempt in (_utf8, _cesu8, _utf16, _gb18030, _mostly_utf8, _other):
         text = attempt(data)
         if text is not None:
             return text
@@ -81,6 +82,15 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 def _utf8(data: bytes) -> str | None:
     text = _decoded(data, "utf-8")
     return None if text is None or text.count("\x00") * 50 > len(text) else text
+
+
+def _cesu8(data: bytes) -> str | None:
+    """UTF-8 with halves of surrogate pairs: pairs are joined, as CESU-8 means them; a half alone becomes U+FFFD."""
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return _utf8(without_surrogates(text).encode())
 
 
 def _utf16(data: bytes) -> str | None:

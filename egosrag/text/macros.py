@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from hashlib import sha256
 from typing import NamedTuple
 
 _MAX_DEPTH = 40  # of nested macros; deeper braces are text
 _MAX_REPEATS = 100  # of {{space::N}} and {{newline::N}}, and dice of one {{roll}}
 _MAX_INSERTED = 200_000  # characters of card fields that macros insert into one text
+_LONG_TEXT = 10_000  # characters
 # The name of a macro; what follows the slashes of a comment needs no space.
 _HEAD = re.compile(r"\s*(///(?=\s*$)|//|(?:time_utc[+-]\d+|[#/]?[a-z_][\w-]*)(?=\s|:|$))(?:\s*::?)?", re.IGNORECASE)
 _LEGACY = re.compile(r"<(user|bot|char|charifnotgroup|group)>", re.IGNORECASE)
@@ -273,7 +275,12 @@ class _Filler:
         return (text.strip().lower() not in _FALSE) != inverted
 
     def _random(self, node: _Macro, turn: str) -> random.Random:
-        return random.Random(f"{self.scope.seed}|{turn}|{node.start}|{self.text}")  # noqa: S311  (no secret)
+        return random.Random(f"{self.scope.seed}|{turn}|{node.start}|{self._name}")  # noqa: S311  (no secret)
+
+    @cached_property
+    def _name(self) -> str:
+        """The text, or of a long one its hash: a generator reads its whole seed, and each macro has one of its own."""
+        return self.text if len(self.text) <= _LONG_TEXT else sha256(self.text.encode("utf-8", "replace")).hexdigest()
 
     def _choice(self, node: _Macro, rest: Sequence[_Node], turn: str) -> str:
         options = _arguments(rest)

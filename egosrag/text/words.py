@@ -15,6 +15,7 @@ from typing import Any
 _LATIN = re.compile(r"[A-Za-z0-9]+(?:[-.'&/][A-Za-z0-9]+)*")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 _TERM = re.compile(rf"{_LATIN.pattern}|{_CJK.pattern}")
+_KNOWN_LENGTH = 200  # characters; of longer tokens few would fill the memory
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -50,17 +51,32 @@ def stem(word: str) -> str:
     return stemmed
 
 
-@lru_cache(65536)  # a text has few distinct words, and indexing spends most of its time here
 def _latin(token: str) -> tuple[str, ...]:
     """A stemmed Latin word and the parts of a compound: ``Lynk&CoApp`` is also lynk, co and app."""
+    return _known_latin(token) if len(token) <= _KNOWN_LENGTH else _known_latin.__wrapped__(token)
+
+
+@lru_cache(65536)  # a text has few distinct words, and indexing spends most of its time here
+def _known_latin(token: str) -> tuple[str, ...]:
     parts = [p for p in re.split(r"[-.'&/]", _HUMP.sub("-", token)) if p]
     split = parts if len(parts) > 1 else []
     return (stem(token.lower()), *(stem(p.lower()) for p in split if not p.isdigit()))
 
 
-@lru_cache(65536)  # indexing segments the same text for sentences and for pages
 def _chinese(token: str) -> tuple[str, ...]:
-    """The words of a text of Chinese characters alone."""
+    """The words of a text of Chinese characters alone.
+
+    A very long one is segmented in pieces: the time that jieba takes for characters that form no words of its
+    dictionary is quadratic in their number, a minute and a half for 200,000.
+    """
+    if len(token) <= _KNOWN_LENGTH:
+        return _known_chinese(token)
+    pieces = (token[at : at + _KNOWN_LENGTH] for at in range(0, len(token), _KNOWN_LENGTH))
+    return tuple(word for piece in pieces for word in _known_chinese(piece))
+
+
+@lru_cache(65536)  # indexing segments the same text for sentences and for pages
+def _known_chinese(token: str) -> tuple[str, ...]:
     return tuple(_jieba().lcut(token))
 
 

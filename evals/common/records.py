@@ -11,6 +11,7 @@ from egosrag.errors import SettingsError, SourceError
 from egosrag.text.encoding import is_text
 
 Record = dict[str, Any]
+_HALVES = "\\ud800 to \\udfff"
 
 
 def read_jsonl(path: Path) -> Iterator[Record]:
@@ -33,7 +34,8 @@ def numbered_rows(path: Path, bad: Callable[[str], None] | None = None) -> Itera
         SourceError: As ``read_jsonl``.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as lines:
+        # Bytes that are not UTF-8 are read as halves of characters: the line that has them is named.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
             for n, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
@@ -46,8 +48,6 @@ def numbered_rows(path: Path, bad: Callable[[str], None] | None = None) -> Itera
                     yield n, row
     except OSError as error:
         raise SourceError(f"{path} cannot be read: give a JSONL file ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8: convert it first ({error.reason})") from error
 
 
 def _parse(line: str) -> tuple[Record, str]:
@@ -58,7 +58,7 @@ def _parse(line: str) -> tuple[Record, str]:
         return {}, f"is not JSON ({getattr(error, 'msg', 'nested too deep')}): give a JSONL file"
     if not isinstance(row, dict):
         return {}, "is not a JSON object: give a JSONL file"
-    return row, "" if is_text(row) else "has half of a character (\\ud800 to \\udfff): fix it"
+    return row, "" if is_text(row) else f"has half of a character ({_HALVES}), or bytes that are not UTF-8: fix it"
 
 
 class Records:

@@ -109,8 +109,9 @@ def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> lis
     texts = {name: {row["question_id"]: row["text"] for row in read_jsonl(path)} for name, path in answers.items()}
     try:
         verdicts = human.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise SourceError(f"{human} cannot be read: give a verdict a line ({error.strerror})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise SourceError(f"{human} cannot be read: give a verdict a line ({reason})") from error
     names = {name.lower(): name for name in answers} | {TIE: TIE}
     unknown = {v for v in verdicts if v.lower() not in names}
     if unknown or len(verdicts) != len(question_texts):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from egosrag.errors import SettingsError, SourceError
+from egosrag.text.encoding import is_text
 from evals.common.records import read_jsonl
 
 PROMPTS = ("opencompass", "lm-eval")
@@ -251,16 +252,35 @@ def _mmlu_rows(source: str, part: str) -> dict[str, list[tuple[list[str], int]]]
     if not files:
         raise SourceError(f"{source} has no {part}/SUBJECT_{part}.csv: give mmlu=FOLDER with dev and test")
     for path in files:
-        with path.open(encoding="utf-8", newline="") as lines:
-            for n, cells in enumerate(csv.reader(lines), 1):
-                if n == 1 and cells[-1] == "answer":
-                    continue
-                answer = cells[-1].strip()
-                if len(cells) != 6 or answer not in (*LETTERS, "0", "1", "2", "3"):
-                    raise SourceError(f"{path}: line {n} is not question, four options and answer: check the file")
-                gold = LETTERS.index(answer) if answer in LETTERS else int(answer)
-                rows.setdefault(path.stem.removesuffix(f"_{part}"), []).append((cells[:5], gold))
+        for n, cells in _csv_rows(path):
+            if n == 1 and cells[-1] == "answer":
+                continue
+            answer = cells[-1].strip()
+            if len(cells) != 6 or answer not in (*LETTERS, "0", "1", "2", "3"):
+                raise SourceError(f"{path}: line {n} is not question, four options and answer: check the file")
+            gold = LETTERS.index(answer) if answer in LETTERS else int(answer)
+            rows.setdefault(path.stem.removesuffix(f"_{part}"), []).append((cells[:5], gold))
     return rows
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, each with its line.
+
+    Raises:
+        SourceError: The file cannot be read, or a line is not CSV or not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = csv.reader(file)
+            for cells in lines:
+                if not is_text(cells):
+                    raise SourceError(f"{path}: line {lines.line_num} has bytes that are not UTF-8: convert the file")
+                if cells:
+                    yield lines.line_num, cells
+    except csv.Error as error:
+        raise SourceError(f"{path}: line {lines.line_num} is not CSV ({error}): check the file") from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror}): check the file") from error
 
 
 def _spread(items: list[Item], limit: int | None) -> list[Item]:

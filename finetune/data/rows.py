@@ -18,6 +18,7 @@ from egosrag.errors import TrainingError
 from egosrag.text.encoding import is_text
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt")
+_NO_TEXT = "half of a character (a lone surrogate, \\ud800 to \\udfff), or bytes that are not UTF-8"
 _NEXT_ITEM = re.compile(r"[^\s,]")
 
 
@@ -69,22 +70,32 @@ def _read_file(path: Path) -> Iterator[RawRow]:
     try:
         yield from reader(path)
     except UnicodeDecodeError as error:
-        raise TrainingError(f"{path} is not UTF-8 (byte {error.start}): convert it to UTF-8") from error
+        line = 1 + error.object[: error.start].count(b"\n")
+        raise TrainingError(f"{path} is not UTF-8 (line {line}): convert it to UTF-8") from error
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _row(location: str, value: Any) -> RawRow:
+    """A row, if it can be written as UTF-8: bytes of the file that are not UTF-8 were read as halves of characters."""
     if not isinstance(value, dict):
         return RawRow(location, None, "not an object of columns")
     if not is_text(value):
-        return RawRow(location, None, "half of a character (a lone surrogate, \\ud800 to \\udfff)")
+        return RawRow(location, None, _NO_TEXT)
     return RawRow(location, value)
 
 
+def _check_encoding(path: Path, first: str) -> None:
+    """Refuse a file whose first line is not UTF-8: it is in another encoding; a later one is damaged."""
+    if not is_text(first):
+        raise TrainingError(f"{path} is not UTF-8 (line 1): convert it to UTF-8")
+
+
 def _read_jsonl(path: Path) -> Iterator[RawRow]:
-    with path.open(encoding="utf-8-sig") as lines:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:  # see _row
         for number, line in enumerate(lines, 1):
+            if number == 1:
+                _check_encoding(path, line)
             if not line.strip():
                 continue
             try:
@@ -95,7 +106,7 @@ def _read_jsonl(path: Path) -> Iterator[RawRow]:
 
 
 def _read_json(path: Path) -> Iterator[RawRow]:
-    text = path.read_text(encoding="utf-8-sig")
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # see _row
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -118,8 +129,9 @@ def _read_json(path: Path) -> Iterator[RawRow]:
 
 def _read_csv(path: Path) -> Iterator[RawRow]:
     csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # see _row
         reader = csv.DictReader(file, strict=True)
+        first = True
         while True:
             try:
                 row = next(reader)
@@ -129,8 +141,11 @@ def _read_csv(path: Path) -> Iterator[RawRow]:
                 yield RawRow(f"{path.name}:{reader.line_num}", None, f"not CSV ({error})")
                 continue
             location = f"{path.name}:{reader.line_num}"
+            if first:
+                _check_encoding(path, ",".join(reader.fieldnames or ()))
+                first = False
             complete = None not in row and None not in row.values()
-            yield RawRow(location, row) if complete else RawRow(location, None, "wrong number of cells")
+            yield _row(location, row) if complete else RawRow(location, None, "wrong number of cells")
 
 
 def _read_parquet(path: Path) -> Iterator[RawRow]:

@@ -103,6 +103,21 @@ def test_a_body_must_be_declared_as_json(kind: str, start: Start) -> None:
     assert httpx.post(f"{url}/chat/completions", content=json.dumps(chat("m"))).status_code == 200, "a program"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("HTTP://Chat.Example", "http://chat.example"),
+        ("http://chat.example:80", "http://chat.example"),
+        ("https://chat.example:443", "https://chat.example"),
+        ("https://chat.example:8443", "https://chat.example:8443"),
+    ],
+)
+def test_an_origin_may_be_written_in_another_way_than_browsers_send_it(given: str, sent: str, start: Start) -> None:
+    url = server(start, origins=[given])
+    response = post(url, Origin=sent)
+    assert response.status_code == 200 and response.headers["access-control-allow-origin"] == sent
+
+
 def test_the_option_allow_origin_takes_origins() -> None:
     check_origins([PAGE, "http://localhost:3000", "app://obsidian.md"], has_tokens=False)
     check_origins(["*", "null"], has_tokens=True)

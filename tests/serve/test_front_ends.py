@@ -83,6 +83,29 @@ def test_two_user_turns_a_greeting_and_empty_lines(start: Start, settings: Setti
     assert 'Edda: "Welcome aboard."\nMe: "I am Ann."\nMe: "And I am cold."\nMe: "Do you hear me?"' in prompt
 
 
+@pytest.mark.parametrize(
+    ("end", "left_out"),
+    [
+        ({"role": "user", "content": " "}, "messages.2 (empty)"),
+        ({"role": "tool", "tool_call_id": "a", "content": "42"}, "messages.2 (tool)"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "messages.2.content.0 (image_url), messages.2 (empty)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["m", "edda"])
+def test_what_ends_in_something_unread_is_answered(
+    name: str, end: dict[str, Any], left_out: str, start: Start, settings: Settings
+) -> None:
+    model = ScriptedChatModel(responses=['Yes."'] * 2)
+    url = start({"m": ModelBackend(model), "edda": RoleBackend(settings, EDDA, model)})
+    messages = [{"role": "user", "content": "Do you hear me?"}, {"role": "assistant", "content": "Let me see."}, end]
+    response = post(url, {"model": name, "messages": messages})
+    assert "Yes." in text_of(response)
+    assert response.headers[LEFT_OUT] == f"{left_out}, messages.1 (assistant)"
+    if name == "m":
+        assert [message.text for message in model.calls[0].messages] == ["Do you hear me?"]
+        assert post(url, {"model": "m", "messages": messages[:2]}).json()["error"]["code"] == "prefix"
+
+
 def test_openais_python_client_reads_everything(start: Start, settings: Settings) -> None:
     url = start({"edda/v1": RoleBackend(settings, EDDA, ScriptedChatModel(responses=['Of thunder."'] * 9))})
     client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)

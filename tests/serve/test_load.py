@@ -60,7 +60,11 @@ class Client(threading.Thread):
                     self.left += 1
                     line += 1
                     continue
-                response = http.post(f"{self.url}/chat/completions", json=chat("edda", text), headers=headers)
+                try:
+                    response = http.post(f"{self.url}/chat/completions", json=chat("edda", text), headers=headers)
+                except httpx.HTTPError as error:  # else the thread would end unseen
+                    self.wrong.append(f"{text}: no answer in two minutes ({type(error).__name__})")
+                    return
                 self.statuses[response.status_code] += 1
                 if response.status_code == 200:
                     said = response.json()["choices"][0]["message"]["content"]

@@ -17,11 +17,12 @@ import pytest
 
 from egosrag import ManualIndex, load_chat_model
 from egosrag.errors import SettingsError, StoreError
-from egosrag.limits import REQUEST_MESSAGES, STOP_STRINGS
+from egosrag.limits import QUESTION_CHARACTERS, REQUEST_MESSAGES, STOP_STRINGS
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.serve.answer import LEFT_OUT
 from egosrag.serve.backends import ManualBackend, ModelBackend, RoleBackend
 from egosrag.serve.guard import Limits
+from egosrag.serve.schema import LONG_BODY, ChatRequest
 from egosrag.settings import Settings
 from tests.serve.client import chat, post, text_of
 from tests.serve.conftest import SAMPLES, Start
@@ -55,6 +56,11 @@ ASK = [{"role": "user", "content": "?"}]
         ({"messages": [7, None, [], {"role": ["user"]}, {"role": "user", "content": 7}]}, "messages.0"),
         ({"model": 7}, "model"),
         ({"model": None}, "model"),
+        ({"model": ["m"]}, "model: give one value"),
+        ({"temperature": [{}] * 900_000}, "temperature: give one value"),
+        ({"seed": {"a": 1}}, "seed: give one value"),
+        ({"messages": [{"role": "user", "content": [1] * 1_300_000}]}, "messages: their contents have 1300000 parts"),
+        ({"messages": [{"role": "user", "content": ["a"] * 6_000}] * 2}, "messages: their contents have 12000 parts"),
         ({"stream": "perhaps"}, "stream"),
         ({"stream_options": "yes"}, "stream_options"),
         ({"top_k": 2**40}, "top_k"),
@@ -199,6 +205,50 @@ def test_an_expensive_request_is_refused_and_delays_nobody(
     assert statuses in ([400] * 2, [200] * 2), statuses
     print(f"\nalone {alone:.2f} s, beside it {max(together):.2f} s")
     assert max(together) < 2 * alone + 2
+
+
+def test_long_bodies_that_wait_to_be_parsed_delay_no_short_one(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are forty threads for what would block the event loop, and one body that is parsed takes one of them."""
+    go_on, parse = threading.Event(), ChatRequest._parse.__func__  # type: ignore[attr-defined]
+
+    def slowly(cls: type[ChatRequest], body: bytes) -> ChatRequest:
+        assert len(body) < LONG_BODY or go_on.wait(60)
+        result: ChatRequest = parse(cls, body)
+        return result
+
+    monkeypatch.setattr(ChatRequest, "_parse", classmethod(slowly))
+    url = start({"m": ModelBackend(ScriptedChatModel(responses=["Hello."] * 60))})
+    long = {**chat("m"), "x": "y" * LONG_BODY}
+    statuses: list[int] = []
+    others = [threading.Thread(target=lambda: statuses.append(post(url, long).status_code)) for _ in range(45)]
+    try:
+        for other in others:
+            other.start()
+        time.sleep(0.5)  # or some have not sent theirs yet, and the test proves less
+        assert text_of(post(url, chat("m"))) == "Hello."
+        assert not statuses
+    finally:
+        go_on.set()
+        for other in others:
+            other.join()
+    assert set(statuses) <= {200, 429} and 200 in statuses
+
+
+def test_a_question_to_a_manual_is_short_enough_to_be_searched_for(
+    start: Start, settings: Settings, tmp_path: Path
+) -> None:
+    ManualIndex.build([SAMPLES / "manual.en.md"], tmp_path / "index")
+    url = start({"car": ManualBackend(settings, str(tmp_path / "index"), ScriptedChatModel(responses=[]))})
+    for text in ("rain " * 5000, "雨" * (QUESTION_CHARACTERS + 1)):
+        response = post(url, chat("car", text))
+        assert response.status_code == 400, response.text
+        assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_the_default_of_a_field_that_is_not_supported_is_not_left_out(start: Start) -> None:
+    url = start({"m": ModelBackend(ScriptedChatModel(responses=["Hello."] * 2))})
+    assert LEFT_OUT not in post(url, chat("m", response_format={"type": "text"})).headers
+    assert post(url, chat("m", response_format={"type": "json_object"})).headers[LEFT_OUT] == "response_format"
 
 
 def test_errors_of_the_protocol_have_openais_shape(start: Start) -> None:

@@ -267,6 +267,34 @@ def test_a_hard_link_is_refused(tmp_path: Path) -> None:
     assert texts(tmp_path / "talk.sqlite") == expected(1)
 
 
+def test_a_file_that_is_mounted_by_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers do: with the log in another folder, 16 of 32 turns of two processes were lost."""
+    mounts, path = tmp_path / "mountinfo", tmp_path / "a b" / "talk.sqlite"
+    say(path, "line 0")
+    monkeypatch.setattr(sqlite_store, "_MOUNTS", mounts)
+    line = "36 35 98:0 /mnt1 {} rw,noatime master:1 - ext3 /dev/root rw\n"
+    mounts.write_text(line.format("/proc") + line.format(str(path.parent).replace(" ", r"\040")))
+    assert say(path, "line 1")
+    mounts.write_text(line.format("/proc") + line.format(str(path).replace(" ", r"\040")))
+    with pytest.raises(SessionError, match="mounted by itself"), open_store(path):
+        pass
+    mounts.unlink()
+    assert texts(path) == expected(2)
+
+
+@pytest.mark.parametrize("path", ["sqlite:///talk.sqlite", "file:talk.sqlite"])
+def test_an_address_of_a_file_is_no_other_store(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SessionError, match="give the path of the file alone"), open_store(path):
+        pass
+    assert not list(tmp_path.glob("*:*"))
+
+
+def test_a_zero_byte_in_a_path_is_a_one_line_error() -> None:
+    with pytest.raises(SessionError, match="cannot be opened"), open_store("talk\0.sqlite"):
+        pass
+
+
 def test_a_link_to_itself_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "talk.sqlite").symlink_to("talk.sqlite")
     with pytest.raises(SessionError, match="cannot be opened"), open_store(tmp_path / "talk.sqlite"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from egosrag.text import words as segmentation
 from egosrag.text.words import is_content_word, pairs, without_question_words, words
 
 
@@ -33,3 +34,24 @@ def test_question_words_are_stripped(question: str, expected: list[str]) -> None
 )
 def test_nouns_numbers_and_unknown_words_are_content_words(word: str, expected: bool) -> None:
     assert is_content_word(word) is expected
+
+
+def test_long_texts_without_a_break_are_segmented_in_pieces_and_not_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """jieba's time is quadratic in the characters that form no words, and memory would fill with such tokens."""
+    lengths: list[int] = []
+    segment = segmentation._jieba().lcut
+
+    class Recorded:
+        def lcut(self, text: str) -> list[str]:
+            lengths.append(len(text))
+            return list(segment(text))
+
+    monkeypatch.setattr(segmentation, "_jieba", Recorded)
+    segmentation._known_chinese.cache_clear()
+    text = "雨" * 5001
+    assert "".join(words(text)) == text and max(lengths) <= 200
+    before = segmentation._known_latin.cache_info().currsize
+    assert words("x" * 5000) == ["x" * 5000]
+    assert segmentation._known_latin.cache_info().currsize == before

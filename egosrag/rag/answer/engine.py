@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
-from egosrag.errors import SettingsError
+from egosrag.errors import SettingsError, WindowError
+from egosrag.limits import QUESTION_CHARACTERS
 from egosrag.models.traits import traits_of
 from egosrag.rag.answer.citation_verifier import CitationVerifier
 from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
@@ -112,7 +113,7 @@ class ManualEngine:
             config: LangChain's, for the model's call: callbacks, tags.
 
         Raises:
-            WindowError: the question alone does not fit the model's window.
+            WindowError: the question alone does not fit the model's window, or is longer than ``QUESTION_CHARACTERS``.
             ModelError: the model cannot answer.
         """
         *_, answer = self.stream(question, history, config)
@@ -135,7 +136,7 @@ class ManualEngine:
         pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`; ``max_new_tokens``
         limits what the model writes, by default as its settings do.
         """
-        question = readable(without_surrogates(question))
+        question = _checked(question)
         history = [(readable(without_surrogates(q)), readable(without_surrogates(a))) for q, a in history]
         language = language_of(question)
         if not question.strip():
@@ -187,7 +188,21 @@ class ManualEngine:
 
     def retrieve(self, question: str, history: History = ()) -> RetrievedEvidence:
         """The evidence for a question, as :meth:`ask` uses it: queries, passages and confidence."""
-        return self._evidence.retrieve(self._rewriter.plan(question, history))
+        return self._evidence.retrieve(self._rewriter.plan(_checked(question), history))
+
+
+def _checked(question: str) -> str:
+    """A question as it can be searched for and written.
+
+    Raises:
+        WindowError: it is too long for a question.
+    """
+    if len(question) > QUESTION_CHARACTERS:
+        raise WindowError(
+            f"the question has {len(question):,} characters, and at most {QUESTION_CHARACTERS:,} are allowed:"
+            " shorten it"
+        )
+    return readable(without_surrogates(question))
 
 
 def _whole(answer: Answer) -> AnswerStream:

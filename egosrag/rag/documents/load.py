@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import file_digest
@@ -46,15 +47,21 @@ def find_files(paths: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _source_names(files: Sequence[Path]) -> dict[Path, str]:
-    """The shortest end of each path that no other has; one pass for each depth, as there may be 100,000 files."""
+    r"""The shortest end of each path that no other has; one pass for each depth, as there may be 100,000 files.
+
+    Bytes of a path that are not UTF-8 are written as ``\xe9``.
+    """
     names: dict[Path, str] = {}
+    parts = {path: Path(os.fsencode(path).decode("utf-8", "backslashreplace")).parts for path in files}
     ambiguous = list(files)
     depth = 0
     while ambiguous:
         depth += 1
-        count = Counter(path.parts[-depth:] for path in ambiguous)
-        names |= {path: "/".join(path.parts[-depth:]) for path in ambiguous if count[path.parts[-depth:]] == 1}
+        count = Counter(parts[path][-depth:] for path in ambiguous)
+        names |= {path: "/".join(parts[path][-depth:]) for path in ambiguous if count[parts[path][-depth:]] == 1}
         ambiguous = [path for path in ambiguous if path not in names]
+        if ambiguous and depth > max(len(parts[path]) for path in ambiguous):
+            raise SourceError(f"the names of two files read the same, {'/'.join(parts[ambiguous[0]])}: rename one")
     return names
 
 
