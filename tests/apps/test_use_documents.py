@@ -20,6 +20,7 @@ def test_one_bad_document_is_named_and_the_others_answer(use: Use, tmp_path: Pat
     good.write_text("The engine takes SAE 30 oil. Change it once a year.", encoding="utf-8")
     empty.write_text("", encoding="utf-8")
     use.open("manual", "manual.en.pdf")
+    use.settle()  # nobody chooses files before the page is whole
     find(use.driver, '.st-key-manual_files input[type="file"]').send_keys(f"{bad}\n{good}\n{empty}")
     wait_for_texts(use.driver, "bad.pdf cannot be used", "empty.txt is empty")
     use.settle()
