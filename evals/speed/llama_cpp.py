@@ -140,5 +140,6 @@ def _served(file: Path) -> Any:
     params.model.path = str(file)
     params.n_ctx, params.n_parallel, params.port = 8192, 1, 0
     params.verbosity = 0  # otherwise it logs every request
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = processors
     return Server(params)
