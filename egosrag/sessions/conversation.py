@@ -38,6 +38,7 @@ from egosrag.sessions.memories import Memories, pin_of, pin_said_in
 from egosrag.sessions.records import Record
 from egosrag.sessions.thread import SessionThread
 from egosrag.sessions.transfer import write
+from egosrag.text.encoding import without_surrogates
 
 SWIPE_TEMPERATURE = 0.8  # for a regenerated reply of a model at temperature 0, which would only repeat itself
 _log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Conversation(Actions, Memories):
         self.model = model
         self.persona = persona
         self.session = session
-        self._card = role if isinstance(role, Role) else Role.model_validate({"name": role})
+        self._card = role if isinstance(role, Role) else Role.model_validate({"name": without_surrogates(role)})
         self.pipeline = build_pipeline(
             model,
             memory if isinstance(memory, MemorySettings) else MemorySettings(memory),

@@ -63,6 +63,10 @@ def test_a_line_and_an_edit_of_a_conversation(tmp_path: Path) -> None:
             talk.export(tmp_path / f"out.{ending}")
 
 
+def test_a_name_that_is_given_in_place_of_a_card() -> None:
+    assert Conversation(ScriptedChatModel(responses=['Yes."']), "Tim\ud83d").role.name == "Tim\ufffd"
+
+
 def test_a_session_is_not_named_with_half_a_character(any_store: str) -> None:
     """Bytes of a command line that are not UTF-8 arrive as halves."""
     with open_store(any_store) as store:
