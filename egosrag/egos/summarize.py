@@ -179,14 +179,15 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
         ]
 
     def _summary(self, conversation: str, language: str, config: RunnableConfig | None) -> list[str]:
-        """The lines that the model writes, without bullets and repetitions."""
+        """The lines that the model writes, without bullets, repetitions and what it copies from the example."""
         prompt = load("summarize", language, traits_of(self.model).prompts).messages(conversation=conversation)
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or []), "nostream"]}
         repeats = None if self.reviser else 3
         written = written_lines(self.model, prompt, config=quiet, repeats=repeats)
         lines = (one_line(_BULLET.sub("", line)) for line in written)
         kept = (line for line in dict.fromkeys(lines) if line and line.casefold() not in _NOTHING)
-        return [line for line in kept if not is_degenerate(line)]
+        example = " ".join(str(message.text) for message in prompt[1:-1])
+        return [line for line in kept if not is_degenerate(line) and not _copies(line, example, conversation)]
 
     def _chunks(self, turns: Sequence[Turn], view: ConversationView) -> list[list[Turn]]:
         """The turns in runs of at most a quarter of the window, or CHUNK_TOKENS; longer turns are split."""
@@ -283,6 +284,16 @@ def _is_note(line: str, turns: Sequence[Turn]) -> bool:
             own = " ".join(turn.text for turn in turns if turn.speaker == speaker)
             return bool(re.search(_INTRODUCES + re.escape(called.group("en") or called.group("zh")), own))
     return True
+
+
+def _copies(line: str, example: str, summarized: str) -> bool:
+    """Whether a line states what the prompt's example says, not what is summarized: small models copy it.
+
+    Half of its content words or more are not in ``summarized``, and most of these are in ``example``.
+    """
+    own = _content_words(line)
+    foreign = own - _content_words(summarized)
+    return bool(foreign) and 2 * len(foreign) >= len(own) and 2 * len(foreign & _content_words(example)) > len(foreign)
 
 
 class _Original(NamedTuple):

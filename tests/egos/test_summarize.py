@@ -325,3 +325,26 @@ def test_a_line_that_asks_or_gives_a_speaker_anothers_name_never_becomes_a_scene
 def test_a_name_that_nobody_said_never_becomes_a_scene_in_chinese_either() -> None:
     exchange = ("我", "我要出门。"), ("悟空", "好吧。")
     assert scenes_of("我要出门，因为要去瓦恩。\n我要出门。", *exchange) == ["我要出门。"]
+
+
+@pytest.mark.parametrize(
+    ("language", "copied"),
+    [
+        ("zh", "我不能穿羊毛，会痒。"),
+        ("zh", "悟空用丝绸给大衣做里子。"),  # the example's sentence with a speaker of this conversation
+        ("zh", "我答应星期五把布料带来。"),
+        ("en", "Tim lines the coat with silk."),
+        ("en", "I cannot wear wool, it itches."),
+    ],
+)
+def test_what_the_model_copies_from_the_prompts_example_never_becomes_a_scene(language: str, copied: str) -> None:
+    model = Summarizer(answer=lambda prompt: f"{copied}\n{facts_only(prompt)}")
+    scenes = summarizer(model, 420)[0].invoke(long_view(language))
+    assert scenes and not any(copied in scene.text for scene in scenes)
+
+
+def test_what_is_said_in_the_words_of_the_example_is_kept() -> None:
+    turns = [Turn(speaker="我", text="我不能穿羊毛，会痒。"), Turn(speaker="悟空", text="那我用丝绸。")]
+    model = ScriptedChatModel(responses=["我不能穿羊毛，会痒。\n悟空用丝绸。"])
+    view = ConversationView(WUKONG, tuple(turns))
+    assert summarizer(model, 420)[0].scene_lines(turns, view) == ["我不能穿羊毛，会痒。", "悟空用丝绸。"]
