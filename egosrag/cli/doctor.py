@@ -37,8 +37,9 @@ INSTRUCTIONS = {
     "avx512_bf16": "AVX512_BF16",
     "amx_int8": "AMX_INT8",
 }
-# Without Rust (constrained output by grammars of another kind) and TLS (it is used on loopback only).
-BUILD = "CMAKE_ARGS='-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF' pip install --force-reinstall --no-deps"
+# Without what needs Rust (grammars of another kind), TLS (it is used on loopback only) and web pages.
+_WITHOUT = "-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF -DLLAMA_BUILD_UI=OFF"
+BUILD = f"CMAKE_ARGS='{_WITHOUT}' pip install --force-reinstall --no-deps"
 KEYS = {"OPENAI_API_KEY": "openai:NAME", "DEEPSEEK_API_KEY": "deepseek:NAME"}
 
 

@@ -53,23 +53,22 @@ class Tree:
             path[current] = None
             current = self.nodes[current].parent
         keys = list(reversed(path))
-        return [self._with_versions(keys[:at], key, line) for at, key in enumerate(keys) if (line := self._line(key))]
+        return [self._with_versions(keys, at, line) for at, key in enumerate(keys) if (line := self._line(key))]
 
     def _line(self, key: str) -> ChatLine | None:
         return self.nodes[key].line
 
-    def _with_versions(self, before: Sequence[str], key: str, line: ChatLine) -> ChatLine:
-        """A line of the path with its other versions: those of the fork between it and the line before it."""
+    def _with_versions(self, path: Sequence[str], at: int, line: ChatLine) -> ChatLine:
+        """The line at a place of the path with its other versions: those of the fork between it and the line before."""
         if line.is_user:
             return line
-        begin, siblings = key, self._siblings(key)
-        for earlier in reversed(before):
-            if len(siblings) > 1 or self._line(earlier):
-                break
-            begin, siblings = earlier, self._siblings(earlier)
+        begin, siblings = path[at], self._siblings(path[at])
+        while at and len(siblings) == 1 and not self._line(path[at - 1]):
+            at -= 1
+            begin, siblings = path[at], self._siblings(path[at])
         texts: list[str] = []
         branches: dict[int, list[ChatLine]] = {}
-        at = 0
+        current = 0
         for sibling in siblings:
             others = [line] if sibling == begin else list(self._following(sibling))
             if not others or others[0].is_user:
@@ -77,11 +76,11 @@ class Tree:
             own = others[0].swipes or (others[0].text,)
             chosen = len(texts) + others[0].swipe
             if sibling == begin:
-                at = chosen
+                current = chosen
             elif others[1:]:
                 branches[chosen] = others[1:]
             texts += own
-        return replace(line, swipes=tuple(texts), swipe=at, branches=branches) if len(texts) > 1 else line
+        return replace(line, swipes=tuple(texts), swipe=current, branches=branches) if len(texts) > 1 else line
 
     def _siblings(self, key: str) -> list[str]:
         parent = self.nodes[key].parent

@@ -22,6 +22,8 @@ from egosrag.sessions.chat_lines import ChatLine, clean, conversation
 _NO_NAMES = ("", "unused", "None", "null")  # in the headers of group chats
 _DECODER = json.JSONDecoder(strict=False)
 _MESSAGE = re.compile(r'\{"(?:name|user_name|is_user|chat_metadata)":')  # the beginning of a line
+_GAP = re.compile(r"[\0 \t\r]*")
+_MAX_BROKEN = 1000  # messages that are broken off in one line; what is behind them is left out
 _NARRATORS = ("Narrator", "System")  # speakers of lines that nobody says
 Notify = Callable[[str], None]
 
@@ -122,20 +124,21 @@ def from_rows(
 
 def _rows(text: str, name: str, notify: Notify) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip("\ufeff\0 \t\r"):
-            continue
-        rest = line.strip("\ufeff\0 \t\r")
-        while rest:  # a line that was broken off may have the next one behind it
+        line = line.strip("\ufeff\0 \t\r")
+        at = broken = 0
+        while at < len(line):  # a line that was broken off may have the next one behind it
             try:
-                value, end = _DECODER.raw_decode(rest)
-                if end < len(rest) and not isinstance(value, dict):
+                value, end = _DECODER.raw_decode(line, at)
+                if end < len(line) and not isinstance(value, dict):
                     raise ValueError("it is no message")
                 yield number, value
-                rest = rest[end:].lstrip("\0 \t\r")
+                at = _GAP.match(line, end).end()  # type: ignore[union-attr]  # it matches everywhere
             except (ValueError, RecursionError):
-                notify(f"{name}, line {number}: this is not JSON and is left out")
-                begin = _MESSAGE.search(rest, 1)
-                rest = rest[begin.start() :] if begin else ""
+                if not broken:
+                    notify(f"{name}, line {number}: this is not JSON and is left out")
+                broken += 1
+                begin = _MESSAGE.search(line, at + 1) if broken < _MAX_BROKEN else None
+                at = begin.start() if begin else len(line)
 
 
 def _line(row: Mapping[str, Any], where: str, notify: Notify) -> ChatLine | None:

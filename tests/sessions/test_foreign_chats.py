@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from egosrag.errors import SessionError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Persona, Role
+from egosrag.sessions import sillytavern
 from egosrag.sessions.archive import Archive, problems
 from egosrag.sessions.catalog import restore
-from egosrag.sessions.chat_lines import iso_time
+from egosrag.sessions.chat_lines import ChatLine, iso_time
+from egosrag.sessions.chat_trees import Node, Tree
 from egosrag.sessions.conversation import Conversation
 from egosrag.sessions.foreign_chats import Names, read_chats
 from egosrag.sessions.sillytavern import from_jsonl, to_jsonl
@@ -334,3 +336,12 @@ def test_the_shared_cases_are_imported(file: Path) -> None:
     assert [note.partition(":")[0] for note in notes] == (
         [f"{file.name}, line 4"] if file.name in ("nullline.jsonl", "truncated.jsonl") else []
     )
+
+
+def test_many_messages_run_together_in_a_line_and_long_trees_take_linear_time() -> None:
+    row = '{"name":"Tim","is_user":false,"mes":"hi"}'
+    notes: list[str] = []
+    assert len(list(sillytavern._rows(row * 200_000, "chat.jsonl", notes.append))) == 200_000 and not notes
+    assert not list(sillytavern._rows('{"name":' * 200_000, "chat.jsonl", notes.append)) and len(notes) == 1
+    nodes = {str(n): Node(str(n - 1), ChatLine(f"line {n}", n % 2 == 0)) for n in range(200_000)}
+    assert len(Tree(nodes).lines("199999")) == 200_000
