@@ -9,6 +9,7 @@ import streamlit as st
 from apps import parts
 from apps.parts.model_picker import choices_of
 from apps.parts.remember import remembered
+from apps.parts.replies import show_writing
 from apps.parts.roleplay_settings import roleplay_settings
 from apps.parts.transcript import message_bubble, show_transcript
 from egosrag import EgosRagError, Settings
@@ -34,9 +35,12 @@ def main() -> None:
         sides = [_side(page, side, column) for side, column in zip(SIDES, columns, strict=True)]
         for (_, place), session in zip(sides, sessions, strict=True):
             with place:
+                elsewhere = conversations.is_open(session)
                 transcript = conversations.load_transcript(page.settings, page.visitor, session)
                 show_transcript(page, transcript, controls=False)
-                if not message:
+                if elsewhere:
+                    show_writing(page, transcript)
+                elif not message:
                     _show_usage(page, session)
         if message:
             for (settings, place), session in zip(sides, sessions, strict=True):

@@ -11,7 +11,7 @@ from apps.parts.conversation_settings import conversation_settings
 from apps.parts.gallery import gallery
 from apps.parts.prompt_panel import prompt_panel, show_fired_entries, show_speed
 from apps.parts.remember import remembered
-from apps.parts.replies import GENERATING, generate, show_draft, show_unanswered
+from apps.parts.replies import GENERATING, generate, show_draft, show_unanswered, show_writing
 from apps.parts.transcript import Action, request_action, show_transcript, take_action
 from egosrag import EgosRagError, Settings
 from egosrag.host import conversations
@@ -33,6 +33,7 @@ def main() -> None:
 
 def _show_conversation(page: parts.PageContext, session: str) -> None:
     t = page.t
+    elsewhere = conversations.is_open(session)
     try:
         transcript = conversations.load_transcript(page.settings, page.visitor, session)
     except EgosRagError:
@@ -54,11 +55,14 @@ def _show_conversation(page: parts.PageContext, session: str) -> None:
         until = action.turn_id if action and action.name == "regenerate" else None
         if until and transcript.unanswered and transcript.unanswered.id == until:
             until = None
-        show_transcript(page, transcript, until=until, editing=editing, controls=not action)
+        show_transcript(page, transcript, until=until, editing=editing, controls=not (action or elsewhere))
         view = st.session_state.get(f"prompt of {session}")
         if action:
             generate(page, settings, transcript, action)
-        show_unanswered(page, transcript)
+        if elsewhere:
+            show_writing(page, transcript)
+        else:
+            show_unanswered(page, transcript)
         if transcript.started:
             with st.container(key="below"):
                 show_fired_entries(page, view, transcript)

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from apps.parts.context import PageContext
-from apps.parts.display import error_text, escape, show_html, show_said, show_stream
+from apps.parts.display import TYPING, error_text, escape, show_html, show_said, show_stream
 from apps.parts.shared_model import chat_model, model_slot
 from apps.parts.transcript import Action, message_bubble, request_action
 from egosrag import Conversation, EgosRagError, Settings
@@ -16,6 +16,7 @@ from egosrag.host import conversations, visits
 from egosrag.host.conversations import Transcript
 
 GENERATING = ("message", "regenerate", "continue", "extend", "impersonate")  # actions that need a reply from the model
+_POLL_S = 0.5  # how often a page looks whether another one has stored its reply
 
 
 def generate(page: PageContext, settings: Settings, transcript: Transcript, action: Action) -> None:
@@ -74,6 +75,22 @@ def _stream(conversation: Conversation, action: Action, speaker: str | None) -> 
         stream: Iterator[Any] = group.stream_on(speaker)
         return stream
     return group.stream(action.text, speaker) if speaker else conversation.stream(action.text)
+
+
+def show_writing(page: PageContext, transcript: Transcript) -> None:
+    """A sign that another page of the visitor still writes or stores the reply; then this page shows it.
+
+    That is the page before a reload, which stores what it had, or another window.
+    """
+
+    @st.fragment(run_every=_POLL_S)
+    def show() -> None:
+        if not conversations.is_open(transcript.session):
+            st.rerun()
+        with message_bubble(page, transcript, transcript.names[0]):
+            st.html(TYPING)
+
+    show()
 
 
 def show_unanswered(page: PageContext, transcript: Transcript) -> None:

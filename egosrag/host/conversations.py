@@ -6,7 +6,9 @@ The name of a session is ``<visitor key>/<role ids joined by +>/<random>``, so t
 from __future__ import annotations
 
 import re
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -48,6 +50,7 @@ __all__ = [
     "choices_of",
     "choose",
     "is_compared",
+    "is_open",
     "load_transcript",
     "new_session",
     "open_conversation",
@@ -59,6 +62,8 @@ __all__ = [
 
 NOTE_CHARS = 4000  # of an author's note
 _COMPARED = re.compile(r"compare-[0-9a-f]{8}")  # the end of the name of one side of a comparison
+_open: Counter[str] = Counter()  # the sessions that are open in this process
+_lock = threading.Lock()  # guards _open
 _UNNAMED = re.compile(r"(compare-)?[0-9a-f]{8}")  # the end of the name of a session without a title
 
 
@@ -244,6 +249,28 @@ def change_memory(
         manage.change_memory(store, session, memory_id, text=text, pin=pin)
 
 
+def is_open(session: str) -> bool:
+    """Whether a page of this process has the conversation open: its reply is being written, or stopped and stored.
+
+    After a reload in the middle of a reply this is the page before it. Ask before the transcript is read.
+    """
+    with _lock:
+        return _open[session] > 0
+
+
+@contextmanager
+def _counted(session: str) -> Iterator[None]:
+    with _lock:
+        _open[session] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _open[session] -= 1
+            if not _open[session]:
+                del _open[session]
+
+
 @contextmanager
 def open_conversation(
     settings: Settings, visitor: Visitor, session: str, model: BaseChatModel
@@ -269,7 +296,7 @@ def open_conversation(
     else:
         card, setup = first.path, assemble.ConversationSetup(others=[role.path for role in others])
     setup = replace(setup, lore=lore, until=chosen.until if points_of(visitor, session) else None)
-    with assemble.conversation(settings, card, session, model, setup=setup) as conversation:
+    with _counted(session), assemble.conversation(settings, card, session, model, setup=setup) as conversation:
         persona = chosen_persona(visitor, chosen.persona, conversation.persona)
         if persona != conversation.persona:
             conversation.set_persona(persona)

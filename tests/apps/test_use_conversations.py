@@ -154,6 +154,7 @@ def test_a_reload_in_the_middle_of_a_reply_or_an_answer_loses_nothing(use: Use) 
     use.meet()
     use.choose_model("openai:slow")
     use.say_and_wait_for("Tell me everything.", "word3")
+    use.model.pause = 4.0  # a reply is stopped at its next word: long after the page is drawn again
     use.driver.refresh()
     wait_for_texts(use.driver, "Tell me everything.", "word3")
     until(lambda: use.has('[class*="st-key-swipe"] button, .st-key-send-again button'))

@@ -106,6 +106,18 @@ def test_the_card_is_in_the_prompt_unless_the_strategy_is_none(
     assert bool(texts.get("lore")) == (strategy == "dynamic")
 
 
+def test_a_conversation_is_open_until_its_last_reply_is_stored(settings: Settings, visitor: Visitor) -> None:
+    session = conversations.new_session(visitor, ["edda.en"])
+    model = ScriptedChatModel(responses=['Soup for the two of us."'])
+    with conversations.open_conversation(settings, visitor, session, model) as conversation:
+        stream = conversation.stream("What is there?")
+        next(stream)
+        assert conversations.is_open(session) and not conversations.is_open(session + "x")
+        stream.close()  # what a page does that is stopped
+    assert not conversations.is_open(session)
+    assert conversations.load_transcript(settings, visitor, session).unanswered is None
+
+
 def test_with_the_strategy_none_the_sources_replace_the_card(settings: Settings, visitor: Visitor) -> None:
     settings = settings.model_copy(update={"strategy": "none"})
     sources = cards.find(visitor, "edda.en").sources[0].read_text(encoding="utf-8")
