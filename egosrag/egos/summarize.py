@@ -213,10 +213,17 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
 
     def _merge_old_scenes(self, view: ConversationView, config: RunnableConfig | None) -> ConversationView:
         """Older scenes summarized once more, into an epoch that replaces all of their turns."""
+        merged: dict[str, list[str]] = {}  # by what was summarized: where merging saved nothing, it comes again
         while not self.fits(view, 1.0) and len(view.visible_scenes) > 1:
             old = view.visible_scenes[: max(2, len(view.visible_scenes) // 2)]
             epoch = _next_epoch(view)
-            new = [scene for run in self._runs(old, view) for scene in self._merged(run, epoch, view.language, config)]
+            new: list[Scene] = []
+            for run in self._runs(old, view):
+                text = _lines(run)
+                if text not in merged:
+                    merged[text] = self._merged(run, view.language, config)
+                ids = tuple(dict.fromkeys(turn_id for scene in run for turn_id in scene.turn_ids))
+                new += [Scene(text=line, turn_ids=ids, epoch=epoch) for line in merged[text]]
             if self._size(_lines(new)) >= self._size(_lines(old)):
                 ids = tuple(dict.fromkeys(turn_id for scene in old for turn_id in scene.turn_ids))
                 new = [Scene(text=old[-1].text, turn_ids=ids, epoch=epoch)]
@@ -236,13 +243,12 @@ class Summarize(Step[ConversationView, tuple[Scene, ...]]):
             runs.setdefault(last[str(number)], []).append(scene)
         return list(runs.values())
 
-    def _merged(self, scenes: Sequence[Scene], epoch: int, language: str, config: RunnableConfig | None) -> list[Scene]:
-        """Fewer scenes that replace the same turns and name all that ``scenes`` name."""
+    def _merged(self, scenes: Sequence[Scene], language: str, config: RunnableConfig | None) -> list[str]:
+        """Fewer lines that name all that ``scenes`` name."""
         text = _lines(scenes)
         lines = [line for line in self._summary(text, language, config) if not invented_items(line, text)]
-        ids = tuple(dict.fromkeys(turn_id for scene in scenes for turn_id in scene.turn_ids))
         kept = _with_lost(lines, [_Original(scene.text, scene.text, _keeps_marked_items) for scene in scenes])
-        return [Scene(text=line, turn_ids=ids, epoch=epoch) for line in dict.fromkeys(kept)]
+        return list(dict.fromkeys(kept))
 
     def _transcript(self, turns: Sequence[Turn], view: ConversationView) -> str:
         return render.transcript(turns, view.language, quote=self.quote)

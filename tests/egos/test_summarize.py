@@ -237,10 +237,12 @@ def test_a_turn_longer_than_a_chunk_is_summarized_in_parts() -> None:
 
 def test_when_the_memory_is_full_a_notice_says_so_and_the_record_keeps_every_turn() -> None:
     notices: list[str] = []
-    step, organize = summarizer(Summarizer(answer=lambda prompt: "They talk.", prompts=[]), 260, notices)
+    model = Summarizer(answer=lambda prompt: "They talk.", prompts=[])
+    step, organize = summarizer(model, 260, notices)
     view = long_view(exchanges=60)
     after = view.with_scenes(step.invoke(view))
     assert organize.fits(after)
+    assert len(set(model.prompts)) == len(model.prompts)  # what could not be merged is not summarized again
     assert after.turns == view.turns
     assert any("the memory is full" in notice for notice in notices)
 
