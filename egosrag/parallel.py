@@ -71,7 +71,16 @@ def _connect(ray: Any) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not ray.is_initialized():
+        _print_notices_on_stderr()
         ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+
+
+def _print_notices_on_stderr() -> None:
+    """Ray prints its notices, as of a task without memory, on standard output, and has no setting for it."""
+    worker = import_module("ray._private.worker")
+    printed = getattr(worker, "print_to_stdstream", None)
+    if printed and printed.__module__ == worker.__name__:
+        worker.print_to_stdstream = lambda data, ignore_prefix: printed({**data, "is_err": True}, ignore_prefix)
 
 
 def _pop_first_done(ray: Any, running: dict[Any, int]) -> tuple[int, Any]:

@@ -242,6 +242,24 @@ def test_stored_vectors_are_not_computed_again(tmp_path: Path, monkeypatch: pyte
     assert not list((tmp_path / "keep").iterdir())
 
 
+NOTICE = """
+import sys, time
+import ray
+from ray._private.utils import push_error_to_driver
+from egosrag.parallel import run_on_ray
+
+print(dict(run_on_ray(str.upper, ["a", "b"])))
+push_error_to_driver(ray._private.worker.global_worker, "notice", "a task ran out of memory")
+time.sleep(2)
+"""
+
+
+def test_ray_s_notices_do_not_mix_with_results(cluster: dict[str, str]) -> None:
+    done = subprocess.run([sys.executable, "-c", NOTICE], env=cluster, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "{0: 'A', 1: 'B'}\n", done.stderr
+    assert "a task ran out of memory" in done.stderr
+
+
 @pytest.mark.timeout(600)
 def test_an_evaluation_on_two_nodes_equals_one_in_process(
     cluster: dict[str, str], tiny_qwen: Path, tmp_path: Path
@@ -254,6 +272,7 @@ def test_an_evaluation_on_two_nodes_equals_one_in_process(
     done = subprocess.run(command, env=cluster, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     local = evaluate(str(tiny_qwen), tasks, predictions=tmp_path / "local.jsonl", device="cpu")
+    assert done.stdout.startswith("{"), (done.stdout, done.stderr)
     assert json.loads(done.stdout) == json.loads(json.dumps(local))
     rows = [read_jsonl(tmp_path / f"{name}.jsonl") for name in ("remote", "local")]
     remote, expected = ({tuple(row["key"]): row for row in some if "key" in row} for some in rows)
