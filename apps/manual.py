@@ -34,15 +34,19 @@ def main() -> None:
                 st.info(t("manual.none"))
             index = index_of(page, documents) if documents else None
             label = t("manual.ask") if index else t("manual.wait")
-            with st.bottom:
-                question = st.chat_input(label, key="question", submit_mode="stop", max_chars=2000, disabled=not index)
-            question = question or st.session_state.pop("ask", None)
+            with st.bottom:  # open while documents are prepared: Streamlit drops what is sent to a disabled field
+                question = st.chat_input(
+                    label, key="question", submit_mode="stop", max_chars=2000, disabled=not documents
+                )
+            question = question or st.session_state.pop("ask", None) or _waiting_question(chat)
             names = manuals.list_documents(page.visitor, page.language)
             for number, exchange in enumerate(chat.exchanges):
                 if not (question and exchange.answer is None):
                     show_exchange(page, names, chat, number, exchange)
-            if index and question:
+            if question and index:
                 _ask(page, index, documents, chat, question)
+            elif question:
+                _let_wait(page, documents, chat, question)
             if not (chat.exchanges or question):
                 _show_beginning(page, chat, index is not None)
         _show_beside(page, index, names)
@@ -66,13 +70,9 @@ def _ask_again(question: str) -> None:
 def _ask(page: parts.PageContext, index: ManualIndex, documents: Documents, chat: DocumentChat, question: str) -> None:
     """Store the question, stream the answer, and where chosen the one without the documents; then run again."""
     t = page.t
-    names = tuple(document.name for document in documents.values())
     history = chat.history
     alone_history = [(e.question, e.without_document) for e in chat.exchanges if e.without_document]
-    chat = chat.asked(question).model_copy(update={"documents": tuple(documents), "names": names})
-    document_chats.save_chat(page.visitor, chat)
-    st.session_state["chat"] = chat.id
-    visits.remember(page.visitor, chat=chat.id)  # now: a reload may come before the answer
+    chat = _store_question(page, documents, chat, question)
     st.session_state.pop("answer failed", None)
     with st.chat_message("user", avatar=parts.USER_ICON):
         parts.show_said(question, mine=True)
@@ -99,6 +99,30 @@ def _ask(page: parts.PageContext, index: ManualIndex, documents: Documents, chat
     if answer.citations and st.session_state.get("cited"):
         st.session_state["cited"] = answer.citations[0]  # the page that is open follows the conversation
     st.rerun()
+
+
+def _let_wait(page: parts.PageContext, documents: Documents, chat: DocumentChat, question: str) -> None:
+    """Show a question that was sent before its documents are ready; it is answered then."""
+    chat = _store_question(page, documents, chat, question)
+    st.session_state["waiting question"] = (chat.id, question)
+    with st.chat_message("user", avatar=parts.USER_ICON):
+        parts.show_said(question, mine=True)
+
+
+def _waiting_question(chat: DocumentChat) -> str | None:
+    """The question of this chat that waits for its documents."""
+    chat_id, question = st.session_state.pop("waiting question", ("", None))
+    return question if chat_id == chat.id else None
+
+
+def _store_question(page: parts.PageContext, documents: Documents, chat: DocumentChat, question: str) -> DocumentChat:
+    """The chat with the question, stored at once: a reload may come before the answer."""
+    names = tuple(document.name for document in documents.values())
+    chat = chat.asked(question).model_copy(update={"documents": tuple(documents), "names": names})
+    document_chats.save_chat(page.visitor, chat)
+    st.session_state["chat"] = chat.id
+    visits.remember(page.visitor, chat=chat.id)
+    return chat
 
 
 def _words_of(page: parts.PageContext, step: AnswerProgress) -> str:

@@ -77,7 +77,7 @@ def _connect(ray: Any) -> None:
 
 def _print_notices_on_stderr() -> None:
     """Ray prints its notices, as of a task without memory, on standard output, and has no setting for it."""
-    worker = import_module("ray._private.worker")
+    worker: Any = import_module("ray._private.worker")
     printed = getattr(worker, "print_to_stdstream", None)
     if printed and printed.__module__ == worker.__name__:
         worker.print_to_stdstream = lambda data, ignore_prefix: printed({**data, "is_err": True}, ignore_prefix)

@@ -7,6 +7,7 @@ import streamlit as st
 from apps.parts.context import PageContext
 from apps.parts.deleted_list import show_deleted, show_undo
 from apps.parts.display import errors_shown, escape
+from apps.parts.documents import pick_documents
 from egosrag import EgosRagError
 from egosrag.host import document_chats, trash, visits
 from egosrag.host.document_chats import DocumentChat
@@ -101,7 +102,7 @@ def _open(chat: DocumentChat | None) -> None:
     st.session_state["chat"] = chat.id if chat else None
     st.session_state["cited"] = None
     if chat:
-        st.session_state["manual_pick"] = list(chat.documents)
+        pick_documents(chat.documents)
         st.session_state.pop("undo chat", None)
 
 

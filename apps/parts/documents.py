@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from egosrag.host.uploads import Upload, delete_upload
 
 Documents = dict[str, Upload]  # by source name in the index
 JOB = "index"
+_PICKED = "times that documents were picked"  # by the page and not by the visitor
 SOON_S = 0.4  # an index that is ready by then needs no bar
 
 
@@ -38,6 +40,7 @@ def choose_documents(page: PageContext) -> Documents:
     samples = manuals.SAMPLES.values()
     known = manuals.list_documents(page.visitor, page.language)
     remembered("manual_pick", [manuals.SAMPLES[page.language]])
+    state["manual_pick"] = [c for c in state["manual_pick"] if c in known]
     errors = st.container()
     with st.expander(t("manual.documents"), expanded=not state["manual_pick"], icon=":material/library_books:"):
         selection = st.container()
@@ -48,12 +51,15 @@ def choose_documents(page: PageContext) -> Documents:
             seen.update(new)
             known = manuals.list_documents(page.visitor, page.language)
             kept = [c for c in state["manual_pick"] if c not in samples and c not in new]
-            state["manual_pick"] = [*kept, *new]  # an upload replaces the sample
+            pick_documents([*kept, *new])  # an upload replaces the sample
             store_changes(page.visitor)
-        state["manual_pick"] = [c for c in state["manual_pick"] if c in known]
         names = {source: document.name for source, document in known.items()}
-        with selection:
-            chosen = st.multiselect(t("manual.choose"), list(known), key="manual_pick", format_func=names.get)
+        key = f"documents {state.get(_PICKED, 0)}"
+        state.setdefault(key, state["manual_pick"])
+        state[key] = [c for c in state[key] if c in known]
+        with selection, st.container(key="manual_pick"):
+            chosen = st.multiselect(t("manual.choose"), list(known), key=key, format_func=names.get)
+        state["manual_pick"] = chosen
         own = [known[c] for c in chosen if c not in samples]
         st.button(t("manual.delete"), disabled=not own, on_click=_delete, args=(page, own))
         st.toggle(t("manual.alone"), key=remembered("manual_alone", False), help=t("manual.alone_help"))
@@ -61,11 +67,21 @@ def choose_documents(page: PageContext) -> Documents:
     return {source: known[source] for source in chosen}
 
 
+def pick_documents(sources: Sequence[str]) -> None:
+    """Select these documents.
+
+    The widget begins anew: of one that stays, the browser may still send its former value, while a run that is cut off
+    has not yet reached it. So the files of an upload were lost on a slow machine.
+    """
+    st.session_state["manual_pick"] = list(sources)
+    st.session_state[_PICKED] = st.session_state.get(_PICKED, 0) + 1
+
+
 def _delete(page: PageContext, uploads: list[Upload]) -> None:
     for upload in uploads:
         delete_upload(page.visitor, upload)
     deleted = {upload.path.name for upload in uploads}
-    st.session_state["manual_pick"] = [c for c in st.session_state["manual_pick"] if c not in deleted]
+    pick_documents([c for c in st.session_state["manual_pick"] if c not in deleted])
 
 
 def show_other_programs(page: PageContext, documents: Documents) -> None:

@@ -118,6 +118,25 @@ def find(driver: Any, css: str) -> Any:
     return until(lambda: driver.find_elements("css selector", css))[0]
 
 
+def choose_files(driver: Any, *paths: Path) -> None:
+    """Choose documents to ask about; again where the page is drawn anew at that moment, and drops them."""
+    uploader = '[data-testid="stFileUploader"]'
+
+    def shown() -> int:
+        return len(driver.find_elements("css selector", f'{uploader} [data-testid="stFileChip"]'))
+
+    def chosen() -> bool:
+        before, end = shown(), time.monotonic() + 5
+        find(driver, f'{uploader} input[type="file"]').send_keys("\n".join(map(str, paths)))
+        while time.monotonic() < end:
+            if shown() > before:
+                return True
+            time.sleep(0.1)
+        return False
+
+    until(chosen)
+
+
 def wait_for_texts(driver: Any, *texts: str) -> None:
     until(lambda: all(text in text_of(driver) for text in texts), lambda: text_of(driver)[-2000:])
 

@@ -15,6 +15,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 from egosrag import assemble
 from tests.apps.browser import (
     browser,
+    choose_files,
     click,
     find,
     free_port,
@@ -121,7 +122,7 @@ def test_a_citation_of_an_uploaded_manual_opens_its_page(driver: Any, tmp_path: 
     with server(tmp_path) as address:
         driver.get(f"{address}/manual")
         wait_for_texts(driver, "manual.en.pdf")
-        find(driver, 'input[type="file"]').send_keys(str(upload))
+        choose_files(driver, upload)
         wait_for_texts(driver, "mine.pdf")
         until(lambda: "manual.en.pdf" not in text_of(driver))
         type_in(driver, '[data-testid="stChatInput"] textarea', question + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from html import unescape
@@ -18,7 +19,7 @@ import streamlit
 from streamlit.testing.v1 import AppTest
 
 from apps.parts.jobs import background_jobs
-from egosrag.host.manuals import EXTENSIONS
+from egosrag.host.manuals import EXTENSIONS, IndexCache
 from egosrag.host.uploads import save_upload
 from egosrag.host.visitors import Visitor, visitor_of
 from egosrag.settings import Settings
@@ -76,6 +77,25 @@ def shown(page: AppTest) -> list[str]:
 
 def ask(page: AppTest, question: str) -> AppTest:
     return page.chat_input(key="question").set_value(question).run()
+
+
+def test_a_question_that_is_sent_while_the_documents_change_is_answered_when_they_are_ready(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = upload("pump.txt", "The pump has 7 valves.")
+    page = open_page("The pump has 7 valves. [1]")
+    built, build = threading.Event(), IndexCache.get
+    monkeypatch.setattr(IndexCache, "get", lambda *arguments: built.wait(30) and build(*arguments))
+    picker(page).set_value([mine])
+    page = ask(page, "How many valves does the pump have?")
+    assert shown(page.run()) == ["How many valves does the pump have?"]
+    built.set()
+    assert shown(ready(page)) == ["How many valves does the pump have?", "The pump has 7 valves."]
+
+
+def picker(page: AppTest) -> Any:
+    """The documents to ask about: the only box for several, with a new key whenever the page selects some."""
+    return page.multiselect[0]
 
 
 def citation_buttons(page: AppTest) -> list[Any]:
@@ -159,7 +179,7 @@ def test_an_uploaded_document_replaces_the_sample(open_page: Open) -> None:
     file = ("../boat.txt", b"The engine takes SAE 30 oil. Change it once a year.", "text/plain")
     ready(page.file_uploader(key="manual_files").set_value([file]).run())
     assert not page.error
-    assert page.multiselect(key="manual_pick").value == [f.name for f in (visitor().folder / "uploads").glob("*.txt")]
+    assert picker(page).value == [f.name for f in (visitor().folder / "uploads").glob("*.txt")]
     ask(page, "Which oil does the engine take?")
     assert shown(page)[1] == "The engine takes SAE 30 oil."
 
@@ -167,7 +187,7 @@ def test_an_uploaded_document_replaces_the_sample(open_page: Open) -> None:
 def test_a_visitor_never_sees_documents_of_others(open_page: Open) -> None:
     name = upload("secret.txt", "The code is 1234.", token="c" * 32)
     page = open_page(manual_pick=[name])
-    assert [option for option in page.multiselect(key="manual_pick").options] == ["manual.en.pdf", "manual.zh.pdf"]
+    assert [option for option in picker(page).options] == ["manual.en.pdf", "manual.zh.pdf"]
     assert page.info[0].value.startswith("Choose or add a document")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
-from tests.apps.browser import find, missing, type_in, until, wait_for_texts
+from tests.apps.browser import choose_files, click, find, missing, server, type_in, until, wait_for_texts
 from tests.apps.use import INPUT, Use
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no browser: {missing()}")
@@ -20,11 +22,39 @@ def test_one_bad_document_is_named_and_the_others_answer(use: Use, tmp_path: Pat
     good.write_text("The engine takes SAE 30 oil. Change it once a year.", encoding="utf-8")
     empty.write_text("", encoding="utf-8")
     use.open("manual", "manual.en.pdf")
-    use.settle()  # nobody chooses files before the page is whole
-    find(use.driver, '.st-key-manual_files input[type="file"]').send_keys(f"{bad}\n{good}\n{empty}")
+    choose_files(use.driver, bad, good, empty)
     wait_for_texts(use.driver, "bad.pdf cannot be used", "empty.txt is empty")
     use.settle()
     use.say("Which oil does the engine take?", "SAE 30")
+
+
+_SLOW = """
+import time
+from egosrag.host import visits
+remember = visits.remember
+
+def slowly(*arguments, **changes):
+    time.sleep(2 * ("widgets" in changes))
+    return remember(*arguments, **changes)
+
+visits.remember = slowly
+"""
+
+
+def test_an_upload_is_kept_when_the_run_that_selects_it_is_cut_off(use: Use, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_SLOW, encoding="utf-8")
+    (tmp_path / "boat.txt").write_text("The engine takes SAE 30 oil.", encoding="utf-8")
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with server(tmp_path, PYTHONPATH=paths) as address:
+        slow = Use(use.driver, address)
+        slow.open("manual", "manual.en.pdf")
+        choose_files(use.driver, tmp_path / "boat.txt")
+        click(use.driver, ".st-key-manual_alone input")
+        time.sleep(1)
+        click(use.driver, ".st-key-manual_alone input")
+        wait_for_texts(use.driver, "boat.txt")
+        slow.settle()
+        assert "manual.en.pdf" not in find(use.driver, '[data-testid="stMainBlockContainer"]').text
 
 
 def test_a_cited_page_opens_beside_the_answer_wherever_that_is(use: Use) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
 
-from tests.apps.browser import click, find, missing, press, server, until, wait_for_texts
+from tests.apps.browser import choose_files, click, find, missing, press, server, until, wait_for_texts
 from tests.apps.use import Use, tab
 from tests.models.conftest import gguf_of
 from tests.models.hub import serving
@@ -51,11 +51,13 @@ def test_indexing_goes_on_after_a_reload_and_can_be_cancelled(use: Use, tmp_path
     long, short = tmp_path / "log.txt", tmp_path / "boat.txt"
     line = "On day {n} the engine took {m} litres of oil and the {a} lamp of the {b} cabin was lit for a while.\n"
     words = ("red", "amber", "small", "upper", "lower", "green")
-    text = (line.format(n=n, m=n % 97, a=words[n % 6], b=words[n % 5]) for n in range(20_000))
-    long.write_text("".join(text), encoding="utf-8")
+    text = (
+        line.format(n=n, m=n % 97, a=words[n % 6], b=words[n % 5]) for n in range(60_000)
+    )  # still at work after a reload
+    long.write_text("".join(text), encoding="utf-8")  # so much that it is still at work after a reload
     short.write_text("The engine takes SAE 30 oil. Change it once a year.", encoding="utf-8")
     use.open("manual", "manual.en.pdf")
-    find(use.driver, '.st-key-manual_files input[type="file"]').send_keys(str(long))
+    choose_files(use.driver, long)
     wait_for_texts(use.driver, "Preparing log.txt")
     use.driver.refresh()
     wait_for_texts(use.driver, "Preparing log.txt")
@@ -64,7 +66,7 @@ def test_indexing_goes_on_after_a_reload_and_can_be_cancelled(use: Use, tmp_path
     use.settle()
     press(use.driver, "Delete my selected files")
     wait_for_texts(use.driver, "Choose or add a document first")
-    find(use.driver, '.st-key-manual_files input[type="file"]').send_keys(str(short))
+    choose_files(use.driver, short)
     use.say("Which oil does the engine take?", "SAE 30")
 
 
