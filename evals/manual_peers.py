@@ -5,7 +5,8 @@
 LlamaIndex as its tutorial sets it up: a ``Document`` a page with the page's number, ``SentenceSplitter`` (1024 tokens,
 200 of overlap), ``VectorStoreIndex`` with the two most similar nodes, response mode ``compact``, its own prompts.
 ``right`` and ``page`` are those of :mod:`evals.manual`, a refusal is not right; as LlamaIndex does not cite, its pages
-are those of its source nodes. ``difference`` is ours minus LlamaIndex's on the same questions.
+are those of its source nodes. Both stream: ``source_s`` and ``word_s`` are the seconds until the first page and the
+first word of the answer can be shown. ``difference`` is ours minus LlamaIndex's on the same questions.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from egosrag.console import Progress
 from egosrag.errors import SettingsError
 from egosrag.rag.index.vectors import embedder_folder
 from egosrag.rag.refusals import is_refusal
+from egosrag.schema import AnswerProgress
 from evals.common.command import AsJson, MaxNewTokens, finish, run
 from evals.common.estimates import estimate, percent
 from evals.common.models import ModelSpec, Sampling, weight_files
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
 OURS, PEER = "egosrag", "llamaindex"
-MEASURES = ("right", "page", "refused", "seconds")
+MEASURES = ("right", "page", "refused", "source_s", "word_s", "seconds")
 
 
 def peer_model(model: BaseChatModel) -> LLM:
@@ -43,6 +45,7 @@ def peer_model(model: BaseChatModel) -> LLM:
     from llama_index.core.base.llms.types import (
         ChatMessage,
         ChatResponse,
+        ChatResponseGen,
         CompletionResponse,
         CompletionResponseGen,
         LLMMetadata,
@@ -64,6 +67,18 @@ def peer_model(model: BaseChatModel) -> LLM:
             """The model's reply."""
             reply = model.invoke([(str(m.role.value), m.content or "") for m in messages])
             return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=str(reply.text)))
+
+        def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+            """The model's reply as it comes."""
+
+            def pieces() -> ChatResponseGen:
+                text = ""
+                for piece in model.stream([(str(m.role.value), m.content or "") for m in messages]):
+                    text += str(piece.text)
+                    reply = ChatMessage(role=MessageRole.ASSISTANT, content=text)
+                    yield ChatResponse(message=reply, delta=str(piece.text))
+
+            return pieces()
 
         def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
             """The reply to a prompt as a user's message."""
@@ -95,33 +110,62 @@ def peer_engine(index: ManualIndex, model: BaseChatModel, embedder: str) -> Base
         for page in index.pages
     ]
     embeddings = HuggingFaceEmbedding(model_name=str(embedder_folder(embedder)), device="cpu")
-    return VectorStoreIndex.from_documents(documents, embed_model=embeddings).as_query_engine(llm=peer_model(model))
+    return VectorStoreIndex.from_documents(documents, embed_model=embeddings).as_query_engine(
+        llm=peer_model(model), streaming=True
+    )
+
+
+class _Clock:
+    """Seconds since a question was put: until the first source, the first word, and the end."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.seconds = dict[str, float]()
+
+    def note(self, name: str) -> None:
+        """Note the time of something that happens for the first time."""
+        self.seconds.setdefault(name, round(time.perf_counter() - self._start, 3))
 
 
 def ask_ours(engine: ManualEngine, row: Record) -> Record:
     """Ask the engine of egosrag: the answer, its pages and the seconds."""
-    start = time.perf_counter()
-    answer = engine.ask(row["question"])
-    seconds = time.perf_counter() - start
-    return _record(row, answer.answer, {c.page for c in answer.citations}, seconds, refused=answer.refused)
+    clock = _Clock()
+    for item in engine.stream(row["question"]):
+        if isinstance(item, AnswerProgress):
+            if item.passages:
+                clock.note("source_s")
+        elif isinstance(item, str):
+            if item.strip():
+                clock.note("word_s")
+        else:
+            answer = item
+            clock.note("word_s")
+    clock.note("seconds")
+    return _record(row, answer.answer, {c.page for c in answer.citations}, clock.seconds, refused=answer.refused)
 
 
 def ask_peer(engine: BaseQueryEngine, row: Record) -> Record:
     """Ask LlamaIndex: the answer, the pages of its source nodes and the seconds."""
-    start = time.perf_counter()
-    response = engine.query(row["question"])
-    seconds = time.perf_counter() - start
+    clock, text = _Clock(), ""
+    response: Any = engine.query(row["question"])
     pages = {int(hit.node.metadata["page_label"]) for hit in response.source_nodes}
-    text = str(response).strip()
-    return _record(row, text, pages, seconds, refused=not text or is_refusal(text))
+    clock.note("source_s")
+    for piece in response.response_gen:
+        text += piece
+        if text.strip():
+            clock.note("word_s")
+    for name in ("word_s", "seconds"):
+        clock.note(name)
+    text = text.strip()
+    return _record(row, text, pages, clock.seconds, refused=not text or is_refusal(text))
 
 
-def _record(row: Record, answer: str, pages: set[int], seconds: float, *, refused: bool) -> Record:
+def _record(row: Record, answer: str, pages: set[int], seconds: dict[str, float], *, refused: bool) -> Record:
     on_page = bool(pages & set(row["pages"]))
-    told = is_right(answer, row["reference"], row["question"]) if row["reference"] else on_page
-    measures = {"refused": float(refused), "seconds": round(seconds, 2)}
+    right = is_right(answer, row["reference"], row["question"]) if row["reference"] else on_page
+    measures = {"refused": float(refused), **seconds}
     if row["answerable"]:
-        measures |= {"right": float(told and not refused), "page": float(on_page)}
+        measures |= {"right": float(right and not refused), "page": float(on_page)}
     return {
         "question": row["question"],
         "reference": row["reference"],
@@ -192,10 +236,12 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     title = f"{result['model']}: {result['n']} questions; % (95 %)"
-    table = Table("", "right", "page", "refused", "s", title=title, title_justify="left")
+    table = Table("", "right", "page", "refused", "source s", "word s", "all s", title=title, title_justify="left")
     for side in (OURS, PEER):
         own = result[side]
-        table.add_row(side, *(percent(own[n]) for n in MEASURES[:3]), f"{own['seconds']['value']:.1f}")
+        table.add_row(
+            side, *(percent(own[n]) for n in MEASURES[:3]), *(f"{own[n]['value'] or 0:.2f}" for n in MEASURES[3:])
+        )
     Console().print(table)
 
 

@@ -38,6 +38,10 @@ def test_both_sides_answer_each_question_and_the_run_resumes(tmp_path: Path) -> 
     assert result["egosrag"]["right"]["value"] == 1.0
     assert result["llamaindex"]["right"]["value"] == pytest.approx(1 / 3, abs=1e-3)
     assert result["llamaindex"]["page"]["value"] > 0
+    for side in ("egosrag", "llamaindex"):  # a source is there before the words, and these before the end
+        assert (
+            0 < result[side]["source_s"]["value"] <= result[side]["word_s"]["value"] <= result[side]["seconds"]["value"]
+        )
     assert result["difference"]["right"]["value"] == pytest.approx(2 / 3, abs=1e-3)
     assert run(*arguments, "--records", str(records)) == result, "nothing is asked again"
     prompts = records.read_text(encoding="utf-8")
