@@ -11,7 +11,7 @@ from typing import Any
 
 from egosrag.errors import TrainingError
 from finetune.inverse.args import InverseArgs
-from finetune.inverse.rows import Task, order_examples, select_tasks
+from finetune.inverse.rows import Task, order_examples, select_tasks, whole_in_both_directions
 from finetune.trainer.args import SftArgs
 
 _IRRELEVANT = ("seeds", "resume", "overwrite")  # settings that do not influence the result of a seed
@@ -27,7 +27,9 @@ def experiment(args: InverseArgs) -> dict[str, Any]:
     Raises:
         TrainingError: see ``finetune.sft``.
     """
-    trained, held_out = select_tasks(args)
+    from finetune.trainer.model import load_tokenizer_and_stops
+
+    trained, held_out = select_tasks(args, whole_in_both_directions(args, *load_tokenizer_and_stops(args)))
     results = [_finished_result(args, seed) or _run_seed(args, trained, held_out, seed) for seed in args.seeds]
     if not all(results):
         return {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from langchain_core.messages import HumanMessage, SystemMessage
 
@@ -13,7 +15,11 @@ from egosrag.text.language import language_of
 from finetune.data.dataset import Counts
 from finetune.data.rows import read_rows
 from finetune.data.shapes import BadRow, Example, column_text, detect_shape
+from finetune.data.tokenization import StopTokens, tokenize
 from finetune.inverse.args import InverseArgs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Request, label of the input and label of the output in an inverse prompt.
 INVERSE_PROMPTS = {
@@ -49,8 +55,31 @@ class Task:
         return Example(self.location, (*opening, HumanMessage(prompt)), answer)
 
 
-def select_tasks(args: InverseArgs) -> tuple[list[Task], list[Task]]:
+def whole_in_both_directions(
+    args: InverseArgs, tokenizer: PreTrainedTokenizerBase, stops: StopTokens
+) -> Callable[[Task], bool]:
+    """A test of whether a row fits ``max_length`` uncut, forward and inverse."""
+
+    def fits(task: Task) -> bool:
+        try:
+            done = [
+                tokenize(each, args, tokenizer, stops)
+                for each in (task.forward(args.system), task.inverse(args.system))
+            ]
+        except BadRow:
+            return False
+        return not any(truncated for _, truncated, _ in done)
+
+    return fits
+
+
+def select_tasks(args: InverseArgs, fits: Callable[[Task], bool] = lambda _: True) -> tuple[list[Task], list[Task]]:
     """Select the rows to train on and the held-out rows, the same for every arm and seed.
+
+    Args:
+        args: ``data``, ``rows``, ``probe`` and ``min_output`` are read.
+        fits: whether a row can be used in both directions. One that is left out of one direction alone would give the
+            arms different numbers of steps.
 
     Raises:
         TrainingError: a column is missing, there are too few usable rows, or (``bad_rows: fatal``) any unusable row.
@@ -78,7 +107,13 @@ def select_tasks(args: InverseArgs) -> tuple[list[Task], list[Task]]:
             f"{', '.join(args.data)} has {len(tasks)} rows with an output of {args.min_output} characters or more, "
             f"but rows + probe is {args.rows + args.probe}: lower one of them"
         )
-    selected = random.Random(_SAMPLING_SEED).sample(tasks, args.rows + args.probe)
+    drawn = random.Random(_SAMPLING_SEED).sample(tasks, len(tasks))
+    selected = list(islice(filter(fits, drawn), args.rows + args.probe))
+    if len(selected) < args.rows + args.probe:
+        raise TrainingError(
+            f"{len(selected)} rows of {', '.join(args.data)} fit max_length {args.max_length} whole in both directions"
+            f", but rows + probe is {args.rows + args.probe}: lower one of them, or raise max_length"
+        )
     return selected[: args.rows], selected[args.rows :]
 
 

@@ -96,6 +96,18 @@ def test_training_on_inverse_rows_raises_inverse_recall(inverse: Make, phases: s
     assert all(rates)
 
 
+def test_arms_have_equal_steps_where_rows_are_too_long(inverse: Make, tmp_path: Path) -> None:
+    long = [{"instruction": f"Go on {n}.", "output": "word " * 120} for n in range(12)]
+    data = [str(write_jsonl(tmp_path / "mixed.jsonl", [*alpaca(12), *long]))]
+    options = {"data": data, "max_length": 256, "epochs": 2, "batch_size": 2}
+    steps = {
+        arm: experiment(inverse(arm=arm, out=str(tmp_path / arm), **options))["steps"] for arm in ("normal", "last")
+    }
+    assert steps == {"normal": 8, "last": 8}
+    with pytest.raises(TrainingError, match=r"12 rows of .*mixed\.jsonl fit max_length 256 whole in both directions"):
+        experiment(inverse(out=str(tmp_path / "more"), rows=9, **options))
+
+
 def test_a_resumed_run_trains_only_the_missing_seeds(inverse: Make, tmp_path: Path) -> None:
     experiment(inverse(seeds=[1]))
     first = tmp_path / "out" / "seed-1" / "model.safetensors"
