@@ -4,9 +4,9 @@
 
 A forward and an inverse set are made of the same rows. Every arm takes equally many steps, ``epochs`` passes over
 ``rows`` rows: normal trains on the forward set throughout; first and last train on the inverse set in the first or the
-last half; mixed shuffles both sets together. A row that does not fit ``max_length`` whole in both directions is not drawn. The
-model of each seed goes to ``out/seed-N``; ``out/inverse.json``
-contains the inverse recall of each seed, before and after the training, on trained and on held-out rows.
+last half; mixed shuffles both sets together. Only rows are drawn that fit ``max_length`` whole in both directions. The
+model of each seed goes to ``out/seed-N``; ``out/inverse.json`` contains the inverse recall of each seed, before and
+after the training, on trained and on held-out rows.
 """
 
 from __future__ import annotations
