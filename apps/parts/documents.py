@@ -59,7 +59,9 @@ def choose_documents(page: PageContext) -> Documents:
         state[key] = [c for c in state[key] if c in known]
         with selection, st.container(key="manual_pick"):
             chosen = st.multiselect(t("manual.choose"), list(known), key=key, format_func=names.get)
-        state["manual_pick"] = chosen
+        if chosen != state["manual_pick"]:
+            state["manual_pick"] = chosen
+            store_changes(page.visitor)
         own = [known[c] for c in chosen if c not in samples]
         st.button(t("manual.delete"), disabled=not own, on_click=_delete, args=(page, own))
         st.toggle(t("manual.alone"), key=remembered("manual_alone", False), help=t("manual.alone_help"))
