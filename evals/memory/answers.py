@@ -119,7 +119,7 @@ def _ask(conversation: Conversation, model: Any, kind: str, embedder: Embedder |
         "measures": {
             "right": float(is_right(reply.text, evidence, question.text, others)),
             "in_prompt": float(any(is_right(line, evidence, question.text, others) for line in lines)),
-            "visible": float(bool(shown & question.evidence)),
+            "visible": float(bool(shown & set(question.evidence))),
             "prompt_tokens": float(reply.usage.prompt_tokens),
             "seconds": round(reply.timing.total_s, 3),
         },

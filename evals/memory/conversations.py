@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +22,11 @@ _TURN_ID = re.compile(r"D:?(\d+):(\d+)")  # the data also has "D:11:26", "D30:05
 
 
 class Question(NamedTuple):
-    """A question, LoCoMo's category of it (1 to 4; None elsewhere) and the ids of the turns that answer it."""
+    """A question, LoCoMo's category of it (1 to 4; None elsewhere) and the sorted ids of the turns that answer it."""
 
     text: str
     category: int | None
-    evidence: frozenset[str]
+    evidence: tuple[str, ...]
 
 
 class Conversation(NamedTuple):
@@ -79,7 +79,7 @@ def read_locomo(path: Path) -> Conversation:
                 turns.append(turn)
                 dates[turn.id] = data.get(f"{name}_date_time", "")
         questions = [
-            Question(row["question"], int(row["category"]), _evidence(row.get("evidence")) & dates.keys())
+            Question(row["question"], int(row["category"]), _sorted(dates.keys() & _evidence(row.get("evidence"))))
             for row in data["qa"]
             if int(row["category"]) in CATEGORIES
         ]
@@ -91,9 +91,14 @@ def read_locomo(path: Path) -> Conversation:
     return Conversation(path.stem, turns, dates, [question for question in questions if question.evidence])
 
 
-def _evidence(value: Any) -> frozenset[str]:
+def _evidence(value: Any) -> list[str]:
     """The ids of a list of evidence, or of one text with ids."""
-    return frozenset(_ids(*([value] if isinstance(value, str) else value or ())))
+    return _ids(*([value] if isinstance(value, str) else value or ()))
+
+
+def _sorted(ids: Iterable[str]) -> tuple[str, ...]:
+    """The different ids in an order: that of a set differs between processes, and with it the key of a record."""
+    return tuple(sorted(set(ids)))
 
 
 def _ids(*texts: str) -> list[str]:
@@ -127,6 +132,6 @@ def _dialogue(name: str, row: Record) -> Conversation:
         raise ValueError(f"evidence {unknown[0]!r} is not the number of one of the {len(turns)} turns")
     if not isinstance(row["question"], str):
         raise TypeError("the question is not a text")
-    evidence = frozenset(str(number) for number in row["evidence"])
+    evidence = _sorted(str(number) for number in row["evidence"])
     questions = [Question(row["question"], None, evidence)] if evidence else []
     return Conversation(name, turns, {}, questions, row["role"])

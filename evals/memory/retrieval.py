@@ -7,7 +7,7 @@ prompt.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from egosrag.console import Progress
@@ -27,19 +27,19 @@ _LONG = 100  # turns from which on embedding a conversation takes seconds, and s
 _LISTED = 20  # conversations that the table has a line each for
 
 
-def score(evidence: frozenset[str], recalled: Sequence[str]) -> dict[str, float]:
+def score(evidence: Collection[str], recalled: Sequence[str]) -> dict[str, float]:
     """any@k and all@k of one question, each 0 or 1.
 
     Args:
         evidence: Ids of the turns that answer it.
         recalled: Ids of the recalled turns, best first.
     """
-    measures = {}
+    measures, ids = {}, set(evidence)
     for k in ANY_DEPTHS:
-        top = frozenset(recalled[:k])
-        measures[f"any@{k}"] = float(bool(evidence & top))
+        top = set(recalled[:k])
+        measures[f"any@{k}"] = float(bool(ids & top))
         if k in ALL_DEPTHS:
-            measures[f"all@{k}"] = float(evidence <= top)
+            measures[f"all@{k}"] = float(ids <= top)
     return measures
 
 
@@ -111,7 +111,7 @@ def _ask(memory: TurnMemory, timed: _TimedEmbedder | None, conversation: str, qu
         "conversation": conversation,
         "question": question.text,
         "category": question.category,
-        "evidence": sorted(question.evidence),
+        "evidence": list(question.evidence),
         "recalled": recalled,
         "measures": {**score(question.evidence, recalled), **tokens, **times},
     }

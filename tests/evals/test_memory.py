@@ -48,13 +48,13 @@ def test_turns_come_in_order_with_captions_and_dates(folder: Path) -> None:
 
 def test_evidence_ids_are_normalized_and_questions_without_evidence_left_out(folder: Path) -> None:
     questions = read_locomo(folder / "talk.json").questions
-    assert [question.evidence for question in questions] == [{"D1:1"}, {"D1:1", "D2:1"}]
+    assert [question.evidence for question in questions] == [("D1:1",), ("D1:1", "D2:1")]
 
 
 def test_evidence_may_be_one_text(folder: Path) -> None:
     row = {"question": "What did Ann paint?", "category": 4, "evidence": "D1:1; D2:1"}
     (folder / "talk.json").write_text(json.dumps({**LOCOMO, "qa": [row]}), encoding="utf-8")
-    assert [question.evidence for question in read_locomo(folder / "talk.json").questions] == [{"D1:1", "D2:1"}]
+    assert [question.evidence for question in read_locomo(folder / "talk.json").questions] == [("D1:1", "D2:1")]
 
 
 def test_the_nesting_of_the_published_files_is_read_too(tmp_path: Path, folder: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_row_is_a_conversation_with_one_question(tmp_path: Path) -> None:
     first, second = read_conversations(write_rows(tmp_path / "d.jsonl", DIALOGUE, DIALOGUE | {"id": 7, "evidence": []}))
     assert [(turn.id, turn.speaker) for turn in first.turns] == [("0", "user"), ("1", "Edda"), ("2", "user")]
     assert (first.name, first.dates) == ("d/1", {})
-    assert first.questions == [("What colour is the hive of the bees?", None, {"0"})]
+    assert first.questions == [("What colour is the hive of the bees?", None, ("0",))]
     assert (second.name, second.questions) == ("d/7", [])
 
 

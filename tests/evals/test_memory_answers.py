@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from egosrag.errors import SettingsError, SourceError
 from evals.memory import main
 from evals.memory.answers import hidden, parse_kinds, summary
 from evals.memory.content import LABELS, is_right, key_words, quality
+from tests.conftest import ROOT
 
 FILLER = [
     {"speaker": ("user", "character")[n % 2], "text": f"The ferry number {n} goes to the island of Ona and comes back."}
@@ -79,6 +83,32 @@ def test_each_kind_of_memory_shows_what_it_brings_and_the_run_resumes(
     assert all(record["reply"] for record in records)
     monkeypatch.setattr("evals.memory.answers._ask", lambda *_: pytest.fail("everything is recorded"))
     assert run(capsys, *arguments) == first
+
+
+KEY = """
+import sys
+from pathlib import Path
+from evals.common.experiment import digest
+from evals.memory.conversations import read_conversations
+print([digest(conversation, 300) for conversation in read_conversations(Path(sys.argv[1]))])
+"""
+
+
+def test_the_key_of_a_record_is_the_same_in_every_process(tmp_path: Path) -> None:
+    path = tmp_path / "dialogues.jsonl"
+    path.write_text(json.dumps({**ROWS[1], "evidence": [21, 3, 5, 7, 11]}), encoding="utf-8")
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", KEY, str(path)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(keys) == 1, "with a set in it, a run that is resumed would begin anew"
 
 
 def test_shares_are_of_all_dialogues_and_of_those_that_only_a_memory_can_answer() -> None:
