@@ -203,7 +203,8 @@ def evaluate(
     chosen = set(limited([manual], limit))
     rows = [row for row in manual.rows if row["id"] in chosen and not row["history"]]
     made_from = {"evaluation": "manual_peers", "model": model.name, "weights": weight_files(model.name)}
-    made_from |= {"embedder": embedder, "own_embedder": own_embedder, "max_new_tokens": model.sampling.max_new_tokens}
+    made_from |= {"embedder": embedder, "own_embedder": own_embedder, "streaming": True}
+    made_from |= {"max_new_tokens": model.sampling.max_new_tokens}
     store = Records(records, made_from)
     with Progress() as progress:
         if any((side, row["id"]) not in store for row in rows for side in (OURS, PEER)):

@@ -55,8 +55,7 @@ def choose_documents(page: PageContext) -> Documents:
             store_changes(page.visitor)
         names = {source: document.name for source, document in known.items()}
         key = f"documents {state.get(_PICKED, 0)}"
-        state.setdefault(key, state["manual_pick"])
-        state[key] = [c for c in state[key] if c in known]
+        state[key] = [c for c in state.get(key, state["manual_pick"]) if c in known]
         with selection, st.container(key="manual_pick"):
             chosen = st.multiselect(t("manual.choose"), list(known), key=key, format_func=names.get)
         if chosen != state["manual_pick"]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from egosrag.errors import TrainingError
+from finetune.data.tokenization import StopTokens
 from finetune.inverse.args import InverseArgs
 from finetune.inverse.rows import Task, order_examples, select_tasks, whole_in_both_directions
 from finetune.trainer.args import SftArgs
@@ -29,8 +29,9 @@ def experiment(args: InverseArgs) -> dict[str, Any]:
     """
     from finetune.trainer.model import load_tokenizer_and_stops
 
-    trained, held_out = select_tasks(args, whole_in_both_directions(args, *load_tokenizer_and_stops(args)))
-    results = [_finished_result(args, seed) or _run_seed(args, trained, held_out, seed) for seed in args.seeds]
+    tokenizer, stops = load_tokenizer_and_stops(args)
+    tasks = select_tasks(args, whole_in_both_directions(args, tokenizer, stops))
+    results = [_finished_result(args, seed) or _run_seed(args, tasks, tokenizer, stops, seed) for seed in args.seeds]
     if not all(results):
         return {}
     keys = [key for key in results[0] if key not in ("seed", "before")]
@@ -67,20 +68,22 @@ def _seed_args(args: InverseArgs, seed: int) -> InverseArgs:
     return dataclasses.replace(args, seed=seed, out=str(Path(args.out) / f"seed-{seed}"))
 
 
-def _run_seed(args: InverseArgs, trained: Sequence[Task], held_out: Sequence[Task], seed: int) -> dict[str, Any]:
+def _run_seed(
+    args: InverseArgs, tasks: tuple[list[Task], list[Task]], tokenizer: Any, stops: StopTokens, seed: int
+) -> dict[str, Any]:
     from transformers import set_seed
 
     from finetune.data.dataset import Counts, tokenize_examples
     from finetune.inverse.recall import measure_recall
     from finetune.trainer import record, run_folder
-    from finetune.trainer.model import load_model, load_tokenizer_and_stops, weight_dtypes
+    from finetune.trainer.model import load_model, weight_dtypes
     from finetune.trainer.train import save_model, train
 
     args = _seed_args(args, seed)
     out = Path(args.out)
     run_folder.prepare(out, resume=False, overwrite=args.overwrite)
     set_seed(seed)
-    tokenizer, stops = load_tokenizer_and_stops(args)
+    trained, held_out = tasks
     model = load_model(args, tokenizer, stops)
     sets = {"trained": trained[: args.probe], "others": held_out}
     before = measure_recall(model, tokenizer, stops, sets, args)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -107,8 +107,16 @@ def select_tasks(args: InverseArgs, fits: Callable[[Task], bool] = lambda _: Tru
             f"{', '.join(args.data)} has {len(tasks)} rows with an output of {args.min_output} characters or more, "
             f"but rows + probe is {args.rows + args.probe}: lower one of them"
         )
-    drawn = random.Random(_SAMPLING_SEED).sample(tasks, len(tasks))
-    selected = list(islice(filter(fits, drawn), args.rows + args.probe))
+    selected, too_long = list[Task](), 0
+    for task in random.Random(_SAMPLING_SEED).sample(tasks, len(tasks)):
+        if not fits(task):
+            too_long += 1
+            continue
+        selected.append(task)
+        if len(selected) == args.rows + args.probe:
+            break
+    if too_long:
+        print(f"not drawn: {too_long} rows that max_length {args.max_length} would cut", file=sys.stderr)
     if len(selected) < args.rows + args.probe:
         raise TrainingError(
             f"{len(selected)} rows of {', '.join(args.data)} fit max_length {args.max_length} whole in both directions"

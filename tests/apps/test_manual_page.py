@@ -79,6 +79,15 @@ def ask(page: AppTest, question: str) -> AppTest:
     return page.chat_input(key="question").set_value(question).run()
 
 
+def picker(page: AppTest) -> Any:
+    """The documents to ask about: the only box for several, with a new key whenever the page selects some."""
+    return page.multiselect[0]
+
+
+def citation_buttons(page: AppTest) -> list[Any]:
+    return [button for button in page.button if (button.key or "").startswith("page ")]
+
+
 def test_a_question_that_is_sent_while_the_documents_change_is_answered_when_they_are_ready(
     open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,15 +100,6 @@ def test_a_question_that_is_sent_while_the_documents_change_is_answered_when_the
     assert shown(page.run()) == ["How many valves does the pump have?"]
     built.set()
     assert shown(ready(page)) == ["How many valves does the pump have?", "The pump has 7 valves."]
-
-
-def picker(page: AppTest) -> Any:
-    """The documents to ask about: the only box for several, with a new key whenever the page selects some."""
-    return page.multiselect[0]
-
-
-def citation_buttons(page: AppTest) -> list[Any]:
-    return [button for button in page.button if (button.key or "").startswith("page ")]
 
 
 def test_a_question_about_the_sample_is_answered_and_its_page_opens(open_page: Open) -> None:

@@ -51,9 +51,7 @@ def test_indexing_goes_on_after_a_reload_and_can_be_cancelled(use: Use, tmp_path
     long, short = tmp_path / "log.txt", tmp_path / "boat.txt"
     line = "On day {n} the engine took {m} litres of oil and the {a} lamp of the {b} cabin was lit for a while.\n"
     words = ("red", "amber", "small", "upper", "lower", "green")
-    text = (
-        line.format(n=n, m=n % 97, a=words[n % 6], b=words[n % 5]) for n in range(60_000)
-    )  # still at work after a reload
+    text = (line.format(n=n, m=n % 97, a=words[n % 6], b=words[n % 5]) for n in range(60_000))
     long.write_text("".join(text), encoding="utf-8")  # so much that it is still at work after a reload
     short.write_text("The engine takes SAE 30 oil. Change it once a year.", encoding="utf-8")
     use.open("manual", "manual.en.pdf")

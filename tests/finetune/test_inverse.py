@@ -96,7 +96,9 @@ def test_training_on_inverse_rows_raises_inverse_recall(inverse: Make, phases: s
     assert all(rates)
 
 
-def test_arms_have_equal_steps_where_rows_are_too_long(inverse: Make, tmp_path: Path) -> None:
+def test_arms_have_equal_steps_where_rows_are_too_long(
+    inverse: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     long = [{"instruction": f"Go on {n}.", "output": "word " * 120} for n in range(12)]
     data = [str(write_jsonl(tmp_path / "mixed.jsonl", [*alpaca(12), *long]))]
     options = {"data": data, "max_length": 256, "epochs": 2, "batch_size": 2}
@@ -104,6 +106,7 @@ def test_arms_have_equal_steps_where_rows_are_too_long(inverse: Make, tmp_path: 
         arm: experiment(inverse(arm=arm, out=str(tmp_path / arm), **options))["steps"] for arm in ("normal", "last")
     }
     assert steps == {"normal": 8, "last": 8}
+    assert "rows that max_length 256 would cut" in capsys.readouterr().err
     with pytest.raises(TrainingError, match=r"12 rows of .*mixed\.jsonl fit max_length 256 whole in both directions"):
         experiment(inverse(out=str(tmp_path / "more"), rows=9, **options))
 
