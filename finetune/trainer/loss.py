@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PACKED = "egosrag_packed"  # the name under which transformers knows _packed_attention
 # Most logits computed at once: one gigabyte in fp32. More are computed in chunks, and again for the gradient.
 MAX_LOGITS = 2**28
+# Logits in fp32 at once on a CPU: eight megabytes, which its cache holds.
+_LOGITS_ON_CPU = 2**21
 
 
 def attention_implementation() -> str:
@@ -132,4 +134,32 @@ def answer_loss(
 
 
 def _summed_cross_entropy(states: torch.Tensor, head: torch.nn.Module, targets: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(head(states).float(), targets, reduction="sum")
+    loss: torch.Tensor = _CrossEntropyInPlace.apply(head(states), targets)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _CrossEntropyInPlace(torch.autograd.Function):
+    """Summed cross-entropy whose gradient takes the place of the logits, as in Liger Kernel (Hsu et al., 2024).
+
+    ``F.cross_entropy`` of bf16 logits makes five more arrays of their size, four of them in fp32; here a few rows at a
+    time are in fp32. The logits must not be used elsewhere, and there is one backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), device=logits.device)
+        rows = max(1, (_LOGITS_ON_CPU if logits.device.type == "cpu" else MAX_LOGITS) // logits.shape[1])
+        for some_logits, some_targets in zip(logits.split(rows), targets.split(rows), strict=True):
+            values, target = some_logits.float(), some_targets[:, None]
+            norm = values.logsumexp(1, keepdim=True)
+            total += (norm - values.gather(1, target)).sum()
+            # softmax minus one at the target; values are the logits themselves where these are fp32.
+            values.sub_(norm).exp_().scatter_add_(1, target, torch.full_like(norm, -1.0))
+            some_logits.copy_(values)
+        ctx.save_for_backward(logits)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        (logits,) = ctx.saved_tensors
+        return logits.mul_(gradient), None

@@ -57,6 +57,7 @@ def test_the_fused_loss_is_cross_entropy_over_labelled_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loss, "MAX_LOGITS", max_logits)
+    monkeypatch.setattr(loss, "_LOGITS_ON_CPU", 640 * 3)
     model = load_weights(str(tiny_qwen), torch.float32)
     loss.use_fused_loss(model)
     output = model(**packed)
@@ -81,6 +82,21 @@ def padded_gradients(path: Path, rows: list[dict[str, list[int]]]) -> torch.Tens
     mask = torch.tensor([[1] * len(r["input_ids"]) + [0] * (longest - len(r["input_ids"])) for r in rows])
     model(input_ids=pad("input_ids", 0), attention_mask=mask, labels=pad("labels", -100)).loss.backward()
     return gradients(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_in_place_is_cross_entropy_in_fp32_and_so_is_its_gradient(dtype: torch.dtype) -> None:
+    logits = (5 * torch.randn(9, 101, generator=torch.Generator().manual_seed(0))).to(dtype).requires_grad_()
+    targets = torch.arange(9) * 11
+    expected = F.cross_entropy(logits.float(), targets, reduction="sum")
+    (gradient,) = torch.autograd.grad(expected / 3, logits)
+    head = torch.nn.Identity()
+    copy = logits.detach().clone().requires_grad_()
+    found = loss._summed_cross_entropy(copy * 1, head, targets)
+    torch.testing.assert_close(found, expected)
+    (found / 3).backward()
+    assert copy.grad is not None and copy.grad.dtype == dtype
+    torch.testing.assert_close(copy.grad, gradient)
 
 
 def test_a_batch_without_labels_has_zero_gradients_and_no_nan(tiny_qwen: Path) -> None:
