@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import statistics
 from pathlib import Path
@@ -81,6 +82,7 @@ def _run_seed(
 
     args = _seed_args(args, seed)
     out = Path(args.out)
+    gc.collect()  # of the seed before; a trainer, its model and its optimizer refer to each other
     run_folder.prepare(out, resume=False, overwrite=args.overwrite)
     set_seed(seed)
     trained, held_out = tasks
@@ -90,6 +92,8 @@ def _run_seed(
     steps, schedules, run = 0, [], None
     for examples in order_examples(args, trained, seed):
         data = tokenize_examples(examples, args, tokenizer, stops, Counts(rows=len(examples)))
+        run = None
+        gc.collect()  # the optimizer of the half before
         # All passes are in ``examples`` already, in their order.
         run = train(model, tokenizer, data.rows, _one_epoch(args), sequential=True, checkpoints=False)
         steps += run.state.global_step

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import Trainer
 
 from egosrag.errors import SettingsError, TrainingError
 from finetune.inverse.args import InverseArgs
 from finetune.inverse.experiment import experiment
 from finetune.inverse.recall import rouge_l
 from finetune.inverse.rows import Task, order_examples, select_tasks
+from finetune.trainer import model
 from tests.finetune.conftest import alpaca, write_jsonl
 
 TASKS = [Task(f"r:{n}", f"Do {n}.", "", f"Done {n}, as you said.") for n in range(8)]
@@ -121,6 +125,35 @@ def test_a_resumed_run_trains_only_the_missing_seeds(inverse: Make, tmp_path: Pa
     assert [result["seed"] for result in summary["seeds"]] == [1, 2] and first.stat().st_mtime_ns == written
     with pytest.raises(TrainingError, match="seed-1 was trained with another lr: give another --out"):
         experiment(inverse(seeds=[1, 2], resume=True, lr=1e-4))
+
+
+@pytest.mark.parametrize("phases", ["one", "two"])
+def test_what_a_seed_has_trained_is_not_in_memory_in_the_next(
+    inverse: Make, phases: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[weakref.ref[Any]] = []
+    optimizers: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    load, create = model.load_model, Trainer.create_optimizer
+
+    def loaded(*arguments: Any) -> Any:
+        alive.append(sum(each() is not None for each in models))
+        models.append(weakref.ref(found := load(*arguments)))
+        return found
+
+    def created(self: Any, *arguments: Any) -> Any:
+        alive.append(sum(each() is not None for each in optimizers))
+        optimizers.append(weakref.ref(found := create(self, *arguments)))
+        return found
+
+    monkeypatch.setattr(model, "load_model", loaded)
+    monkeypatch.setattr(Trainer, "create_optimizer", created)
+    gc.disable()
+    try:
+        experiment(inverse(arm="last", phases=phases, seeds=[1, 2], rows=2, probe=1, epochs=2))
+    finally:
+        gc.enable()
+    assert (len(models), len(optimizers)) == (2, 2 if phases == "one" else 4) and not any(alive)
 
 
 def test_bad_rows_are_reported_and_skipped_or_fatal(
