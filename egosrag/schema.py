@@ -310,7 +310,8 @@ class AnswerProgress(_Frozen):
     """A step of answering a question, streamed before the answer's text: the pages appear before the first word."""
 
     step: Literal["searching", "found", "reading"] = Field(
-        description="'searching' the documents; the passages are 'found'; the model is 'reading' those in its prompt"
+        description="'searching' the documents; the passages are 'found'; the model is 'reading' those in its prompt,"
+        " the best ones first and then all where it finds no answer in them"
     )
     passages: tuple[Passage, ...] = Field(
         default=(), description="those found or read, best first; none while searching"

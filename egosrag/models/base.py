@@ -46,6 +46,11 @@ class InProcessChatModel(BaseChatModel):
         """A trailing AIMessage is continued."""
         return True
 
+    @property
+    def reads_slowly(self) -> bool:
+        """Reading a long prompt takes longer than a second call with a short one: the model is computed here."""
+        return False
+
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make."""
         raise NotImplementedError

@@ -99,6 +99,11 @@ class GgufChatModel(InProcessChatModel):
         return self._server.tokenizer
 
     @property
+    def reads_slowly(self) -> bool:
+        """True: a prompt is read on this machine."""
+        return True
+
+    @property
     def traits(self) -> Traits:
         """Those of any chat model: a GGUF file states none. Without a template there are no turns."""
         return Traits(single_turn=not self.template)

@@ -102,6 +102,11 @@ class LocalChatModel(InProcessChatModel):
         return self._eos_ids
 
     @property
+    def reads_slowly(self) -> bool:
+        """True: a prompt is read on this machine."""
+        return True
+
+    @property
     def traits(self) -> Traits:
         """What the checkpoint's folder states, and the adapter's over it."""
         return self._traits

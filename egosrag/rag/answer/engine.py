@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from egosrag.errors import SettingsError, WindowError
 from egosrag.limits import QUESTION_CHARACTERS
-from egosrag.models.traits import traits_of
+from egosrag.models.traits import traits_of, unbound
 from egosrag.rag.answer.citation_verifier import CitationVerifier
 from egosrag.rag.answer.decision import Decision, decide, decide_without_draft, may_refuse
 from egosrag.rag.answer.draft import Draft, Unsupported
 from egosrag.rag.answer.extractive import choose_excerpt, continuation, extractive_answer
-from egosrag.rag.answer.prompt_passages import prompt_passages
+from egosrag.rag.answer.prompt_passages import readings
 from egosrag.rag.answer.section_opening import section_opening
 from egosrag.rag.documents.cleaning import readable
 from egosrag.rag.index.manual_index import ManualIndex
@@ -102,6 +102,7 @@ class ManualEngine:
         self._evidence = EvidenceRetriever(self.retriever, self._rewriter, top_k, rewrites)
         self._unsupported = unsupported
         extractive = model is None or (answers == "auto" and traits_of(model).extractive_only)
+        self._few_first = bool(getattr(unbound(model), "reads_slowly", False))
         self._extractive_only = answers == "quote" or extractive
 
     def ask(self, question: str, history: History = (), config: RunnableConfig | None = None) -> Answer:
@@ -132,9 +133,9 @@ class ManualEngine:
         """The steps of answering, the text sentence by sentence as each is verified, and last the ``Answer``.
 
         The steps are ``searching``, ``found`` with the passages of all queries, and ``reading`` with those of the
-        prompt where the model writes; all come before the text, and none where there is nothing to search for. The
-        pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`; ``max_new_tokens``
-        limits what the model writes, by default as its settings do.
+        prompt where the model writes, once or twice; all come before the text, and none where there is nothing to
+        search for. The pieces of text joined are the answer's text. Arguments and errors are those of :meth:`ask`;
+        ``max_new_tokens`` limits what the model writes in a call, by default as its settings do.
         """
         question = _checked(question)
         history = [(readable(without_surrogates(q)), readable(without_surrogates(a))) for q, a in history]
@@ -156,23 +157,25 @@ class ManualEngine:
         has_vectors = self.index.dense is not None
         decision = decide(evidence, quote, extractive_only=self._extractive_only, has_vectors=has_vectors)
         usage = evidence.usage
-        # 3. Let the model write; each sentence is verified as it is streamed.
+        # 3. Let the model write; each sentence is verified as it is streamed. Where nothing remains of what it writes
+        # from the best passages, it reads them all.
         verdict = None
         if excerpt and self.model and decision is Decision.GENERATE:
             from egosrag.rag.answer.token_budget import compose_prompt  # LangChain, which a quoted manual does without
 
-            hits = prompt_passages(self.index, evidence.to_read)
-            messages, passages = compose_prompt(
-                self.model, question, history, hits, language, may_refuse=may_refuse(evidence)
-            )
-            yield AnswerProgress(step="reading", passages=tuple(passages))
-            verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
-            draft = Draft(question, verifier, evidence.overlap, excerpt.overlap(evidence.overlap), self._unsupported)
-            yield from draft.generate(self.model, messages, config, max_new_tokens)
-            usage += draft.usage
-            if draft.text:
-                yield _with_evidence(draft.answer(), evidence, usage)
-                return
+            best_overlap = excerpt.overlap(evidence.overlap)
+            for hits in readings(self.index, evidence, few_first=self._few_first):
+                messages, passages = compose_prompt(
+                    self.model, question, history, hits, language, may_refuse=may_refuse(evidence)
+                )
+                yield AnswerProgress(step="reading", passages=tuple(passages))
+                verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
+                draft = Draft(question, verifier, evidence.overlap, best_overlap, self._unsupported)
+                yield from draft.generate(self.model, messages, config, max_new_tokens)
+                usage += draft.usage
+                if draft.text:
+                    yield _with_evidence(draft.answer(), evidence, usage)
+                    return
             verdict = draft.verdict
             decision = decide_without_draft(evidence, excerpt.citation.quote, model_refused=draft.refused)
         # 4. Or answer with the excerpt, or refuse.

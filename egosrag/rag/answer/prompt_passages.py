@@ -1,4 +1,4 @@
-"""The passages of a prompt: whole procedures, and no text twice."""
+"""The passages of a prompt: few first, whole procedures, and no text twice."""
 
 from __future__ import annotations
 
@@ -7,8 +7,28 @@ from collections.abc import Sequence
 from egosrag.rag.documents.procedures import around
 from egosrag.rag.documents.splitting import passage_at
 from egosrag.rag.index.manual_index import ManualIndex
+from egosrag.rag.retrieval.evidence import RetrievedEvidence
 from egosrag.rag.retrieval.search import ScoredPassage
 from egosrag.schema import Page
+
+
+def readings(index: ManualIndex, evidence: RetrievedEvidence, *, few_first: bool) -> list[list[ScoredPassage]]:
+    """The passages of the prompt; with ``few_first`` of two prompts, the second for where the first has no answer.
+
+    The first word of an answer comes when its prompt is read, and small models answer better from few passages. The
+    second prompt begins as the first one did, so that its beginning is in the KV cache.
+
+    Args:
+        index: the index that was searched.
+        evidence: what was found.
+        few_first: the best passages alone come first.
+
+    Returns:
+        One list of passages, or two.
+    """
+    whole = prompt_passages(index, evidence.to_read)
+    first = prompt_passages(index, evidence.to_read_first) if few_first else whole
+    return [whole] if first == whole else [first, whole]
 
 
 def prompt_passages(index: ManualIndex, hits: Sequence[ScoredPassage]) -> list[ScoredPassage]:

@@ -21,6 +21,9 @@ REWRITE_BELOW = 0.5
 # (753) as many have the right page among them as among all five, but for one of OHR-Bench's 360, and the passages are
 # 10, 14, 35 and 58 % shorter. At 0.6 the sample manual in Chinese loses one question of 46.
 READ_FROM = 0.5
+# Before those it reads at most two that score at least this share of the best one: no others where they answer.
+READ_FIRST_FROM = 0.9
+READ_FIRST = 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class RetrievedEvidence:
         queries: the queries that were searched for, in order: standalone forms, sub-questions, rewordings.
         passages: the passages of all queries, best first, each once.
         to_read: those of them that a model reads: the ones near the best of their query.
+        to_read_first: those of ``to_read`` that it reads first, and alone where they answer.
         overlaps: the lexical overlap with each query.
         question_overlap: the overlap with the standalone question, and for a follow-up also with it as it was asked.
         usage: the tokens that writing the queries took.
@@ -41,6 +45,7 @@ class RetrievedEvidence:
     queries: tuple[str, ...]
     passages: tuple[ScoredPassage, ...]
     to_read: tuple[ScoredPassage, ...]
+    to_read_first: tuple[ScoredPassage, ...]
     overlaps: tuple[LexicalOverlap, ...]
     question_overlap: Overlap
     usage: Usage
@@ -109,11 +114,12 @@ class EvidenceRetriever:
         limit = self._top_k * max(1, len(plan.sub_questions))
         passages = tuple(_interleaved(results))[:limit]
         to_read = tuple(_interleaved([_near_best(hits) for hits in results]))[:limit]
+        first = tuple(_interleaved([_near_best(hits, READ_FIRST_FROM)[:READ_FIRST] for hits in results]))[:limit]
         overlaps = tuple(self._overlap(query) for query in queries)
         question_overlap: Overlap = overlaps[0]
         if plan.standalone[0] != plan.question:
             question_overlap = MeanOverlap(*overlaps[: len(plan.standalone)], self._overlap(plan.question))
-        evidence = RetrievedEvidence(plan, queries, passages, to_read, overlaps, question_overlap, plan.usage)
+        evidence = RetrievedEvidence(plan, queries, passages, to_read, first, overlaps, question_overlap, plan.usage)
         for _ in range(self._rewrites):
             if evidence.confidence >= REWRITE_BELOW:
                 break
@@ -140,6 +146,7 @@ class EvidenceRetriever:
             queries=(*evidence.queries, query),
             passages=joined(hits, evidence.passages),
             to_read=joined(_near_best(hits), evidence.to_read),
+            to_read_first=joined(_near_best(hits, READ_FIRST_FROM)[:READ_FIRST], evidence.to_read_first),
             overlaps=(*evidence.overlaps, overlap),
         )
 
@@ -147,9 +154,9 @@ class EvidenceRetriever:
         return LexicalOverlap(self._retriever.index, query)
 
 
-def _near_best(hits: Sequence[ScoredPassage]) -> list[ScoredPassage]:
-    """Those of the passages for one query that score at least ``READ_FROM`` of the best."""
-    return [hit for hit in hits if hit.score >= READ_FROM * hits[0].score]
+def _near_best(hits: Sequence[ScoredPassage], share: float = READ_FROM) -> list[ScoredPassage]:
+    """Those of the passages for one query that score at least ``share`` of the best."""
+    return [hit for hit in hits if hit.score >= share * hits[0].score]
 
 
 def _interleaved(results: Sequence[Sequence[ScoredPassage]]) -> Iterator[ScoredPassage]:

@@ -327,3 +327,63 @@ def test_the_manual_of_a_real_car(car_manual: ManualIndex) -> None:
     answer = manual.ask("如何打开前机舱盖？")
     assert 307 in {c.page for c in answer.citations}
     assert_quotes_are_verbatim(car_manual, answer)
+
+
+class SlowReader(ScriptedChatModel):
+    """A script in place of a model that is computed on this machine."""
+
+    @property
+    def reads_slowly(self) -> bool:
+        return True
+
+
+READ_TWICE = {
+    "en": ("How many airbags does the car have?", "The car has seven airbags."),
+    "zh": ("尾门能开多高？", "尾门的开启高度为195厘米。"),
+}
+
+
+def passages_in(model: ScriptedChatModel) -> list[list[str]]:
+    """The passages in each prompt, without their numbers' line breaks."""
+    return [re.findall(r"(?m)^\[\d+\].*$", str(call.messages[-1].text)) for call in model.calls]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_model_of_this_machine_reads_few_passages_first(manuals: dict[str, ManualIndex], language: str) -> None:
+    question, sentence = READ_TWICE[language]
+    model, other = (kind(responses=[sentence]) for kind in (SlowReader, ScriptedChatModel))
+    answer = ManualEngine(manuals[language], model).ask(question)
+    assert (answer.mode, answer.answer) == ("generated", sentence)
+    assert ManualEngine(manuals[language], other).ask(question).answer == sentence
+    (few,), (whole,) = passages_in(model), passages_in(other)
+    assert 1 <= len(few) < len(whole) and whole[: len(few)] == few
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("first", [NONSENSE, None])
+def test_where_the_first_passages_do_not_answer_it_reads_all(
+    manuals: dict[str, ManualIndex], language: str, first: str | None
+) -> None:
+    question, sentence = READ_TWICE[language]
+    model = SlowReader(responses=[first or REFUSAL[language], sentence])
+    *pieces, answer = ManualEngine(manuals[language], model).stream(question)
+    assert isinstance(answer, Answer)
+    assert (answer.mode, answer.refused) == ("generated", False)
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == answer.answer == sentence
+    few, whole = passages_in(model)
+    assert 1 <= len(few) < len(whole) and whole[: len(few)] == few
+    read = [piece.passages for piece in pieces if isinstance(piece, AnswerProgress) and piece.step == "reading"]
+    assert [len(passages) for passages in read] == [len(few), len(whole)]
+    assert answer.usage.prompt_tokens == sum(model.count_tokens(list(call.messages)) for call in model.calls)
+
+
+def test_where_neither_answers_the_last_refusal_stands(manuals: dict[str, ManualIndex]) -> None:
+    question, _ = READ_TWICE["en"]
+    model = SlowReader(responses=[NONSENSE, REFUSAL["en"]])
+    assert ManualEngine(manuals["en"], model).ask(question).refused and len(model.calls) == 2
+
+
+def test_a_single_passage_is_read_once(manuals: dict[str, ManualIndex]) -> None:
+    model = SlowReader(responses=[NONSENSE])
+    assert ManualEngine(manuals["zh"], model).ask("钥匙电池的型号是什么？").mode == "quoted"
+    assert len(model.calls) == 1
