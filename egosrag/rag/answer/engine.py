@@ -163,11 +163,9 @@ class ManualEngine:
         if excerpt and self.model and decision is Decision.GENERATE:
             from egosrag.rag.answer.token_budget import compose_prompt  # LangChain, which a quoted manual does without
 
-            best_overlap = excerpt.overlap(evidence.overlap)
-            for hits in readings(self.index, evidence, few_first=self._few_first):
-                messages, passages = compose_prompt(
-                    self.model, question, history, hits, language, may_refuse=may_refuse(evidence)
-                )
+            best_overlap, weak = excerpt.overlap(evidence.overlap), may_refuse(evidence)
+            for hits in readings(self.index, evidence, few_first=self._few_first and not weak):
+                messages, passages = compose_prompt(self.model, question, history, hits, language, may_refuse=weak)
                 yield AnswerProgress(step="reading", passages=tuple(passages))
                 verifier = CitationVerifier(self.index, passages, question, evidence.question_overlap)
                 draft = Draft(question, verifier, evidence.overlap, best_overlap, self._unsupported)

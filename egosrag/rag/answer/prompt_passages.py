@@ -21,7 +21,7 @@ def readings(index: ManualIndex, evidence: RetrievedEvidence, *, few_first: bool
     Args:
         index: the index that was searched.
         evidence: what was found.
-        few_first: the best passages alone come first.
+        few_first: the best passages alone come first; for where they are likely to answer.
 
     Returns:
         One list of passages, or two.

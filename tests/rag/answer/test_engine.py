@@ -387,3 +387,11 @@ def test_a_single_passage_is_read_once(manuals: dict[str, ManualIndex]) -> None:
     model = SlowReader(responses=[NONSENSE])
     assert ManualEngine(manuals["zh"], model).ask("钥匙电池的型号是什么？").mode == "quoted"
     assert len(model.calls) == 1
+
+
+@pytest.mark.parametrize("question", ["How do I fold out the roof tent?", "车胎用几年就得换新的？"])
+def test_with_weak_evidence_all_passages_are_read_at_once(manuals: dict[str, ManualIndex], question: str) -> None:
+    language = "zh" if "车" in question else "en"
+    model, other = (kind(responses=[REFUSAL[language]]) for kind in (SlowReader, ScriptedChatModel))
+    assert all(ManualEngine(manuals[language], each).ask(question).refused for each in (model, other))
+    assert passages_in(model) == passages_in(other)
