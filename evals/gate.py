@@ -4,8 +4,9 @@
     python -m evals.gate --model qwen2.5-coder-1.5b --baseline gate.json              fail where it has become worse
 
 Runs the evaluations of ``evals/gate.yaml``, or of a file of one's own, and compares every estimate with the baseline.
-A measure fails where the 95 % interval of its difference is wholly on the worse side: with few cases only a large loss
-is one. The exit status is 1 then. Finished evaluations are kept in ``--out`` and not run again.
+A measure fails where the interval of its difference is wholly on the worse side: with few cases only a large loss is
+one. All intervals together have 95 % (Bonferroni): of a hundred measures five would fail by chance at 95 % each, and so
+would most runs. The exit status is 1 then. Finished evaluations are kept in ``--out`` and not run again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -40,7 +42,7 @@ class Compared(NamedTuple):
         before: the estimate of the baseline.
         now: the estimate of this run.
         difference: now minus before.
-        ci95: its interval.
+        ci95: its interval; those of all measures together cover 95 %.
         worse: whether the interval is wholly on the worse side.
     """
 
@@ -95,13 +97,13 @@ def estimates_in(result: Any, name: str = "") -> Iterator[tuple[str, dict[str, A
 def compare(before: Mapping[str, Any], now: Mapping[str, Any], lower: list[str], ignore: list[str]) -> list[Compared]:
     """Each measure that both have, with the interval of its difference."""
     found = []
-    for name in (name for name in before if name in now):
+    names = [name for name in before if name in now and not set(name.split()) & set(ignore)]
+    z = NormalDist().inv_cdf(1 - 0.05 / (2 * max(1, len(names))))
+    for name in names:
         words = name.split()
-        if set(words) & set(ignore):
-            continue
         a, b = before[name], now[name]
         difference = b["value"] - a["value"]
-        width = Z95 * math.hypot(_stderr(a), _stderr(b))
+        width = z * math.hypot(_stderr(a), _stderr(b))
         low, high = difference - width, difference + width
         worse = low > 0 if set(words) & set(lower) else high < 0
         found.append(Compared(name, a, b, difference, (low, high), worse))
@@ -136,7 +138,7 @@ def _show(found: list[Compared], missing: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("measure", "n", "before", "now", "difference, 95 %", "")
+    table = Table("measure", "n", "before", "now", "difference, 95 % together", "")
     for row in sorted(found, key=lambda row: not row.worse):
         in_percent = 0 <= row.now["value"] <= 1 and 0 <= row.before["value"] <= 1
         before, now = (percent(e) if in_percent else f"{e['value']:.1f}" for e in (row.before, row.now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def test_only_a_difference_beyond_its_interval_is_worse() -> None:
     assert rows["a right"].difference == pytest.approx(-0.3) and rows["a right"].ci95[1] < 0
     assert not any(row.worse for row in compare(now, before, ["leaked", "seconds"], []))
     assert [row.name for row in compare(before, now, [], ["right"])] == ["c leaked", "d seconds"]
+
+
+def test_chance_makes_none_of_many_measures_worse() -> None:
+    rng = random.Random(0)
+
+    def drawn() -> dict[str, Any]:
+        return {f"m{n}": share(sum(rng.random() < 0.7 for _ in range(20)), 20) for n in range(92)}
+
+    failed = sum(any(row.worse for row in compare(drawn(), drawn(), [], [])) for _ in range(100))
+    assert failed <= 10
 
 
 def gate(tmp_path: Path, *options: str) -> Any:

@@ -35,7 +35,7 @@ def test_every_section_names_its_day_and_machine() -> None:
     for section in sections:
         head = section.splitlines()[0]
         assert re.search(r"20\d\d-\d\d-\d\d", section), head
-        assert re.search(r"python -m evals\.\w", section), head  # evals.manual_peers measures a question's words and seconds
+        assert re.search(r"python -m evals\.\w", section), head  # of a manual's question: evals.manual_peers
     assert "torch " in PAGE and "transformers " in PAGE
 
 
