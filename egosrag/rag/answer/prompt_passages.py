@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from egosrag.rag.documents.procedures import around
 from egosrag.rag.documents.splitting import passage_at
@@ -15,8 +16,9 @@ from egosrag.schema import Page
 def readings(index: ManualIndex, evidence: RetrievedEvidence, *, few_first: bool) -> list[list[ScoredPassage]]:
     """The passages of the prompt; with ``few_first`` of two prompts, the second for where the first has no answer.
 
-    The first word of an answer comes when its prompt is read, and small models answer better from few passages. The
-    second prompt begins as the first one did, so that its beginning is in the KV cache.
+    The first word of an answer comes when its prompt is read, and small models answer better from few passages. What is
+    joined to one of these is read with it, so that the second prompt begins as the first one did, which is in the KV
+    cache.
 
     Args:
         index: the index that was searched.
@@ -27,7 +29,7 @@ def readings(index: ManualIndex, evidence: RetrievedEvidence, *, few_first: bool
         One list of passages, or two.
     """
     whole = prompt_passages(index, evidence.to_read)
-    first = prompt_passages(index, evidence.to_read_first) if few_first else whole
+    first = [hit for hit in whole if any(map(partial(_contains, hit), evidence.to_read_first))] if few_first else whole
     return [whole] if first == whole else [first, whole]
 
 
@@ -58,6 +60,11 @@ def prompt_passages(index: ManualIndex, hits: Sequence[ScoredPassage]) -> list[S
         rest.insert(first, ScoredPassage(passage_at(page, start, end), score))
         joined = rest
     return joined
+
+
+def _contains(whole: ScoredPassage, part: ScoredPassage) -> bool:
+    a, b = whole.passage, part.passage
+    return (a.source, a.page) == (b.source, b.page) and a.start <= b.start and b.end <= a.end
 
 
 def _touch(page: Page, one: tuple[int, int], two: tuple[int, int]) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.rag.answer.engine import ManualEngine
-from egosrag.rag.answer.prompt_passages import prompt_passages
+from egosrag.rag.answer.prompt_passages import prompt_passages, readings
 from egosrag.rag.documents.procedures import around
 from egosrag.rag.index.manual_index import ManualIndex
 from egosrag.rag.retrieval.search import ScoredPassage
+from tests.conftest import SAMPLES
 
 
 def test_passages_that_overlap_are_joined_at_the_place_of_the_better_one(manuals: dict[str, ManualIndex]) -> None:
@@ -56,3 +58,22 @@ def test_a_quoted_procedure_is_whole_and_says_where_it_continues(tmp_path: Path)
     )
     assert answer.citations[0].page == 1
     assert engine.ask("How do I close and lower the hood?").answer.endswith("1. Lower the hood.\n2. Let it fall.")
+
+
+def test_the_first_reading_is_the_beginning_of_the_second(manuals: dict[str, ManualIndex]) -> None:
+    read_twice = 0
+    for language, index in manuals.items():
+        engine = ManualEngine(index, None)
+        for row in json.loads((SAMPLES / f"manual.{language}.questions.json").read_text(encoding="utf-8")):
+            evidence = engine.retrieve(row["question"], [(q, a) for q, a in row.get("history", [])])
+            whole = prompt_passages(index, evidence.to_read)
+            first, *second = readings(index, evidence, few_first=True)
+            assert first == whole[: len(first)] and second == ([whole] if first != whole else [])
+            assert readings(index, evidence, few_first=False) == [whole]
+            for best in evidence.to_read_first:
+                assert any(
+                    p.page == best.passage.page and p.start <= best.passage.start and best.passage.end <= p.end
+                    for p, _ in first
+                )
+            read_twice += bool(second)
+    assert read_twice > 20
