@@ -156,7 +156,7 @@ def click(driver: Any, css: str) -> None:
 
 def requests_to_other_hosts(driver: Any) -> list[str]:
     """The requested URLs of other hosts. (A page of an earlier test may still call its server on this host.)"""
-    local = ("data", "blob", "about", "chrome")
+    local = ("data", "blob", "about", "chrome", "chrome-untrusted")
     urls = [(address, urlsplit(address)) for address in requested_urls(driver)]
     return [address for address, url in urls if url.scheme not in local and url.hostname != "127.0.0.1"]
 

@@ -102,7 +102,7 @@ class ManualEngine:
         self._evidence = EvidenceRetriever(self.retriever, self._rewriter, top_k, rewrites)
         self._unsupported = unsupported
         extractive = model is None or (answers == "auto" and traits_of(model).extractive_only)
-        self._few_first = bool(getattr(unbound(model), "reads_slowly", False))
+        self._few_first = model is not None and bool(getattr(unbound(model), "reads_slowly", False))
         self._extractive_only = answers == "quote" or extractive
 
     def ask(self, question: str, history: History = (), config: RunnableConfig | None = None) -> Answer:
