@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
@@ -27,6 +27,9 @@ class InProcessChatModel(BaseChatModel):
     LangChain's ``max_tokens`` may be given in place of ``max_new_tokens``, to the model and to a call.
     """
 
+    reads_slowly: ClassVar[bool] = False
+    """Whether reading a long prompt takes longer than a second call with a short one: the model is computed here."""
+
     max_new_tokens: int = Field(256, ge=1)
     stop: list[str] = Field([], description="stop strings of the calls that give none")
     streaming: bool = Field(False, description="invoke streams too, so that callbacks receive each token")
@@ -45,11 +48,6 @@ class InProcessChatModel(BaseChatModel):
     def continues_prefix(self) -> bool:
         """A trailing AIMessage is continued."""
         return True
-
-    @property
-    def reads_slowly(self) -> bool:
-        """Reading a long prompt takes longer than a second call with a short one: the model is computed here."""
-        return False
 
     def count_tokens(self, messages: Sequence[BaseMessage] | str) -> int:
         """Tokens of a text, or of the whole prompt that messages make."""

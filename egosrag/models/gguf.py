@@ -49,6 +49,7 @@ class GgufChatModel(InProcessChatModel):
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    reads_slowly = True
 
     model: str = Field(description="a GGUF file")
     adapter: str | None = Field(None, description="a GGUF file of a LoRA adapter for this base")
@@ -97,11 +98,6 @@ class GgufChatModel(InProcessChatModel):
     def tokenizer(self) -> GgufTokenizer:
         """The file's tokenizer."""
         return self._server.tokenizer
-
-    @property
-    def reads_slowly(self) -> bool:
-        """True: a prompt is read on this machine."""
-        return True
 
     @property
     def traits(self) -> Traits:

@@ -51,6 +51,7 @@ class LocalChatModel(InProcessChatModel):
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    reads_slowly = True
 
     model: str = Field(description="the name of the embedded model, a folder or a hub id")
     adapter: str | None = Field(None, description="folder of a LoRA adapter for this base")
@@ -100,11 +101,6 @@ class LocalChatModel(InProcessChatModel):
     def eos_ids(self) -> frozenset[int]:
         """The ids that end a reply: the checkpoint's end of sequence, and the template's end of turn."""
         return self._eos_ids
-
-    @property
-    def reads_slowly(self) -> bool:
-        """True: a prompt is read on this machine."""
-        return True
 
     @property
     def traits(self) -> Traits:

@@ -332,9 +332,7 @@ def test_the_manual_of_a_real_car(car_manual: ManualIndex) -> None:
 class SlowReader(ScriptedChatModel):
     """A script in place of a model that is computed on this machine."""
 
-    @property
-    def reads_slowly(self) -> bool:
-        return True
+    reads_slowly = True
 
 
 READ_TWICE = {
@@ -344,7 +342,7 @@ READ_TWICE = {
 
 
 def passages_in(model: ScriptedChatModel) -> list[list[str]]:
-    """The passages in each prompt, without their numbers' line breaks."""
+    """The passages in each prompt, a line each."""
     return [re.findall(r"(?m)^\[\d+\].*$", str(call.messages[-1].text)) for call in model.calls]
 
 
