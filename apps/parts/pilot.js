@@ -29,7 +29,6 @@ class Pilot {
   constructor() {
     this.following = true
     this.state = ""
-    this.inputs = new WeakSet()
     for (const kind of ["wheel", "touchmove", "keydown", "pointerup"])
       document.addEventListener(kind, (event) => this.readerMay(event), { passive: true })
     document.addEventListener("keydown", (event) => this.key(event), true)
@@ -70,9 +69,11 @@ class Pilot {
     if (!this.data) return
     this.translate()
     const chat = field() && find(".said, .typing")
-    this.talk = find("#talk")?.dataset.id ?? this.talk // while a page is drawn anew there is none for a moment
-    if (this.page !== `${location.pathname} ${this.talk}`) {
-      this.page = `${location.pathname} ${this.talk}`
+    const talk = find("#talk")?.dataset.id // while a page is drawn anew there is none for a moment
+    this.talk = talk ?? (location.pathname === this.path ? this.talk : "")
+    this.path = location.pathname
+    if (this.page !== `${this.path} ${this.talk}`) {
+      this.page = `${this.path} ${this.talk}`
       this.following = true
       this.focusLater = true
     }
@@ -92,12 +93,7 @@ class Pilot {
       write(area, draft.dataset.text)
       this.focusLater = true
     }
-    if (area && !area.disabled && !this.inputs.has(area)) {
-      this.inputs.add(area)
-      const draft = sessionStorage.getItem(this.draftKey(area))
-      if (draft && !area.value) write(area, draft)
-      this.focusLater = true
-    } else if (area && !area.disabled && !area.value) this.keepDraft(area) // it was sent: React fires no event
+    if (area && !area.disabled) this.restoreDraft(area)
     if (this.focusLater && area && !area.disabled && state === "notRunning") {
       this.focusLater = false
       this.focus(area)
@@ -134,7 +130,21 @@ class Pilot {
     if (box && this.distance() > 1) box.scrollTop = box.scrollHeight
   }
 
-  draftKey(area) { return `draft ${location.pathname} ${find("#talk")?.dataset.id ?? ""} ${area.placeholder}` }
+  draftKey(area) { return `draft ${this.path} ${this.talk} ${area.placeholder}` }
+
+  restoreDraft(area) {
+    // Once for each field and conversation: the field may appear before its conversation is known.
+    const key = this.draftKey(area)
+    if (area === this.area && key === this.key) {
+      if (!area.value) this.keepDraft(area) // it was sent: React fires no event
+      return
+    }
+    if (area !== this.area) this.focusLater = true
+    this.area = area
+    this.key = key
+    const draft = sessionStorage.getItem(key)
+    if (draft && !area.value) write(area, draft)
+  }
 
   keepDraft(area) {
     if (area !== field()) return
