@@ -67,7 +67,7 @@ class Pilot {
 
   look() {
     if (!this.data) return
-    this.translate()
+    this.translateSoon()
     const chat = field() && find(".said, .typing")
     const talk = find("#talk")?.dataset.id // while a page is drawn anew there is none for a moment
     this.talk = talk ?? (location.pathname === this.path ? this.talk : "")
@@ -134,14 +134,18 @@ class Pilot {
 
   restoreDraft(area) {
     // Once for each field and conversation: the field may appear before its conversation is known.
+    const before = this.restored
     const key = this.draftKey(area)
-    if (area === this.area && key === this.key) {
+    if (area === before?.area && key === before.key) {
       if (!area.value) this.keepDraft(area) // it was sent: React fires no event
       return
     }
-    if (area !== this.area) this.focusLater = true
-    this.area = area
-    this.key = key
+    this.restored = { area, key }
+    if (area !== before?.area) this.focusLater = true
+    else if (area.value) { // typed before the conversation was known
+      sessionStorage.removeItem(before.key)
+      this.keepDraft(area)
+    }
     const draft = sessionStorage.getItem(key)
     if (draft && !area.value) write(area, draft)
   }
@@ -179,6 +183,15 @@ class Pilot {
   pressFor(event) {
     const key = event.target.closest?.("[data-press]")?.dataset.press
     if (key) press(`.st-key-${key.replaceAll(" ", "-")} button`)
+  }
+
+  translateSoon() {
+    // Five times a second at most: the clock of a spinner changes the page at every frame.
+    this.untranslated = true
+    if (this.resting) return
+    this.translate()
+    this.untranslated = false
+    this.resting = setTimeout(() => { this.resting = 0; if (this.untranslated) this.translateSoon() }, 200)
   }
 
   translate() {
