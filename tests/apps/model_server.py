@@ -88,7 +88,7 @@ def model_server() -> Iterator[ModelServer]:
     """A running server."""
     server = ModelServer(("127.0.0.1", 0), _Handler)
     server.reset()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.apps.browser import (
     until,
     wait_for_texts,
 )
+from tests.apps.use import Use
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no browser: {missing()}")
@@ -43,10 +43,11 @@ LONG_LINE = (
 SMALL = {"EGOSRAG_MEMORY": "dynamic", "EGOSRAG_KEEP_TURNS": "1", "EGOSRAG_PROMPT_TOKENS": "300"}
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browser(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
+@pytest.fixture
+def driver(use: Use) -> Any:
+    """The browser of a new visitor, who has requested nothing yet."""
+    use.driver.get_log("performance")
+    return use.driver
 
 
 def say(driver: Any, message: str, reply: str) -> None:
@@ -115,23 +116,22 @@ REAL = ROOT.parent / "shared/data/carmanual/manual_rebuilt.pdf"  # 354 pages
 LONG = (REAL, "如何打开前机舱盖？", "前机舱盖开启拉手", 307)
 
 
-def test_a_citation_of_an_uploaded_manual_opens_its_page(driver: Any, tmp_path: Path) -> None:
+def test_a_citation_of_an_uploaded_manual_opens_its_page(use: Use, driver: Any, tmp_path: Path) -> None:
     manual, question, quote, page = LONG if FULL and LONG[0].is_file() else SAMPLE
     upload = tmp_path / "mine.pdf"
     upload.write_bytes(manual.read_bytes() + b"\n")  # not the same content as the sample, which is in the list already
-    with server(tmp_path) as address:
-        driver.get(f"{address}/manual")
-        wait_for_texts(driver, "manual.en.pdf")
-        choose_files(driver, upload)
-        wait_for_texts(driver, "mine.pdf")
-        until(lambda: "manual.en.pdf" not in text_of(driver))
-        type_in(driver, '[data-testid="stChatInput"] textarea', question + "\n")
-        press(driver, f"p. {page}")
-        picture = find(driver, '[data-testid="stImage"] img')
-        until(lambda: driver.execute_script("return arguments[0].naturalWidth > 0", picture))
-        marked = "return [...document.querySelectorAll('mark')].map(m => m.textContent).join(' ')"
-        until(lambda: quote in driver.execute_script(marked))
-        assert requests_to_other_hosts(driver) == []
+    driver.get(f"{use.address}/manual")
+    wait_for_texts(driver, "manual.en.pdf")
+    choose_files(driver, upload)
+    wait_for_texts(driver, "mine.pdf")
+    until(lambda: "manual.en.pdf" not in text_of(driver))
+    type_in(driver, '[data-testid="stChatInput"] textarea', question + "\n")
+    press(driver, f"p. {page}")
+    picture = find(driver, '[data-testid="stImage"] img')
+    until(lambda: driver.execute_script("return arguments[0].naturalWidth > 0", picture))
+    marked = "return [...document.querySelectorAll('mark')].map(m => m.textContent).join(' ')"
+    until(lambda: quote in driver.execute_script(marked))
+    assert requests_to_other_hosts(driver) == []
 
 
 HOSTILE = {

@@ -109,7 +109,7 @@ def server() -> Iterator[tuple[int, list[bytes]]]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield running.server_port, bodies
         running.shutdown()
 

@@ -60,7 +60,7 @@ def serving(data: bytes) -> Iterator[Hub]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     hub.address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
         yield hub

@@ -158,7 +158,7 @@ def page() -> Iterator[str]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
+    threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://localhost:{http.server_port}"
     http.shutdown()
     http.server_close()

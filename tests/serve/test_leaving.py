@@ -247,7 +247,7 @@ class Upstream(BaseHTTPRequestHandler):
 def test_leaving_closes_the_connection_to_a_models_server(silent: bool, stream: bool, start: Start) -> None:
     handler = type("Handler", (Upstream,), {"silent": silent, "left": threading.Event(), "bodies": []})
     upstream = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    threading.Thread(target=upstream.serve_forever, args=(0.02,), daemon=True).start()
     try:
         address = f"http://127.0.0.1:{upstream.server_port}/v1"
         model = ApiChatModel(model="far", base_url=address, api_key=SecretStr("none"), max_retries=0)

@@ -42,7 +42,7 @@ class Upstream:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         address = f"http://127.0.0.1:{self._server.server_port}/v1"
         self.model = ApiChatModel(model="far", base_url=address, api_key=SecretStr("none"), max_retries=0)
 
