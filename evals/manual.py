@@ -110,7 +110,7 @@ def ask(engine: ManualEngine, row: Record, answerable: bool) -> Record:
     seconds = time.perf_counter() - start
     retrieved = {hit.passage.page for hit in engine.retrieve(row["question"], history).passages}
     page = bool({citation.page for citation in answer.citations} & set(row["pages"]))
-    told = is_right(answer.answer, row["reference"], row["question"]) if row["reference"] else page
+    correct = is_right(answer.answer, row["reference"], row["question"]) if row["reference"] else page
     record: Record = {
         "question": row["question"],
         "kind": row["kind"] if answerable == row["answerable"] else "held out",
@@ -123,7 +123,7 @@ def ask(engine: ManualEngine, row: Record, answerable: bool) -> Record:
         "measures": {"refused": float(answer.refused), "seconds": round(seconds, 2)},
     }
     if answerable:
-        right = told and not answer.refused
+        right = correct and not answer.refused
         found = bool(retrieved & set(row["pages"]))
         record["measures"] |= {"right": float(right), "page": float(page), "retrieved": float(found)}
         record["stage"] = "right" if right else "not retrieved" if not found else _stage(answer.mode, drafts.texts)

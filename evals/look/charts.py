@@ -46,7 +46,7 @@ def _estimates(kind: str, name: str, result: Mapping[str, Any]) -> Iterator[tupl
                 yield who, f"recall@{turns}", e
     elif kind == "rag":
         for who, parts in result["systems"].items():
-            for measure in ("rouge1", "rouge2", "bleu", "told", "page_hit", "citation_precision"):
+            for measure in ("rouge1", "rouge2", "bleu", "reference_contained", "page_hit", "citation_precision"):
                 yield who, measure, parts["all"].get(measure)
     elif kind == "chatbot":
         for who, parts in result["models"].items():

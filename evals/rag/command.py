@@ -5,8 +5,9 @@
     python -m evals.rag --judge openai:gpt-4o --records run.jsonl --judge-records judge.jsonl --json
 
 ``right`` (the answer contains the numbers and key words of the reference), with the paired difference of the two
-systems; ROUGE-1 and ROUGE-2 recall over jieba words, BLEU, ``told`` (the answer contains a short reference), page hit,
-citation precision, ``citation_stands`` (the quote is on its page), refusals; with a judge correctness from 0 to 100.
+systems; ROUGE-1 and ROUGE-2 recall over jieba words, BLEU, ``reference_contained`` (the answer contains a short
+reference), page hit, citation precision, ``quote_verified`` (the quote is on its page), refusals; with a judge
+correctness from 0 to 100.
 Rows of questions: ``evals/rag/questions.py``.
 """
 

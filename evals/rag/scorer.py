@@ -18,9 +18,9 @@ from egosrag.text.words import words
 from evals.common.records import Record
 from evals.rag.correctness import is_right
 
-OVERLAP = ("right", "rouge1", "rouge2", "bleu", "told")
-PAGES = ("page_hit", "citation_precision", "citation_stands")
-_SHORT = 40  # characters: a reference up to this length is a value that an answer contains or not ("told")
+OVERLAP = ("right", "rouge1", "rouge2", "bleu", "reference_contained")
+PAGES = ("page_hit", "citation_precision", "quote_verified")
+_SHORT = 40  # characters: a reference up to this length is a value that an answer contains or not
 _SPACES = re.compile(r"\s+")
 
 
@@ -53,8 +53,8 @@ def score(row: Record, outputs: Record) -> dict[str, Any]:
 
     Args:
         row: A row of :mod:`evals.rag.questions`.
-        outputs: Of a system: ``answer``; with a document also ``refused``, ``citations`` and ``stands``, the number of
-            citations whose quote is on their page.
+        outputs: Of a system: ``answer``; with a document also ``refused``, ``citations`` and ``verified_quotes``, the
+            number of citations whose quote is on their page.
     """
     answer, reference = outputs["answer"], row["reference"]
     refused = outputs.get("refused", is_refusal(answer))
@@ -64,14 +64,14 @@ def score(row: Record, outputs: Record) -> dict[str, Any]:
         measures["bleu"] = bleu(answer, reference)
         measures["right"] = float(not refused and is_right(answer, reference, row.get("question", "")))
         if len(reference) <= _SHORT:
-            measures["told"] = float(_without_blanks(reference) in _without_blanks(answer))
+            measures["reference_contained"] = float(_without_blanks(reference) in _without_blanks(answer))
     cited = [citation["page"] for citation in outputs.get("citations", ())]
     if row["pages"] and "citations" in outputs:
         right = [page in row["pages"] for page in cited]
         measures["page_hit"] = float(any(right))
         measures["citation_precision"] = sum(right) / len(right) if right else None
     if cited:
-        measures["citation_stands"] = outputs["stands"] / len(cited)
+        measures["quote_verified"] = outputs["verified_quotes"] / len(cited)
     return measures
 
 

@@ -53,7 +53,7 @@ class WithDocument:
         return self._engines[manual]
 
     def __call__(self, inputs: Record) -> Record:
-        """The verified answer; ``stands`` is the number of its quotes that really are on their pages."""
+        """The verified answer; ``verified_quotes`` is the number of its quotes that really are on their pages."""
         engine = self._engine(inputs["manual"])
         answer = engine.ask(inputs["question"], [(q, a) for q, a in inputs["history"]])
         return {
@@ -63,7 +63,7 @@ class WithDocument:
             "evidence": answer.evidence,
             "queries": list(answer.queries),
             "citations": [citation.model_dump() for citation in answer.citations],
-            "stands": sum(c.quote in engine.index.page(c.source, c.page).text for c in answer.citations),
+            "verified_quotes": sum(c.quote in engine.index.page(c.source, c.page).text for c in answer.citations),
             "tokens": answer.usage.prompt_tokens + answer.usage.completion_tokens,
             "seconds": round(answer.timing.total_s, 3),
         }

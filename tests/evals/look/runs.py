@@ -87,7 +87,7 @@ def _rag(folder: Path) -> None:
     page = int(row["pages"][0]) if row.get("pages") else 1
     cited = {"source": "manual.en.pdf", "page": page, "quote": "a quote", "score": 1.0}
     answered = {"answer": row["reference"], "refused": False, "mode": "generated", "evidence": 0.8, "tokens": 9}
-    with_document = answered | {"citations": [cited], "stands": 1, "queries": [], "seconds": 0.1}
+    with_document = answered | {"citations": [cited], "verified_quotes": 1, "queries": [], "seconds": 0.1}
     outputs = {WITH: with_document, WITHOUT: {"answer": "I guess.", "tokens": 3, "seconds": 0.1}}
     records, found = Records(folder / "rag.jsonl", {"evaluation": "rag", "model": "scripted"}), {}
     for who, said in outputs.items():

@@ -101,12 +101,13 @@ ROW = {"id": "1", "manual": "m", "kind": "direct", "answerable": True, "referenc
 
 def cited(*pages: int, answer: str = "To 195\ncm.", refused: bool = False) -> dict[str, Any]:
     citations = [{"page": page} for page in pages]
-    return {"answer": answer, "refused": refused, "citations": citations, "stands": len(pages)}
+    return {"answer": answer, "refused": refused, "citations": citations, "verified_quotes": len(pages)}
 
 
 def test_pages_and_citations_are_compared_with_the_reference() -> None:
     found = score(ROW, cited(3, 4))
-    assert (found["told"], found["page_hit"], found["citation_precision"], found["citation_stands"]) == (1, 1, 0.5, 1)
+    assert (found["reference_contained"], found["page_hit"]) == (1, 1)
+    assert (found["citation_precision"], found["quote_verified"]) == (0.5, 1)
     nothing = score(ROW, cited(answer="The manual does not say.", refused=True))
     assert (nothing["page_hit"], nothing["citation_precision"], nothing["refused"]) == (0.0, None, 1.0)
 
@@ -175,14 +176,10 @@ def test_both_systems_are_asked_and_judged_and_an_interrupted_run_is_resumed(
     result = json.loads(done.stdout)
     assert (result["n"], result["answerable"], "note" in result) == (4, 2, False)
     with_document, without = (result["systems"][name]["all"] for name in (WITH, WITHOUT))
-    assert (
-        with_document["told"]["value"]
-        == with_document["page_hit"]["value"]
-        == with_document["citation_stands"]["value"]
-        == 1.0
-    )
+    shares = ("reference_contained", "page_hit", "quote_verified")
+    assert [with_document[share]["value"] for share in shares] == [1.0, 1.0, 1.0]
     assert with_document["refusal"]["recall"]["value"] == 1.0
-    assert (without["told"]["value"], without["refusal"]["recall"]["value"]) == (0.0, 0.5)
+    assert (without["reference_contained"]["value"], without["refusal"]["recall"]["value"]) == (0.0, 0.5)
     assert "page_hit" not in without
     assert set(result["judge"]["answers"]) == {WITH, WITHOUT}
     assert result["judge"]["scored"] == 8

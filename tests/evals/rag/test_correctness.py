@@ -34,7 +34,7 @@ def test_an_answer_is_right_if_it_contains_the_reference(answer: str, reference:
 
 
 def test_a_refusal_is_not_right_and_an_unanswerable_question_has_no_right_answer() -> None:
-    outputs = {"answer": "The manual does not say 4.2.", "refused": True, "citations": [], "stands": 0}
+    outputs = {"answer": "The manual does not say 4.2.", "refused": True, "citations": [], "verified_quotes": 0}
     assert score(row("4.2"), outputs)["right"] == 0.0
     assert "right" not in score(row("", answerable=False), outputs)
 
