@@ -94,6 +94,7 @@ class Pilot {
       this.focusLater = true
     }
     if (area && !area.disabled) this.restoreDraft(area)
+    else if (area && area === this.restored?.area && !area.value && find(".generating")) this.keepDraft(area) // it was sent
     if (this.focusLater && area && !area.disabled && state === "notRunning") {
       this.focusLater = false
       this.focus(area)

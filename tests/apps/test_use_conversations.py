@@ -158,12 +158,16 @@ def test_a_reload_in_the_middle_of_a_reply_or_an_answer_loses_nothing(use: Use) 
     use.driver.refresh()
     wait_for_texts(use.driver, "Tell me everything.", "word3")
     until(lambda: use.has('[class*="st-key-swipe"] button, .st-key-send-again button'))
+    until(lambda: is_enabled(use))
+    assert value_of_input(use) == ""
     use.model.reset()
     use.model.thinks = 5.0
     use.open("manual", "manual.en.pdf")
     use.say_and_wait_for("Which battery does the key need?", "Reading")
     use.driver.refresh()
     wait_for_texts(use.driver, "Which battery does the key need?", "Ask again")
+    until(lambda: is_enabled(use))
+    assert value_of_input(use) == ""
     use.model.thinks = 0.0
     use.click("ask-again")
     wait_for_texts(use.driver, "CR2032")
@@ -186,6 +190,11 @@ def test_a_lost_server_is_announced_and_the_line_is_kept(
         assert "twice" in find(own.driver, INPUT).get_attribute("value")
         own.driver.refresh()
         until(lambda: "twice" in value_of_input(own))
+
+
+def is_enabled(use: Use) -> bool:
+    use.settle()
+    return use.has('[data-testid="stChatInputTextArea"]:not([disabled])')
 
 
 def value_of_input(use: Use) -> str:
