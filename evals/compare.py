@@ -3,8 +3,9 @@
     python -m evals.compare before.jsonl after.jsonl                     two --records files of one model each
     python -m evals.compare run.jsonl#pocket run.jsonl#lora --json       two models of one file
 
-Reads the records of ``evals.chatbot``, ``rag``, ``roleplay``, ``ppl`` and ``judge``. Only items of both runs count. An
-interval is a bootstrap over the items' differences: narrower than the intervals of the two runs suggest.
+Reads the records of ``evals.chatbot``, ``rag``, ``roleplay``, ``talk``, ``nextline``, ``ppl`` and ``judge``. Only items
+of both runs count. An interval is a bootstrap over the items' differences: narrower than the intervals of the two runs
+suggest.
 """
 
 from __future__ import annotations

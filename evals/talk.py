@@ -43,6 +43,7 @@ from evals.roleplay.detectors import BROKE, stance
 DATA = Path(__file__).parent / "data"
 FAMILIES = ("fact", "unknown", "recall", "summarized", "identity")
 LANGUAGES = ("en", "zh")
+MEASURES = ("right", "closed", "echo")  # of each reply; in a record its share, for ``evals.compare``
 _SMALL_TALK = 3  # lines between stating a fact and asking for it
 _BUDGET = 300  # tokens of a ``summarized`` prompt beside instructions and card
 _LINES = 16  # at most so many lines until Summarize has replaced the facts
@@ -143,7 +144,7 @@ def play(model: Any, case: Case, settings: Settings) -> Record:
     scenes = [scene.text for scene in conversation.scenes()]
     answered = [(question, wordings, conversation.say(question)) for question, wordings in case.questions]
     said += [(question, reply) for question, _, reply in answered]
-    return {
+    record: Record = {
         "said": [(line, reply.text) for line, reply in said],
         "scenes": scenes,
         "right": [_right(case, reply.text, wordings) for _, wordings, reply in answered],
@@ -152,6 +153,9 @@ def play(model: Any, case: Case, settings: Settings) -> Record:
         "seconds": round(sum(reply.timing.total_s for _, reply in said), 1),
         "cached": [round(min(1.0, r.ledger.cached / r.ledger.prompt), 3) for _, r in said[1:] if r.ledger.prompt],
     }
+    shares = {name: sum(record[name]) / len(record[name]) for name in MEASURES}
+    label = f"{case.family}.{case.language}"
+    return record | {"measures": shares | {f"{label} {name}": share for name, share in shares.items()}}
 
 
 def _letters(text: str) -> str:
@@ -189,9 +193,8 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     for record in records:
         family, language = record["key"][:2]
         parts.setdefault(f"{family}.{language}", []).append(record)
-    measures = ("right", "closed", "echo")
     scores = {
-        label: {name: estimate([float(v) for record in part for v in record[name]]) for name in measures}
+        label: {name: estimate([float(v) for record in part for v in record[name]]) for name in MEASURES}
         for label, part in parts.items()
     }
     for label, part in parts.items():
@@ -208,7 +211,7 @@ def _show(result: dict[str, Any]) -> None:
     table = Table("%", "n", "right", "quote closed", "echo", title=result["model"])
     for label, part in result["scores"].items():
         n = str(part["right"]["n"]) if part["right"] else "0"
-        table.add_row(label, n, *(percent(part[name]) for name in ("right", "closed", "echo")))
+        table.add_row(label, n, *(percent(part[name]) for name in MEASURES))
     Console().print(table)
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from egosrag.schema import Role
 from evals.common.command import app_of
+from evals.compare import compare, read_run
 from evals.talk import DATA, FAMILIES, Case, _right, cases, command
 
 OSRIC = Role(name="Osric", language="en")
@@ -64,6 +65,17 @@ def test_a_stated_fact_is_asked_for_after_small_talk(tmp_path: Path) -> None:
 def test_every_family_has_cases_in_both_languages() -> None:
     found = {(case.family, case.language) for case in cases(FAMILIES, ("en", "zh"), 2)}
     assert found == {(family, language) for family in FAMILIES for language in ("en", "zh")}
+
+
+def test_two_models_are_compared_by_their_records(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
+    rows = json.loads((DATA / "natural.en.json").read_text(encoding="utf-8"))[0]["questions"]
+    answers = [f'It is {row["answer"]}."' for row in rows if row["answer"]]
+    scores(tmp_path, "fact", *answers, options=("--records", str(before)))
+    scores(tmp_path, "fact", *['Pardon me."'] * len(answers), options=("--records", str(after)))
+    found = compare(read_run(str(before)), read_run(str(after)))["measures"]
+    assert found["right"]["difference"] == found["fact.en right"]["difference"] == -1
+    assert found["closed"]["difference"] == 0
 
 
 def test_a_repeated_line_is_counted_and_records_resume(tmp_path: Path) -> None:
