@@ -1,6 +1,7 @@
 """Role-play rows as training examples, rendered as Generate prompts (report 7.2.3 and 7.4).
 
-Row formats: our own ``{"role": card or name, "turns": [{"speaker", "text"}], "user"?, "scenes"?}``; RoleBench's
+Row formats: our own ``{"role": card or name, "turns": [{"speaker", "text"}], "user"?, "scenes"?}``; the rows of
+``evals.nextline``, whose ``spoken`` is the line to train after ``turns`` that are context alone; RoleBench's
 ``role``, ``question``, ``generated``; ChatHaruhi's ``agent_role``, ``user_question``, ``agent_response``; and
 transcripts of lines like ``春日:「什么啊」``, as in ChatHaruhi's text folders.
 """
@@ -102,7 +103,7 @@ class _Dialogue(NamedTuple):
 
 
 def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list[Example]:
-    """One example for each line of the role that answers another speaker.
+    """One example for each line of the role that answers another speaker; of a row with ``spoken``, for that line.
 
     Raises:
         BadRow: the row has no such line.
@@ -113,10 +114,11 @@ def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list
     user = user or (others.pop() if len(others) == 1 else None)
     # In a session the user is always "Me": the role's partner in the conversation gets that name.
     turns = [_rename_speaker(turn, user, render.USER[language]) for turn in turns]
+    first = len(turns) - 1 if row.get("spoken") else 1
     examples = [
         _example(_Dialogue(role, user, turns[:n], scenes), turn.text, language, location, cast)
         for n, turn in enumerate(turns)
-        if n and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
+        if n >= max(1, first) and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
     ]
     if not examples:
         raise BadRow(f"{role.name} answers no other speaker in it")
@@ -176,6 +178,8 @@ def _from_turns(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
     try:
         role = cast.card(card) if isinstance(card, str) else Role.model_validate(card)
         turns = [_of_role(Turn.model_validate(turn), role) for turn in row["turns"]]
+        if row.get("spoken"):
+            turns.append(Turn(speaker=role.name, text=row["spoken"]))
         summary = row.get("scenes") or ()
         scenes = [Scene(text=str(text), turn_ids=()) for text in ([summary] if isinstance(summary, str) else summary)]
     except (ValidationError, TypeError) as error:

@@ -12,6 +12,7 @@ import pytest
 from egosrag.errors import TrainingError
 from egosrag.schema import Role
 from finetune.data.roleplay import Cast, load_cast, roleplay_examples
+from finetune.data.shapes import BadRow
 from tests.finetune.conftest import roleplay, write_jsonl
 from tests.finetune.test_data import labelled_text, load
 
@@ -80,6 +81,18 @@ def test_three_speakers_keep_their_names() -> None:
     row = {"role": "Tim", "turns": [{"speaker": name, "text": name.lower()} for name in ("Ann", "Bob", "Tim")]}
     (one,) = roleplay_examples(row, "here", Cast())
     assert one.prompt[-2].text == 'Ann: "ann"\nBob: "bob"'
+
+
+def test_of_a_row_with_a_true_next_line_that_line_alone_is_trained() -> None:
+    turns = [{"speaker": name, "text": f"{name} says {n}."} for n, name in enumerate(("Ann", "Tim", "Ann"))]
+    (one,) = roleplay_examples({"role": "Tim", "turns": turns, "spoken": "True."}, "here", Cast())
+    assert one.answer == 'True."' and one.prompt[-2].text.endswith('Tim: "Tim says 1."\nMe: "Ann says 2."')
+    (first,) = roleplay_examples({"role": "Tim", "turns": turns[:1], "spoken": "True.", "reference": "?"}, "", Cast())
+    assert first.answer == 'True."'
+    assert len(roleplay_examples({"role": "Tim", "turns": turns[:2], "spoken": None}, "here", Cast())) == 1
+    for spoken, before in (("True.", []), ("True.", turns[:2]), (7, turns)):
+        with pytest.raises(BadRow):
+            roleplay_examples({"role": "Tim", "turns": before, "spoken": spoken}, "here", Cast())
 
 
 def test_scenes_are_at_the_beginning_of_the_prompt() -> None:
