@@ -16,7 +16,7 @@ from statistics import fmean, pstdev
 
 from evals.judge.cases import LETTERS, TIE
 
-_BRACKETS = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+_BRACKETS = re.compile(r"\[\[((?:(?!\[\[).)*?)\]\]", re.DOTALL)  # the inner ones, where one was cut off and begun again
 _NUMBER = re.compile(r"\d{1,3}(?:\.\d+)?")
 _PAIR = re.compile(r"A\s*=\s*(\d{1,3}(?:\.\d+)?)\s*[,，]\s*B\s*=\s*(\d{1,3}(?:\.\d+)?)")
 

@@ -22,6 +22,7 @@ VALID = [
     ("score", "<think>[[10]] or so</think>Good. [[90]]", (90.0,)),
     ("pair", "Scores: [[A=80, B=65]]", (80.0, 65.0)),
     ("pair", "得分：[[A=80，B=65]]", (80.0, 65.0)),
+    ("pair", "**Scores:** [[A=0, B=60\nScores: [[A=5, B=70]]", (5.0, 70.0)),  # cut off at the limit, and begun again
     ("rank", "Ranking: [[C > A > B]]", (1.0, 0.0, 2.0)),
     ("rank", "排名：[[C＞A＞B]]", (1.0, 0.0, 2.0)),
 ]
