@@ -143,7 +143,7 @@ class Pilot {
     }
     this.restored = { area, key }
     if (area !== before?.area) this.focusLater = true
-    else if (area.value) { // typed before the conversation was known
+    else if (area.value) { // typed before the conversation was known, or taken along to another
       sessionStorage.removeItem(before.key)
       this.keepDraft(area)
     }

@@ -1,7 +1,7 @@
 """Role-play rows as training examples, rendered as Generate prompts (report 7.2.3 and 7.4).
 
-Row formats: our own ``{"role": card or name, "turns": [{"speaker", "text"}], "user"?, "scenes"?}``; the rows of
-``evals.nextline``, whose ``spoken`` is the line to train after ``turns`` that are context alone; RoleBench's
+Row formats: our own ``{"role": card or name, "turns": [{"speaker", "text"}], "user"?, "scenes"?}``; the same with
+``spoken`` (CharacterEval's contexts), the line to train after ``turns`` that are context alone; RoleBench's
 ``role``, ``question``, ``generated``; ChatHaruhi's ``agent_role``, ``user_question``, ``agent_response``; and
 transcripts of lines like ``春日:「什么啊」``, as in ChatHaruhi's text folders.
 """
@@ -114,11 +114,11 @@ def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list
     user = user or (others.pop() if len(others) == 1 else None)
     # In a session the user is always "Me": the role's partner in the conversation gets that name.
     turns = [_rename_speaker(turn, user, render.USER[language]) for turn in turns]
-    first = len(turns) - 1 if row.get("spoken") else 1
+    first = max(1, len(turns) - 1) if row.get("spoken") else 1
     examples = [
         _example(_Dialogue(role, user, turns[:n], scenes), turn.text, language, location, cast)
         for n, turn in enumerate(turns)
-        if n >= max(1, first) and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
+        if n >= first and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
     ]
     if not examples:
         raise BadRow(f"{role.name} answers no other speaker in it")

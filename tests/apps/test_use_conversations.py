@@ -231,14 +231,14 @@ def test_a_line_of_one_page_is_not_shown_on_another(use: Use) -> None:
     use.wait_for_messages(3)
     type_in(use.driver, INPUT, "To Edda.")
     use.open("manual")
-    use.settle()
+    until(lambda: is_enabled(use))
     assert value_of_input(use) == ""
     use.open("")
     until(lambda: value_of_input(use) == "To Edda.")
     use.driver.find_element("css selector", INPUT).send_keys("\ue007")
     use.wait_for_messages(5)
-    use.settle()
+    until(lambda: is_enabled(use))
     assert value_of_input(use) == ""
     use.driver.refresh()
-    use.settle()
+    until(lambda: is_enabled(use))
     assert value_of_input(use) == ""
