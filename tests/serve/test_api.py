@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -264,8 +265,17 @@ def test_a_client_that_disconnects_stops_the_generation(start: Start) -> None:
     assert slow.closed.wait(5)
 
 
+class Paced(ScriptedChatModel):
+    """Generates a chunk every hundredth of a second, so that a client can leave before the end on any machine."""
+
+    def _stream(self, *args: Any, **options: Any) -> Iterator[ChatGenerationChunk]:
+        for piece in super()._stream(*args, **options):
+            time.sleep(0.01)
+            yield piece
+
+
 def test_an_aborted_reply_is_stored_as_interrupted(start: Start, settings: Settings) -> None:
-    model = ScriptedChatModel(responses=["One. Two. " * 200 + '"'])
+    model = Paced(responses=["One. " + "".join(f"Then it was {n}. " for n in range(2, 300)) + '"'])
     url = start({"edda": RoleBackend(settings, SAMPLES / "edda.en.json", model)})
     body = {"model": "edda", "stream": True, "messages": [{"role": "user", "content": "?"}]}
     with httpx.stream("POST", url + "/chat/completions", json=body, headers={"X-Session": "ann"}) as response:
