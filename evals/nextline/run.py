@@ -6,7 +6,7 @@ system share (instructions and card) is computed once, and so is what the system
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -19,7 +19,7 @@ from egosrag.traits import Traits, read_traits
 from evals.common import experiment
 from evals.common.records import Record, Records
 from evals.nextline.rows import Line, Profile
-from evals.nextline.systems import Prompted, System, Writer, scenes_of
+from evals.nextline.systems import Prompted, System, Writer, scenes_of, user_of
 from evals.ppl.prefix_sharing import SharedPrefixScorer
 from evals.ppl.run import PASS_TOKENS_CPU, PASS_TOKENS_GPU, Weights, is_gguf, load_model, window_of
 from evals.ppl.scoring import Encoded, common_prefix
@@ -107,7 +107,7 @@ def evaluate(
     Raises:
         EgosRagError: The model cannot be loaded.
     """
-    ordered = sorted(lines, key=lambda line: line.role)
+    ordered = by_prompt(lines, turns)
     with Progress() as progress:
         model = Model(weights, turns, progress.note)
         made = experiment.digest(turns)
@@ -132,6 +132,11 @@ def evaluate(
         name: {i: records[key] for i, key in of.items() if key in records and records[key]["nats"] is not None}
         for name, of in found.items()
     }
+
+
+def by_prompt(lines: Iterable[Line], turns: int) -> list[Line]:
+    """The lines whose prompts begin alike beside each other: by role, then by user, who is named before the card."""
+    return sorted(lines, key=lambda line: (line.role, user_of(line.turns[-turns:], line.role)))
 
 
 def _scored(
@@ -160,20 +165,22 @@ def _scored(
             job.prompted.append(prompted)
         if job.systems:
             jobs.append(job)
-    encoded = [_encoded(number, job) for number, job in enumerate(jobs)]
+    encoded = [_encoded(number, job, model.turns) for number, job in enumerate(jobs)]
     for one, scores in model.scorer.score(encoded) if encoded else ():
         job = jobs[one.item.row]
         for system, nats, prompted in zip(job.systems, scores.continuation, job.prompted, strict=True):
             yield job.line, system.name, _record(job.line, nats, len(prompted.prompt), len(prompted.reply))
 
 
-def _encoded(number: int, job: Job) -> Encoded:
+def _encoded(number: int, job: Job, turns: int) -> Encoded:
     """A job as an item of PPL mode, with a row for each system."""
     rows = tuple(tuple(p.prompt + p.reply) for p in job.prompted)
     starts = tuple(len(p.prompt) for p in job.prompted)
     same = ("",) * len(rows)
+    # With another user a prompt differs before the card.
+    group = f"{job.systems[0].family} {user_of(job.line.turns[-turns:], job.line.role)}"
     # suffix: only the line's own tokens count, so the loss of the prompt is not computed.
-    item = Item(number, same, same, same, 0, group=job.systems[0].family, suffix=True)
+    item = Item(number, same, same, same, 0, group=group, suffix=True)
     return Encoded(item, rows, starts, min(common_prefix(rows), min(map(len, rows)) - 1), 1, False)
 
 

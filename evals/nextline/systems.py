@@ -17,7 +17,7 @@ from egosrag.egos.view import ConversationView
 from egosrag.errors import SettingsError
 from egosrag.prompts import render
 from egosrag.prompts.encode import encode, encode_text, end_of_turn_id
-from egosrag.schema import Role, Scene
+from egosrag.schema import Role, Scene, Turn
 from evals.nextline.rows import Line, Profile
 
 BASE = "quote"
@@ -84,6 +84,11 @@ def parse_systems(text: str) -> list[System]:
     return [system for system in SYSTEMS if system.name in chosen]
 
 
+def user_of(turns: Sequence[Turn], role: str) -> str:
+    """Who takes the user's part: the last speaker of ``turns`` apart from the role; empty where there is none."""
+    return next((turn.speaker for turn in reversed(turns) if turn.speaker != role), "")
+
+
 class Prompted(NamedTuple):
     """A prompt and the true line as its continuation, as token ids."""
 
@@ -116,9 +121,9 @@ class Writer:
         self.end = int(self.tokenizer.eos_token_id if end is None else end)
 
     def view(self, line: Line, card: Role, raw: str = "", scenes: Sequence[Scene] = ()) -> ConversationView:
-        """The conversation before a line: its user is who spoke last, apart from the role."""
+        """The conversation before a line."""
         turns = line.turns[-self.turns :]
-        user = next((turn.speaker for turn in reversed(turns) if turn.speaker != line.role), "")
+        user = user_of(turns, line.role)
         return ConversationView(role=card, turns=turns, user=user, raw_sources=raw, scenes=tuple(scenes))
 
     def write(

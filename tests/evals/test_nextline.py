@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from egosrag.errors import SettingsError, SourceError
 from egosrag.models.scripted import ScriptedChatModel
 from egosrag.prompts.encode import encode, encode_text
+from egosrag.schema import Role, Turn
 from egosrag.sessions.conversation import Conversation
 from evals.common.command import app_of
 from evals.common.records import Records
@@ -22,7 +23,7 @@ from evals.nextline import run
 from evals.nextline.command import command
 from evals.nextline.novel import read_novel
 from evals.nextline.report import summary
-from evals.nextline.rows import Line, read_lines, read_profiles, sample
+from evals.nextline.rows import Line, Profile, read_lines, read_profiles, sample
 from evals.nextline.systems import SYSTEMS, Writer, parse_systems
 from evals.ppl.run import Weights, load_model
 from tests.models.conftest import gguf_of
@@ -190,6 +191,29 @@ def test_likelihoods_are_those_of_a_plain_pass(
             plain = float(losses[len(written.prompt) - 1 :].double().sum())
             assert found[one.name][line.id]["nats"] == pytest.approx(plain, rel=1e-4)
     assert len(found["quote"]) == 4 and len(found["raw sources"]) == 3
+
+
+def test_a_card_is_computed_once_for_each_user(tiny_qwen: Path) -> None:
+    """A prompt names the user before the card, and the lines of a role come in no order of its users."""
+    net, _ = model = load_model(Weights(str(tiny_qwen)))
+    read: list[int] = []
+    net.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"].shape[1]), with_kwargs=True)
+    card = Role(name="Tim", background=["He has driven the last tram of the day through the rain. " * 9])
+    profiles = {"Tim": Profile(card, "")}
+
+    def tokens(users: str) -> int:
+        lines = [
+            Line(str(n), "Tim", (Turn(id="0", speaker=user, text="Late?"),), "No.") for n, user in enumerate(users)
+        ]
+        found = run.Model(Weights(str(tiny_qwen)), 8, pytest.fail)
+        found.__dict__["_loaded"] = model
+        jobs = [(line, [system("quote")]) for line in run.by_prompt(lines, 8)]
+        assert found.scorer.why_plain is None
+        read.clear()
+        assert len(list(run._scored(found, jobs, profiles, Records(None, {}), ""))) == len(lines)
+        return sum(read)
+
+    assert tokens("ABABAB") < 2.5 * tokens("A")
 
 
 def test_the_result_is_paired_with_the_base() -> None:
