@@ -146,10 +146,11 @@ def test_apps_and_evals_use_public_modules_and_finetune_the_shared_renderer() ->
             for room in ("assemble", "schema", "errors", "text", "prompts", "console", "models", "traits", "parallel")
         }
         | {"egosrag", "egosrag.rag", "egosrag.rag.documents", "egosrag.sessions", "egosrag.egos", "egosrag.roles"},
-        # Weights are loaded as the models load them; the embedder learns from passages as the index cuts them.
+        # Weights are loaded as the models load them; the embedder learns from passages as the index cuts them; rows of
+        # role-play have character cards.
         "finetune": {
             f"egosrag.{room}"
-            for room in ("schema", "text", "traits", "prompts", "errors", "models", "rag", "rag.documents")
+            for room in ("schema", "text", "traits", "prompts", "errors", "models", "roles", "rag", "rag.documents")
         },
     }
     public = {f"egosrag.{name}" for name in egosrag.__all__}

@@ -37,6 +37,8 @@ _KNOWN_PARTS = 2048  # of one tokenizer
 _PART_CHARACTERS = 20_000  # of a text that is kept
 # Whether a tokenizer gives the same ids for the parts as for the whole, by tokenizer and special tokens.
 _EXACT: WeakKeyDictionary[ChatTokenizer, dict[frozenset[str], bool]] = WeakKeyDictionary()
+# Added tokens that a model writes in its own replies: text of anybody else that looks like them stays text.
+_OWN = frozenset({"<think>", "</think>", "<tool_call>", "</tool_call>"})
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
@@ -164,9 +166,18 @@ def escape_special_tokens(tokenizer: ChatTokenizer, text: str) -> str:
 
 
 def encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
-    """The ids of ``text`` as a message's content, as training encodes an answer after the prompt's ``encode``."""
+    """The ids of ``text`` as a message's content."""
     with _LOCK:
         return _encode_as_text(tokenizer, without_surrogates(text), _template_tokens(tokenizer))
+
+
+def encode_own_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
+    """The ids of ``text`` as the model would write it: ``encode_text``, but with the tokens of thoughts and tool calls.
+
+    An answer to train on has these ids, and so has a reply in the history of ``encode``.
+    """
+    with _LOCK:
+        return _encode_as_text(tokenizer, without_surrogates(text), _foreign_tokens(tokenizer))
 
 
 def count_text(tokenizer: ChatTokenizer, text: str) -> int:
@@ -214,7 +225,8 @@ def _text(message: BaseMessage) -> str:
 
 def _joined_contents(turns: Sequence[Turn]) -> str:
     text = "\n".join(content for _, content in turns if content)
-    return text if turns[-1][0] == "assistant" else text + "\n"
+    role, last = turns[-1]
+    return text if role == "assistant" and last else text + "\n"
 
 
 def _render_template(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[str, dict[str, str]]:
@@ -224,14 +236,13 @@ def _render_template(tokenizer: ChatTokenizer, turns: Sequence[Turn]) -> tuple[s
         The text, and the special-token text of each placeholder in it.
     """
     template_tokens = _template_tokens(tokenizer)
-    thoughts = {"<think>", "</think>"} - _special_tokens(tokenizer)
     contents = "".join(text for _, text in turns)
     unused = (c for c in map(chr, _PLACEHOLDERS) if c not in contents)
     placeholder_of = {token: next(unused) for token in template_tokens}
     used: set[str] = set()
 
-    # Templates look for thoughts in the model's own replies.
-    patterns = {True: _pattern(template_tokens - thoughts), False: _pattern(template_tokens)}
+    # Templates look for thoughts in the model's own replies, and write tool calls there.
+    patterns = {True: _pattern(_foreign_tokens(tokenizer)), False: _pattern(template_tokens)}
 
     def masked(role: str, text: str) -> str:
         pattern = patterns[role == "assistant"]
@@ -400,6 +411,11 @@ def _template_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
     templates = template.values() if isinstance(template, dict) else [template or ""]
     added = {str(t) for t in tokenizer.added_tokens_decoder.values() if any(str(t) in text for text in templates)}
     return (_special_tokens(tokenizer) | added) - {""}
+
+
+def _foreign_tokens(tokenizer: ChatTokenizer) -> frozenset[str]:
+    """The tokens of the template that a model does not write in its replies."""
+    return _template_tokens(tokenizer) - (_OWN - _special_tokens(tokenizer))
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,16 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from finetune.data.shapes import BadRow, ContextReply, Example, ToolResult, column_text, content_text, system_message
+from finetune.data.shapes import (
+    BadRow,
+    ContextReply,
+    Example,
+    ToolResult,
+    column_text,
+    content_text,
+    json_value,
+    system_message,
+)
 
 _KINDS: dict[str, type[BaseMessage]] = {
     **dict.fromkeys(("system", "developer"), SystemMessage),
@@ -64,7 +73,10 @@ def conversation(row: Mapping[str, Any], column: str, location: str, system: str
         raise BadRow(
             f"{column} has no question with a reply to learn" + (f" ({', '.join(removed)})" if removed else "")
         )
-    return Example(location, (*opening, *body[:-1]), str(body[-1].content), left_out=(*left_out, *removed))
+    before = _joined_results(body[:-1])
+    if isinstance(before[-1], AIMessage):
+        before.append(AIMessage(""))
+    return Example(location, (*opening, *before), str(body[-1].content), left_out=(*left_out, *removed))
 
 
 def learned_part(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[str]]:
@@ -81,6 +93,17 @@ def learned_part(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], li
     removed += ["messages after the last learned reply" for m in kept[end:] if not isinstance(m, SystemMessage)]
     removed += ["replies of weight 0" for m in kept[:end] if isinstance(m, ContextReply)]
     return kept[:end], removed
+
+
+def _joined_results(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    """The messages with results of several tools in one, as Qwen's chat template writes them."""
+    joined: list[BaseMessage] = []
+    for message in messages:
+        if joined and isinstance(message, ToolResult) and isinstance(joined[-1], ToolResult):
+            joined[-1] = ToolResult(f"{joined[-1].content}\n{message.content}")
+        else:
+            joined.append(message)
+    return joined
 
 
 def _exchanges(messages: Iterable[BaseMessage]) -> list[list[BaseMessage]]:
@@ -108,6 +131,8 @@ def _message(message: Mapping[str, Any], column: str) -> BaseMessage:
         return ToolResult(f"<tool_response>\n{text}\n</tool_response>")
     if kind is AIMessage:
         calls = message.get("tool_calls") or ([text] if sender == "function_call" and text.strip() else None)
+        if not calls and message.get("function_call"):  # OpenAI's before tools
+            calls = [message["function_call"]]
         if calls:
             text = "\n".join(filter(None, ["" if sender == "function_call" else text, *_tool_calls(calls, column)]))
         return ContextReply(text) if any(_is_zero(message.get(key)) for key in _WEIGHTS) else AIMessage(text)
@@ -141,6 +166,6 @@ def _parsed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return json_value(value)
+    except ValueError:
         return value

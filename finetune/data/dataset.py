@@ -15,7 +15,7 @@ from finetune.data.args import DataArgs
 from finetune.data.conversations import chatml, sharegpt
 from finetune.data.roleplay import Cast, load_cast, roleplay_examples
 from finetune.data.rows import RawRow, read_rows
-from finetune.data.shapes import BadRow, Example, alpaca, detect_shape, text
+from finetune.data.shapes import BadRow, Example, ShapeDetector, alpaca, text
 from finetune.data.tokenization import IGNORED, StopTokens, tokenize
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def read_examples(args: DataArgs, counts: Counts, prompts: str = "") -> Iterator
     """
     cast = load_cast(args.profiles, args.role, args.quote, prompts)
     for source in args.data:
-        shape = None
+        shapes = ShapeDetector(args.shape, source)
         for row in read_rows(source, args.split):
             if args.max_rows is not None and counts.rows >= args.max_rows:
                 return
@@ -151,7 +151,7 @@ def read_examples(args: DataArgs, counts: Counts, prompts: str = "") -> Iterator
             try:
                 if row.columns is None:
                     raise BadRow(row.problem)
-                shape = shape or detect_shape(set(row.columns), args.shape, source)
+                shape = shapes.detect(row.columns.keys())
                 yield from _examples_of(row, row.columns, shape, args, cast)
             except BadRow as problem:
                 counts.skip(f"{row.location}: {problem}", args)

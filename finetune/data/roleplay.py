@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,15 @@ from pydantic import ValidationError
 
 from egosrag.errors import TrainingError
 from egosrag.prompts import load, render
+from egosrag.roles.cards import is_character_card, role_fields
+from egosrag.roles.notes import notes_of
 from egosrag.schema import Role, Scene, Turn
 from egosrag.text.encoding import is_text
 from egosrag.text.language import language_of
 from finetune.data.shapes import BadRow, Example, column_text
 
-_SPOKEN_LINE = re.compile(r"^\s*([^:：「“\"]{1,40})\s*[:：]\s*[「“\"](.*?)[」”\"]")
+_SPEAKER = re.compile(r"\s*([^:：「『“\"]{1,40}?)\s*[:：]\s*([「『“\"])")
+_CLOSING = {"「": "」", "『": "』", "“": "”", '"': '"'}
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,12 @@ def load_cast(profiles: str | None, role: str | None, quote: bool, prompts: str 
                 raise TrainingError(
                     f"{file} has half of a character (a lone surrogate, \\ud800 to \\udfff): fix it there"
                 )
-            if isinstance(content, dict) and isinstance(content.get("name"), str):
-                cards.append(Role.model_validate(content))
+            if isinstance(content, dict) and (is_character_card(content) or isinstance(content.get("name"), str)):
+                cards.append(_role(content))
             else:
                 texts = {name: _description_text(description) for name, description in content.items()}
                 cards += [Role.model_validate({"name": name, "background": text}) for name, text in texts.items()]
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "neither a role nor names with descriptions"
         raise TrainingError(f"cannot use the profiles {file}: {reason}") from error
     if not cards:
@@ -108,7 +112,11 @@ def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list
     Raises:
         BadRow: the row has no such line.
     """
-    role, user, turns, scenes = _dialogue(row, cast)
+    role, user, said, scenes = _dialogue(row, cast)
+    turns = [turn for turn in said if turn.text.strip()]
+    left_out = ["empty turns"] * (len(said) - len(turns))
+    if role.lorebook or notes_of(role):
+        left_out.append("lorebooks and notes of cards")
     language = _session_language(role, turns)
     others = {turn.speaker for turn in turns} - {role.name}
     user = user or (others.pop() if len(others) == 1 else None)
@@ -118,11 +126,11 @@ def roleplay_examples(row: Mapping[str, Any], location: str, cast: Cast) -> list
     examples = [
         _example(_Dialogue(role, user, turns[:n], scenes), turn.text, language, location, cast)
         for n, turn in enumerate(turns)
-        if n >= first and turn.speaker == role.name and turns[n - 1].speaker != role.name and turn.text.strip()
+        if n >= first and turn.speaker == role.name and turns[n - 1].speaker != role.name
     ]
     if not examples:
         raise BadRow(f"{role.name} answers no other speaker in it")
-    return examples
+    return [replace(examples[0], left_out=tuple(left_out)), *examples[1:]]
 
 
 def _session_language(role: Role, turns: list[Turn]) -> str:
@@ -140,17 +148,21 @@ def _example(before: _Dialogue, speech: str, language: str, location: str, cast:
     """The role's ``speech`` after the dialogue ``before``."""
     role, quote = before.role, cast.quote
     scenes = render.scene_block(before.scenes, language, cast.prompts)
-    lines = [scenes, render.transcript(before.turns, language, quote=quote)]
+    turns = [render.transcript([turn], language, quote=quote) for turn in before.turns]
+    conversation = "\n".join(filter(None, [scenes, *turns]))
     messages = load("generate" if quote else "generate_plain", language, cast.prompts).messages(
         name=role.name,
         user=render.USER[language],
         card=render.card(role, language, prompts=cast.prompts),
-        conversation="\n".join(filter(None, lines)),
+        conversation=conversation,
     )
+    # Too long a prompt loses whole turns, the scenes with the first of them: part of one would have no speaker.
+    ends = accumulate(len(text) + 1 for text in filter(None, [scenes, *turns[:-1]]))
+    breaks = tuple(str(messages[-1].content).find(conversation) + end for end in ends)
     line = (render.quoted if quote else render.plain)(role.name, speech, language)
     prefix = render.reply_prefix(role.name, language, quote=quote)
     # With quotation marks the closing mark ends the speech, so no stop token is trained.
-    return Example(location, (*messages, AIMessage(prefix)), line[len(prefix) :], closed=not quote)
+    return Example(location, (*messages, AIMessage(prefix)), line[len(prefix) :], not quote, breaks)
 
 
 def _dialogue(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
@@ -159,7 +171,7 @@ def _dialogue(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
         return _from_turns(row, cast)
     if "agent_response" in row:
         name = str(row.get("agent_role") or row.get("agent_role_name_en") or cast.role or "")
-        question, answer = column_text(row, "user_question"), column_text(row, "agent_response")
+        question, answer = (_spoken_text(column_text(row, key)) for key in ("user_question", "agent_response"))
         user = str(row.get("user_role") or "user")
     elif "generated" in row:
         name, question = column_text(row, "role"), column_text(row, "question")
@@ -168,23 +180,56 @@ def _dialogue(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
         return _from_transcript(column_text(row, "text"), cast)
     if not name.strip():
         raise BadRow("the row names no role: give --role NAME")
-    role = cast.card(name)
-    turns = [Turn(speaker=user, text=_spoken_text(question)), Turn(speaker=role.name, text=_spoken_text(answer))]
-    return _Dialogue(role, user, turns, [])
+    try:
+        role = cast.card(name)
+    except ValidationError as error:
+        raise BadRow("role is not a name") from error
+    return _Dialogue(role, user, [Turn(speaker=user, text=question), Turn(speaker=role.name, text=answer)], [])
 
 
 def _from_turns(row: Mapping[str, Any], cast: Cast) -> _Dialogue:
     card = row.get("role") or cast.role
     try:
-        role = cast.card(card) if isinstance(card, str) else Role.model_validate(card)
-        turns = [_of_role(Turn.model_validate(turn), role) for turn in row["turns"]]
+        role = cast.card(card) if isinstance(card, str) else _role(card)
+        turns = [_of_role(_turn(turn), role) for turn in row["turns"]]
         if row.get("spoken"):
+            if not str(row["spoken"]).strip():
+                raise BadRow("spoken is empty")
             turns.append(Turn(speaker=role.name, text=row["spoken"]))
         summary = row.get("scenes") or ()
-        scenes = [Scene(text=str(text), turn_ids=()) for text in ([summary] if isinstance(summary, str) else summary)]
-    except (ValidationError, TypeError) as error:
+        texts = (_scene_text(scene) for scene in ([summary] if isinstance(summary, str) else summary))
+        scenes = [Scene(text=text, turn_ids=()) for text in texts if text]
+    except (ValueError, TypeError) as error:
         raise BadRow("role is not a card, or turns are not speakers with texts") from error
     return _Dialogue(role, row.get("user"), turns, scenes)
+
+
+def _role(content: Any) -> Role:
+    """The role of an object: our own, or a character card.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("a role is an object")
+    return Role.model_validate(role_fields(content) if is_character_card(content) else content)
+
+
+def _scene_text(scene: Any) -> str:
+    """A scene as text, or as an object with one; empty for null.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    text = scene.get("text") if isinstance(scene, Mapping) else scene
+    if not isinstance(text, str | None):
+        raise TypeError("a scene is a text")
+    return text or ""
+
+
+def _turn(turn: Any) -> Turn:
+    """A turn; one without a text is empty."""
+    return Turn.model_validate(turn if not isinstance(turn, Mapping) else {**turn, "text": turn.get("text") or ""})
 
 
 def _of_role(turn: Turn, role: Role) -> Turn:
@@ -195,13 +240,33 @@ def _of_role(turn: Turn, role: Role) -> Turn:
 def _from_transcript(text: str, cast: Cast) -> _Dialogue:
     if not cast.role:
         raise BadRow("a transcript does not state whose speech to train: give --role NAME")
-    matches = (_SPOKEN_LINE.match(line) for line in text.splitlines())
-    turns = [Turn(speaker=m[1].strip(), text=m[2]) for m in matches if m]
+    lines = [line for line in map(_spoken_line, text.splitlines()) if line]
     card = cast.card(cast.role)
-    # Transcripts use a character's short name: 春日 for 凉宫春日.
-    names = {turn.speaker for turn in turns if turn.speaker in card.name or card.name in turn.speaker}
-    turns = [t.model_copy(update={"speaker": card.name}) if t.speaker in names else t for t in turns]
+    names = _names_of(card.name, {line.speaker for line in lines})
+    turns = [Turn(speaker=card.name if line.speaker in names else line.speaker, text=line.speech) for line in lines]
     return _Dialogue(card, None, turns, [])
+
+
+def _names_of(name: str, speakers: Set[str]) -> set[str]:
+    """The speakers of a transcript who are ``name``: under it, a part of it (春日 for 凉宫春日), or a longer one.
+
+    Raises:
+        BadRow: several longer names contain it.
+    """
+    own = {speaker for speaker in speakers if _is_part(speaker, name)}
+    if own:
+        return own
+    longer = {speaker for speaker in speakers if _is_part(name, speaker)}
+    if len(longer) > 1:
+        raise BadRow(f"{name} may be any of {', '.join(sorted(longer))}: give --role with one of these names")
+    return longer
+
+
+def _is_part(part: str, name: str) -> bool:
+    """Whether ``part`` is a whole word of a name, or in a name without spaces its beginning or end."""
+    if part == name or part in name.split():
+        return True
+    return not name.isascii() and len(part) > 1 and name.startswith(part) | name.endswith(part)
 
 
 def _first_generated(generated: Any) -> str:
@@ -211,7 +276,30 @@ def _first_generated(generated: Any) -> str:
     return value
 
 
+class _SpokenLine(NamedTuple):
+    """``speaker:「speech」``, and what is behind it."""
+
+    speaker: str
+    speech: str
+    rest: str
+
+
+def _spoken_line(line: str) -> _SpokenLine | None:
+    """A line of a transcript; None if it is none. The speech ends with the mark that closes the first one."""
+    start = _SPEAKER.match(line)
+    if not start:
+        return None
+    opening, closing = start[2], _CLOSING[start[2]]
+    depth = 1
+    for at in range(start.end(), len(line)):
+        depth += -1 if line[at] == closing else line[at] == opening
+        if not depth:
+            return _SpokenLine(start[1], line[start.end() : at], line[at + 1 :])
+    last = line.rstrip()[-1:]  # opened and closed in two styles
+    return _SpokenLine(start[1], line[start.end() :].rstrip()[:-1], "") if last in _CLOSING.values() else None
+
+
 def _spoken_text(text: str) -> str:
-    """The text without speaker and quotation marks: ``喂`` of ``阿虚:「喂」``."""
-    match = _SPOKEN_LINE.match(text)
-    return match[2] if match else text
+    """The text without speaker and quotation marks, if it is nothing else: ``喂`` of ``阿虚:「喂」``."""
+    line = _spoken_line(text)
+    return line.speech if line and not line.rest.strip() else text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 
 from egosrag.errors import TrainingError
 from egosrag.text.encoding import is_text
+from finetune.data.shapes import NO_TEXT, detect_shape
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".txt")
-_NO_TEXT = "half of a character (a lone surrogate, \\ud800 to \\udfff), or bytes that are not UTF-8"
 _NEXT_ITEM = re.compile(r"[^\s,]")
 
 
@@ -52,8 +53,14 @@ def read_rows(source: str, split: str = "train") -> Iterator[RawRow]:
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.name != "system_prompt.txt")
         if not files:
             raise TrainingError(f"{source} contains no {', '.join(SUFFIXES)} file: give a folder that does")
+        documents_alone = all(file.suffix.lower() == ".txt" for file in files)
         for file in files:
-            yield from _read_file(file)
+            if file.suffix.lower() == ".txt" and not documents_alone:
+                yield RawRow(
+                    file.name, None, "a text beside files of rows: to learn it, give it as a source of its own"
+                )
+            else:
+                yield from _read_file(file)
     elif path.is_file():
         yield from _read_file(path)
     elif path.suffix.lower() in SUFFIXES or source.startswith((".", "/")):
@@ -81,7 +88,7 @@ def _row(location: str, value: Any) -> RawRow:
     if not isinstance(value, dict):
         return RawRow(location, None, "not an object of columns")
     if not is_text(value):
-        return RawRow(location, None, _NO_TEXT)
+        return RawRow(location, None, NO_TEXT)
     return RawRow(location, value)
 
 
@@ -100,20 +107,30 @@ def _read_jsonl(path: Path) -> Iterator[RawRow]:
                 continue
             try:
                 yield _row(f"{path.name}:{number}", json.loads(line))
-            except (json.JSONDecodeError, RecursionError) as error:
-                reason = getattr(error, "msg", "nested too deep")
-                yield RawRow(f"{path.name}:{number}", None, f"not JSON ({reason})")
+            except (ValueError, RecursionError) as error:
+                if line.strip() == "[":
+                    raise TrainingError(f"{path} is one JSON array over several lines: rename it to .json") from error
+                yield RawRow(f"{path.name}:{number}", None, f"not JSON ({_reason(error)})")
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """Why a JSON text cannot be read."""
+    return "nested too deep" if isinstance(error, RecursionError) else str(getattr(error, "msg", error))
 
 
 def _read_json(path: Path) -> Iterator[RawRow]:
     text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # see _row
+    _check_encoding(path, text[:1])
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        hint = "; it looks like JSONL: rename it to .jsonl" if error.msg == "Extra data" else ""
-        raise TrainingError(f"{path} is not JSON (line {error.lineno}: {error.msg}){hint}") from error
+    except (ValueError, RecursionError) as error:
+        reason = _reason(error)
+        hint = "; it looks like JSONL: rename it to .jsonl" if reason == "Extra data" else ""
+        line = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
+        raise TrainingError(f"{path} is not JSON ({line}{reason}){hint}") from error
     if isinstance(content, dict):
-        rows = next((v for v in content.values() if isinstance(v, list)), [content])
+        lists = (v for v in content.values() if isinstance(v, list))
+        rows = [content] if detect_shape(content.keys(), "auto") else next(lists, [content])
         yield from (_row(f"{path.name} row {number}", row) for number, row in enumerate(rows, 1))
     else:
         # The parser keeps no positions: scan the array once more to find the line of each row.
@@ -130,22 +147,34 @@ def _read_json(path: Path) -> Iterator[RawRow]:
 def _read_csv(path: Path) -> Iterator[RawRow]:
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # see _row
-        reader = csv.DictReader(file, strict=True)
-        first = True
+        header: list[str] | None = None
+        start, record, again = 1, deque[str](), deque[str]()
+
+        def lines() -> Iterator[str]:
+            """The lines to read again, then those of the file; those of the record that is read are kept."""
+            while line := again.popleft() if again else file.readline():
+                record.append(line)
+                yield line
+
         while True:
             try:
-                row = next(reader)
-            except StopIteration:
+                for cells in csv.reader(lines(), strict=True):
+                    location, start = f"{path.name}:{start}", start + len(record)
+                    record.clear()
+                    if header is None:
+                        _check_encoding(path, ",".join(cells))
+                        header = cells
+                    elif len(cells) == len(header):
+                        yield _row(location, dict(zip(header, cells, strict=True)))
+                    elif cells:
+                        yield RawRow(location, None, "wrong number of cells")
                 return
             except csv.Error as error:
-                yield RawRow(f"{path.name}:{reader.line_num}", None, f"not CSV ({error})")
-                continue
-            location = f"{path.name}:{reader.line_num}"
-            if first:
-                _check_encoding(path, ",".join(reader.fieldnames or ()))
-                first = False
-            complete = None not in row and None not in row.values()
-            yield _row(location, row) if complete else RawRow(location, None, "wrong number of cells")
+                yield RawRow(f"{path.name}:{start}", None, f"not CSV ({error})")
+                # The lines after its first: an opening quotation mark too many may have joined good rows to it.
+                start += 1
+                again.extendleft(list(record)[:0:-1])
+                record.clear()
 
 
 def _read_parquet(path: Path) -> Iterator[RawRow]:

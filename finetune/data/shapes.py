@@ -6,13 +6,14 @@ ShareGPT and ChatML rows are in ``finetune.data.conversations``, role-play rows 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from egosrag.errors import TrainingError
+from egosrag.text.encoding import is_text
 
 
 class ContextReply(AIMessage):
@@ -30,9 +31,11 @@ class Example:
     Attributes:
         location: file and line of the row, for messages.
         prompt: the messages before the answer; empty for a document. Earlier assistant messages are trained on too,
-            unless they are a ``ContextReply``; a trailing one is a prefix that ``answer`` continues, and is not.
+            unless they are a ``ContextReply``; a trailing one is a prefix that ``answer`` continues, and is not. So an
+            answer after another reply has an empty prefix behind that.
         answer: the text to train on.
         closed: whether the stop token follows the answer and is trained on with it.
+        breaks: where the question may begin if it has to be cut, as offsets in it; None: anywhere.
         left_out: what of the row is not in the example, a name a message ("greetings", "empty exchanges", ...).
     """
 
@@ -40,6 +43,7 @@ class Example:
     prompt: tuple[BaseMessage, ...]
     answer: str
     closed: bool = True
+    breaks: tuple[int, ...] | None = None
     left_out: tuple[str, ...] = ()
 
     @property
@@ -55,6 +59,25 @@ def is_question(message: BaseMessage) -> bool:
 
 class BadRow(Exception):
     """A row that cannot be used; the message states the reason. It is always caught in ``finetune``."""
+
+
+NO_TEXT = "half of a character (a lone surrogate, \\ud800 to \\udfff), or bytes that are not UTF-8"
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text within a row.
+
+    Raises:
+        ValueError: it is not JSON.
+        BadRow: it has half of a character.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not is_text(value):
+        raise BadRow(NO_TEXT)
+    return value
 
 
 def column_text(row: Mapping[str, Any], column: str, *, required: bool = True) -> str:
@@ -118,8 +141,8 @@ def _history(value: Any) -> list[tuple[str, str]]:
     """LLaMA-Factory's ``history`` as (question, reply) pairs; CSV files have it as JSON text."""
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = json_value(value)
+        except ValueError:
             raise BadRow("history is text, not a list of [question, reply]") from None
     if not value:
         return []
@@ -135,6 +158,7 @@ def text(row: Mapping[str, Any], location: str, system: str | None) -> list[Exam
     return [Example(location, (), column_text(row, "text"))]
 
 
+_UNKNOWN_ROWS = 100  # a source whose first so many rows have no known shape has none
 _COLUMNS = {
     "chatml": ({"messages"},),
     "sharegpt": ({"conversations"},),
@@ -144,22 +168,49 @@ _COLUMNS = {
 }
 
 
-def detect_shape(columns: set[str], shape: str, source: str) -> str:
-    """The shape that rows with these columns have.
+def detect_shape(columns: Set[str], shape: str) -> str | None:
+    """The shape that a row with these columns has; None if it lacks a column that the shape requires.
 
     Args:
-        columns: of the first row that could be read.
+        columns: of the row.
         shape: the shape that the settings request, or "auto".
-        source: where the rows come from, for the message.
-
-    Raises:
-        TrainingError: a column that the shape requires is missing.
     """
     if shape == "roleplay" and columns == {"text"}:
         return shape  # transcripts: one speaker and one quoted line per line of text
     for name, alternatives in _COLUMNS.items():
         if shape in ("auto", name) and any(needed <= columns for needed in alternatives):
             return name
-    names = [shape] if shape != "auto" else list(_COLUMNS)
-    needs = "; ".join(f"{name}: {' or '.join('+'.join(sorted(c)) for c in _COLUMNS[name])}" for name in names)
-    raise TrainingError(f"{source} has the columns {', '.join(sorted(columns)) or 'none'}, but rows need {needs}")
+    return None
+
+
+@dataclass
+class ShapeDetector:
+    """The shape of each row of a source.
+
+    Attributes:
+        shape: the shape that the settings request, or "auto".
+        source: where the rows come from, for the message.
+    """
+
+    shape: str
+    source: str
+    _last: str | None = field(default=None, init=False)
+    _unknown: int = field(default=0, init=False)
+
+    def detect(self, columns: Set[str]) -> str:
+        """The shape of a row with these columns: if it fits none, that of the row before, if it has a column of that.
+
+        Raises:
+            BadRow: it has no shape.
+            TrainingError: nor has one of the first hundred rows.
+        """
+        self._last = detect_shape(columns, self.shape) or self._last
+        if self._last and any(needed & columns for needed in _COLUMNS[self._last]):
+            return self._last
+        names = [self.shape] if self.shape != "auto" else list(_COLUMNS)
+        needs = "; ".join(f"{name}: {' or '.join('+'.join(sorted(c)) for c in _COLUMNS[name])}" for name in names)
+        lacks = f"has the columns {', '.join(sorted(columns)) or 'none'}, but rows need {needs}"
+        self._unknown += self._last is None
+        if self._unknown == _UNKNOWN_ROWS:
+            raise TrainingError(f"{self.source} {lacks}")
+        raise BadRow(lacks)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
-from egosrag.prompts.encode import encode, encode_text
+from egosrag.prompts.encode import encode, encode_own_text, encode_text
 from finetune.data.args import DataArgs
 from finetune.data.shapes import BadRow, ContextReply, Example, is_question
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token without a loss, as in transformers
-_MARK = chr(0xF0000)  # a character of no text, to find where a text is in a rendered template
+# Texts that a reply is replaced by to find where it is in a rendered template. Two: a reply may begin or end with the
+# same token as one of them, but not as both.
+_MARKS = (chr(0xF0000), "x")
 _LINE_BREAK_WITHIN = 500  # characters: a truncated question starts at the next line if one begins within so many
 
 
@@ -73,8 +75,8 @@ def tokenize(example: Example, args: DataArgs, tokenizer: PreTrainedTokenizerBas
         windows = (ids[at : at + args.max_length] for at in range(0, len(ids), args.max_length))
         # A window of one token has nothing to predict.
         return Tokenized([TokenizedRow(window, list(window)) for window in windows if len(window) > 1])
-    answer = [*encode_text(tokenizer, example.answer), *([stops.turn] if example.closed else [])]
-    prompt = fit_prompt(example.prompt, len(answer), args, tokenizer)
+    answer = [*encode_own_text(tokenizer, example.answer), *([stops.turn] if example.closed else [])]
+    prompt = fit_prompt(example.prompt, len(answer), args, tokenizer, example.breaks)
     ids = encode(tokenizer, prompt, template=args.template)
     labels, unlabelled = _prompt_labels(prompt, ids, args, tokenizer, stops)
     row = TokenizedRow(ids + answer, ids + answer if args.loss == "all" else labels + answer)
@@ -82,9 +84,20 @@ def tokenize(example: Example, args: DataArgs, tokenizer: PreTrainedTokenizerBas
 
 
 def fit_prompt(
-    prompt: Sequence[BaseMessage], answer: int, args: DataArgs, tokenizer: PreTrainedTokenizerBase
+    prompt: Sequence[BaseMessage],
+    answer: int,
+    args: DataArgs,
+    tokenizer: PreTrainedTokenizerBase,
+    breaks: Sequence[int] | None = None,
 ) -> list[BaseMessage]:
     """The prompt, shortened where it and an answer of ``answer`` tokens have more than ``max_length``.
+
+    Args:
+        prompt: the messages.
+        answer: tokens of the answer.
+        args: ``max_length`` and ``template`` are read.
+        tokenizer: of the model that is trained.
+        breaks: where the question may begin, as offsets in it; None: anywhere.
 
     Raises:
         BadRow: not even the end of the question fits.
@@ -94,20 +107,24 @@ def fit_prompt(
     def fits(messages: Sequence[BaseMessage]) -> bool:
         return len(encode(tokenizer, messages, template=args.template)) <= budget
 
-    shorter = list(prompt)
-    while not fits(shorter):
-        questions = [n for n, message in enumerate(shorter) if is_question(message)]
-        if len(questions) > 1:
-            shorter = shorter[: questions[0]] + shorter[questions[1] :]
-            continue
-        if questions and (end := _question_end(shorter, questions[0], fits)) is not None:
-            return end
-        raise BadRow(f"the answer's {answer} tokens leave no space for the prompt in max_length {args.max_length}")
-    return shorter
+    if fits(prompt):
+        return list(prompt)
+    questions = [n for n, message in enumerate(prompt) if is_question(message)]
+    kept = [[*prompt[: questions[0]], *prompt[at:]] for at in questions[1:]]
+    first = bisect_left(range(len(kept)), True, key=lambda n: fits(kept[n]))
+    if first < len(kept):
+        return kept[first]
+    last = kept[-1] if kept else list(prompt)
+    if questions and (end := _question_end(last, questions[0], fits, breaks)) is not None:
+        return end
+    taken, rest = f"the answer's {answer} tokens leave", "prompt"
+    if any(isinstance(message, SystemMessage) for message in prompt):
+        taken, rest = f"the system prompt and the answer's {answer} tokens leave", "question"
+    raise BadRow(f"{taken} no space for the {rest} in max_length {args.max_length}")
 
 
 def _question_end(
-    prompt: list[BaseMessage], at: int, fits: Callable[[list[BaseMessage]], bool]
+    prompt: list[BaseMessage], at: int, fits: Callable[[list[BaseMessage]], bool], breaks: Sequence[int] | None
 ) -> list[BaseMessage] | None:
     """The prompt with the longest end of its question that fits, from a line break on if one is near."""
     question = str(prompt[at].content)
@@ -115,6 +132,8 @@ def _question_end(
     def cut(start: int) -> list[BaseMessage]:
         return [*prompt[:at], type(prompt[at])(question[start:]), *prompt[at + 1 :]]
 
+    if breaks is not None:
+        return next((shorter for shorter in map(cut, breaks) if fits(shorter)), None)
     last = len(question.rstrip())
     start = bisect_left(range(last), True, key=lambda n: fits(cut(n)))
     while start < last and not fits(cut(start)):  # a shorter text may have a token more
@@ -158,11 +177,15 @@ def _reply_span(
     Its ids are those that change when it is replaced. They may have a space before them (Llama 2's template) and white
     space before the stop token.
     """
-    other = encode(tokenizer, [*prompt[:n], AIMessage(_MARK), *prompt[n + 1 :]], template=args.template)
-    start = _common(ids, other)
-    end = len(ids) - _common(ids[start:][::-1], other[start:][::-1])
+    start, end = len(ids), 0
+    for mark in _MARKS:
+        other = encode(tokenizer, [*prompt[:n], AIMessage(mark), *prompt[n + 1 :]], template=args.template)
+        if other == ids:  # the reply is the mark
+            continue
+        begin = _common(ids, other)
+        start, end = min(start, begin), max(end, len(ids) - _common(ids[begin:][::-1], other[begin:][::-1]))
     text = str(prompt[n].content)
-    if list(ids[start:end]) not in (encode_text(tokenizer, t) for t in (text, text.strip(), f" {text.strip()}")):
+    if list(ids[start:end]) not in (encode_own_text(tokenizer, t) for t in (text, text.strip(), f" {text.strip()}")):
         return None
     for stop in range(end, min(end + 2, len(ids))):
         if ids[stop] == stops.turn:

@@ -14,7 +14,7 @@ from egosrag.errors import TrainingError
 from egosrag.text.language import language_of
 from finetune.data.dataset import Counts
 from finetune.data.rows import read_rows
-from finetune.data.shapes import BadRow, Example, column_text, detect_shape
+from finetune.data.shapes import BadRow, Example, ShapeDetector, column_text
 from finetune.data.tokenization import StopTokens, tokenize
 from finetune.inverse.args import InverseArgs
 
@@ -87,13 +87,13 @@ def select_tasks(args: InverseArgs, fits: Callable[[Task], bool] = lambda _: Tru
     tasks: list[Task] = []
     counts = Counts()
     for source in args.data:
-        checked = False
+        shapes = ShapeDetector("alpaca", source)
         for row in read_rows(source, args.split):
             counts.rows += 1
             try:
                 if row.columns is None:
                     raise BadRow(row.problem)
-                checked = checked or bool(detect_shape(set(row.columns), "alpaca", source))
+                shapes.detect(row.columns.keys())
                 more = column_text(row.columns, "input", required=False)
                 instruction, output = column_text(row.columns, "instruction"), column_text(row.columns, "output")
             except BadRow as problem:
@@ -102,6 +102,8 @@ def select_tasks(args: InverseArgs, fits: Callable[[Task], bool] = lambda _: Tru
             if len(output) >= args.min_output:
                 tasks.append(Task(row.location, instruction, more, output))
     counts.print_skipped()
+    if not tasks and counts.skipped:
+        raise TrainingError(f"{', '.join(args.data)} has no usable row out of {counts.rows}: {counts.skipped[0]}")
     if len(tasks) < args.rows + args.probe:
         raise TrainingError(
             f"{', '.join(args.data)} has {len(tasks)} rows with an output of {args.min_output} characters or more, "

@@ -165,6 +165,58 @@ def test_two_replies_in_a_row_are_both_learned(trained: Any) -> None:
     assert trained(row)[1] == f"B{END}C{END}E{END}"
 
 
+@pytest.mark.parametrize("weight", [1, 0])
+def test_two_replies_at_the_end_stay_two(trained: Any, weight: int) -> None:
+    row = {"messages": [message("user", "A"), message("assistant", "B", weight=weight), message("assistant", "C")]}
+    text, learned, *_ = trained(row)
+    assert text.endswith(f"{USER}A{END}\n{ASSISTANT}B{END}\n{ASSISTANT}C{END}")
+    assert learned == (f"B{END}" if weight else "") + f"C{END}"
+    assert trained(row, template=False)[0] == "A\nB\nC<|endoftext|>"
+
+
+def test_a_call_after_a_reply_and_the_results_of_two_tools(trained: Any) -> None:
+    row = {"conversations": [{"from": "human", "value": "Weather?"}, {"from": "gpt", "value": "Let me look."},
+                             {"from": "function_call", "value": '{"name": "f", "arguments": {}}'},
+                             {"from": "observation", "value": "7"}, {"from": "observation", "value": "rain"},
+                             {"from": "gpt", "value": "Wet."}]}  # fmt: skip
+    text, learned, *_ = trained(row)
+    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    results = "<tool_response>\n7\n</tool_response>\n<tool_response>\nrain\n</tool_response>"
+    assert learned == f"Let me look.{END}{call}{END}Wet.{END}"
+    assert f"{ASSISTANT}Let me look.{END}\n{ASSISTANT}{call}{END}\n{USER}{results}{END}" in text
+
+
+def test_openais_function_call_of_before_tools_is_a_tool_call(trained: Any) -> None:
+    call = {"name": "f", "arguments": '{"a": 1}'}
+    row = {"messages": [message("user", "A"), message("assistant", None, function_call=call)]}
+    assert trained(row)[1] == f'<tool_call>\n{{"name": "f", "arguments": {{"a": 1}}}}\n</tool_call>{END}'
+
+
+def test_tool_calls_have_the_models_own_tokens_and_those_of_others_stay_text(tiny_qwen: Path) -> None:
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    own = ["<tool_call>", "</tool_call>"]
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in own])
+    tokenizer.chat_template += f"{{# {' '.join(own)} #}}"
+    stops = StopTokens(*tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]))
+    call = "<tool_call>\n{}\n</tool_call>"
+    prompt = (SystemMessage(call), HumanMessage(call), AIMessage(call), HumanMessage(call))
+    (row,), _, unlabelled = tokenize(Example("r", prompt, call), DataArgs(data=["-"]), tokenizer, stops)
+    for token in tokenizer.convert_tokens_to_ids(own):
+        assert row.ids.count(token) == row.labels.count(token) == 2 and not unlabelled
+    assert tokenizer.decode(row.ids).count("<tool_call>") == 5
+
+
+@pytest.mark.parametrize("end", ["\U0001f680", "\U000f0000", "x", "x\U0001f680", "\U0001f680x"])
+def test_a_reply_is_learned_whatever_its_first_and_last_tokens_are(trained: Any, end: str) -> None:
+    row = {"messages": [message("user", "A"), message("assistant", end), message("user", "C"),
+                        message("assistant", "D")]}  # fmt: skip
+    _, learned, left_out, _ = trained(row)
+    assert learned == f"{end}{END}D{END}" and not left_out
+
+
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_replies_are_learned_in_the_templates_of_other_models(tiny_qwen: Path, name: str) -> None:
     from transformers import AutoTokenizer
@@ -217,6 +269,17 @@ def test_half_of_a_surrogate_pair_is_a_bad_row_in_every_place(
         counts = load(settings(data=[str(tmp_path / name)], template=template))[0].counts
         assert (counts.examples, len(counts.skipped)) == (1, 4)
         assert all("half of a character" in problem for problem in counts.skipped)
+
+
+def test_half_of_a_surrogate_pair_in_json_within_a_row_is_a_bad_row(settings: Make, tmp_path: Path) -> None:
+    call = {"conversations": [{"from": "human", "value": "A"}, {"from": "function_call", "value": '{"a": "\\ud83d"}'}]}
+    good = {"conversations": [{"from": "human", "value": "A"}, {"from": "gpt", "value": "B"}]}
+    (tmp_path / "h.csv").write_text(
+        'instruction,output,history\nQ,R,"[[""a"", ""\\ud83d""]]"\nQ,R,\n', encoding="utf-8"
+    )
+    for file in (write_jsonl(tmp_path / "c.jsonl", [call, good]), tmp_path / "h.csv"):
+        counts = load(settings(data=[str(file)]))[0].counts
+        assert counts.examples == 1 and ["half of a character" in problem for problem in counts.skipped] == [True]
 
 
 def test_the_cases_that_went_wrong(settings: Make) -> None:

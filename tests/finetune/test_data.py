@@ -16,7 +16,7 @@ from egosrag.prompts.encode import encode
 from finetune.data.dataset import TrainingData, load_data
 from finetune.data.tokenization import IGNORED, StopTokens
 from finetune.trainer.model import load_tokenizer_and_stops
-from tests.finetune.conftest import alpaca, write_jsonl
+from tests.finetune.conftest import alpaca, roleplay, write_jsonl
 
 Make = Callable[..., Any]
 
@@ -132,6 +132,68 @@ def test_locations_in_json_and_csv_are_the_line_numbers_of_the_file(settings: Ma
         assert counts.skipped == [f"{name}:{line}: instruction is empty"]
 
 
+def test_an_object_with_the_columns_of_a_row_is_a_row(settings: Make, tmp_path: Path) -> None:
+    rows = [roleplay(1)[0], {"conversations": [{"from": "human", "value": "A"}, {"from": "gpt", "value": "B"}]}]
+    for row, examples in zip(rows, (2, 1), strict=True):
+        (tmp_path / "one.json").write_text(json.dumps(row), encoding="utf-8")
+        counts = load(settings(data=[str(tmp_path / "one.json")]))[0].counts
+        assert (counts.rows, counts.examples, counts.max_turns) == (1, examples, 1)
+
+
+def test_the_first_row_does_not_decide_for_the_others(settings: Make, tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]}
+    rows = [{}, {"_comment": "mine"}, *alpaca(2), {"instruction": "a"}, chat, {"instruction": "a"}]
+    counts = load(settings(data=[str(write_jsonl(tmp_path / "r.jsonl", rows))]))[0].counts
+    assert counts.examples == 3 and [problem.split(",")[0] for problem in counts.skipped] == [
+        "r.jsonl:1: has the columns none",
+        "r.jsonl:2: has the columns _comment",
+        "r.jsonl:5: output is missing",
+        "r.jsonl:7: has the columns instruction",
+    ]
+    with pytest.raises(TrainingError, match=r"s\.jsonl has the columns a, but rows need"):
+        load(settings(data=[str(write_jsonl(tmp_path / "s.jsonl", [{"a": "b"}] * 120))]))
+
+
+def test_texts_beside_files_of_rows_are_named_and_not_learned(settings: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "LICENSE.txt").write_text("MIT", encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"splits": {}}', encoding="utf-8")
+    write_jsonl(folder / "train.jsonl", alpaca(3))
+    counts = load(settings(data=[str(folder)]))[0].counts
+    assert counts.examples == 3 and [problem.split(":")[0] for problem in counts.skipped] == [
+        "LICENSE.txt",
+        "dataset_info.json row 1",
+    ]
+
+
+@pytest.mark.parametrize("line", ['{"instruction": "a", "output": %s}' % ("9" * 5000), "[" * 100_000])
+def test_numbers_and_nesting_that_python_refuses_are_bad_rows(settings: Make, tmp_path: Path, line: str) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text(f"{line}\n{GOOD}", encoding="utf-8")
+    assert load(settings(data=[str(file)]))[0].counts.skipped[0].startswith("r.jsonl:1: not JSON (")
+    (tmp_path / "r.json").write_text(line, encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"r\.json is not JSON \([^\n]+\)$"):
+        load(settings(data=[str(tmp_path / "r.json")]))
+
+
+def test_a_csv_line_with_a_quotation_mark_too_many_takes_no_other_with_it(settings: Make, tmp_path: Path) -> None:
+    good = "".join(f"a{n},b\n" for n in range(50))
+    (tmp_path / "r.csv").write_text(f'instruction,output\n{good}"open,b\n{good}"e"x,f\n"a\nb",c\nd\n', encoding="utf-8")
+    counts = load(settings(data=[str(tmp_path / "r.csv")]))[0].counts
+    assert counts.examples == 101 and [problem.split(" (")[0] for problem in counts.skipped] == [
+        "r.csv:52: not CSV",
+        "r.csv:103: not CSV",
+        "r.csv:106: wrong number of cells",
+    ]
+
+
+def test_an_array_in_a_file_for_lines_is_named(settings: Make, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(alpaca(2), indent=1), encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"a\.jsonl is one JSON array .*rename it to \.json"):
+        load(settings(data=[str(tmp_path / "a.jsonl")]))
+
+
 def test_an_over_long_row_is_truncated_in_the_question_and_keeps_template_tokens_and_answer(
     settings: Make, tmp_path: Path
 ) -> None:
@@ -191,3 +253,6 @@ def test_a_wrong_encoding_is_reported_in_one_line(settings: Make, tmp_path: Path
     (tmp_path / "gbk.jsonl").write_bytes('{"instruction": "你好", "output": "好"}'.encode("gbk"))
     with pytest.raises(TrainingError, match=r"is not UTF-8 .* convert"):
         load(settings(data=[str(tmp_path / "gbk.jsonl")]))
+    (tmp_path / "u.json").write_text(json.dumps(alpaca(1)), encoding="utf-16")
+    with pytest.raises(TrainingError, match=r"is not UTF-8 .* convert"):
+        load(settings(data=[str(tmp_path / "u.json")]))

@@ -77,6 +77,86 @@ def test_row_formats_of_other_projects(row: dict[str, Any], line: str, answer: s
     assert one.prompt[-2].text.endswith(line) and one.answer == answer and not one.closed
 
 
+@pytest.mark.parametrize(
+    ("written", "learned"),
+    [
+        ('As I always say: "Trust no one." That is my rule.', "As I always say: 'Trust no one.' That is my rule.\""),
+        ("春日:「他说“好”，然后「走」了」", "他说‘好’，然后「走」了”"),
+        ('春日:“什么啊"', "什么啊”"),
+        ("春日:「走」他说:「好」", "春日:「走」他说:「好」”"),
+    ],
+)
+def test_speech_with_quotation_marks_in_it_is_whole(written: str, learned: str) -> None:
+    row = {"agent_role": "春日" if "春日" in written else "Tim", "user_question": "Hm", "agent_response": written}
+    (one,) = roleplay_examples(row, "here", Cast())
+    assert one.answer == learned
+    generated = 'I say: "Yes."'
+    (same,) = roleplay_examples({"role": "Tim", "question": "Hm?", "generated": generated}, "here", Cast())
+    assert same.answer == "I say: 'Yes.'\""
+
+
+@pytest.mark.parametrize(
+    ("role", "speaker", "other"),
+    [
+        ("春日", "春日", "春日的妈妈"),
+        ("凉宫春日", "春日", "阿虚"),
+        ("春日", "凉宫春日", "阿虚"),
+        ("Ann", "Ann", "Annabel"),
+        ("Ann Lee", "Ann", "Annabel"),
+        ("Ann", "Ann Lee", "Joanna"),
+    ],
+)
+def test_a_transcripts_speaker_is_the_role_under_a_part_of_its_name(role: str, speaker: str, other: str) -> None:
+    (one,) = roleplay_examples({"text": f'{other}:"one"\n{speaker}:"two"\n{other}:"three"'}, "here", Cast(role=role))
+    assert one.answer[:-1] == "two"
+
+
+def test_a_role_that_may_be_several_speakers_is_a_bad_row() -> None:
+    text = 'Bo:"one"\nAnn Lee:"two"\nBo:"three"\nAnn Ray:"four"'
+    with pytest.raises(BadRow, match="Ann may be any of Ann Lee, Ann Ray: give --role with one of these names"):
+        roleplay_examples({"text": text}, "here", Cast(role="Ann"))
+
+
+def test_too_long_a_dialogue_loses_whole_turns(tiny_qwen: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from finetune.data.args import DataArgs
+    from finetune.data.tokenization import StopTokens, tokenize
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen)
+    stops = StopTokens(*tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]))
+    row = {**roleplay(1)[0], "scenes": ["Ann has lost her key."]}
+    last = roleplay_examples(row, "here", Cast())[-1]
+    lines = last.prompt[-2].text.split("\n")
+    kept = set()
+    for length in range(1, 900):
+        try:
+            (tokenized,), truncated, _ = tokenize(last, DataArgs(data=["-"], max_length=length), tokenizer, stops)
+        except BadRow:
+            continue
+        text = tokenizer.decode(tokenized.ids)
+        user = text.split("<|im_start|>user\n")[1].split("<|im_end|>")[0]
+        assert user.split("\n") == lines[-len(user.split("\n")) :] and truncated == (user != last.prompt[-2].text)
+        kept.add(len(user.split("\n")))
+    assert kept == {1, 2, 3, len(lines)}
+
+
+def test_what_a_row_has_besides_is_counted_once() -> None:
+    card = {"spec": "chara_card_v2", "data": {"name": "Tim", "description": "Drives a tram.",
+            "post_history_instructions": "Be brief."}}  # fmt: skip
+    turns = [*roleplay(1)[0]["turns"], {"speaker": "Ann", "text": None}, {"speaker": "Tim", "text": "Well?"}]
+    examples = roleplay_examples({"role": card, "turns": turns, "scenes": [{"text": "A key."}, None]}, "here", Cast())
+    assert [one.left_out for one in examples] == [("empty turns", "lorebooks and notes of cards"), ()]
+    assert "Drives a tram." in examples[0].prompt[0].text and "1. A key.\n" in examples[0].prompt[-2].text
+
+
+@pytest.mark.parametrize("row", [{"role": "\0", "question": "Q", "generated": "A"}, {**ZH, "scenes": [1]},
+                                 {**ZH, "spoken": " "}, {**ZH, "role": {"data": {"name": 3}}}])  # fmt: skip
+def test_what_is_no_role_scene_or_line_is_a_bad_row(row: dict[str, Any]) -> None:
+    with pytest.raises(BadRow):
+        roleplay_examples(row, "here", Cast())
+
+
 def test_three_speakers_keep_their_names() -> None:
     row = {"role": "Tim", "turns": [{"speaker": name, "text": name.lower()} for name in ("Ann", "Bob", "Tim")]}
     (one,) = roleplay_examples(row, "here", Cast())
@@ -103,7 +183,11 @@ def test_scenes_are_at_the_beginning_of_the_prompt() -> None:
 def test_profiles_are_role_files_or_descriptions(tmp_path: Path) -> None:
     (tmp_path / "tim.json").write_text(json.dumps({"name": "Tim", "background": ["Tim drives a tram."]}))
     (tmp_path / "desc.json").write_text(json.dumps({"Ann": "She is a nurse.", "老默": {"工作": "鱼贩子"}}))
+    (tmp_path / "v2.json").write_text(
+        json.dumps({"spec": "chara_card_v2", "data": {"name": "Bo", "description": "B."}})
+    )
     cast = load_cast(str(tmp_path), None, True)
+    assert len(cast.cards) == 4 and cast.card("Bo").background[0].text == "B."
     background = {name: cast.card(name).background[0].text for name in ("tim", "Ann", "老默")}
     assert background == {"tim": "Tim drives a tram.", "Ann": "She is a nurse.", "老默": "工作：鱼贩子"}
     assert cast.card("Nobody").background == ()
@@ -111,7 +195,8 @@ def test_profiles_are_role_files_or_descriptions(tmp_path: Path) -> None:
 
 def test_unusable_profiles_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[1]")
-    for path in (tmp_path / "none.json", tmp_path / "list.json"):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for path in (tmp_path / "none.json", tmp_path / "list.json", tmp_path / "deep.json"):
         with pytest.raises(TrainingError, match="cannot use the profiles"):
             load_cast(str(path), None, True)
 
