@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token without a loss, as in transformers
-# Texts that a reply is replaced by to find where it is in a rendered template. Two: a reply may begin or end with the
-# same token as one of them, but not as both.
-_MARKS = (chr(0xF0000), "x")
+_MARKS = (chr(0xF0000), "x", "0")  # texts that a reply is replaced by, to find where it is in a rendered template
 _LINE_BREAK_WITHIN = 500  # characters: a truncated question starts at the next line if one begins within so many
 
 
@@ -177,15 +175,16 @@ def _reply_span(
     Its ids are those that change when it is replaced. They may have a space before them (Llama 2's template) and white
     space before the stop token.
     """
-    start, end = len(ids), 0
-    for mark in _MARKS:
-        other = encode(tokenizer, [*prompt[:n], AIMessage(mark), *prompt[n + 1 :]], template=args.template)
-        if other == ids:  # the reply is the mark
-            continue
-        begin = _common(ids, other)
-        start, end = min(start, begin), max(end, len(ids) - _common(ids[begin:][::-1], other[begin:][::-1]))
     text = str(prompt[n].content)
-    if list(ids[start:end]) not in (encode_own_text(tokenizer, t) for t in (text, text.strip(), f" {text.strip()}")):
+    own = encode_own_text(tokenizer, text)
+    encoded = {mark: encode_text(tokenizer, mark) for mark in _MARKS}
+    # A common first or last token would not change.
+    differing = (mark for mark, other in encoded.items() if own[:1] != other[:1] and own[-1:] != other[-1:])
+    mark = next(differing, _MARKS[0])
+    replaced = encode(tokenizer, [*prompt[:n], AIMessage(mark), *prompt[n + 1 :]], template=args.template)
+    start = _common(ids, replaced)
+    end = len(ids) - _common(ids[start:][::-1], replaced[start:][::-1])
+    if list(ids[start:end]) not in (own, *(encode_own_text(tokenizer, t) for t in (text.strip(), f" {text.strip()}"))):
         return None
     for stop in range(end, min(end + 2, len(ids))):
         if ids[stop] == stops.turn:
