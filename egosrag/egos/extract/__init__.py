@@ -11,6 +11,7 @@ Read in this order:
 - ``superseded``: statements that a later place of the sources says are so no longer.
 - ``headings``: the heading of a card that a statement's own words decide.
 - ``descriptions``: sentences that describe the role in so many words, which need no model.
+- ``profile``: sources of lines ``field: value``, which need none either.
 - ``claims``: names and numbers of a statement that its evidence does not support.
 - ``dialogue``: the role's own lines, found by patterns.
 - ``dynamic``: searches the sources for each line of the conversation, or puts them into the prompt as they are.

@@ -36,6 +36,7 @@ from egosrag.egos.extract.evidence import (
 )
 from egosrag.egos.extract.headings import fitting_heading
 from egosrag.egos.extract.mentions import Mentions
+from egosrag.egos.extract.profile import profile_fields
 from egosrag.egos.extract.questions import CHAPTER_PASSAGES, answers, form_of_address
 from egosrag.egos.extract.superseded import mark_superseded
 from egosrag.egos.reviser import Reviser
@@ -115,6 +116,9 @@ class Extract(Step[tuple[Sources, str], Role]):
         count = partial(count_tokens, self.model)
         timeline = timeline_of(sources)
         chunks = split_sources(sources, self._chunk_tokens(name), count, paragraphs=not self.refines, timeline=timeline)
+        if not self.refines:  # a profile is quoted line by line
+            profiles = {number for number, (_, text) in enumerate(sources) if profile_fields(text, name)}
+            chunks = [chunk for chunk in chunks if chunk.source not in profiles]
         reading = select_chunks(chunks, name, self.max_chunks)
         chapters = [] if self.refines else self._chapters(sources, chunks, name, count, timeline)
         step = f"reading about {name}"
@@ -161,7 +165,8 @@ class Extract(Step[tuple[Sources, str], Role]):
         everything = [*chunks, *chapters]
         done = _ProgressFile(self.progress_file, self._key(everything, sources, name))
         found = done.resume()
-        self.progress(step, done.chunks, len(everything))
+        if everything:
+            self.progress(step, done.chunks, len(everything))
         about = [None if self.refines else Mentions(text, name).about for _, text in sources]
 
         def read(number: int) -> list[FoundStatement]:
