@@ -248,12 +248,12 @@ def _from_transcript(text: str, cast: Cast) -> _Dialogue:
 
 
 def _names_of(name: str, speakers: Set[str]) -> set[str]:
-    """The speakers of a transcript who are ``name``: under it, a part of it (春日 for 凉宫春日), or a longer one.
+    """The speakers of a transcript who are ``name``: under it, or parts of it (春日 for 凉宫春日), or a longer one.
 
     Raises:
         BadRow: several longer names contain it.
     """
-    own = {speaker for speaker in speakers if _is_part(speaker, name)}
+    own = {name} & speakers or {speaker for speaker in speakers if _is_part(speaker, name)}
     if own:
         return own
     longer = {speaker for speaker in speakers if _is_part(name, speaker)}

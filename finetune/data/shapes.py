@@ -204,9 +204,12 @@ class ShapeDetector:
             BadRow: it has no shape.
             TrainingError: nor has one of the first hundred rows.
         """
-        self._last = detect_shape(columns, self.shape) or self._last
-        if self._last and any(needed & columns for needed in _COLUMNS[self._last]):
-            return self._last
+        known = detect_shape(columns, self.shape)
+        if known is None and self._last and any(needed & columns for needed in _COLUMNS[self._last]):
+            known = self._last
+        if known:
+            self._last = known
+            return known
         names = [self.shape] if self.shape != "auto" else list(_COLUMNS)
         needs = "; ".join(f"{name}: {' or '.join('+'.join(sorted(c)) for c in _COLUMNS[name])}" for name in names)
         lacks = f"has the columns {', '.join(sorted(columns)) or 'none'}, but rows need {needs}"

@@ -100,6 +100,7 @@ def test_speech_with_quotation_marks_in_it_is_whole(written: str, learned: str) 
     [
         ("春日", "春日", "春日的妈妈"),
         ("凉宫春日", "春日", "阿虚"),
+        ("春日的妈妈", "春日的妈妈", "春日"),
         ("春日", "凉宫春日", "阿虚"),
         ("Ann", "Ann", "Annabel"),
         ("Ann Lee", "Ann", "Annabel"),
@@ -209,6 +210,15 @@ def test_rows_without_a_reply_of_the_role_are_skipped(settings: Make, tmp_path: 
         "Tim answers no other speaker in it",
         "role is not a card, or turns are not speakers with texts",
     ]
+
+
+def test_a_folder_of_transcripts_is_read_file_by_file(settings: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for n in range(3):
+        (folder / f"{n}.txt").write_text('Ann:"Who?"\nTim:"Me."', encoding="utf-8")
+    counts = load(settings(data=[str(folder)], shape="roleplay", role="Tim"))[0].counts
+    assert (counts.rows, counts.examples) == (3, 3)
 
 
 def test_transcripts_of_a_real_character(settings: Make, shared_data: Path) -> None:
