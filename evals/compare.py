@@ -3,14 +3,17 @@
     python -m evals.compare before.jsonl after.jsonl                     two --records files of one model each
     python -m evals.compare run.jsonl#pocket run.jsonl#lora --json       two models of one file
 
-Reads the records of ``evals.chatbot``, ``rag``, ``roleplay``, ``talk``, ``nextline``, ``ppl`` and ``judge``. Only items
-of both runs count. An interval is a bootstrap over the items' differences: narrower than the intervals of the two runs
-suggest.
+Reads the records of ``evals.chatbot``, ``rag``, ``manual``, ``roleplay``, ``talk``, ``nextline``, ``ppl`` and
+``judge``. Only items of both runs count, and not those whose recorded contents differ: these are different rows with
+the same id. Of a run that was recorded under several settings the last one counts. An interval is a bootstrap over the
+items' differences: narrower than the intervals of the two runs suggest.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,32 +22,62 @@ import typer
 
 from egosrag.errors import SettingsError
 from evals.common import stats
-from evals.common.records import item_of, measures_of, read_jsonl
+from evals.common.records import Record, contents_of, item_of, measures_of, numbered_rows
 
 Run = dict[str, dict[str, float]]  # item: measure: value
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 def read_run(source: str) -> Run:
-    """The measures of a run by item.
+    """The measures of a run by item, see :func:`read_records`."""
+    return {item: measures for item, (_, measures) in read_records(source).items()}
+
+
+def read_records(source: str) -> dict[str, tuple[Record, dict[str, float]]]:
+    """The contents (see ``contents_of``) and the measures of a run by item.
 
     Args:
         source: ``FILE`` with the records of one model or system, or ``FILE#NAME`` for one of several.
 
     Raises:
         SourceError: The file cannot be read.
-        SettingsError: It has no records, or those of several models and none is named.
+        SettingsError: It has no records, a malformed one, or those of several models and none is named.
     """
     path, name = (source, None) if Path(source).exists() else _split_name(source)
-    records = [row for row in read_jsonl(Path(path)) if "key" in row]
-    names = list(dict.fromkeys(row["who"] for row in records if "who" in row))
+    rows = list(numbered_rows(Path(path)))
+    records = [(line, row) for line, row in rows if "key" in row]
+    names = list(dict.fromkeys(str(row["who"]) for _, row in records if "who" in row))
     if name is None and len(names) > 1:
         raise SettingsError(f"{path} has several runs: name one, such as {path}#{names[0]}")
     if name is not None and name not in names:
         raise SettingsError(f"{path} has no run of {name}: it has {', '.join(names) or 'one without a name'}")
-    run = {item_of(row): measures_of(row) for row in records if name in (None, row.get("who"))}
-    if not run:
+    data = next((row["run"].get("data") for _, row in rows[:1] if isinstance(row.get("run"), dict)), None)
+    own = [(line, row) for line, row in records if name is None or str(row.get("who")) == name]
+    last = own[-1][1].get("setting") if own else None
+    found: dict[str, tuple[Record, dict[str, float]]] = {}
+    left_out = 0
+    for line, row in own:
+        try:
+            item, contents, measures = item_of(row), contents_of(row), measures_of(row)
+            if isinstance(data, dict) and "content" not in row and row["key"][0] in data:
+                contents["content"] = data[row["key"][0]]  # of PPL mode: the digest of the task's file
+            if not all(map(math.isfinite, measures.values())):
+                raise ValueError("a measure is not a finite number")
+        except _MALFORMED as error:
+            raise SettingsError(f"{path}: line {line} is not a record ({error!r}): correct or delete it") from error
+        if row.get("setting", last) != last:
+            left_out += 1
+            continue
+        left_out += item in found
+        found[item] = contents, measures
+    if not found:
         raise SettingsError(f"{path} has no records: give the --records file of a run")
-    return run
+    if left_out:
+        print(
+            f"{source}: {left_out} records of other weights, rows or settings are left out: those of the last count",
+            file=sys.stderr,
+        )
+    return found
 
 
 def _split_name(source: str) -> tuple[str, str | None]:
@@ -98,13 +131,32 @@ def show(names: tuple[str, str], result: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
+def paired(first: str, second: str) -> tuple[Run, Run, int]:
+    """The measures of two runs without the items whose contents differ, and how many items these are.
+
+    Raises:
+        SourceError, SettingsError: As :func:`read_records`.
+    """
+    one, other = read_records(first), read_records(second)
+    differ = {item for item in one.keys() & other.keys() if _differ(one[item][0], other[item][0])}
+    runs = [{i: measures for i, (_, measures) in run.items() if i not in differ} for run in (one, other)]
+    return runs[0], runs[1], len(differ)
+
+
+def _differ(one: Record, other: Record) -> bool:
+    return any(one[name] != other[name] for name in one.keys() & other.keys())
+
+
 def command(
     first: Annotated[str, typer.Argument(metavar="FILE[#NAME]", help="Records of the first run.")],
     second: Annotated[str, typer.Argument(metavar="FILE[#NAME]", help="Records of the second run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare two runs."""
-    result = compare(read_run(first), read_run(second))
+    before, after, differ = paired(first, second)
+    if differ:
+        print(f"{differ} items are left out: their rows have the same ids and different contents", file=sys.stderr)
+    result = {**compare(before, after), "other_contents": differ}
     if as_json:
         print(json.dumps({"runs": [first, second], **result}, ensure_ascii=False))
     else:

@@ -36,7 +36,9 @@ from egosrag.prompts import render
 from egosrag.schema import Role
 from evals.common.command import AsJson, finish, run
 from evals.common.estimates import estimate, percent
+from evals.common.experiment import digest
 from evals.common.facts import contains
+from evals.common.models import weight_files
 from evals.common.records import Record, Records
 from evals.roleplay.detectors import BROKE, stance
 
@@ -177,14 +179,19 @@ def declines(reply: str) -> bool:
 
 def measure(model: Any, todo: Sequence[Case], settings: Settings, records: Records, workers: int) -> list[Record]:
     """Play the cases that ``records`` does not have yet, ``workers`` at a time; the records of all of them."""
-    missing = [case for case in todo if case.key not in records]
+    missing = [case for case in todo if not _is_recorded(case, records)]
     done = len(todo) - len(missing)
     with Progress() as progress, ThreadPoolExecutor(workers) as pool:
         for case, record in zip(missing, pool.map(lambda case: play(model, case, settings), missing), strict=True):
-            records.add(case.key, record)
+            records.add(case.key, {"content": digest(case), **record})
             done += 1
             progress("talk", done, len(todo))
     return [records[case.key] for case in todo]
+
+
+def _is_recorded(case: Case, records: Records) -> bool:
+    """Whether there is a record of a case with the same card, lines and questions; old records do not have these."""
+    return case.key in records and records[case.key].get("content", digest(case)) == digest(case)
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
@@ -231,11 +238,20 @@ def command(
     if unknown := {*families, *languages} - {*FAMILIES, *LANGUAGES}:
         raise SettingsError(f"no family or language {', '.join(sorted(unknown))}: see python -m evals.talk --help")
     flags: dict[str, Any] = {"seed": 1, "model": model, "adapter": adapter}
-    flags |= dict(pair.split("=", 1) for pair in sets or ())
+    for pair in sets or ():
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {pair} has no =: write --set KEY=VALUE")
+        flags[key.strip()] = value.strip()
     settings = Settings.load(**flags)
     todo = list(cases(families, languages, cards))
-    made_from = {"evaluation": "talk", "settings": settings.model_dump_json(exclude={"data_dir", "cache_dir"})}
-    found = measure(assemble.chat_model(settings), todo, settings, Records(records, made_from), workers)
+    made_from: dict[str, Any] = {"evaluation": "talk"}
+    made_from["settings"] = settings.model_dump_json(exclude={"data_dir", "cache_dir"})
+    # Other models (pocket, servers, names of the hub) have no weight files, and the records of earlier runs go on.
+    files = [weight_files(name) for name in (settings.model, settings.adapter or "")]
+    made_from |= {"files": files} if any(files) else {}
+    store = Records(records, made_from)  # before the model is loaded: the file may be that of another run
+    found = measure(assemble.chat_model(settings), todo, settings, store, workers)
     result = {"model": settings.model, "scores": summary(found)}
     finish(result, _show, as_json, (records, None))
 

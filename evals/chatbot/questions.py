@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from egosrag.errors import SettingsError, SourceError
-from evals.common.records import Record, read_jsonl
+from evals.common.records import Record, numbered_rows
 
 DATA = Path(__file__).parents[1] / "data"
 TASKS = ("basic", "professional", "translation", "open")
@@ -56,27 +56,45 @@ def load_rows(files: Sequence[Path] = ()) -> list[Record]:
     """The question rows of the files; by default our own, English and Chinese.
 
     Raises:
-        SourceError: A row is malformed, or there are none.
+        SourceError: A row is malformed or has the id of another, or there are none.
     """
-    rows = []
+    rows: dict[str, Record] = {}
     for path in files or (DATA / "chatbot.en.jsonl", DATA / "chatbot.zh.jsonl"):
-        for row in read_jsonl(path):
-            rows.append(_check(row, path))
+        for line, found in numbered_rows(path):
+            row = {name: value for name, value in found.items() if value is not None}
+            if wrong := _wrong(row):
+                raise SourceError(
+                    f"{path}: line {line} has a wrong {wrong} and is not a question row: give id, task "
+                    f"({', '.join(TASKS)}), language (en, zh), question, reference and facts"
+                )
+            if row["id"] in rows:
+                raise SourceError(f"{path}: line {line} has the id {row['id']} of an earlier row: give it its own")
+            rows[row["id"]] = {"reference": "", "facts": [], **row}
     if not rows:
         raise SourceError("there are no questions: give --data a JSONL file with some")
-    return rows
+    return list(rows.values())
 
 
-def _check(row: Record, path: Path) -> Record:
-    texts = all(isinstance(row.get(key), str) and row[key] for key in ("id", "question"))
+def _wrong(row: Record) -> str:
+    """The field of a row that is wrong; empty for a question row. A field that is null is one that is not given."""
     facts: Any = row.get("facts", [])
-    groups = isinstance(facts, list) and all(isinstance(g, list) and all(isinstance(a, str) for a in g) for g in facts)
-    if not texts or row.get("task") not in TASKS or row.get("language") not in ("en", "zh") or not groups:
-        raise SourceError(
-            f"{path}: {str(row)[:60]} is not a question row: give id, task ({', '.join(TASKS)}), language (en, zh), "
-            "question, reference and facts"
-        )
-    return {"reference": "", "facts": [], **row}
+    right = {
+        "id": isinstance(row.get("id"), str) and row["id"],
+        "question": isinstance(row.get("question"), str),
+        "task": row.get("task") in TASKS,
+        "language": row.get("language") in ("en", "zh"),
+        "reference": isinstance(row.get("reference", ""), str),
+        "reference of a translation": row.get("task") != "translation" or str(row.get("reference", "")).strip(),
+        "kind": isinstance(row.get("kind", ""), str),
+        "final": isinstance(row.get("final", False), bool),
+        "facts": isinstance(facts, list) and all(map(_is_fact, facts)),
+    }
+    return next((name for name, holds in right.items() if not holds), "")
+
+
+def _is_fact(group: Any) -> bool:
+    """Whether it is a list of wordings; an empty wording is in every answer, and none of an empty list in any."""
+    return isinstance(group, list) and bool(group) and all(isinstance(a, str) and a.strip() for a in group)
 
 
 def limited(rows: Sequence[Record], limit: int | None) -> list[Record]:

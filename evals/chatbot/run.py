@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from egosrag.console import Progress
-from egosrag.errors import WindowError
+from egosrag.errors import SessionError, WindowError
 from evals.chatbot.questions import REFERENCES, Model, limited, load_rows
 from evals.chatbot.scorer import score
 from evals.common import experiment
@@ -22,14 +22,14 @@ class ChatTarget:
         self._model = model
 
     def __call__(self, inputs: Record) -> Record:
-        """The answer and how it ended; None with the reason when the question exceeds the context window."""
+        """The answer and how it ended; None with the reason when the question is empty or exceeds the window."""
         from egosrag import Chatbot
 
         # A base model does not know system messages: to it one is a line of the text that it continues.
         bot = Chatbot(self._model.loaded, system=None if self._model.template else "")
         try:
             reply = bot.say(inputs["question"])
-        except WindowError as error:
+        except (SessionError, WindowError) as error:
             return {"answer": None, "reason": str(error)}
         return {
             "answer": reply.text,
@@ -85,4 +85,7 @@ def evaluate(
                 only=only,
                 upload=upload,
             )
+            for record in results[model.label]:
+                if record["answer"] is None:
+                    progress.note(f"{model.label}: {record['item']} is not answered: {record['reason']}")
     return results

@@ -11,16 +11,55 @@ from typing import Annotated, Any
 
 import typer
 
-from egosrag.errors import EgosRagError
+from egosrag.errors import EgosRagError, SettingsError
 from egosrag.parallel import Backend
+from evals.common import langsmith
+from evals.common.models import check_model
+from evals.common.records import check_writable
 
-Figure = Annotated[Path | None, typer.Option(help="Chart to write: .png, .svg or .pdf.")]
-JudgeModel = Annotated[str | None, typer.Option(help="An LLM that judges the answers too: openai:NAME, a folder, ...")]
+_FIGURES = (".png", ".svg", ".pdf")
+
+
+def _check_file(path: Path | None) -> Path | None:
+    if path:
+        check_writable(path)
+    return path
+
+
+def _check_figure(path: Path | None) -> Path | None:
+    if path and path.suffix.lower() not in _FIGURES:
+        raise SettingsError(f"--figure {path} is not a chart that can be written: name a .png, .svg or .pdf file")
+    return _check_file(path)
+
+
+def _check_judge(name: str | None) -> str | None:
+    if name:
+        check_model(name)
+    return name
+
+
+def _check_upload(upload: bool) -> bool:
+    if upload:
+        langsmith.client()
+    return upload
+
+
+# The callbacks check before the work what would otherwise end it: a run may take hours.
+Figure = Annotated[Path | None, typer.Option(help="Chart to write: .png, .svg or .pdf.", callback=_check_figure)]
+JudgeModel = Annotated[
+    str | None,
+    typer.Option(help="An LLM that judges the answers too: openai:NAME, a folder, ...", callback=_check_judge),
+]
 JudgeK = Annotated[int, typer.Option(min=1, help="The judge's samples for each order of the answers.")]
 JudgeRecords = Annotated[
-    Path | None, typer.Option(help="JSONL for the judgements, to resume from; with several parts, a file for each.")
+    Path | None,
+    typer.Option(
+        help="JSONL for the judgements, to resume from; with several parts, a file for each.", callback=_check_file
+    ),
 ]
-Upload = Annotated[bool, typer.Option("--upload", help="Send the dataset and the traced runs to LangSmith.")]
+Upload = Annotated[
+    bool, typer.Option("--upload", help="Send the dataset and the traced runs to LangSmith.", callback=_check_upload)
+]
 BackendOption = Annotated[
     Backend, typer.Option(help="Run in this process, or on the Ray cluster of RAY_ADDRESS or of this machine.")
 ]
@@ -37,7 +76,9 @@ Write = Callable[[Result, Path], None]
 def finish(
     result: Result, show: Callable[[Result], None], as_json: bool, *outputs: tuple[Path | None, Write | None]
 ) -> None:
-    """Write the files of an evaluation, print its result on standard output and the file names on standard error.
+    """Print the result of an evaluation on standard output, write its files, and print their names on standard error.
+
+    The result is printed first: it is not lost where a file cannot be written.
 
     Args:
         result: The result of the evaluation.
@@ -47,13 +88,13 @@ def finish(
             None when the file is already written. The stem of several files (``judge.jsonl`` for
             ``judge.basic.jsonl``) represents all of them.
     """
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+    else:
+        show(result)
     for path, write in outputs:
         if path and write:
             write(result, path)
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
     for path in filter(None, (path for path, _ in outputs)):
         for file in [path] if path.exists() else sorted(path.parent.glob(f"{path.stem}.*{path.suffix}")):
             print(f"wrote {file}", file=sys.stderr)

@@ -35,9 +35,10 @@ class Dataset:
     _by_id: dict[str, Record] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._by_id.update((row["id"], row) for row in self.rows)
-        if len(self._by_id) < len(self.rows):
-            raise SettingsError(f"rows of {self.name} share an id: give every row its own")
+        for row in self.rows:
+            if row["id"] in self._by_id:
+                raise SettingsError(f"rows of {self.name} share the id {row['id']}: give every row its own")
+            self._by_id[row["id"]] = row
 
     def row(self, row_id: str) -> Record:
         """The row with that id."""
@@ -80,7 +81,8 @@ def run(
         upload: Send the dataset, the experiment and its traces to LangSmith.
 
     Returns:
-        The records, ``{"who": system, "item": row id, ...outputs, "measures"}``, in the order of the rows.
+        The records, ``{"who": system, "item": row id, "content": digest of the row, "setting": ``made_of``, ...outputs,
+        "measures"}``, in the order of the rows.
 
     Raises:
         Exception: The first error of the target or the scorer; what was recorded until then stays.
@@ -90,7 +92,8 @@ def run(
     missing = [i for i in ids if keys[i] not in records]
 
     def record(row_id: str, outputs: Record, measures: dict[str, Any]) -> None:
-        records.add(keys[row_id], {"who": system, "item": row_id, **outputs, "measures": measures})
+        about = {"who": system, "item": row_id, "content": digest(dataset.row(row_id)), "setting": made_of}
+        records.add(keys[row_id], {**about, **outputs, "measures": measures})
         progress(system, sum(keys[i] in records for i in ids), len(ids))
 
     if missing:

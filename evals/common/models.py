@@ -9,6 +9,8 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
+from egosrag.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -61,6 +63,26 @@ class ModelSpec:
     def weights(self) -> list[list[tuple[str, int, int]]]:
         """The weight files of the model and of its adapter, see :func:`weight_files`."""
         return [weight_files(self.name), weight_files(self.adapter or "")]
+
+
+def check_model(name: str) -> None:
+    """Check that there is a model of a name; local weights are not loaded, those of the hub are downloaded.
+
+    Raises:
+        ModelError: There is none, or the key of its server is missing.
+    """
+    from egosrag import load_chat_model
+    from egosrag.models.catalogue import resolve
+    from egosrag.models.runtime.checkpoint import checkpoint_folder
+
+    found = resolve(name)
+    if found.lower().endswith(".gguf"):
+        if not Path(found).expanduser().is_file():
+            raise ModelError(f"there is no file {found}: check the path")
+    elif ":" in found:
+        load_chat_model(found)
+    else:
+        checkpoint_folder(found)
 
 
 def weight_files(folder: str) -> list[tuple[str, int, int]]:

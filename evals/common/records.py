@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,37 @@ def _parse(line: str) -> tuple[Record, str]:
     """The row of a line, and what is wrong with it."""
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return {}, f"is not JSON ({getattr(error, 'msg', 'nested too deep')}): give a JSONL file"
+    except json.JSONDecodeError as error:
+        return {}, f"is not JSON ({error.msg}): give a JSONL file"
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else "a number has too many digits"
+        return {}, f"is not JSON that can be read ({reason}): fix it"
     if not isinstance(row, dict):
         return {}, "is not a JSON object: give a JSONL file"
     return row, "" if is_text(row) else f"has half of a character ({_HALVES}), or bytes that are not UTF-8: fix it"
+
+
+def check_writable(path: Path) -> None:
+    """Check before the work that a file can be written after it; the folder is created.
+
+    Raises:
+        SettingsError: It is a folder, or its folder cannot be created or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SettingsError(f"{path} cannot be written: {path.parent} is no folder: name another file") from error
+    except OSError as error:
+        raise not_written(path, error) from error
+    if path.is_dir():
+        raise SettingsError(f"{path} cannot be written: it is a folder: name a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingsError(f"{path} cannot be written: you may not write there: name another file")
+
+
+def not_written(path: Path, error: OSError) -> SettingsError:
+    """The error of a file that cannot be written."""
+    return SettingsError(f"{path} cannot be written ({error.strerror}): name another file")
 
 
 class Records:
@@ -69,17 +96,22 @@ class Records:
         made_from: What the records depend on (model, prompts, ...), as JSON values.
 
     Raises:
-        SettingsError: The file has the records of another run.
+        SettingsError: The file has the records of another run, or cannot be read or written.
     """
 
     def __init__(self, path: Path | None, made_from: Mapping[str, Any]) -> None:
         self._path = path
         self._by_key: dict[tuple[Hashable, ...], Record] = {}
-        if path and path.exists() and path.stat().st_size:
-            self._read(path, made_from)
-        elif path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"run": made_from}, ensure_ascii=False) + "\n", encoding="utf-8")
+        if path is None:
+            return
+        check_writable(path)
+        try:
+            if path.exists() and path.stat().st_size:
+                self._read(path, made_from)
+            else:
+                path.write_text(json.dumps({"run": made_from}, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise not_written(path, error) from error
 
     def _read(self, path: Path, made_from: Mapping[str, Any]) -> None:
         content = path.read_bytes()
@@ -88,7 +120,7 @@ class Records:
             first, *rest = [json.loads(line) for line in complete.decode("utf-8").split("\n") if line]
             same = first["run"] == json.loads(json.dumps(made_from))
             self._by_key = {tuple(record["key"]): record for record in rest}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SettingsError(f"{path} is not a file of such records ({error!r}): name another one") from error
         if not same:
             raise SettingsError(f"{path} has the records of another model, other data or options: name another file")
@@ -102,26 +134,48 @@ class Records:
         return self._by_key[key]
 
     def add(self, key: tuple[Hashable, ...], record: Record) -> None:
-        """Add a record and write it to the file at once."""
+        """Add a record and write it to the file at once.
+
+        Raises:
+            SettingsError: The file cannot be written, such as on a full disk.
+        """
         record = {"key": list(key), **record}
         self._by_key[key] = record
         if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            except OSError as error:
+                raise not_written(self._path, error) from error
 
 
 def item_of(record: Record) -> str:
     """What a record is about: the id of its row, or its key. It is the same in every run on the same rows."""
-    if "who" in record:
+    if "item" in record:
         return str(record["item"])
     return "/".join(map(str, record["key"]))
+
+
+_CONTENTS = ("content", "question", "reference", "gold", "role", "characters")
+
+
+def contents_of(record: Record) -> Record:
+    """What a record says about the content of its row, by field: the row's digest, or a part of the row itself.
+
+    Records of the same row have the same values in the fields that both have, whatever model or setting made them.
+    """
+    return {name: record[name] for name in _CONTENTS if name in record}
 
 
 _PPL_RULES = {"accuracy": "prediction", "acc": "acc", "acc_norm": "acc_norm"}
 
 
 def measures_of(record: Record) -> dict[str, float]:
-    """The numbers of a record of any evaluation: its measures, the hits of PPL mode, or a judge's scores."""
+    """The numbers of a record of any evaluation: its measures, the hits of PPL mode, or a judge's scores.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, OverflowError: The record is malformed.
+    """
     if "measures" in record:
         return {name: float(value) for name, value in record["measures"].items() if value is not None}
     if "prediction" in record:

@@ -11,7 +11,7 @@ from egosrag.errors import SourceError
 from evals.common import stats
 from evals.common.records import Record
 from evals.judge.asking import Result, judgement_of
-from evals.judge.cases import TIE, Case
+from evals.judge.cases import Case, check_people
 from evals.judge.report import PEOPLE_SHARE, winner
 from evals.judge.verdict import Sample, combine, most_doubtful, outcome
 
@@ -27,12 +27,8 @@ def agreement(results: Sequence[Result], people_share: float) -> dict[str, Any]:
     Raises:
         SourceError: No case has a person's verdict, or one names neither of its answers.
     """
+    check_people([case for _, case, _ in results])
     judged = [(case, j) for _, case, j in results if case.human is not None]
-    if not judged:
-        raise SourceError("no row has a person's verdict: give rows with human, or --questions, --answers and --human")
-    for case, _ in judged:
-        if case.human not in (TIE, *case.answers):
-            raise SourceError(f"row {case.id}: {case.human!r} is not an answer of it: write a name of answers, or tie")
     people = [str(case.human) for case, _ in judged]
     doubtful = set(most_doubtful([j.doubt for _, j in judged], people_share))
     ways = {

@@ -14,7 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from egosrag.errors import SettingsError, WindowError
 from egosrag.models.continuation import continue_prefix, supports_prefix
 from evals.common import experiment
-from evals.common.models import ModelSpec, Sampling
+from evals.common.models import ModelSpec, Sampling, weight_files
 from evals.common.records import Records
 from evals.judge.cases import LETTERS, MODES, Case, load_cases, split_answers
 from evals.judge.prompt import judge_prompt, verdict_beginning
@@ -159,7 +159,6 @@ def judge_cases(
     options: JudgeOptions,
     *,
     records: Path | None = None,
-    upload: bool = False,
     model: BaseChatModel | None = None,
 ) -> list[Result]:
     """Judge cases with the model of a name; judgements that ``records`` already has are not asked again.
@@ -169,7 +168,6 @@ def judge_cases(
         cases: What to judge; in mode ``score`` each answer on its own.
         options: The judge.
         records: JSONL of the judgements, to resume from.
-        upload: Send the judgements to LangSmith.
         model: The loaded judge, for several calls that share it (as they must share a script).
 
     Raises:
@@ -185,11 +183,13 @@ def judge_cases(
         "criteria": options.criteria,
         "examples": sha256(repr(examples).encode()).hexdigest()[:16] if examples else "",
     }
-    judge = Judge(model or options.load(), mode, options.k, options.criteria, examples)
-    results = run(judge, cases, Records(records, made_from))
-    if upload:
-        publish(mode, options.model, results)
-    return results
+    # Other judges (pocket, servers, names of the hub) have no weight files, and the records of earlier runs go on.
+    if files := weight_files(options.model):
+        made_from["files"] = files
+    for _, case in units(mode, cases):
+        check_answers(mode, case)
+    store = Records(records, made_from)  # before the model is loaded: the file may be that of another judge
+    return run(Judge(model or options.load(), mode, options.k, options.criteria, examples), cases, store)
 
 
 def run(judge: Judge, cases: Sequence[Case], records: Records) -> list[Result]:

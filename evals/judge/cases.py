@@ -8,7 +8,7 @@ entered in ``evals.judge label``, and makes the row an example for the judge.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -63,17 +63,41 @@ def load_cases(path: Path) -> list[Case]:
     Raises:
         SourceError: The file does not exist, is empty, or has a malformed row or two rows with the same id.
     """
-    cases = []
+    cases: dict[str, tuple[int, Case]] = {}
     for n, row in enumerate(read_jsonl(path), 1):
         try:
-            cases.append(case_of(row, str(n)))
+            case = case_of(row, str(n))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(f"{path}: row {n} has no question with answers to judge ({error!r})") from error
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise SourceError(
+                f"{path}: row {n} has no question with answers to judge, or a wrong label ({reason}): fix it"
+            ) from error
+        first, _ = cases.setdefault(case.id, (n, case))
+        if first != n:
+            raise SourceError(f"{path}: rows {first} and {n} have the same id {case.id!r}: give each its own")
     if not cases:
         raise SourceError(f"{path} has no rows: give a question and its answers a line")
-    if len({case.id for case in cases}) < len(cases):
-        raise SourceError(f"{path} has rows with the same id: give each its own")
-    return cases
+    return [case for _, case in cases.values()]
+
+
+def check_people(cases: Sequence[Case], source: object = "the rows") -> None:
+    """Check that a person gave a verdict on a case, and that each verdict is an answer of its case, or a tie.
+
+    Args:
+        cases: The cases.
+        source: What they were read from.
+
+    Raises:
+        SourceError: No case has a person's verdict, or one names neither of its answers.
+    """
+    judged = [case for case in cases if case.human is not None]
+    if not judged:
+        raise SourceError("no row has a person's verdict: give rows with human, or --questions, --answers and --human")
+    for case in judged:
+        if case.human not in (TIE, *case.answers):
+            raise SourceError(
+                f"{source}: row {case.id}: {case.human!r} is not an answer of it: write a name of answers, or tie"
+            )
 
 
 def case_of(row: Mapping[str, Any], number: str) -> Case:
@@ -83,13 +107,33 @@ def case_of(row: Mapping[str, Any], number: str) -> Case:
     if not answers or not all(isinstance(text, str) for text in texts):
         raise ValueError("question, reference and answers must be texts")
     return Case(
-        id=str(row.get("id", number)),
+        id=number if row.get("id") is None else str(row["id"]),
         question=texts[0],
         answers=answers,
         reference=texts[1],
         human=row.get("human"),
-        label=dict(row.get("label") or {}),
+        label=_label(row.get("label") or {}),
     )
+
+
+def _label(label: Any) -> dict[str, Any]:
+    """A person's label, checked; a field that is null counts as left out.
+
+    Raises:
+        ValueError: It is no label, or a field has a wrong type.
+    """
+    if not isinstance(label, dict):
+        raise ValueError("label must be {scores or order, why}")
+    label = {key: value for key, value in label.items() if value is not None}
+    scores, order = label.get("scores", {}), label.get("order", [])
+    numbers = list(scores.values()) if isinstance(scores, dict) else [None]
+    if not all(type(n) in (int, float) and 0 <= n <= 100 for n in numbers):
+        raise ValueError("scores of a label must be {NAME: 0 to 100}")
+    if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
+        raise ValueError("order of a label must be a list of names")
+    if not isinstance(label.get("why", ""), str):
+        raise ValueError("why of a label must be a text")
+    return label
 
 
 def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> list[Case]:
@@ -105,10 +149,10 @@ def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> lis
     """
     if len(answers) != 2:
         raise SourceError(f"{len(answers)} files of answers were given: give two, each as NAME=FILE")
-    question_texts = {row["question_id"]: row["text"] for row in read_jsonl(questions)}
-    texts = {name: {row["question_id"]: row["text"] for row in read_jsonl(path)} for name, path in answers.items()}
+    question_texts = _texts(questions)
+    texts = {name: _texts(path) for name, path in answers.items()}
     try:
-        verdicts = human.read_text(encoding="utf-8").split()
+        verdicts = human.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise SourceError(f"{human} cannot be read: give a verdict a line ({reason})") from error
@@ -121,11 +165,28 @@ def load_faireval(questions: Path, answers: dict[str, Path], human: Path) -> lis
             else f"{len(verdicts)} verdicts on {len(question_texts)} questions"
         )
         raise SourceError(f"{human} has {what}: give {', '.join(answers)} or TIE, a line for each question")
-    try:
-        rows = [
-            {"id": n, "question": text, "answers": {name: t[n] for name, t in texts.items()}, "human": names[v.lower()]}
-            for (n, text), v in zip(question_texts.items(), verdicts, strict=True)
-        ]
-    except KeyError as error:
-        raise SourceError(f"question {error} has no answer in one of the files: give the answers to all") from error
+    for name, path in answers.items():
+        for n in question_texts:
+            if n not in texts[name]:
+                raise SourceError(f"{path} has no answer to the question {n!r}: give the answers to all")
+    rows = [
+        {"id": n, "question": text, "answers": {name: t[n] for name, t in texts.items()}, "human": names[v.lower()]}
+        for (n, text), v in zip(question_texts.items(), verdicts, strict=True)
+    ]
     return [case_of(row, "") for row in rows]
+
+
+def _texts(path: Path) -> dict[str | int, str]:
+    """The texts of one of FairEval's files by ``question_id``.
+
+    A malformed row is an error: the verdicts are in the order of the questions, so none may be left out.
+    """
+    texts: dict[str | int, str] = {}
+    for n, row in enumerate(read_jsonl(path), 1):
+        question, text = row.get("question_id"), row.get("text")
+        if type(question) not in (str, int) or not isinstance(text, str):
+            raise SourceError(f'{path}: row {n} is not {{"question_id": ..., "text": "..."}}: correct it')
+        if question in texts:
+            raise SourceError(f"{path}: row {n} has the question_id {question!r} of another row: give each its own")
+        texts[question] = text
+    return texts

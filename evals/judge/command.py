@@ -22,8 +22,8 @@ from evals.common.command import AsJson, Upload, finish
 from evals.common.records import read_jsonl
 from evals.judge import labelling
 from evals.judge.agreement import agreement
-from evals.judge.asking import JudgeOptions, judge_cases
-from evals.judge.cases import load_cases, load_faireval
+from evals.judge.asking import JudgeOptions, judge_cases, publish
+from evals.judge.cases import check_people, load_cases, load_faireval
 from evals.judge.report import PEOPLE_SHARE, report, show
 
 Data = Annotated[Path, typer.Option(help="JSONL of questions with the answers to judge.")]
@@ -52,8 +52,10 @@ def _command(mode: str, doc: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         options = JudgeOptions(model, k, temperature, max_new_tokens, criteria, examples)
-        results = judge_cases(mode, load_cases(data), options, records=records, upload=upload)
+        results = judge_cases(mode, load_cases(data), options, records=records)
         finish(report(mode, results, beta), show, as_json, (records, None))
+        if upload:
+            publish(mode, model, results)
 
     judge.__name__, judge.__doc__ = mode, doc
     return judge
@@ -89,11 +91,14 @@ def agree(
         cases = load_faireval(questions, {name: Path(path) for name, path in files.items()}, human)
     else:
         raise SettingsError("give --data alone, or --questions with two --answers and --human")
+    check_people(cases[:limit], data or human)
     options = JudgeOptions(model, k, temperature, max_new_tokens, criteria, examples)
-    results = judge_cases("pair", cases[:limit], options, records=records, upload=upload)
+    results = judge_cases("pair", cases[:limit], options, records=records)
     judged = report("pair", results, beta)
     result = agreement(results, beta) | {key: judged.get(key) for key in ("conflict_rate", "lead")}
     finish(result, show, as_json, (records, None))
+    if upload:
+        publish("pair", model, results)
 
 
 def label(

@@ -7,13 +7,15 @@ little biased as the judge should be.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from evals.common.records import Record, read_jsonl
+from egosrag.errors import SettingsError
+from evals.common.records import Record, check_writable, not_written, read_jsonl
 from evals.judge.asking import check_answers, units
 from evals.judge.cases import LETTERS, TIE, Case
 
@@ -39,9 +41,16 @@ def label(mode: str, cases: Sequence[Case], out: Path, doubts: Doubts) -> int:
         The number of labels written.
 
     Raises:
-        SettingsError: The mode does not judge the number of answers of a case.
+        SettingsError: The mode does not judge the number of answers of a case, ``out`` cannot be written, or it has
+            the label of another row with the id of one of these.
     """
-    done = {str(row["id"]) for row in read_jsonl(out)} if out.exists() else set()
+    check_writable(out)
+    done = _labelled(out) if out.exists() else {}
+    for row_id, case in unlabelled(mode, cases, (), doubts):
+        labelled = done.get(row_id, {})
+        row = _row(row_id, case)
+        if any((labelled[name] or "") != row[name] for name in row.keys() & labelled.keys() - {"id"}):
+            raise SettingsError(f"{out} has the label of another row with the id {row_id}: name another file")
     rows = unlabelled(mode, cases, done, doubts)
     written = 0
     for n, (row_id, case) in enumerate(rows, 1):
@@ -52,10 +61,33 @@ def label(mode: str, cases: Sequence[Case], out: Path, doubts: Doubts) -> int:
             if str(interrupt) == QUIT:
                 break
             continue
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(labelled_row(mode, row_id, case, entered), ensure_ascii=False) + "\n")
+        _append(out, labelled_row(mode, row_id, case, entered))
         written += 1
     return written
+
+
+def _labelled(out: Path) -> dict[str, Record]:
+    """The labelled rows by their ids; a row without an id is named: it is not known whose label it is."""
+    done = {}
+    for n, row in enumerate(read_jsonl(out), 1):
+        if row.get("id") is None:
+            typer.echo(f"{out}: row {n} has no id: it does not count as the label of a row", err=True)
+        else:
+            done[str(row["id"])] = row
+    return done
+
+
+def _append(out: Path, row: Record) -> None:
+    """Append a row to a file, on a line of its own also where the file does not end one."""
+    try:
+        with out.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    except OSError as error:
+        raise not_written(out, error) from error
 
 
 def unlabelled(mode: str, cases: Sequence[Case], done: Collection[str], doubts: Doubts) -> list[tuple[str, Case]]:
@@ -81,7 +113,8 @@ def unlabelled(mode: str, cases: Sequence[Case], done: Collection[str], doubts: 
 
 def doubts_of(records: Sequence[Record]) -> Doubts:
     """The doubts of a judge's records."""
-    return {(r["key"][0], r["key"][1], r["key"][2]): r["doubt"] for r in records if len(r["key"]) == 3 and "doubt" in r}
+    keyed = [(r["key"], r["doubt"]) for r in records if isinstance(r.get("key"), list) and "doubt" in r]
+    return {(key[0], key[1], key[2]): doubt for key, doubt in keyed if len(key) == 3}
 
 
 def _sort_value(doubt: float | None) -> float:
@@ -104,11 +137,15 @@ def labelled_row(mode: str, row_id: str, case: Case, entered: Mapping[str, Any])
         case: The case.
         entered: ``{"scores": {NAME: 0 to 100}}`` or ``{"order": [NAME, ...]}``, with ``why``.
     """
-    row = {"id": row_id, "question": case.question, "reference": case.reference, "answers": dict(case.answers)}
+    row = _row(row_id, case)
     if mode == "pair":
         (first, a), (second, b) = entered["scores"].items()
         row["human"] = TIE if a == b else first if a > b else second
     return row | {"label": dict(entered)}
+
+
+def _row(row_id: str, case: Case) -> Record:
+    return {"id": row_id, "question": case.question, "reference": case.reference, "answers": dict(case.answers)}
 
 
 def _ask(mode: str, case: Case) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from egosrag import Conversation as Session
 from egosrag.console import Progress
 from egosrag.egos.pipeline import MemorySettings
-from egosrag.errors import SettingsError
+from egosrag.errors import SessionError, SettingsError, SourceError, WindowError
 from egosrag.prompts import render
 from egosrag.rag.index.vectors import Embedder
 from egosrag.rag.retrieval.turn_memory import TurnMemory
@@ -54,6 +54,8 @@ def evaluate(
 ) -> dict[str, list[Record]]:
     """Ask each dialogue's question under each kind of memory.
 
+    A dialogue whose question cannot be asked, as it is empty or too long, is left out under every kind, with a note.
+
     Args:
         conversations: Dialogues whose role is known, with a question each.
         model: The model that answers.
@@ -67,21 +69,30 @@ def evaluate(
 
     Raises:
         SettingsError: The role of a dialogue is not known.
+        SourceError: No question can be asked.
     """
-    if any(not conversation.role for conversation in conversations):
+    if any(not conversation.role.strip() for conversation in conversations):
         raise SettingsError("these conversations name no role that answers: give a JSONL of dialogues (role, turns)")
-    results: dict[str, list[Record]] = {kind: [] for kind in kinds}
-    total = len(conversations) * len(kinds)
+    results: list[list[Record]] = []
     with Progress() as progress:
-        for conversation in conversations:
-            for kind in kinds:
-                key = (kind, conversation.name, experiment.digest(conversation, budget))
-                if key not in records:
-                    answer = _ask(conversation, model.loaded, kind, embedder, budget)
-                    records.add(key, {"who": kind, "item": conversation.name, **answer})
-                results[kind].append(records[key])
-                progress("questions x memories", sum(map(len, results.values())), total)
-    return results
+        for done, conversation in enumerate(conversations):
+            found = list[Record]()
+            try:
+                for kind in kinds:
+                    key = (kind, conversation.name, experiment.digest(conversation, budget))
+                    if key not in records:
+                        answer = _ask(conversation, model.loaded, kind, embedder, budget)
+                        records.add(key, {"who": kind, "item": conversation.name, **answer})
+                    found.append(records[key])
+                    total = len(conversations) * len(kinds)
+                    progress("questions x memories", done * len(kinds) + len(found), total)
+            except (SessionError, WindowError) as error:
+                progress.note(f"{conversation.name} is left out: {error}")
+            else:
+                results.append(found)
+    if not results:
+        raise SourceError("no question can be asked: the notes say why")
+    return {kind: list(of_kind) for kind, of_kind in zip(kinds, zip(*results, strict=True), strict=True)}
 
 
 def _ask(conversation: Conversation, model: Any, kind: str, embedder: Embedder | None, budget: int) -> Record:

@@ -22,13 +22,15 @@ from egosrag.rag.index.vectors import MINILM, load_embedder
 from evals.common.models import ModelSpec, Sampling
 from evals.common.records import Records
 from evals.memory import answers, content, retrieval
-from evals.memory.conversations import read_conversations
+from evals.memory.conversations import Conversation, read_conversations
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
+        if options.limit is not None and options.limit < 1:
+            raise SettingsError("--limit must be 1 or more")
         if options.labels:
             print_json(content.quality(options.labels))
         elif options.conversations is None:
@@ -38,8 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _recall(options)
     except EgosRagError as error:
-        print(f"evals.memory: {error}", file=sys.stderr)
+        print(f"evals.memory: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -59,14 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", default=",".join(answers.KINDS), help="with --answer: kinds, separated by commas")
     parser.add_argument("--budget", type=int, default=300, help="with --answer: tokens of a prompt beside the card")
     parser.add_argument("--max-new-tokens", type=int, default=96, help="with --answer: maximum tokens of a reply")
-    parser.add_argument("--limit", type=int, help="with --answer: the first N dialogues")
+    parser.add_argument("--limit", type=int, help="the first N conversations that have a question")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="precision and recall of the measure of answers")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
     return parser
 
 
+def _conversations(options: argparse.Namespace) -> list[Conversation]:
+    return [c for c in read_conversations(options.conversations) if c.questions][: options.limit]
+
+
 def _recall(options: argparse.Namespace) -> None:
-    conversations = read_conversations(options.conversations)
+    conversations = _conversations(options)
     records = Records(options.predictions, {"evaluation": "memory", "embedder": options.embedder})
     embedder = load_embedder(None if options.embedder == "none" else options.embedder)
     with Progress() as progress:
@@ -83,9 +91,9 @@ def _recall(options: argparse.Namespace) -> None:
 
 def _answer(options: argparse.Namespace) -> None:
     kinds = answers.parse_kinds(options.memory)
-    if options.budget < 50 or (options.limit is not None and options.limit < 1):
-        raise SettingsError("--budget must be 50 tokens or more, and --limit 1 or more")
-    conversations = [c for c in read_conversations(options.conversations) if c.questions][: options.limit]
+    if options.budget < 50:
+        raise SettingsError("--budget must be 50 tokens or more")
+    conversations = _conversations(options)
     spec = ModelSpec(options.answer, options.adapter, sampling=Sampling(max_new_tokens=options.max_new_tokens))
     made_from = {
         "evaluation": "memory answers",

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from egosrag.errors import SourceError
 from egosrag.schema import Turn
 from egosrag.text.encoding import is_text
-from evals.common.records import Record, read_jsonl
+from evals.common.records import Record, numbered_rows
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 _TURN_ID = re.compile(r"D:?(\d+):(\d+)")  # the data also has "D:11:26", "D30:05" and two ids in one string
@@ -42,11 +45,18 @@ class Conversation(NamedTuple):
     role: str = ""
 
 
+Note = Callable[[str], None]
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def read_conversations(path: Path) -> list[Conversation]:
     """The conversations of a folder of LoCoMo files, by file name, or of a JSONL file of dialogues.
 
     Raises:
-        SourceError: There are none, one is malformed, or no question has known evidence.
+        SourceError: There are none, a LoCoMo file is malformed, or no question has known evidence.
     """
     if path.is_file():
         conversations = list(read_dialogues(path))
@@ -79,21 +89,35 @@ def read_locomo(path: Path) -> Conversation:
                 turns.append(turn)
                 dates[turn.id] = data.get(f"{name}_date_time", "")
         questions = [
-            Question(row["question"], int(row["category"]), _sorted(dates.keys() & _evidence(row.get("evidence"))))
+            Question(_text(row, "question"), int(row["category"]), _known(dates, row.get("evidence")))
             for row in data["qa"]
             if int(row["category"]) in CATEGORIES
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        reason = f"{type(error).__name__}: {error}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise SourceError(
-            f"{path} is not a conversation in LoCoMo's format ({reason}): give LoCoMo's JSON files, or JSONL"
+            f"{path} is not a conversation in LoCoMo's format ({_reason(error)}): give LoCoMo's JSON files, or JSONL"
         ) from error
     return Conversation(path.stem, turns, dates, [question for question in questions if question.evidence])
 
 
-def _evidence(value: Any) -> list[str]:
-    """The ids of a list of evidence, or of one text with ids."""
-    return _ids(*([value] if isinstance(value, str) else value or ()))
+def _reason(error: Exception) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _text(row: Record, name: str) -> str:
+    value = row[name]
+    if not isinstance(value, str):
+        raise TypeError(f"the {name} is not a text")
+    return value
+
+
+def _known(dates: Mapping[str, str], value: Any) -> tuple[str, ...]:
+    """The ids in a list of evidence, or in one text, that are those of turns."""
+    return _sorted(dates.keys() & _ids(*([value] if isinstance(value, str) else value or ())))
 
 
 def _sorted(ids: Iterable[str]) -> tuple[str, ...]:
@@ -105,33 +129,42 @@ def _ids(*texts: str) -> list[str]:
     return [f"D{int(session)}:{int(turn)}" for text in texts for session, turn in _TURN_ID.findall(text)]
 
 
-def read_dialogues(path: Path) -> Iterator[Conversation]:
+def read_dialogues(path: Path, note: Note = _print) -> Iterator[Conversation]:
     """The rows of a JSONL file, a conversation with one question each, named after the file and the row.
 
+    A name ends in the number of its line where an earlier row has the same id.
+
+    Args:
+        path: The file.
+        note: Receives, in a line of text, each row that cannot be used and is left out.
+
     Raises:
-        SourceError: The file cannot be read, or a row is malformed.
+        SourceError: The file cannot be read.
     """
-    for n, row in enumerate(read_jsonl(path), 1):
+    seen = set[str]()
+    for n, row in numbered_rows(path, note):
+        name = f"{path.stem}/{row.get('id', n)}"
+        name = f"{name}#{n}" if name in seen else name
+        seen.add(name)
         try:
-            yield _dialogue(f"{path.stem}/{row.get('id', n)}", row)
+            yield _dialogue(name, row)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(
-                f"{path}: row {n} is not a dialogue with a question ({type(error).__name__}: {error}): "
+            note(
+                f"{path.name}: row {n} is left out: it is not a dialogue with a question ({_reason(error)}): "
                 "give role, turns (speaker, text), question and evidence (turn numbers from 0)"
-            ) from error
+            )
 
 
 def _dialogue(name: str, row: Record) -> Conversation:
-    names = {"character": row["role"]}
+    role, question = _text(row, "role"), _text(row, "question")
+    names = {"character": role}
     turns = [
         Turn(id=str(n), speaker=names.get(turn["speaker"], turn["speaker"]), text=turn["text"])
         for n, turn in enumerate(row["turns"])
     ]
-    unknown = [number for number in row["evidence"] if number not in range(len(turns))]
-    if unknown:
-        raise ValueError(f"evidence {unknown[0]!r} is not the number of one of the {len(turns)} turns")
-    if not isinstance(row["question"], str):
-        raise TypeError("the question is not a text")
-    evidence = _sorted(str(number) for number in row["evidence"])
-    questions = [Question(row["question"], None, evidence)] if evidence else []
-    return Conversation(name, turns, {}, questions, row["role"])
+    for number in row["evidence"]:
+        if isinstance(number, bool) or number not in range(len(turns)):
+            raise ValueError(f"evidence {number!r} is not the number of one of the {len(turns)} turns")
+    evidence = _sorted(str(int(number)) for number in row["evidence"])
+    questions = [Question(question, None, evidence)] if evidence else []
+    return Conversation(name, turns, {}, questions, role)

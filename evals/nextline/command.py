@@ -7,12 +7,13 @@ Rows: {"role", "turns": [{"speaker", "text"}], "spoken"}; of a novel as plain te
 that it attributes to a speaker. Nats a character of the line and its end (closing quotation mark, or end-of-turn
 token), paired by line with ``quote``, which is the report's EGOS-Small: card, one message, quotation marks.
 ``--systems all`` adds the cards that the model extracts from the profiles, and scenes that it writes in place of the
-older turns.
+older turns. Lines of roles without a profile do not count for the systems without a card.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,7 @@ from evals.nextline.novel import read_novel
 from evals.nextline.report import show, summary
 from evals.nextline.rows import read_lines, read_profiles, sample
 from evals.nextline.run import evaluate
-from evals.nextline.systems import parse_systems
+from evals.nextline.systems import CARDLESS, parse_systems
 from evals.ppl.run import Weights
 
 
@@ -58,5 +59,17 @@ def command(
     store = Records(
         records, {"evaluation": "nextline", "model": model, "adapter": adapter, "dtype": dtype, "files": files}
     )
-    results = evaluate(sample(lines, limit, seed), known, chosen, weights, store, turns=turns)
-    finish(summary(results), partial(show, model), as_json, (records, None))
+    lines = sample(lines, limit, seed)
+    no_profile = {line.id: line.role for line in lines if line.role not in known}
+    if no_profile:
+        note(_no_profile(set(no_profile.values()), len({line.role for line in lines}), len(no_profile), len(lines)))
+    results = evaluate(lines, known, chosen, weights, store, turns=turns)
+    finish(summary(results, no_profile), partial(show, model), as_json, (records, None))
+
+
+def _no_profile(roles: Collection[str], of_roles: int, lines: int, of_lines: int) -> str:
+    names = ", ".join(sorted(roles)[:5]) + (", ..." if len(roles) > 5 else "")
+    return (
+        f"{len(roles)} of {of_roles} roles have no profile ({names}): their lines ({lines} of {of_lines}) have no card "
+        f"under any system, and do not count for {' and '.join(sorted(CARDLESS))}"
+    )

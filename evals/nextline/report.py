@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from evals.common import stats
 from evals.common.records import Record
-from evals.nextline.systems import BASE
+from evals.nextline.systems import BASE, CARDLESS
 
 
-def summary(results: Mapping[str, Mapping[str, Record]]) -> dict[str, Any]:
+def summary(results: Mapping[str, Mapping[str, Record]], no_profile: Collection[str] = ()) -> dict[str, Any]:
     """The result of each system, on the lines that it and the base have records of.
+
+    Args:
+        results: The records by system and line.
+        no_profile: Lines of roles without a profile. No system has a card there: they do not count for those that
+            leave it out, whose difference would be that of other lines diluted by zeros.
 
     Returns:
         SYSTEM: ``n`` lines; ``nats_per_char``, all nats of the lines and their ends over all characters;
@@ -22,7 +27,7 @@ def summary(results: Mapping[str, Mapping[str, Record]]) -> dict[str, Any]:
     base = results[BASE]
     found: dict[str, Any] = {}
     for name, records in results.items():
-        items = [item for item in records if item in base]
+        items = [item for item in records if item in base and not (name in CARDLESS and item in no_profile)]
         if not items:
             found[name] = {"n": 0}
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ def read_lines(path: Path, note: Callable[[str], None]) -> list[Line]:
 
 
 def _line(row: Record, number: int) -> Line:
-    role = " ".join(str(row["role"]).split())
+    if not isinstance(row["role"], str):
+        raise ValueError("its role is not a text")
+    role = " ".join(row["role"].split())
     spoken = row.get("spoken") if row.get("spoken") is not None else without_directions(row["reference"])
     if not role or not isinstance(spoken, str) or not spoken.strip():
         raise ValueError("it has no role or no spoken text")
@@ -91,7 +93,7 @@ def _line(row: Record, number: int) -> Line:
     turns = [Turn(id=str(n), speaker=speaker, text=text) for n, (speaker, text) in enumerate(said) if text]
     if not turns:
         raise ValueError("nothing was said before the line")
-    return Line(str(row.get("id", number)), role, tuple(turns), " ".join(spoken.split()))
+    return Line(str(number if row.get("id") is None else row["id"]), role, tuple(turns), " ".join(spoken.split()))
 
 
 def without_directions(text: str) -> str:
@@ -131,10 +133,16 @@ def read_profiles(path: Path | None) -> dict[str, Profile]:
         raise SourceError(f"{path} is not an object of role to profile: give one, or a role card")
     if isinstance(content.get("name"), str) or "spec" in content:
         return dict([_of_card(load_role(path))])
-    try:
-        return dict(_of_fields(" ".join(name.split()), profile) for name, profile in content.items() if profile)
-    except (EgosRagError, ValidationError, TypeError) as error:
-        raise SourceError(f"{path} has a profile that is neither text nor an object of fields: fix it") from error
+    profiles = dict[str, Profile]()
+    for name, profile in content.items():
+        try:
+            if profile:
+                profiles.update([_of_fields(" ".join(name.split()), profile)])
+        except (EgosRagError, ValidationError, TypeError) as error:
+            raise SourceError(
+                f"{path}: the profile of {name!r} is neither text nor an object of fields: fix it"
+            ) from error
+    return profiles
 
 
 def _of_card(role: Role) -> tuple[str, Profile]:
@@ -157,8 +165,14 @@ def _of_fields(name: str, profile: Any) -> tuple[str, Profile]:
 
 
 def _joined(value: Any) -> str:
-    values: Iterable[Any] = value if isinstance(value, list) else [value]
-    return "；".join(str(one) for one in values if isinstance(one, str | int | float) and str(one).strip())
+    """The value of a field as text, with all that is nested in it; of a statement of a card, its text alone."""
+    if isinstance(value, dict):
+        if isinstance(value.get("text"), str):
+            return _joined(value["text"])
+        return "；".join(f"{name}: {text}" for name, one in value.items() if (text := _joined(one)))
+    if isinstance(value, list):
+        return "；".join(filter(None, map(_joined, value)))
+    return str(value) if isinstance(value, str | int | float) and str(value).strip() else ""
 
 
 def _field_of_card(field: str) -> str:

@@ -62,6 +62,7 @@ SYSTEMS = (
     System("extracted card", "extracted card", card="extracted"),
     System("scenes", "quote", scenes=True),
 )
+CARDLESS = frozenset(system.name for system in SYSTEMS if system.card == "none")
 GENERATED = ("extracted card", "scenes")  # what the model writes itself first: slow
 
 

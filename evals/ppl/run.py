@@ -152,7 +152,7 @@ def load_model(weights: Weights) -> Any:
 
     Raises:
         ModelError: It cannot be loaded.
-        SettingsError: The dtype is unknown.
+        SettingsError: The dtype or the device is unknown.
     """
     import torch
     from transformers import AutoTokenizer
@@ -162,8 +162,9 @@ def load_model(weights: Weights) -> Any:
     from egosrag.models.weights import load_adapter, load_causal_lm
 
     dtype = getattr(torch, weights.dtype, None)
-    if not isinstance(dtype, torch.dtype):
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise SettingsError(f"there is no number format {weights.dtype}: give float32, bfloat16 or float16")
+    device = _device(weights.device)
     model: Any
     name = resolve(weights.name)
     if is_gguf(name):
@@ -177,9 +178,21 @@ def load_model(weights: Weights) -> Any:
             raise ModelError(f"the tokenizer of {weights.name} cannot be loaded: {error}") from error
     if weights.adapter:
         model = load_adapter(model, weights.adapter, weights.name).merge_and_unload()
-    model = model.to(weights.device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    model = model.to(device).eval()
     use_onednn(model)
     return model, tokenizer
+
+
+def _device(name: str | None) -> str:
+    """The device to run on, after a number was stored there and read back."""
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, ImportError) as error:  # which one depends on the device
+        raise SettingsError(f"there is no device {name} here: give cpu, or cuda:0 where there is a GPU") from error
+    return name
 
 
 def _path(name: str) -> str:

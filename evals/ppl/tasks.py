@@ -21,6 +21,7 @@ from evals.common.records import read_jsonl
 PROMPTS = ("opencompass", "lm-eval")
 LETTERS = "ABCD"
 Row = dict[str, Any]
+_NO_YES = ("no", "yes")  # BoolQ's options
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,43 @@ def _options(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _text(row: Row, name: str) -> str:
+    """A column that is a text; written into a prompt, null would be the word None.
+
+    Raises:
+        KeyError: There is no such column.
+        TypeError: It is not a text.
+    """
+    value = row[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not a text")
+    return value
+
+
+def _index(value: Any) -> int:
+    """The index of an option: a whole number, or a text of digits.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is a text without a number.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is not the index of an option")
+    return int(value)
+
+
 def _hellaswag(row: Row, n: int, lm: bool) -> Item:
     if "activity_label" in row:  # the hub's columns, cleaned as lm-eval cleans them
-        context = _unbracket(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+        start, end = _text(row, "ctx_a"), _text(row, "ctx_b").capitalize()
+        context = _unbracket(f"{_text(row, 'activity_label')}: {start} {end}")
         endings = tuple(_unbracket(e) for e in _options(row["endings"]))
     else:
-        context, endings = row["ctx"], _options(row["endings"])
+        context, endings = _text(row, "ctx"), _options(row["endings"])
     if not lm:  # OpenCompass drops the activity, and with it everything up to a second ": "
         context = context.split(": ", 2)[-1]
-    return _one_context(n, context, " " if lm else "\n", endings, int(row["label"]))
+    return _one_context(n, context, " " if lm else "\n", endings, _index(row["label"]))
 
 
 def _unbracket(text: str) -> str:
@@ -87,33 +116,48 @@ def _arc(row: Row, n: int, lm: bool) -> Item:
     if "answerKey" in row:
         choices = _options(row["choices"]["text"])
         gold = _options(row["choices"]["label"]).index(row["answerKey"])
-        question = row["question"]
+        question = _text(row, "question")
     else:
-        choices, gold = _options(row["choices"]), int(row["gold"])
-        question = row["query"].removeprefix("Question: ")
+        choices, gold = _options(row["choices"]), _index(row["gold"])
+        question = _text(row, "query").removeprefix("Question: ")
     context = f"Question: {question}\nAnswer:"
     return _one_context(n, context if lm else context + " ", " " if lm else "\n", choices, gold)
 
 
 def _boolq(row: Row, n: int, lm: bool) -> Item:
     if "passage" in row:
-        query = f"{row['passage']}\nQuestion: {row['question'].removesuffix('?')}?"
-        gold = int(row["answer"] if "answer" in row else row["label"])
+        query = f"{_text(row, 'passage')}\nQuestion: {_text(row, 'question').removesuffix('?')}?"
+        answer = row["answer"] if "answer" in row else row["label"]
     else:
-        _options(row.get("choices", ("no", "yes")))
-        query, gold = row["query"].removeprefix("Passage: "), int(row["gold"])
+        query, answer = _text(row, "query").removeprefix("Passage: "), row["gold"]
+    gold = _no_or_yes(answer, _options(row.get("choices", _NO_YES)))
     if lm:
-        return _one_context(n, query + "\nAnswer:", " ", ("no", "yes"), gold)
+        return _one_context(n, query + "\nAnswer:", " ", _NO_YES, gold)
     return _one_context(n, query, "\n", ("No", "Yes"), gold)
+
+
+def _no_or_yes(answer: Any, choices: tuple[str, ...]) -> int:
+    """0 for no and 1 for yes, of a truth value, or of an index of the row's choices in their own order.
+
+    Raises:
+        ValueError: The choices are not no and yes, or have no such index.
+    """
+    names = [choice.strip().lower() for choice in choices]
+    if sorted(names) != list(_NO_YES):
+        raise ValueError(f"the choices {names} are not no and yes")
+    index = names.index(_NO_YES[answer]) if isinstance(answer, bool) else _index(answer)
+    if index not in (0, 1):
+        raise ValueError(f"there is no option {index}")
+    return _NO_YES.index(names[index])
 
 
 def _winogrande(row: Row, n: int, lm: bool) -> Item:
     if "sentence" in row:
         before, after = row["sentence"].split("_", 1)
         contexts: tuple[str, ...] = (before + row["option1"], before + row["option2"])
-        gold, rest = int(row["answer"]) - 1, after.strip()
+        gold, rest = _index(row["answer"]) - 1, after.strip()
     else:
-        contexts, rest, gold = _options(row["context_options"]), row["continuation"], int(row["gold"])
+        contexts, rest, gold = _options(row["context_options"]), _text(row, "continuation"), _index(row["gold"])
     # lm-eval always adds its delimiter; OpenCompass fills the blank, so a full stop follows without a space.
     ending = (" " if lm or rest[:1].isalnum() else "") + rest
     return Item(n, contexts, (ending,) * len(contexts), (rest,) * len(contexts), gold, suffix=True)
@@ -245,8 +289,14 @@ def _question(cells: list[str], lm: bool) -> str:
 def _mmlu_rows(source: str, part: str) -> dict[str, list[tuple[list[str], int]]]:
     rows: dict[str, list[tuple[list[str], int]]] = {}
     if source == "hub":
-        for r in _hub("mmlu", part):
-            rows.setdefault(r["subject"], []).append(([r["question"], *r["choices"]], int(r["answer"])))
+        for n, r in enumerate(_hub("mmlu", part), 1):
+            try:
+                cells, gold = [_text(r, "question"), *_options(r["choices"])], _index(r["answer"])
+                if len(cells) != 5 or gold not in range(4):
+                    raise ValueError("it has not four options, or no such answer")
+            except (KeyError, TypeError, ValueError) as error:
+                raise SourceError(f"the hub's mmlu: row {n} of {part} is not a question ({error!r})") from error
+            rows.setdefault(r["subject"], []).append((cells, gold))
         return rows
     files = sorted(Path(source, part).glob(f"*_{part}.csv"))
     if not files:

@@ -61,6 +61,8 @@ def command(
     )
     rows = [row for manual in manuals for row in manual.rows]
     result = result_of(rows, answers, model)
-    if judge:
-        result["judge"] = judge_answers(rows, answers, JudgeOptions(judge, judge_k), judge_records)
-    finish(result, show, as_json, (figure, draw), (records, None), (judge_records, None))
+    try:
+        if judge:
+            result["judge"] = judge_answers(rows, answers, JudgeOptions(judge, judge_k), judge_records)
+    finally:  # the answers are not lost where the judge fails
+        finish(result, show, as_json, (figure, draw), (records, None), (judge_records, None))

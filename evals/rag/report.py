@@ -30,12 +30,17 @@ def result_of(rows: Sequence[Record], records: dict[str, list[Record]], model: s
     """
     by_id = {row["id"]: row for row in rows}
     questions = [by_id[record["item"]] for record in records[WITH]]
-    points = [(r["evidence"], row["answerable"], row["kind"]) for r, row in zip(records[WITH], questions, strict=True)]
+    points = [
+        (record["evidence"], row["answerable"], row["kind"])
+        for record, row in zip(records[WITH], questions, strict=True)
+        if "reason" not in record
+    ]
     return {
         "n": len(questions),
         "answerable": sum(row["answerable"] for row in questions),
         "model": model,
         **({"note": POCKET_NOTE} if model == "pocket" else {}),
+        "not_answered": {name: sum("reason" in record for record in own) for name, own in records.items()},
         "systems": {name: summary(questions, own) for name, own in records.items()},
         "difference": {name: difference(records, name) for name in OVERLAP},
         "calibration": calibrate(points),
@@ -93,6 +98,9 @@ def show(result: dict[str, Any]) -> None:
     for name in ("precision", "recall"):
         table.add_row(f"refusal {name}", *(percent(p["all"].get("refusal", {}).get(name)) for p in systems.values()))
     console.print(table)
+    for name, n in result["not_answered"].items():
+        if n:
+            console.print(f"{name}: {n} questions are too long for the model, and count as not answered.")
     parts = systems[WITH]
     table = Table("", *(f"{part}, n={p['n']}" for part, p in parts.items()), title=WITH, title_justify="left")
     for name in (*OVERLAP, *PAGES, "refused"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from egosrag.console import Progress
 from evals.common import experiment
-from evals.common.models import ModelSpec, weight_files
+from evals.common.models import ModelSpec
 from evals.common.records import Record, Records
 from evals.rag.questions import REFERENCES, Manual, limited
 from evals.rag.scorer import score
@@ -53,8 +53,7 @@ def evaluate(
     store = Records(records, made_from)
     rows = [row for manual in manuals for row in manual.rows]
     dataset = experiment.Dataset("egosrag-manual", rows, REFERENCES)
-    files = [(one.name, *((d.name, d.stat().st_size) for d in one.documents if d.is_file())) for one in manuals]
-    made_of = experiment.digest(model.name, files, weight_files(model.name))
+    made_of = experiment.digest(model.name, *model.weights, *((one.name, one.digest) for one in manuals))
     targets = {WITH: WithDocument(manuals, model, embedder, options), WITHOUT: WithoutDocument(model)}
     only = limited(manuals, limit, seed)
     with Progress() as progress:

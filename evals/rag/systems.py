@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from egosrag.errors import WindowError
 from evals.common.models import ModelSpec
 from evals.common.records import Record
-from evals.rag.questions import Manual
+from evals.rag.questions import Manual, note
 
 if TYPE_CHECKING:
     from egosrag import ManualEngine
@@ -48,14 +48,22 @@ class WithDocument:
         from egosrag import ManualEngine, ManualIndex
 
         if manual not in self._engines:
-            index = ManualIndex.build(list(self._manuals[manual].documents), embedder=self._embedder)
+            index = ManualIndex.build(list(self._manuals[manual].documents), embedder=self._embedder, on_skip=note)
             self._engines[manual] = ManualEngine(index, self._model.loaded, **asdict(self._options))
         return self._engines[manual]
 
     def __call__(self, inputs: Record) -> Record:
-        """The verified answer; ``verified_quotes`` is the number of its quotes that really are on their pages."""
+        """The verified answer; ``verified_quotes`` is the number of its quotes that really are on their pages.
+
+        An empty one with the reason when the question exceeds the context window.
+        """
         engine = self._engine(inputs["manual"])
-        answer = engine.ask(inputs["question"], [(q, a) for q, a in inputs["history"]])
+        try:
+            answer = engine.ask(inputs["question"], [(q, a) for q, a in inputs["history"]])
+        except WindowError as error:
+            note(f"{inputs['id']} counts as not answered: {error}")
+            empty = {"answer": "", "refused": False, "mode": "failed", "evidence": None, "citations": []}
+            return {**empty, "verified_quotes": 0, "reason": str(error)}
         return {
             "answer": answer.answer,
             "refused": answer.refused,
@@ -84,6 +92,7 @@ class WithoutDocument:
         try:
             reply = bot.say(inputs["question"])
         except WindowError as error:
+            note(f"{inputs['id']} counts as not answered without the document: {error}")
             return {"answer": "", "reason": str(error)}
         tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens
         return {"answer": reply.text, "tokens": tokens, "seconds": round(reply.timing.total_s, 3)}

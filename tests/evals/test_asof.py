@@ -36,7 +36,7 @@ def measured(tmp_path: Path, *replies: str) -> Any:
 
 
 def test_known_declined_and_leaked(tmp_path: Path) -> None:
-    scores = measured(tmp_path, 'In Hull, friend."', 'I don\'t know, friend."', 'Old Tom did, I don\'t know when."')
+    scores = measured(tmp_path, 'In Hull, friend."', "I don't know, friend.\"", "Old Tom did, I don't know when.\"")
     assert scores["known"]["value"] == 1.0
     assert scores["later declined"]["value"] == 0.5, "a leak is no refusal"
     assert scores["leaked"] == {**scores["leaked"], "n": 3, "value": pytest.approx(1 / 3)}

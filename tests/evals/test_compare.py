@@ -77,3 +77,54 @@ def test_file_names_may_contain_a_hash_and_model_names_an_equals_sign(tmp_path: 
     write_run(odd, "m", 1, 0)
     assert set(read_run(str(odd))) == {"q0", "q1"}
     assert parse_models("folder/a=b.json")[0].name == "folder/a=b.json"
+
+
+def test_items_with_equal_ids_and_different_contents_are_no_pairs(tmp_path: Path) -> None:
+    def written(name: str, *contents: dict[str, Any], data: str = "") -> Path:
+        records = Records(tmp_path / name, {"data": {"arc": data}} if data else {})
+        for n, content in enumerate(contents):
+            key = ("arc", n) if data else (f"q{n}",)
+            records.add(key, {**content, "measures": {"right": 1.0}})
+        return tmp_path / name
+
+    first = written("1.jsonl", {"content": "x"}, {"question": "Why?"}, {"content": "z"})
+    second = written("2.jsonl", {"content": "y"}, {"question": "How?"}, {"question": "Old record"})
+    done = invoke(first, second, "--json")
+    result = json.loads(done.stdout)
+    assert (result["n"], result["only"], result["other_contents"]) == (1, [0, 0], 2)
+    assert "2 items are left out: their rows have the same ids and different contents" in done.stderr
+    ppl = written("3.jsonl", {}, {}, data="one"), written("4.jsonl", {}, {}, data="other")
+    assert isinstance(invoke(*ppl).exception, SettingsError), "PPL mode on two files"
+    assert json.loads(invoke(ppl[0], ppl[0], "--json").stdout)["n"] == 2
+
+
+def test_of_several_settings_of_a_run_the_last_one_counts(tmp_path: Path) -> None:
+    records = Records(tmp_path / "r.jsonl", {})
+    for setting, item, value in [("old", "a", 0), ("old", "b", 0), ("new", "a", 1), ("new", "c", 1)]:
+        about = {"who": "m", "item": item, "setting": setting}
+        records.add(("m", item, setting), {**about, "measures": {"right": value}})
+    done = invoke(tmp_path / "r.jsonl", tmp_path / "r.jsonl", "--json")
+    measure = json.loads(done.stdout)["measures"]["right"]
+    assert (measure["n"], measure["first"]) == (2, 1.0)
+    assert "2 records of other weights, rows or settings are left out" in done.stderr
+    twice = write_run(tmp_path / "t.jsonl", "m", 0, 0)  # records without a setting
+    with twice.open("a", encoding="utf-8") as file:
+        file.write('{"key": ["m", "q0", "e"], "who": "m", "item": "q0", "measures": {"exact": 1}}\n')
+    assert read_run(str(twice)) == {"q0": {"exact": 1.0}, "q1": {"exact": 0.0}}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"key": ["a"], "measures": null}',
+        '{"key": ["a"], "measures": {"x": "good"}}',
+        '{"key": ["a"], "measures": {"x": 1e999}}',
+        '{"key": 5, "measures": {"x": 1}}',
+        '{"key": ["a", 0], "prediction": 1}',
+        '{"key": ["a"], "measures": {"x": 1' + "0" * 400 + "}}",
+    ],
+)
+def test_a_malformed_record_is_named(tmp_path: Path, record: str) -> None:
+    (tmp_path / "r.jsonl").write_text(f'{{"run": {{}}}}\n{record}\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="r.jsonl: line 2 is not a record"):
+        read_run(str(tmp_path / "r.jsonl"))

@@ -214,17 +214,63 @@ def test_dialogues_are_resumed_and_uploaded(
         ({"evidence": [-1]}, "evidence -1 is not the number"),
         ({"evidence": ["0"]}, "evidence '0' is not the number"),
         ({"turns": [{"speaker": "user"}]}, "KeyError"),
+        ({"evidence": [True]}, "evidence True is not the number"),
+        ({"evidence": [0.5]}, "evidence 0.5 is not the number"),
+        ({"evidence": [float("inf")]}, "evidence inf is not the number"),
+        ({"turns": [{"speaker": "user", "text": None}]}, "(text: Input should be a valid string)"),
+        ({"role": None}, "the role is not a text"),
+        ({"role": 7}, "the role is not a text"),
         ({"question": None}, "the question is not a text"),
         ({"turns": None}, "TypeError"),
     ],
 )
-def test_a_malformed_dialogue_is_named(
+def test_a_malformed_dialogue_is_named_and_left_out(
     tmp_path: Path, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_rows(tmp_path / "d.jsonl", DIALOGUE, DIALOGUE | change)
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE | change, DIALOGUE)
+    assert main(["--conversations", str(path), "--embedder", "none", "--json"]) == 0
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if "left out" in line]
+    assert "d.jsonl: row 1 is left out: it is not a dialogue with a question" in line and message in line
+    assert json.loads(captured.out)["n"] == 1
+    write_rows(path, DIALOGUE | change)
     assert main(["--conversations", str(path), "--embedder", "none"]) == 1
+    assert "has no question with known evidence" in capsys.readouterr().err
+
+
+def test_evidence_may_be_a_number_with_a_decimal_point_and_ids_may_repeat(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE | {"id": 1, "evidence": [0.0]}, DIALOGUE | {"id": 1})
+    first, second = read_conversations(path)
+    assert first.questions[0].evidence == ("0",)
+    assert (first.name, second.name) == ("d/1", "d/1#2")
+
+
+def test_a_limit_is_of_both_measures_and_at_least_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rows(tmp_path / "d.jsonl", DIALOGUE | {"evidence": []}, DIALOGUE, DIALOGUE)
+    arguments = ["--conversations", str(path), "--embedder", "none", "--json", "--limit"]
+    assert main([*arguments, "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 1
+    for bad in ("0", "-1"):
+        assert main([*arguments, bad]) == 1
+        assert "--limit must be 1 or more" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_without_a_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TurnMemory, "follow", interrupted)
+    assert main(["--conversations", str(folder), "--embedder", "none"]) == 130
+
+
+@pytest.mark.parametrize("change", [{"question": None}, {"category": float("inf")}])
+def test_a_malformed_question_of_locomo_names_the_file(
+    tmp_path: Path, change: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.json").write_text(json.dumps({**LOCOMO, "qa": [LOCOMO["qa"][0] | change]}), encoding="utf-8")
+    assert main(["--conversations", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "d.jsonl: row 2 is not a dialogue with a question" in line and message in line
+    assert "odd.json" in line
 
 
 def test_a_jsonl_file_without_evidence_has_nothing_to_measure(

@@ -121,6 +121,23 @@ def test_shares_are_of_all_dialogues_and_of_those_that_only_a_memory_can_answer(
     assert summary(results)["static"]["right"] == 0.5 and summary(results)["static"]["right_hidden"] == 1.0
 
 
+def test_a_question_that_is_empty_or_too_long_is_named_and_the_others_are_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "d.jsonl"
+    asked = [ROWS[0], ROWS[1] | {"id": "blank", "question": " "}, ROWS[1] | {"id": "long", "question": "why " * 3000}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
+    arguments = ["--conversations", str(path), "--answer", "pocket", "--embedder", "none", "--memory", "dynamic,none"]
+    assert main([*arguments, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert {kind: part["n"] for kind, part in json.loads(printed.out).items()} == {"dynamic": 1, "none": 1}
+    notes = [line for line in printed.err.splitlines() if "is left out" in line]
+    assert [note.split(": ")[0] for note in notes] == ["d/blank is left out", "d/long is left out"]
+    path.write_text(json.dumps(asked[1]), encoding="utf-8")
+    assert main([*arguments, "--json"]) == 1
+    assert "no question can be asked" in capsys.readouterr().err
+
+
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, dialogues: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SettingsError, match="give some of static, dynamic, both, none"):
         parse_kinds("all")

@@ -76,10 +76,12 @@ def test_a_row_that_cannot_be_used_is_named_and_the_others_are_read(tmp_path: Pa
            '{"role": "Tim", "turns": [{"speaker": "Ann", "text": null}], "spoken": "x"}',
            '{"role": "Tim", "turns": "Ann: hi", "spoken": "x"}',
            '{"role": "Tim", "turns": [{"speaker": "Ann", "text": "a"}], "spoken": " "}',
-           '{"role": "Tim", "turns": [{"speaker": "Ann", "text": "\\ud800"}], "spoken": "x"}']  # fmt: skip
+           '{"role": "Tim", "turns": [{"speaker": "Ann", "text": "\\ud800"}], "spoken": "x"}',
+           *(json.dumps(ROWS[0] | {"role": role}) for role in (None, ["Tim"], 7))]  # fmt: skip
     path.write_text("\n".join([*bad, json.dumps(ROWS[0])]), encoding="utf-8")
     assert [line.id for line in read_lines(path, notes.append)] == ["1"]
-    assert [note.split(" is left out")[0] for note in notes] == [f"l.jsonl: line {n}" for n in range(1, 9)]
+    assert [note.split(" is left out")[0] for note in notes] == [f"l.jsonl: line {n}" for n in range(1, 12)]
+    assert notes[-1].endswith("(its role is not a text)")
     with pytest.raises(SourceError, match="has no usable row"):
         path.write_text("{}", encoding="utf-8")
         read_lines(path, notes.append)
@@ -102,6 +104,28 @@ def test_profiles_are_fields_text_or_cards(tmp_path: Path, files: tuple[Path, Pa
         (tmp_path / "t.json").write_text(content, encoding="utf-8")
         with pytest.raises(SourceError):
             read_profiles(tmp_path / "t.json")
+
+
+def test_a_bad_profile_is_named_and_what_is_nested_in_fields_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text('{"Ann": "a cook", "Tim": 3}', encoding="utf-8")
+    with pytest.raises(SourceError, match="p.json: the profile of 'Tim' is neither text nor an object of fields"):
+        read_profiles(path)
+    profiles = {"Tim": {"job": "tram", "life": {"born": "York"}, "facts": [{"text": "tall"}], "tags": ["a", 1]}}
+    path.write_text(json.dumps(profiles), encoding="utf-8")
+    assert read_profiles(path)["Tim"].text == "job: tram\nlife: born: York\nfacts: tall\ntags: a；1"
+
+
+def test_lines_without_a_profile_do_not_count_for_systems_that_leave_the_card_out(
+    tiny_qwen: Path, files: tuple[Path, Path]
+) -> None:
+    arguments = ["--data", str(files[0]), "--model", str(tiny_qwen), "--systems", "no card", "--json"]
+    found = invoke(*arguments, "--profiles", str(files[1]))
+    assert {name: part["n"] for name, part in json.loads(found.stdout).items()} == {"quote": 4, "no card": 3}
+    assert "1 of 3 roles have no profile (Eve): their lines (1 of 4) have no card" in found.stderr
+    found = invoke(*arguments)
+    assert json.loads(found.stdout)["no card"] == {"n": 0}
+    assert "3 of 3 roles have no profile (Eve, Tim, 悟空)" in found.stderr
 
 
 def test_a_sample_is_spread_over_the_roles_and_seeded(lines: list[Line]) -> None:

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from egosrag import Settings
+from egosrag.errors import SettingsError
+from egosrag.models.scripted import ScriptedChatModel
 from egosrag.schema import Role
 from evals.common.command import app_of
+from evals.common.records import Records
 from evals.compare import compare, read_run
-from evals.talk import DATA, FAMILIES, Case, _right, cases, command
+from evals.talk import DATA, FAMILIES, Case, _right, cases, command, measure
 
 OSRIC = Role(name="Osric", language="en")
 
@@ -86,3 +90,34 @@ def test_a_repeated_line_is_counted_and_records_resume(tmp_path: Path) -> None:
     again = scores(tmp_path, "identity", *["你是AI吗？”"] * 2, language="zh", options=("--records", str(records)))
     assert again == found
     assert records.read_text(encoding="utf-8") == before
+
+
+def test_a_setting_without_a_value_is_an_error() -> None:
+    done = CliRunner().invoke(app_of(command), ["--set", "foo"])
+    assert isinstance(done.exception, SettingsError) and "--set foo has no =" in str(done.exception)
+
+
+def test_a_model_that_was_trained_again_does_not_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = ScriptedChatModel(responses=['No, I am Osric."'] * 9)
+    monkeypatch.setattr("egosrag.assemble.chat_model", lambda settings: reply)
+    model, adapter, records = tmp_path / "model", tmp_path / "adapter", tmp_path / "r.jsonl"
+    for folder in (model, adapter):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+    arguments = ["--family", "identity", "--language", "en", "--cards", "1", "--records", str(records), "--json"]
+    arguments += ["--model", str(model), "--adapter", str(adapter)]
+    for changed in (model, adapter):
+        assert CliRunner().invoke(app_of(command), arguments).exit_code == 0
+        (changed / "model.safetensors").write_bytes(b"trained again")
+        done = CliRunner().invoke(app_of(command), arguments)
+        assert isinstance(done.exception, SettingsError) and "name another file" in str(done.exception)
+        records.unlink()
+
+
+def test_a_changed_card_is_played_again(tmp_path: Path) -> None:
+    records, settings = Records(tmp_path / "r.jsonl", {}), Settings.load(model="pocket")
+    model = ScriptedChatModel(responses=['I am 40."', 'I am 50."'])
+    old, new = (Case(("fact", "en", "Osric", 0), OSRIC, (), (("How old are you?", (age,)),)) for age in ("40", "50"))
+    for case in (old, old, new):
+        (record,) = measure(model, [case], settings, records, 1)
+    assert record["right"] == [True] and len((tmp_path / "r.jsonl").read_text("utf-8").splitlines()) == 3

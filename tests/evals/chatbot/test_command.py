@@ -60,6 +60,42 @@ def test_a_malformed_row_is_an_error(tmp_path: Path) -> None:
         load_rows([bad])
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"id": None}, "id"),
+        ({"question": ["Why?"]}, "question"),
+        ({"reference": 5}, "reference"),
+        ({"task": "translation", "reference": None}, "reference of a translation"),
+        ({"task": "translation", "reference": " "}, "reference of a translation"),
+        ({"kind": ["math"]}, "kind"),
+        ({"final": "yes"}, "final"),
+        ({"facts": ["Paris"]}, "facts"),
+        ({"facts": [[]]}, "facts"),
+        ({"facts": [[""]]}, "facts"),
+    ],
+)
+def test_a_malformed_row_is_named_with_its_field(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(f"{json.dumps(row())}\n\n{json.dumps(row(id='y') | change)}\n", encoding="utf-8")
+    with pytest.raises(SourceError) as error:
+        load_rows([path])
+    assert f"q.jsonl: line 3 has a wrong {field} and is not a question row: give id, task" in str(error.value)
+
+
+def test_a_field_that_is_null_is_one_that_is_not_given(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(row(reference=None, kind=None, facts=None, final=None)), encoding="utf-8")
+    assert load_rows([path]) == [row(reference="")]
+
+
+def test_an_id_that_repeats_is_named_with_its_file_and_line(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(json.dumps(row()), encoding="utf-8")
+    with pytest.raises(SourceError, match="b: line 1 has the id x of an earlier row"):
+        load_rows([tmp_path / "a", tmp_path / "b"])
+
+
 def test_a_limit_selects_rows_of_every_kind() -> None:
     few = limited(ROWS, 1)
     assert Counter(r["task"] for r in few) == {"basic": 4, "professional": 4, "translation": 2, "open": 4}
@@ -201,6 +237,18 @@ def test_a_question_that_exceeds_the_context_window_is_unanswered_with_the_reaso
     found = evaluate([Model("small", "small", None, False)], [long])
     assert found["small"][0]["answer"] is None and "window" in found["small"][0]["reason"]
     assert summary([long], found)["models"]["small"]["all"]["answered"]["value"] == 0.0
+
+
+@pytest.mark.parametrize("question", ["", "  "])
+def test_an_empty_question_is_named_and_the_others_are_asked(
+    tmp_path: Path, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.json").write_text('["So."]', encoding="utf-8")
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in (row(question=question), row(id="y"))), encoding="utf-8")
+    found = evaluate([Model("m", f"scripted:{tmp_path}/s.json", None, False)], load_rows([path]))
+    assert [record["answer"] for record in found["m"]] == [None, "So."]
+    assert "m: x is not answered: the line is empty" in capsys.readouterr().err
 
 
 def test_a_base_model_gets_no_template_and_no_system_message(monkeypatch: pytest.MonkeyPatch) -> None:

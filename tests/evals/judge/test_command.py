@@ -15,7 +15,7 @@ from evals.common.command import app_of
 from evals.common.records import Records
 from evals.judge import command
 from evals.judge.agreement import agreement
-from evals.judge.asking import Judge, Result, run
+from evals.judge.asking import Judge, JudgeOptions, Result, judge_cases, run
 from evals.judge.cases import Case, load_cases, load_faireval
 from evals.judge.report import report
 from evals.judge.verdict import combine
@@ -228,6 +228,58 @@ def test_agreement_on_files_in_fairevals_format(tmp_path: Path) -> None:
     assert result["conflict_rate"]["share"] == 0.0
 
 
+def test_verdicts_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    arguments = fair(tmp_path, "\ufeffChatGPT\r\nTIE\r\n")
+    model = script(tmp_path / "s.json", *["[[A=70, B=70]]"] * 4)
+    found = invoke("agree", *arguments, "--model", model, "--k", "1", "--json")
+    assert json.loads(found.stdout)["people"] == {"CHATGPT": 1, "tie": 1}
+
+
+@pytest.mark.parametrize("row", [{"id": 2, "text": "x"}, {"question_id": 2}, {"question_id": 2, "text": None}])
+@pytest.mark.parametrize("file", ["q.jsonl", "gpt.jsonl"])
+def test_a_malformed_row_of_fairevals_files_is_named(tmp_path: Path, file: str, row: dict[str, Any]) -> None:
+    arguments = fair(tmp_path, "ChatGPT\nTIE\n")
+    write_rows(tmp_path / file, {"question_id": 1, "text": "One"}, row)
+    found = invoke("agree", *arguments)
+    assert isinstance(found.exception, SourceError) and f"{file}: row 2 is not" in str(found.exception)
+
+
+def test_people_and_answers_are_checked_before_the_judge_is_asked(tmp_path: Path) -> None:
+    model, records = script(tmp_path / "s.json", *["[[A=1, B=0]]"] * 4), tmp_path / "r.jsonl"
+    data = write_rows(tmp_path / "d.jsonl", ROWS[0] | {"human": "with"}, ROWS[1] | {"human": "nobody"})
+    found = invoke("agree", "--data", data, "--model", model, "--records", records)
+    assert "d.jsonl: row 2: 'nobody' is not an answer of it" in str(found.exception)
+    data = write_rows(tmp_path / "d.jsonl", ROWS[0], {"question": "Q?", "answer": "A"})
+    found = invoke("pair", "--data", data, "--model", model, "--records", records)
+    assert "row 2 has 1 answers" in str(found.exception)
+    assert not records.exists(), "nothing was judged"
+
+
+def test_judgements_are_printed_before_an_upload_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise SettingsError("LangSmith did not accept it")
+
+    monkeypatch.setattr("evals.common.langsmith.client", lambda: None)
+    monkeypatch.setattr("evals.common.experiment.publish", refuse)
+    data, model = write_rows(tmp_path / "d.jsonl", ROWS[0]), script(tmp_path / "s.json", *["[[A=1, B=0]]"] * 2)
+    found = invoke("pair", "--data", data, "--model", model, "--k", "1", "--upload", "--json")
+    assert isinstance(found.exception, SettingsError) and json.loads(found.stdout)["scored"] == 1
+
+
+def test_a_judge_that_was_trained_again_does_not_resume(tmp_path: Path) -> None:
+    (tmp_path / "judge").mkdir()
+    weights, records = tmp_path / "judge" / "model.safetensors", tmp_path / "r.jsonl"
+    options = JudgeOptions(str(weights.parent), k=1)
+    for content in ("weights", "trained again"):
+        weights.write_text(content, encoding="utf-8")
+        model = ScriptedChatModel(responses=["[[A=1, B=0]]"] * 2)
+        if records.exists():
+            with pytest.raises(SettingsError, match="name another file"):
+                judge_cases("pair", [PAIR], options, records=records, model=model)
+        else:
+            judge_cases("pair", [PAIR], options, records=records, model=model)
+
+
 def test_files_that_do_not_match_are_errors(tmp_path: Path) -> None:
     for verdicts, message in (("CHATGPT\nBARD\n", "the verdict BARD"), ("CHATGPT\n", "1 verdicts on 2 questions")):
         found = invoke("agree", *fair(tmp_path, verdicts))
@@ -304,10 +356,50 @@ def test_the_form_asks_for_rankings_and_starts_with_the_most_doubtful_row(tmp_pa
     Judge(ScriptedChatModel(responses=[]), "rank", examples=tuple(load_cases(out)))
 
 
+def test_labels_are_appended_on_lines_of_their_own_in_a_folder_that_is_made(tmp_path: Path) -> None:
+    data = write_rows(
+        tmp_path / "d.jsonl", {"question": "Why?", "answer": "So."}, {"question": "How?", "answer": "So."}
+    )
+    out = tmp_path / "new" / "e.jsonl"
+    assert form("--data", data, "--out", out, entered="90\nRight.\nq\n").exit_code == 0
+    out.write_bytes(out.read_bytes().rstrip(b"\n"))
+    assert form("--data", data, "--out", out, entered="80\nRight.\n").exit_code == 0
+    assert [case.id for case in load_cases(out)] == ["1", "2"]
+
+
+def test_a_file_of_labels_is_checked_before_the_person_is_asked(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "d.jsonl", {"question": "Why?", "answer": "So."})
+    for out, message in ((tmp_path, "it is a folder"), (data / "e.jsonl", "is no folder")):
+        found = form("--data", data, "--out", out, entered="90\nRight.\n")
+        assert isinstance(found.exception, SettingsError) and message in str(found.exception)
+        assert "Score" not in found.output
+    others = write_rows(tmp_path / "o.jsonl", {"id": "1", "question": "Who?", "answers": {"answer": "I."}})
+    found = form("--data", data, "--out", others, entered="90\nRight.\n")
+    assert "has the label of another row with the id 1" in str(found.exception)
+    nameless = write_rows(tmp_path / "n.jsonl", {"question": "Who?"}, {"id": None, "question": "Who?"})
+    found = form("--data", data, "--out", nameless, entered="90\nRight.\n")
+    assert found.exit_code == 0 and "n.jsonl: row 1 has no id" in found.output and "row 2 has no id" in found.output
+
+
+def test_an_id_or_a_field_of_a_label_that_is_null_counts_as_left_out(tmp_path: Path) -> None:
+    row = {"id": None, "question": "Q?", "answers": {"a": "x", "b": "y"}}
+    label = {"scores": {"a": 50, "b": 60}, "why": None, "order": None}
+    cases = load_cases(write_rows(tmp_path / "d.jsonl", row | {"label": label}, row | {"label": {"scores": None}}))
+    assert [case.id for case in cases] == ["1", "2"]
+    Judge(ScriptedChatModel(responses=["[[A=1, B=0]]"] * 2), "pair", k=1, examples=(cases[0],))(PAIR)
+    with pytest.raises(SettingsError, match="example 2 has no label"):
+        Judge(ScriptedChatModel(responses=[]), "pair", examples=(cases[1],))
+
+
 BAD = [
     ({"question": "Q?"}, "row 1 has no question with answers"),
     ({"question": "Q?", "answers": {}}, "row 1 has no question with answers"),
     ({"question": "Q?", "answer": 5}, "must be texts"),
+    ({"question": "Q?", "answer": "A", "label": "x"}, "label must be"),
+    ({"question": "Q?", "answer": "A", "label": {"scores": {"answer": 500}}}, "scores of a label"),
+    ({"question": "Q?", "answer": "A", "label": {"scores": ["answer"]}}, "scores of a label"),
+    ({"question": "Q?", "answer": "A", "label": {"order": "answer"}}, "order of a label"),
+    ({"question": "Q?", "answer": "A", "label": {"why": ["x"]}}, "why of a label"),
 ]
 
 
@@ -320,5 +412,5 @@ def test_a_malformed_row_is_named(tmp_path: Path, row: dict[str, Any], message: 
 def test_empty_files_and_repeated_ids_are_errors(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no rows"):
         load_cases(write_rows(tmp_path / "d.jsonl"))
-    with pytest.raises(SourceError, match="same id"):
+    with pytest.raises(SourceError, match="d.jsonl: rows 1 and 2 have the same id '7'"):
         load_cases(write_rows(tmp_path / "d.jsonl", *[{"id": 7, "question": "Q?", "answer": "A"}] * 2))

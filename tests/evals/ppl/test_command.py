@@ -133,6 +133,11 @@ def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
         load_model(Weights(str(tmp_path)))
     with pytest.raises(SettingsError, match="no number format float3"):
         load_model(Weights(str(tmp_path), dtype="float3"))
+    with pytest.raises(SettingsError, match="no number format int8"):
+        load_model(Weights("pocket", dtype="int8"))
+    for device in ("foo", "cuda:99", "meta", "hpu"):
+        with pytest.raises(SettingsError, match=f"^there is no device {device} here: give cpu"):
+            load_model(Weights("pocket", device=device))
     with pytest.raises(SettingsError, match="is not TASK=FILE"):
         parse_sources(["hellaswag"])
     with pytest.raises(SettingsError, match="given twice"):

@@ -204,6 +204,65 @@ def test_options_that_are_no_list_of_texts_are_refused(
         load_task(task, str(path), prompts=prompts)
 
 
+@pytest.mark.parametrize("prompts", ["opencompass", "lm-eval"])
+@pytest.mark.parametrize(
+    ("change", "gold"),
+    [
+        ({"choices": ["yes", "no"], "gold": 0}, "yes"),
+        ({"choices": ["Yes", "No"], "gold": "1"}, "no"),
+        ({"choices": ["yes", "no"], "gold": True}, "yes"),
+        ({"choices": ["no", "yes"], "gold": 1.0}, "yes"),
+        ({"gold": 1}, "yes"),
+    ],
+)
+def test_the_choices_of_a_boolq_row_say_what_its_gold_means(
+    tmp_path: Path, change: dict[str, Any], gold: str, prompts: str
+) -> None:
+    hub = HUB_BOOLQ | {"answer": change["gold"]} | {k: v for k, v in change.items() if k == "choices"}
+    for row in ({"query": BOOLQ["query"], **change}, hub):
+        (item,) = load(tmp_path, "boolq", row, prompts=prompts)
+        assert [choice.lower() for choice in item.choices] == ["no", "yes"] and item.choices[item.gold].lower() == gold
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("arc_easy", HUB_ARC | {"question": None}),
+        ("arc_easy", HUB_ARC | {"question": 5}),
+        ("arc_easy", HUB_ARC | {"answerKey": "3"}),
+        ("boolq", HUB_BOOLQ | {"passage": None}),
+        ("boolq", HUB_BOOLQ | {"question": None}),
+        ("boolq", HUB_BOOLQ | {"answer": None}),
+        ("boolq", BOOLQ | {"choices": ["no", "yes", "maybe"]}),
+        ("boolq", BOOLQ | {"choices": ["true", "false"]}),
+        ("boolq", BOOLQ | {"gold": -1}),
+        ("hellaswag", HUB_HELLASWAG | {"activity_label": None}),
+        ("hellaswag", HUB_HELLASWAG | {"ctx_a": None}),
+        ("hellaswag", HELLASWAG | {"ctx": None}),
+        ("winogrande", HUB_WINO | {"option1": None}),
+        *(("arc_easy", ARC | {"gold": gold}) for gold in (0.7, True, None, "B", "light", float("inf"), float("nan"))),
+        *(("hellaswag", HELLASWAG | {"label": label}) for label in (0.7, False, "", float("inf"))),
+        *(("winogrande", WINO | {"gold": gold}) for gold in (0.7, True)),
+        *(("winogrande", HUB_WINO | {"answer": answer}) for answer in (1.7, True, "Ann")),
+    ],
+)
+def test_a_question_that_is_no_text_and_an_answer_that_is_no_index_are_refused(
+    tmp_path: Path, task: str, row: dict[str, Any]
+) -> None:
+    with pytest.raises(SourceError, match=f"row 1 is not a row of {task}"):
+        load(tmp_path, task, row)
+
+
+def test_a_row_of_mmlu_on_the_hub_that_is_no_question_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"subject": "law", "question": "Q", "choices": list("wxyz"), "answer": 0}] * 5
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: rows)
+    assert len(load_task("mmlu", "hub")) == 5
+    for bad in ({"question": None}, {"choices": ["w"]}, {"answer": 4}, {"answer": -1}, {"answer": "A"}):
+        monkeypatch.setattr("datasets.load_dataset", lambda *a, bad=bad, **k: [*rows, rows[0] | bad])
+        with pytest.raises(SourceError, match="hub's mmlu: row 6 of dev is not a question"):
+            load_task("mmlu", "hub")
+
+
 COUNTS = {"hellaswag": 10042, "arc_easy": 2376, "arc_challenge": 1172, "winogrande": 1267, "boolq": 3270, "mmlu": 14042}
 
 

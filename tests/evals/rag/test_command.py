@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from egosrag.errors import SettingsError, SourceError
+from egosrag.errors import ScriptExhausted, SettingsError, SourceError
+from egosrag.models.scripted import ScriptedChatModel
 from evals.common.command import app_of
+from evals.common.models import ModelSpec
 from evals.rag.calibration import best_threshold, calibrate
 from evals.rag.command import command
 from evals.rag.questions import limited, load_manual, samples
 from evals.rag.report import summary
+from evals.rag.run import evaluate
 from evals.rag.scorer import bleu, rouge, score
 from evals.rag.systems import WITH, WITHOUT
 
@@ -200,3 +203,81 @@ def test_a_run_with_pocket_has_a_note(files: tuple[Path, Path]) -> None:
 def test_pages_without_questions_are_an_error(files: tuple[Path, Path]) -> None:
     with pytest.raises(SettingsError, match="both"):
         invoke("--pages", files[0])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "Q?", "reference": "seite 2"}, "row 2: reference 'seite 2' is not page_N"),
+        ({"question": "Q?", "answer": 5}, "row 2 is not a question: the answer must be a text"),
+        ({"question": "Q?", "answerable": "false"}, "row 2 is not a question: answerable is 'false'"),
+        ({"question": "Q?", "id": "a"}, "rows 1 and 2 have the same id 'a'"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_file(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    path = tmp_path / "q.json"
+    path.write_text(json.dumps([{"question": "A?", "id": "a"}, row]), encoding="utf-8")
+    with pytest.raises(SourceError, match="q.json") as error:
+        load_manual("m", [], path)
+    assert message in str(error.value)
+
+
+def test_fields_that_are_null_count_as_left_out(tmp_path: Path) -> None:
+    empty = dict.fromkeys(("id", "history", "kind", "answerable"))
+    path = tmp_path / "q.json"
+    path.write_text(json.dumps([{**QUESTIONS[0], **empty}, {**QUESTIONS[1], **empty}]), encoding="utf-8")
+    rows = load_manual("m", [], path).rows
+    assert [(row["id"], row["kind"], row["answerable"]) for row in rows] == [
+        ("m-001", "answerable", True),
+        ("m-002", "answerable", True),
+    ]
+
+
+def test_changed_pages_or_an_adapter_trained_again_are_asked_anew(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    adapter, records = tmp_path / "adapter", tmp_path / "r.jsonl"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    manuals = [load_manual("doors", [files[0]], files[1])]
+    edits = (
+        lambda: None,
+        lambda: files[0].write_text(MANUAL.replace("195", "196"), encoding="utf-8"),
+        lambda: (adapter / "adapter_model.safetensors").write_bytes(b"trained again"),
+        lambda: None,
+    )
+    asked = []
+    for edit in edits:
+        edit()
+        model = ModelSpec("scripted", str(adapter))
+        script = ScriptedChatModel(responses=["195 cm."] * 8)
+        object.__setattr__(model, "loaded", script)
+        evaluate(manuals, model, limit=1, records=records)
+        asked.append(bool(script.calls))
+    assert asked == [True, True, True, False]
+    rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()[1:]]
+    assert len({row["setting"] for row in rows}) == 3 and len({row["content"] for row in rows}) == 2
+
+
+def test_a_question_too_long_is_named_and_counts_as_not_answered(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    rows = [QUESTIONS[0] | {"question": "why " * 6000}, QUESTIONS[1], {"question": ""}]
+    files[1].write_text(json.dumps(rows), encoding="utf-8")
+    model = script(tmp_path / "model.json", "The battery is of the type CR2032 [1].", *["An AA battery."] * 2)
+    done = invoke("--pages", files[0], "--questions", files[1], "--model", model, "--json")
+    result = json.loads(done.stdout)
+    assert (result["n"], result["not_answered"][WITH]) == (2, 1)
+    assert result["systems"][WITH]["all"]["right"]["value"] == 0.5
+    assert "questions-001 counts as not answered" in done.stderr and "row 3 is left out" in done.stderr
+
+
+def test_what_of_the_pages_is_not_read_is_named(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    pages = tmp_path / "pages.jsonl"
+    pages.write_text(json.dumps({"page": 1, "text": MANUAL}) + '\n{"page": null, "text": "x"}\n', encoding="utf-8")
+    model = script(tmp_path / "model.json", *["195 cm."] * 4)
+    done = invoke("--pages", pages, "--questions", files[1], "--model", model, "--limit", 1, "--json")
+    assert "pages.jsonl: not read: line 2" in done.stderr
+
+
+def test_answers_are_printed_where_the_judge_fails(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    model, judge = script(tmp_path / "model.json", *["195 cm."] * 8), script(tmp_path / "judge.json")
+    arguments = ["--pages", files[0], "--questions", files[1], "--model", model, "--judge", judge, "--json"]
+    done = CliRunner().invoke(app_of(command), [str(a) for a in arguments])
+    assert isinstance(done.exception, ScriptExhausted) and json.loads(done.stdout)["n"] == 4
