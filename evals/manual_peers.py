@@ -26,6 +26,7 @@ from egosrag.rag.refusals import is_refusal
 from egosrag.schema import AnswerProgress
 from evals.common.command import AsJson, MaxNewTokens, finish, run
 from evals.common.estimates import estimate, percent
+from evals.common.experiment import digest
 from evals.common.models import ModelSpec, Sampling, weight_files
 from evals.common.records import Record, Records, measure_values
 from evals.manual import is_right
@@ -206,18 +207,20 @@ def evaluate(
     made_from |= {"embedder": embedder, "own_embedder": own_embedder, "streaming": True}
     made_from |= {"max_new_tokens": model.sampling.max_new_tokens}
     store = Records(records, made_from)
+    pages = manual.digest
+    keys = {(side, row["id"]): (side, row["id"], digest(row, pages)) for row in rows for side in (OURS, PEER)}
     with Progress() as progress:
-        if any((side, row["id"]) not in store for row in rows for side in (OURS, PEER)):
+        if any(key not in store for key in keys.values()):
             index = ManualIndex.build(list(manual.documents), embedder=own_embedder, progress=progress)
             ours, peer = ManualEngine(index, model.loaded), peer_engine(index, model.loaded, embedder)
             for n, row in enumerate(rows):
                 progress("ask", n, len(rows))
-                if (OURS, row["id"]) not in store:
-                    store.add((OURS, row["id"]), ask_ours(ours, row))
-                if (PEER, row["id"]) not in store:
-                    store.add((PEER, row["id"]), ask_peer(peer, row))
+                if (key := keys[OURS, row["id"]]) not in store:
+                    store.add(key, ask_ours(ours, row))
+                if (key := keys[PEER, row["id"]]) not in store:
+                    store.add(key, ask_peer(peer, row))
             progress("ask", len(rows), len(rows))
-    return {side: [store[side, row["id"]] for row in rows] for side in (OURS, PEER)}
+    return {side: [store[keys[side, row["id"]]] for row in rows] for side in (OURS, PEER)}
 
 
 def result_of(records: dict[str, list[Record]], model: str) -> dict[str, Any]:

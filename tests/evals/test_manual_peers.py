@@ -48,3 +48,7 @@ def test_both_sides_answer_each_question_and_the_run_resumes(tmp_path: Path) -> 
     assert '"llamaindex"' in prompts and '"egosrag"' in prompts
     table = CliRunner().invoke(app_of(command), [*arguments, "--records", str(records)]).output
     assert "llamaindex" in table
+    answered = len(records.read_text(encoding="utf-8").splitlines())
+    pages.write_text("".join(json.dumps(page) + "\n" for page in [*PAGES, PAGES[0] | {"page": 99}]), encoding="utf-8")
+    run(*arguments, "--records", str(records))
+    assert len(records.read_text(encoding="utf-8").splitlines()) == 2 * answered - 1, "other pages are asked anew"
