@@ -32,6 +32,7 @@ from evals.common.command import (
     Seed,
     Temperature,
     Upload,
+    check_file,
     finish,
 )
 from evals.common.models import Sampling
@@ -43,7 +44,9 @@ def command(
     data: Annotated[list[Path] | None, typer.Option(help="JSONL of questions; repeatable. Ours by default.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task, language and kind.")] = None,
     records: Annotated[Path | None, typer.Option(help="JSONL of the answers, to resume from.")] = None,
-    html: Annotated[Path | None, typer.Option(help="HTML report to write: the answers side by side.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="HTML report to write: the answers side by side.", callback=check_file)
+    ] = None,
     figure: Figure = None,
     judge: JudgeModel = None,
     judge_k: JudgeK = 3,
@@ -59,7 +62,9 @@ def command(
     sampling = Sampling(max_new_tokens, temperature, seed)
     answers = evaluate(parse_models(models), rows, sampling=sampling, limit=limit, records=records, upload=upload)
     result = summary(rows, answers)
-    if judge:
-        result["judge"] = judge_answers(rows, answers, JudgeOptions(judge, judge_k), judge_records)
     page = (html, lambda shown, path: html_report.write(path, rows, answers, shown))
-    finish(result, show, as_json, page, (figure, draw), (records, None), (judge_records, None))
+    try:
+        if judge:
+            result["judge"] = judge_answers(rows, answers, JudgeOptions(judge, judge_k), judge_records)
+    finally:  # the answers are not lost where the judge fails
+        finish(result, show, as_json, page, (figure, draw), (records, None), (judge_records, None))

@@ -20,7 +20,8 @@ from evals.common.records import check_writable
 _FIGURES = (".png", ".svg", ".pdf")
 
 
-def _check_file(path: Path | None) -> Path | None:
+def check_file(path: Path | None) -> Path | None:
+    """Check before the work that the file of an option can be written; the callback of such options."""
     if path:
         check_writable(path)
     return path
@@ -29,7 +30,7 @@ def _check_file(path: Path | None) -> Path | None:
 def _check_figure(path: Path | None) -> Path | None:
     if path and path.suffix.lower() not in _FIGURES:
         raise SettingsError(f"--figure {path} is not a chart that can be written: name a .png, .svg or .pdf file")
-    return _check_file(path)
+    return check_file(path)
 
 
 def _check_judge(name: str | None) -> str | None:
@@ -54,7 +55,7 @@ JudgeK = Annotated[int, typer.Option(min=1, help="The judge's samples for each o
 JudgeRecords = Annotated[
     Path | None,
     typer.Option(
-        help="JSONL for the judgements, to resume from; with several parts, a file for each.", callback=_check_file
+        help="JSONL for the judgements, to resume from; with several parts, a file for each.", callback=check_file
     ),
 ]
 Upload = Annotated[

@@ -84,6 +84,8 @@ def command(
     chosen = [System(name, options) for name in parse_systems(systems)]
     played = evaluate(chosen, rows, records=records, user=user, raw=raw, upload=upload)
     result = summary(rows, played, labels)
-    if judge:
-        result["judge"] = judge_conversations(rows, played, JudgeOptions(judge, judge_k), judge_records)
-    finish(result, show, as_json, (figure, draw), (records, None), (judge_records, None))
+    try:
+        if judge:
+            result["judge"] = judge_conversations(rows, played, JudgeOptions(judge, judge_k), judge_records)
+    finally:  # the conversations are not lost where the judge fails
+        finish(result, show, as_json, (figure, draw), (records, None), (judge_records, None))

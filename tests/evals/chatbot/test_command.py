@@ -277,6 +277,17 @@ def test_the_embedded_model_answers_offline_with_and_without_its_template(tmp_pa
 # The judge and the report
 
 
+def test_answers_are_printed_where_the_judge_fails(tmp_path: Path, questions: Path, script: Script) -> None:
+    done = invoke("--models", two_models(tmp_path), "--data", questions, "--judge", script(), "--json")
+    assert isinstance(done.exception, ScriptExhausted) and json.loads(done.stdout)["models"]
+
+
+def test_a_report_that_cannot_be_written_is_named_before_a_question_is_asked(tmp_path: Path, questions: Path) -> None:
+    page = questions / "r.html"
+    done = invoke("--models", two_models(tmp_path), "--data", questions, "--html", page, "--records", tmp_path / "a")
+    assert done.exit_code and "is no folder" in str(done.exception) and not (tmp_path / "a").exists()
+
+
 def test_the_judge_scores_answers_and_ranks_translations(tmp_path: Path, questions: Path, script: Script) -> None:
     # basic: two answers in two orders; translation: one ranking in two orders; harmful: as basic
     verdicts = ["[[90]]", "[[90]]", "[[10]]", "[[10]]", "[[A > B]]", "[[B > A]]", "[[80]]", "[[80]]", "[[5]]", "[[5]]"]
