@@ -105,7 +105,9 @@ def profile_statements(source: str, text: str, name: str) -> list[FoundStatement
             place = Evidence(source=source, start=field.start + start, end=field.start + end, quote=value[start:end])
             colon = ": " if field.name.isascii() else "："
             statement = Statement(text=f"{field.name}{colon}{one_line(place.quote)}", evidence=(place,))
-            found.append(FoundStatement(_heading(field.name), statement, 0.9))
+            # Of a card that is too long the lowest scores are left out: many short fields say more than a long one.
+            score = max(0.5, 0.9 - len(statement.text) / 1000)
+            found.append(FoundStatement(_heading(field.name), statement, score))
     return found
 
 

@@ -36,7 +36,7 @@ from egosrag.egos.extract.evidence import (
 )
 from egosrag.egos.extract.headings import fitting_heading
 from egosrag.egos.extract.mentions import Mentions
-from egosrag.egos.extract.profile import profile_fields
+from egosrag.egos.extract.profile import profile_fields, profile_statements
 from egosrag.egos.extract.questions import CHAPTER_PASSAGES, answers, form_of_address
 from egosrag.egos.extract.superseded import mark_superseded
 from egosrag.egos.reviser import Reviser
@@ -116,9 +116,9 @@ class Extract(Step[tuple[Sources, str], Role]):
         count = partial(count_tokens, self.model)
         timeline = timeline_of(sources)
         chunks = split_sources(sources, self._chunk_tokens(name), count, paragraphs=not self.refines, timeline=timeline)
-        if not self.refines:  # a profile is quoted line by line
-            profiles = {number for number, (_, text) in enumerate(sources) if profile_fields(text, name)}
-            chunks = [chunk for chunk in chunks if chunk.source not in profiles]
+        # A profile is quoted line by line.
+        profiles = {number for number, (_, text) in enumerate(sources) if profile_fields(text, name)}
+        chunks = [chunk for chunk in chunks if chunk.source not in profiles]
         reading = select_chunks(chunks, name, self.max_chunks)
         chapters = [] if self.refines else self._chapters(sources, chunks, name, count, timeline)
         step = f"reading about {name}"
@@ -218,6 +218,7 @@ class Extract(Step[tuple[Sources, str], Role]):
         dialogue = role_lines(sources, name, self.dialogue_lines)
         if self.reviser is not None:
             found = self.reviser.statements(found, sources, name)
+            found += [item for source in sources for item in profile_statements(*source, name)]
         else:
             found = [item for item in found if not _is_part_of_another(item, found)]
             covered = [place for item in found for place in item.statement.evidence]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from egosrag import load_chat_model
+from egosrag.assemble.roles import extract_step
 from egosrag.egos.extract.profile import profile_statements
 from egosrag.egos.extract.static import Extract
 from egosrag.models.scripted import ScriptedChatModel
@@ -84,6 +86,11 @@ def test_a_role_may_be_named_by_its_other_names_and_by_a_longer_one(name: str) -
     text = "姓名：药尘\n性别：男\n昵称：药老、药尊者\n工作：炼药师"
     assert ("background", "工作：炼药师") in stated(text, name)
     assert (("background", "姓名：药尘") in stated(text, name)) == (name != "药尘")
+
+
+def test_the_embedded_model_quotes_it_too() -> None:
+    role = extract_step(load_chat_model("pocket")).invoke(([("p.txt", ZH)], "吕子乔"))
+    assert "爱好：下飞行棋、开派对" in [s.text for s in role.personality] and len(role.background) == 3
 
 
 def test_extract_quotes_a_profile_and_reads_the_other_sources_with_the_model() -> None:
