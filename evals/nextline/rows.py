@@ -16,6 +16,7 @@ from egosrag import load_role
 from egosrag.errors import EgosRagError, SourceError
 from egosrag.schema import Role, Turn
 from egosrag.text.encoding import is_text
+from egosrag.text.nested import nested_text
 from evals.common.records import Record, numbered_rows
 
 _DIRECTION = re.compile(r"（[^（）]*）|\([^()]*\)")  # a stage direction: the true line has none
@@ -158,21 +159,10 @@ def _of_fields(name: str, profile: Any) -> tuple[str, Profile]:
     card: dict[str, list[str]] = {}
     texts = []
     for field, value in profile.items():
-        if text := _joined(value):
+        if text := nested_text(value):
             texts.append(f"{field}：{text}" if not field.isascii() else f"{field}: {text}")
             card.setdefault(_field_of_card(field), []).append(texts[-1])
     return name, Profile(Role.model_validate({"name": name, **card}), "\n".join(texts))
-
-
-def _joined(value: Any) -> str:
-    """The value of a field as text, with all that is nested in it; of a statement of a card, its text alone."""
-    if isinstance(value, dict):
-        if isinstance(value.get("text"), str):
-            return _joined(value["text"])
-        return "；".join(f"{name}: {text}" for name, one in value.items() if (text := _joined(one)))
-    if isinstance(value, list):
-        return "；".join(filter(None, map(_joined, value)))
-    return str(value) if isinstance(value, str | int | float) and str(value).strip() else ""
 
 
 def _field_of_card(field: str) -> str:

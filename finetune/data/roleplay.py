@@ -26,6 +26,7 @@ from egosrag.roles.notes import notes_of
 from egosrag.schema import Role, Scene, Turn
 from egosrag.text.encoding import is_text
 from egosrag.text.language import language_of
+from egosrag.text.nested import nested_text
 from finetune.data.shapes import BadRow, Example, column_text
 
 _SPEAKER = re.compile(r"\s*([^:：「『“\"]{1,40}?)\s*[:：]\s*([「『“\"])")
@@ -94,7 +95,7 @@ def _description_text(description: Any) -> str:
     """A description as text, from RoleBench (text) or CharacterEval (an object of attributes)."""
     if isinstance(description, str):
         return description
-    return "；".join(f"{key}：{value}" for key, value in description.items())
+    return "；".join(f"{key}：{text}" for key, value in description.items() if (text := nested_text(value)))
 
 
 class _Dialogue(NamedTuple):

@@ -183,14 +183,20 @@ def test_scenes_are_at_the_beginning_of_the_prompt() -> None:
 
 def test_profiles_are_role_files_or_descriptions(tmp_path: Path) -> None:
     (tmp_path / "tim.json").write_text(json.dumps({"name": "Tim", "background": ["Tim drives a tram."]}))
-    (tmp_path / "desc.json").write_text(json.dumps({"Ann": "She is a nurse.", "老默": {"工作": "鱼贩子"}}))
+    (tmp_path / "desc.json").write_text(
+        json.dumps({"Ann": "She is a nurse.", "老默": {"工作": "鱼贩子", "家人": {"女儿": ["瑶瑶"]}, "年龄": None}})
+    )
     (tmp_path / "v2.json").write_text(
         json.dumps({"spec": "chara_card_v2", "data": {"name": "Bo", "description": "B."}})
     )
     cast = load_cast(str(tmp_path), None, True)
     assert len(cast.cards) == 4 and cast.card("Bo").background[0].text == "B."
     background = {name: cast.card(name).background[0].text for name in ("tim", "Ann", "老默")}
-    assert background == {"tim": "Tim drives a tram.", "Ann": "She is a nurse.", "老默": "工作：鱼贩子"}
+    assert background == {
+        "tim": "Tim drives a tram.",
+        "Ann": "She is a nurse.",
+        "老默": "工作：鱼贩子；家人：女儿: 瑶瑶",
+    }
     assert cast.card("Nobody").background == ()
 
 

@@ -15,7 +15,6 @@ from egosrag.egos.extract.claims import OPENERS
 from egosrag.egos.extract.evidence import FoundStatement, content_terms
 from egosrag.egos.extract.headings import cued_headings, fitting_heading
 from egosrag.egos.extract.mentions import Mentions
-from egosrag.egos.extract.profile import profile_statements
 from egosrag.schema import Evidence, Statement
 from egosrag.text.language import one_line
 from egosrag.text.named_items import chinese_names
@@ -43,7 +42,7 @@ def descriptions(sources: Sequence[tuple[str, str]], name: str, limit: int = 48)
         name: the role's name.
         limit: most statements; of more, they are taken evenly from the sources.
     """
-    found = [item for source in sources for item in profile_statements(*source, name) or _described(*source, name)]
+    found = [item for source in sources for item in _described(*source, name)]
     return found if len(found) <= limit else [found[len(found) * n // limit] for n in range(limit)]
 
 

@@ -218,13 +218,14 @@ class Extract(Step[tuple[Sources, str], Role]):
         dialogue = role_lines(sources, name, self.dialogue_lines)
         if self.reviser is not None:
             found = self.reviser.statements(found, sources, name)
-            found += [item for source in sources for item in profile_statements(*source, name)]
         else:
             found = [item for item in found if not _is_part_of_another(item, found)]
             covered = [place for item in found for place in item.statement.evidence]
-            found = [*found, *(item for item in descriptions(sources, name) if not _overlaps(item, covered))]
-            if not any(item.label == "background" for item in found):
-                found += direct_statements(sources, name)
+            others = [source for source in sources if not profile_fields(source[1], name)]
+            found = [*found, *(item for item in descriptions(others, name) if not _overlaps(item, covered))]
+        found = [*found, *(item for source in sources for item in profile_statements(*source, name))]
+        if self.reviser is None and not any(item.label == "background" for item in found):
+            found += direct_statements(sources, name)
         found = mark_superseded(found, timeline, name)
         order = timeline if len(timeline) > 1 else ()
         while True:
